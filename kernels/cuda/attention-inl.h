@@ -171,7 +171,7 @@ class AttentionCall {
     rows.head_step = x.head_step;
     const std::int64_t element = x.scalar == kScalarBf16 ? 2 : 4;
     const std::int64_t steps = (x.batch_step | x.row_step | x.head_step) * element;
-    rows.is_aligned = reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && steps % 16 == 0 ? 1 : 0;
+    rows.is_aligned = IsAligned(x.data) && steps % 16 == 0 ? 1 : 0;
     return rows;
   }
   static Numbers ToNumbers(const LongrunNumbers& x) {

@@ -18,6 +18,9 @@ using Bf16Bits = std::uint16_t;
 
 // ---- chunks ------------------------------------------------------------------------------------
 
+// Whether an array begins at a multiple of 16 bytes, as its chunks then do. Null does.
+inline bool IsAligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+
 LR_DEVICE float Widened(float x) { return x; }
 LR_DEVICE float Widened(Bf16Bits x) { return FromBf16(x); }
 LR_DEVICE void Narrow(float x, float& to) { to = x; }

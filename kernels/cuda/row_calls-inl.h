@@ -2,6 +2,7 @@
 // A template over a Device, as attention-inl.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 
@@ -44,14 +45,15 @@ class RowCall {
     p.mean = call.mean;
     p.rstd = call.rstd;
     const bool is_aligned =
-        IsAligned(shape.n_channel, {p.x, p.addend, p.gamma, p.beta, p.sum, p.y});
-    if (p.addend == nullptr) {
-      ForwardTo<NoAddend>(p, call.y, is_aligned);
-    } else if (call.addend.is_bf16 != 0) {
-      ForwardTo<Bf16Bits>(p, call.y, is_aligned);
-    } else {
-      ForwardTo<float>(p, call.y, is_aligned);
-    }
+        AreAligned(shape.n_channel, {p.x, p.addend, p.gamma, p.beta, p.sum, p.y});
+    WithType(call.y, [&](auto y) {
+      using Y = decltype(y);
+      if (p.addend == nullptr) {
+        Forward<NoAddend, Y>(p, is_aligned);
+      } else {
+        WithType(call.addend, [&](auto addend) { Forward<decltype(addend), Y>(p, is_aligned); });
+      }
+    });
     return error_;
   }
 
@@ -81,12 +83,8 @@ class RowCall {
     p.gamma_sums = sums_[0];
     p.beta_sums = sums_[1];
     const bool is_aligned =
-        IsAligned(shape.n_channel, {p.dy, p.sum, p.gamma, p.d_sum, p.dx, p.d_addend});
-    if (call.dy.is_bf16 != 0) {
-      BackwardOf<Bf16Bits>(p, is_aligned);
-    } else {
-      BackwardOf<float>(p, is_aligned);
-    }
+        AreAligned(shape.n_channel, {p.dy, p.sum, p.gamma, p.d_sum, p.dx, p.d_addend});
+    WithType(call.dy, [&](auto dy) { Backward<decltype(dy)>(p, is_aligned); });
     AddSums(sums);
     return error_;
   }
@@ -134,12 +132,15 @@ class RowCall {
     p.nll = call.nll;
     p.lse = call.lse;
     p.d_logits = call.d_logits.data;
-    const bool is_aligned = IsAligned(p.n_vocab, {p.logits, p.d_logits});
-    if (call.logits.is_bf16 != 0) {
-      LossOf<Bf16Bits>(p, is_aligned);
-    } else {
-      LossOf<float>(p, is_aligned);
-    }
+    const bool is_aligned = AreAligned(p.n_vocab, {p.logits, p.d_logits});
+    WithType(call.logits, [&](auto logit) {
+      using T = decltype(logit);
+      if (is_aligned) {
+        Launch<CrossEntropyKernel<Layer, T, true>>(p);
+      } else {
+        Launch<CrossEntropyKernel<Layer, T, false>>(p);
+      }
+    });
     return error_;
   }
 
@@ -156,12 +157,18 @@ class RowCall {
   static constexpr std::int64_t kNormRows = 16, kElementRows = 64;
 
   // Whether all rows begin at a multiple of 16 bytes, and consist of whole chunks.
-  static bool IsAligned(std::int64_t n_channel, std::initializer_list<const void*> arrays) {
-    if (n_channel % kChunk != 0) return false;
-    for (const void* const array : arrays) {
-      if (reinterpret_cast<std::uintptr_t>(array) % 16 != 0) return false;
+  static bool AreAligned(std::int64_t n_channel, std::initializer_list<const void*> arrays) {
+    return n_channel % kChunk == 0 && std::all_of(arrays.begin(), arrays.end(), &IsAligned);
+  }
+
+  // Calls body with an element of the type.
+  template <typename Body>
+  static void WithType(const LongrunElements& type, const Body& body) {
+    if (type.is_bf16 != 0) {
+      body(Bf16Bits());
+    } else {
+      body(float());
     }
-    return true;
   }
 
   template <typename Kernel>
@@ -172,21 +179,13 @@ class RowCall {
     }
   }
 
-  template <typename Addend>
-  void ForwardTo(const NormForwardParams& p, const LongrunElements& y, bool is_aligned) {
-    if (y.is_bf16 != 0) {
-      Forward<Addend, Bf16Bits>(p, is_aligned);
-    } else {
-      Forward<Addend, float>(p, is_aligned);
-    }
-  }
   template <typename Addend, typename Y>
   void Forward(const NormForwardParams& p, bool is_aligned) {
     WithShape(p.n_channel, is_aligned,
               [&](auto shape) { Launch<NormForwardKernel<Layer, Addend, Y, decltype(shape)>>(p); });
   }
   template <typename Dy>
-  void BackwardOf(const NormBackwardParams& p, bool is_aligned) {
+  void Backward(const NormBackwardParams& p, bool is_aligned) {
     WithShape(p.n_channel, is_aligned,
               [&](auto shape) { Launch<NormBackwardKernel<Layer, Dy, decltype(shape)>>(p); });
   }
@@ -205,15 +204,6 @@ class RowCall {
     }
   }
 
-  template <typename T>
-  void LossOf(const CrossEntropyParams& p, bool is_aligned) {
-    if (is_aligned) {
-      Launch<CrossEntropyKernel<Layer, T, true>>(p);
-    } else {
-      Launch<CrossEntropyKernel<Layer, T, false>>(p);
-    }
-  }
-
   static ElementParams Elements(std::int64_t n_row, std::int64_t n_channel) {
     ElementParams p;
     p.n_row = n_row;
@@ -224,20 +214,15 @@ class RowCall {
   template <typename Op>
   void LaunchElements(const ElementParams& p, const LongrunElements& type) {
     const bool is_aligned =
-        IsAligned(p.n_channel, {p.in[0], p.in[1], p.in[2], p.out[0], p.out[1], p.bias});
-    if (type.is_bf16 != 0) {
-      LaunchElements<Op, Bf16Bits>(p, is_aligned);
-    } else {
-      LaunchElements<Op, float>(p, is_aligned);
-    }
-  }
-  template <typename Op, typename T>
-  void LaunchElements(const ElementParams& p, bool is_aligned) {
-    if (is_aligned) {
-      Launch<ElementKernel<Layer, T, Op, true>>(p);
-    } else {
-      Launch<ElementKernel<Layer, T, Op, false>>(p);
-    }
+        AreAligned(p.n_channel, {p.in[0], p.in[1], p.in[2], p.out[0], p.out[1], p.bias});
+    WithType(type, [&](auto element) {
+      using T = decltype(element);
+      if (is_aligned) {
+        Launch<ElementKernel<Layer, T, Op, true>>(p);
+      } else {
+        Launch<ElementKernel<Layer, T, Op, false>>(p);
+      }
+    });
   }
   template <typename Op>
   void LaunchWithSum(ElementParams p, const LongrunElements& type, float* total) {

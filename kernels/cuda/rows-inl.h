@@ -138,11 +138,8 @@ struct TurnPairsKernel {
   static std::int64_t Blocks(const Params& p) { return BlocksOf(Items(p)); }
 
   static bool Supports(const Params& p) {
-    const auto is_aligned = [](const void* data) {
-      return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
-    };
     return p.other == nullptr && p.from.is_aligned != 0 && p.to.is_aligned != 0 &&
-           p.head_dim % kItem == 0 && p.n_rotary % kItem == 0 && is_aligned(p.to.low);
+           p.head_dim % kItem == 0 && p.n_rotary % kItem == 0 && IsAligned(p.to.low);
   }
 
   static LR_DEVICE void Run(const Params& p) {

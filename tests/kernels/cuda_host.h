@@ -19,7 +19,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/columns-inl.h"
 
 namespace longrun::testing {
 
@@ -278,9 +278,7 @@ struct HostLayer {
 
   template <typename T>
   static void LoadEight(const void* from, T (&x)[gpu::kChunk]) {
-    if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) {
-      HostBlock::Current().Fail("a vector in global memory that is not aligned");
-    }
+    CheckAligned(from);
     std::memcpy(x, from, sizeof x);
   }
   template <typename T>
@@ -288,9 +286,7 @@ struct HostLayer {
     HostBlock& block = HostBlock::Current();
     const int size = static_cast<int>(sizeof(T));
     to.Check(block, at, 16 / size);
-    if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) {
-      block.Fail("a vector in global memory that is not aligned");
-    }
+    CheckAligned(from);
     block.Count(HostBlock::Use::kCopies, to.begin + at * size, 16);
     block.Copy(exists ? from : nullptr, to.begin + at * size);
   }
@@ -301,9 +297,7 @@ struct HostLayer {
   }
   static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
   static void StoreWords(void* to, const std::uint32_t (&words)[4]) {
-    if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0) {
-      HostBlock::Current().Fail("a vector in global memory that is not aligned");
-    }
+    CheckAligned(to);
     std::memcpy(to, words, sizeof words);
   }
   static int Opaque(int x) { return x; }
@@ -396,6 +390,10 @@ struct HostLayer {
     const std::uint32_t (*b)[2];
   };
   static void MultiplyWarp(void* const* slots, int count);
+  static void CheckAligned(const void* data) {
+    if (gpu::IsAligned(data)) return;
+    HostBlock::Current().Fail("a vector in global memory that is not aligned");
+  }
 
   // As a GPU's lanes exchange: with the lanes at 1, 2, ... from them.
   template <typename T, typename Op>
