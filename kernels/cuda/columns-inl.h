@@ -7,6 +7,7 @@
 // every GPU.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cuda/device.h"
@@ -78,9 +79,7 @@ LR_DEVICE void WriteChunk(T* row, int c, int n_channel, const float (&x)[kChunk]
 inline std::int64_t RowsOfRange(std::int64_t n_row, std::int64_t least) {
   constexpr std::int64_t kRangesMax = 1024;
   const std::int64_t n_least = (n_row + least - 1) / least;
-  return least * ((n_least + kRangesMax - 1) / kRangesMax > 0
-                      ? (n_least + kRangesMax - 1) / kRangesMax
-                      : 1);
+  return least * std::max<std::int64_t>(1, (n_least + kRangesMax - 1) / kRangesMax);
 }
 inline std::int64_t RangesOf(std::int64_t n_row, std::int64_t rows_of_range) {
   return (n_row + rows_of_range - 1) / rows_of_range;

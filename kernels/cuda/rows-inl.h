@@ -94,14 +94,14 @@ struct TurnKernel {
   using Layer = TheLayer;
   using Params = Turns;
   static int SharedBytes(const Params& /*p*/) { return 0; }
-  static std::int64_t Items(const Params& p) {
+  static LR_BOTH std::int64_t Items(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * p.head_dim;
   }
   static std::int64_t Blocks(const Params& p) { return BlocksOf(Items(p)); }
 
   static LR_DEVICE void Run(const Params& p) {
     const std::int64_t item = Item<Layer>();
-    if (item >= static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * p.head_dim) return;
+    if (item >= Items(p)) return;
     const auto [row, c] = Divided(item, p.head_dim);
     const auto [bt, h] = Divided(row, p.n_head);
     const auto [sequence, t] = Divided(bt, p.n_row);
@@ -132,7 +132,7 @@ struct TurnPairsKernel {
   using Params = Turns;
   static constexpr int kItem = 2 * kChunk;  // channels of a thread
   static int SharedBytes(const Params& /*p*/) { return 0; }
-  static std::int64_t Items(const Params& p) {
+  static LR_BOTH std::int64_t Items(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * (p.head_dim / kItem);
   }
   static std::int64_t Blocks(const Params& p) { return BlocksOf(Items(p)); }
@@ -144,9 +144,8 @@ struct TurnPairsKernel {
 
   static LR_DEVICE void Run(const Params& p) {
     const std::int64_t item = Item<Layer>();
-    const int n_group = p.head_dim / kItem;
-    if (item >= static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * n_group) return;
-    const auto [row, group] = Divided(item, n_group);
+    if (item >= Items(p)) return;
+    const auto [row, group] = Divided(item, p.head_dim / kItem);
     const auto [bt, h] = Divided(row, p.n_head);
     const auto [sequence, t] = Divided(bt, p.n_row);
     const auto b = static_cast<int>(sequence);
