@@ -1,28 +1,15 @@
 // The kernels of kernels/cuda, on the host (cuda_host.h): "cuda/host".
-#include <cstring>
-#include <new>
-
 #include "base/str.h"
 #include "base/subnormals.h"
 #include "kernels/attention_check.h"
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
-#include "tests/commit_seed.h"
 #include "tests/kernels/cuda_host.h"
 #include "tests/kernels/kernels_under_test.h"
 
 namespace longrun::testing {
 namespace {
-
-// All bits set: a NaN in every type.
-void* Allocate(void*, std::int64_t n_byte, void*) {
-  const auto n = static_cast<std::size_t>(n_byte);
-  void* const memory = ::operator new(n);
-  std::memset(memory, 0xff, n);
-  return memory;
-}
-void Release(void*, void* address, void*) { ::operator delete(address); }
 
 template <typename Call, typename Run>
 Status RunOnHost(const Call& call, const AttentionTerms& terms,
@@ -31,14 +18,11 @@ Status RunOnHost(const Call& call, const AttentionTerms& terms,
   RETURN_IF_ERROR(CheckCudaSupport(call.inputs, terms));
   const ScopedSubnormals mode(Subnormals::kKept);
   AttentionKernelOptions own = options;
-  own.working_memory = {.allocate = &Allocate, .release = &Release};
+  own.working_memory = HostMemory();
   const auto c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(own);
-  // Bits must not depend on the order of blocks and threads: each call has another.
-  static std::uint64_t n_call = 0;
-  HostBlock::Current().SetSeed(CommitSeed() + ++n_call);
-  HostDevice device;
+  HostDevice device = HostDeviceOfNextCall();
   const char* const error = run(c_call, c_terms, c_options, device);
   return error == nullptr ? Status() : Status(Code::kInternal, error);
 }

@@ -7,10 +7,12 @@
 #endif
 
 #include <algorithm>
+#include <new>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/random.h"
+#include "tests/commit_seed.h"
 
 namespace longrun::testing {
 namespace {
@@ -316,6 +318,24 @@ void HostLayer::MultiplyWarp(void* const* slots, int count) {
       }
     }
   }
+}
+
+// ---- calls -------------------------------------------------------------------------------------
+
+HostDevice HostDeviceOfNextCall() {
+  static std::uint64_t n_call = 0;
+  HostBlock::Current().SetSeed(CommitSeed() + ++n_call);
+  return {};
+}
+
+WorkingMemory HostMemory() {
+  return {.allocate = [](void*, std::int64_t n_byte, void*) -> void* {
+            const auto n = static_cast<std::size_t>(n_byte);
+            void* const memory = ::operator new(n);
+            std::memset(memory, 0xff, n);
+            return memory;
+          },
+          .release = [](void*, void* address, void*) { ::operator delete(address); }};
 }
 
 }  // namespace longrun::testing

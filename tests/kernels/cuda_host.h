@@ -19,6 +19,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/attention.h"  // WorkingMemory
 #include "kernels/cuda/columns-inl.h"
 
 namespace longrun::testing {
@@ -434,5 +435,11 @@ struct HostDevice {
         &params);
   }
 };
+
+// For the next call under test, with another order of blocks and threads, drawn from the commit's
+// seed: bits must not depend on it.
+HostDevice HostDeviceOfNextCall();
+// Memory in which all bits are set: a NaN in every type.
+WorkingMemory HostMemory();
 
 }  // namespace longrun::testing

@@ -11,48 +11,63 @@
 namespace longrun::testing {
 namespace {
 
-// Views of a call on the GPU. A null pointer stays one.
+// A call's views become those of copies on the GPU. A null pointer stays one.
 class RowCopies : public CudaCopies {
  public:
-  const float* In(const float* x, std::int64_t n) {
-    return x == nullptr ? nullptr : static_cast<const float*>(Copy(x, Size(n, 4), nullptr));
+  // n elements of each, which the kernel reads, or writes.
+  template <typename... Views>
+  void In(std::int64_t n, Views&... views) {
+    (TakeInput(n, views), ...);
   }
-  const std::int64_t* In(const std::int64_t* x, std::int64_t n) {
-    return static_cast<const std::int64_t*>(Copy(x, Size(n, 8), nullptr));
+  template <typename... Views>
+  void Out(std::int64_t n, Views&... views) {
+    (TakeOutput(n, views), ...);
   }
-  template <typename T>
-  T* Out(T* x, std::int64_t n) {
-    return x == nullptr ? nullptr : static_cast<T*>(Copy(x, Size(n, sizeof(T)), x));
-  }
-  ConstElements In(const ConstElements& x, std::int64_t n) {
-    if (x.is_null()) return x;
-    if (!x.is_bf16()) return In(x.as<float>(), n);
-    return static_cast<const Bf16*>(Copy(x.as<Bf16>(), Size(n, 2), nullptr));
-  }
-  Elements Out(const Elements& x, std::int64_t n) {
-    if (x.is_null()) return x;
-    if (!x.is_bf16()) return Out(x.as<float>(), n);
-    return Out(x.as<Bf16>(), n);
-  }
-  // The output may be the input itself: then it lies there on the GPU, too.
-  Elements Out(const Elements& x, std::int64_t n, const ConstElements& input,
-               ConstElements& input_there) {
-    const Elements there = Out(x, n);
-    if (x.as<void>() == input.as<void>()) {
-      input_there = x.is_bf16() ? ConstElements(there.as<Bf16>()) : there.as<float>();
-    }
-    return there;
+  // The output may be the input itself: then it is on the GPU, too.
+  void InAndOut(std::int64_t n, ConstElements& input, Elements& output) {
+    const bool is_in_place = output.as<void>() == input.as<void>();
+    if (!is_in_place) In(n, input);
+    Out(n, output);
+    if (!is_in_place) return;
+    WithType(output.is_bf16(), [&](auto of) { input = output.as<decltype(of)>(); });
   }
 
  private:
-  static std::size_t Size(std::int64_t n, std::size_t of_one) {
-    return static_cast<std::size_t>(n) * of_one;
+  template <typename T>
+  void TakeInput(std::int64_t n, const T*& x) {
+    if (x != nullptr) x = static_cast<const T*>(Copy(x, Bytes<T>(n), nullptr));
+  }
+  void TakeInput(std::int64_t n, ConstElements& x) {
+    WithType(x.is_bf16(), [&](auto of) {
+      const auto* data = x.as<decltype(of)>();
+      TakeInput(n, data);
+      x = data;
+    });
+  }
+  template <typename T>
+  void TakeOutput(std::int64_t n, T*& x) {
+    if (x != nullptr) x = static_cast<T*>(Copy(x, Bytes<T>(n), x));
+  }
+  void TakeOutput(std::int64_t n, Elements& x) {
+    WithType(x.is_bf16(), [&](auto of) {
+      auto* data = x.as<decltype(of)>();
+      TakeOutput(n, data);
+      x = data;
+    });
+  }
+  template <typename T>
+  static std::size_t Bytes(std::int64_t n) {
+    return static_cast<std::size_t>(n) * sizeof(T);
   }
 };
 
-template <typename Call>
-void RunOnGpu(RowCopies& copies, Status (*kernel)(const Call&, const CudaRowOptions&),
-              const Call& there) {
+// `copy` takes the copies of a call's views.
+template <typename Call, typename Copy>
+void RunOnGpu(const Call& call, Status (*kernel)(const Call&, const CudaRowOptions&),
+              const Copy& copy) {
+  RowCopies copies;
+  Call there = call;
+  copy(copies, there);
   Status status = copies.status();
   if (status.ok()) {
     status = kernel(
@@ -67,93 +82,66 @@ class GpuRowKernels final : public RowKernels {
   std::string name() const override { return "cuda"; }
 
   void Run(const NormForwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t n_row = call.shape.n_row, c = call.shape.n_channel, n = n_row * c;
-    NormForwardCall there = call;
-    there.x = copies.In(call.x, n);
-    there.addend = copies.In(call.addend, n);
-    there.gamma = copies.In(call.gamma, c);
-    there.beta = copies.In(call.beta, c);
-    there.sum = copies.Out(call.sum, n);
-    there.y = copies.Out(call.y, n);
-    there.mean = copies.Out(call.mean, n_row);
-    there.rstd = copies.Out(call.rstd, n_row);
-    RunOnGpu(copies, &CudaNormForward, there);
+    RunOnGpu(call, &CudaNormForward, [](RowCopies& copies, NormForwardCall& there) {
+      const std::int64_t n_row = there.shape.n_row, c = there.shape.n_channel;
+      copies.In(n_row * c, there.x, there.addend);
+      copies.In(c, there.gamma, there.beta);
+      copies.Out(n_row * c, there.sum, there.y);
+      copies.Out(n_row, there.mean, there.rstd);
+    });
   }
   void Run(const NormBackwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t n_row = call.shape.n_row, c = call.shape.n_channel, n = n_row * c;
-    NormBackwardCall there = call;
-    there.dy = copies.In(call.dy, n);
-    there.sum = copies.In(call.sum, n);
-    there.gamma = copies.In(call.gamma, c);
-    there.mean = copies.In(call.mean, n_row);
-    there.rstd = copies.In(call.rstd, n_row);
-    there.d_sum = copies.In(call.d_sum, n);
-    there.dx = copies.Out(call.dx, n);
-    there.d_addend = copies.Out(call.d_addend, n);
-    there.d_gamma = copies.Out(call.d_gamma, c);
-    there.d_beta = copies.Out(call.d_beta, c);
-    RunOnGpu(copies, &CudaNormBackward, there);
+    RunOnGpu(call, &CudaNormBackward, [](RowCopies& copies, NormBackwardCall& there) {
+      const std::int64_t n_row = there.shape.n_row, c = there.shape.n_channel;
+      copies.In(n_row * c, there.dy, there.sum, there.d_sum);
+      copies.In(c, there.gamma);
+      copies.In(n_row, there.mean, there.rstd);
+      copies.Out(n_row * c, there.dx, there.d_addend);
+      copies.Out(c, there.d_gamma, there.d_beta);
+    });
   }
   void Run(const ActivationForwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t c = call.shape.n_channel, n = call.shape.n_row * c;
-    ActivationForwardCall there = call;
-    there.h = copies.In(call.h, n);
-    there.bias = copies.In(call.bias, c);
-    there.y = copies.Out(call.y, n, call.h, there.h);
-    RunOnGpu(copies, &CudaActivationForward, there);
+    RunOnGpu(call, &CudaActivationForward, [](RowCopies& copies, ActivationForwardCall& there) {
+      copies.In(there.shape.n_channel, there.bias);
+      copies.InAndOut(SizeOf(there.shape), there.h, there.y);
+    });
   }
   void Run(const ActivationBackwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t c = call.shape.n_channel, n = call.shape.n_row * c;
-    ActivationBackwardCall there = call;
-    there.h = copies.In(call.h, n);
-    there.bias = copies.In(call.bias, c);
-    there.dy = copies.In(call.dy, n);
-    there.dh = copies.Out(call.dh, n, call.dy, there.dy);
-    there.d_bias = copies.Out(call.d_bias, c);
-    RunOnGpu(copies, &CudaActivationBackward, there);
+    RunOnGpu(call, &CudaActivationBackward, [](RowCopies& copies, ActivationBackwardCall& there) {
+      copies.In(there.shape.n_channel, there.bias);
+      copies.In(SizeOf(there.shape), there.h);
+      copies.InAndOut(SizeOf(there.shape), there.dy, there.dh);
+      copies.Out(there.shape.n_channel, there.d_bias);
+    });
   }
   void Run(const GatedForwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t n = call.shape.n_row * call.shape.n_channel;
-    GatedForwardCall there = call;
-    there.gate = copies.In(call.gate, n);
-    there.up = copies.In(call.up, n);
-    there.y = copies.Out(call.y, n);
-    RunOnGpu(copies, &CudaGatedForward, there);
+    RunOnGpu(call, &CudaGatedForward, [](RowCopies& copies, GatedForwardCall& there) {
+      copies.In(SizeOf(there.shape), there.gate, there.up);
+      copies.Out(SizeOf(there.shape), there.y);
+    });
   }
   void Run(const GatedBackwardCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t n = call.shape.n_row * call.shape.n_channel;
-    GatedBackwardCall there = call;
-    there.gate = copies.In(call.gate, n);
-    there.up = copies.In(call.up, n);
-    there.dy = copies.In(call.dy, n);
-    there.d_gate = copies.Out(call.d_gate, n);
-    there.d_up = copies.Out(call.d_up, n);
-    RunOnGpu(copies, &CudaGatedBackward, there);
+    RunOnGpu(call, &CudaGatedBackward, [](RowCopies& copies, GatedBackwardCall& there) {
+      copies.In(SizeOf(there.shape), there.gate, there.up, there.dy);
+      copies.Out(SizeOf(there.shape), there.d_gate, there.d_up);
+    });
   }
   void Run(const CrossEntropyCall& call, int) const override {
-    RowCopies copies;
-    const std::int64_t n = call.n_row * call.n_vocab;
-    CrossEntropyCall there = call;
-    there.logits = copies.In(call.logits, n);
-    there.targets = copies.In(call.targets, call.n_row);
-    there.nll = copies.Out(call.nll, call.n_row);
-    there.lse = copies.Out(call.lse, call.n_row);
-    there.d_logits = copies.Out(call.d_logits, n, call.logits, there.logits);
-    RunOnGpu(copies, &CudaCrossEntropy, there);
+    RunOnGpu(call, &CudaCrossEntropy, [](RowCopies& copies, CrossEntropyCall& there) {
+      copies.In(there.n_row, there.targets);
+      copies.Out(there.n_row, there.nll, there.lse);
+      copies.InAndOut(there.n_row * there.n_vocab, there.logits, there.d_logits);
+    });
   }
   void Run(const ColumnSumCall& call) const override {
-    RowCopies copies;
-    ColumnSumCall there = call;
-    there.x = copies.In(call.x, call.n_row * call.n_channel);
-    there.total = copies.Out(call.total, call.n_channel);
-    RunOnGpu(copies, &CudaColumnSum, there);
+    RunOnGpu(call, &CudaColumnSum, [](RowCopies& copies, ColumnSumCall& there) {
+      copies.In(there.n_row * there.n_channel, there.x);
+      copies.Out(there.n_channel, there.total);
+    });
   }
+
+ private:
+  static std::int64_t SizeOf(const ActivationShape& shape) { return shape.n_row * shape.n_channel; }
 };
 
 }  // namespace
