@@ -181,31 +181,15 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
 
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
-  std::vector<std::int64_t> lengths;
   std::string types = "bf16,fp32", terms = "none,key_bias,distance_table,rotation";
-  for (std::size_t at = 0; at < arguments.size(); ++at) {
-    const auto value = [&] {
-      LR_CHECK(at + 1 < arguments.size());
-      return arguments[++at];
-    };
-    const auto number = [&] { return std::stoll(value()); };
-    if (arguments[at] == "--rounds") {
-      setting.rounds = static_cast<int>(number());
-    } else if (arguments[at] == "--batch") {
-      setting.batch = number();
-    } else if (arguments[at] == "--types") {
-      types = value();
-    } else if (arguments[at] == "--terms") {
-      terms = value();
-    } else if (arguments[at] == "--heads") {
-      setting.n_head = number();
-    } else if (arguments[at] == "--head-dim") {
-      setting.head_dim = number();
-    } else {
-      lengths.push_back(std::stoll(arguments[at]));
-    }
-  }
-  if (lengths.empty()) lengths = {1024, 8192};
+  const std::vector<std::int64_t> lengths = ReadArguments(arguments,
+                                                          {{"--rounds", &setting.rounds},
+                                                           {"--batch", &setting.batch},
+                                                           {"--heads", &setting.n_head},
+                                                           {"--head-dim", &setting.head_dim},
+                                                           {"--types", &types},
+                                                           {"--terms", &terms}},
+                                                          {1024, 8192});
   const Result<const AttentionKernel*> kernel =
       CudaAttention(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
   Check(kernel.status());

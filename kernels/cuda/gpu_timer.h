@@ -1,4 +1,5 @@
-// What the benchmark programs of this folder share: times by CUDA's events, and working memory.
+// What the benchmark programs of this folder share: arguments, times by CUDA's events, and working
+// memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,8 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <string>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "kernels/attention.h"  // WorkingMemory
 
@@ -25,6 +31,34 @@ inline void Check(const Status& status) {
   if (status.ok()) return;
   std::fprintf(stderr, "%s\n", status.message().c_str());
   std::exit(1);
+}
+
+// Reads [--OPTION VALUE] ... [NUMBER ...]: an option's value goes where `options` says. Returns the
+// numbers, or these if there are none.
+using OptionValue = std::variant<int*, std::int64_t*, std::string*>;
+inline std::vector<std::int64_t> ReadArguments(const std::vector<std::string>& arguments,
+                                               const std::map<std::string, OptionValue>& options,
+                                               const std::vector<std::int64_t>& default_numbers) {
+  std::vector<std::int64_t> numbers;
+  for (std::size_t at = 0; at < arguments.size(); ++at) {
+    const auto option = options.find(arguments[at]);
+    if (option == options.end()) {
+      numbers.push_back(std::stoll(arguments[at]));
+      continue;
+    }
+    LR_CHECK(at + 1 < arguments.size());
+    const std::string& value = arguments[++at];
+    std::visit(
+        [&value](auto* to) {
+          if constexpr (std::is_same_v<decltype(to), std::string*>) {
+            *to = value;
+          } else {
+            *to = static_cast<std::remove_pointer_t<decltype(to)>>(std::stoll(value));
+          }
+        },
+        option->second);
+  }
+  return numbers.empty() ? default_numbers : numbers;
 }
 
 // A stream, with memory that is not given back to the GPU between two calls: getting it again would

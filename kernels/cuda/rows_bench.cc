@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "base/check.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/random.h"
@@ -168,21 +167,8 @@ void Measure(const Setting& setting, const GpuTimer& timer) {
 
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
-  std::vector<std::int64_t> channels;
-  for (std::size_t at = 0; at < arguments.size(); ++at) {
-    const auto number = [&] {
-      LR_CHECK(at + 1 < arguments.size());
-      return std::stoll(arguments[++at]);
-    };
-    if (arguments[at] == "--rounds") {
-      setting.rounds = static_cast<int>(number());
-    } else if (arguments[at] == "--rows") {
-      setting.n_row = number();
-    } else {
-      channels.push_back(std::stoll(arguments[at]));
-    }
-  }
-  if (channels.empty()) channels = {768, 3072};
+  const std::vector<std::int64_t> channels = ReadArguments(
+      arguments, {{"--rounds", &setting.rounds}, {"--rows", &setting.n_row}}, {768, 3072});
   Check(OpenCudaLibrary(JoinPath(ProgramFolder(), "liblongrun_cuda.so")).status());
   const GpuTimer timer(setting.rounds);
   for (const std::int64_t n_channel : channels) {
