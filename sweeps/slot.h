@@ -23,15 +23,15 @@ struct Slot {
   std::string attention = {}, operators = {};
 };
 
-// Whether the trainer of a GPU's slot has our kernels for it: fused attention,
+// Whether the trainer of a GPU's slot has fused attention for this GPU.
 inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
-// norms, activations and others.
+// Whether it has our kernels for the other operators: norms, activations, the loss.
 inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }
 // The name of a GPU's best attention back-end, for a message.
 inline std::string_view BestAttention(const Slot& slot) {
   return IsFused(slot) ? "fused" : "reference";
 }
-// The same for the operators other than products and attention.
+// The name of its best operators other than products and attention, for a message.
 inline std::string_view BestOperators(const Slot& slot) {
   return HasOperators(slot) ? "longrun" : "aten";
 }
