@@ -147,6 +147,20 @@ TEST(RowsOnHostTest, AForgottenSecondBarrierOfALossIsFound) {
             kRace);
 }
 
+// sweeps/cost.cc relies on it.
+TEST(RowsOnHostTest, PartialSumsAreFewBesideTheirRows) {
+  for (const std::int64_t n_row : {0, 1, 15, 16, 17, 1000, 16384, 16385, 1 << 20, (1 << 24) + 3}) {
+    for (const std::int64_t least : {16, 64}) {
+      const std::int64_t rows_of_range = gpu::RowsOfRange(n_row, least);
+      const std::int64_t n_range = gpu::RangesOf(n_row, rows_of_range);
+      EXPECT_LE(n_range, 1024) << n_row;
+      EXPECT_LE(n_range, (n_row + least - 1) / least) << n_row;
+      EXPECT_EQ(rows_of_range % least, 0) << n_row;
+      EXPECT_GE(n_range * rows_of_range, n_row);
+    }
+  }
+}
+
 // As if 41 channels were taken for whole chunks.
 TEST(RowsOnHostTest, ChunksThatAreNotAlignedAreFound) {
   Arrays odd(41);
