@@ -113,8 +113,12 @@ std::string LinearName(const Compute& compute) {
                                   : MatrixPathName(compute.path, IdentifyCpu().vendor);
 }
 
+bool HasKernels(const Compute& compute) {
+  return compute.device.is_cpu() ? compute.kernels.has_value() : compute.gpu_kernels;
+}
+
 std::string OperatorsName(const Compute& compute) {
-  return compute.kernels || compute.gpu_kernels ? "longrun" : "aten";
+  return HasKernels(compute) ? "longrun" : "aten";
 }
 
 void UseAtenOperators(Compute& compute) {

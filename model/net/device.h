@@ -63,6 +63,8 @@ std::string CudaVersion();   // "13.0", once the CUDA half is loaded; else ""
 // vendor ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
+// Whether our kernels for its device compute what `kernels` or `gpu_kernels` say.
+bool HasKernels(const Compute& compute);
 // "longrun": our kernels, where there are any for the device; "aten": LibTorch's operators.
 std::string OperatorsName(const Compute& compute);
 // Leaves all but products and attention to LibTorch's operators.

@@ -19,16 +19,11 @@
 namespace longrun {
 namespace {
 
-// Whether our kernel computes the loss, and its gradient in place of the logits.
-bool HasKernel(const Compute& compute) {
-  return compute.device.is_cpu() ? compute.kernels.has_value() : compute.gpu_kernels;
-}
-
 // 32 MiB of fp32 on a CPU, whose caches are small. On a GPU, for which a small product is mostly
-// the start of a kernel, 128 MiB and as much for copies, or all of it without copies.
-// sweeps/cost.cc reckons with them.
+// the start of a kernel, 128 MiB and as much for copies, or all of it without copies: our kernels
+// write the gradient in place of the logits. sweeps/cost.cc reckons with them.
 std::int64_t ChunkRows(const Head& head, const Compute& compute) {
-  const bool is_in_place = HasKernel(compute) && !head.bias_V.defined();
+  const bool is_in_place = HasKernels(compute) && !head.bias_V.defined();
   const int log2_logits_max = compute.device.is_cpu() ? 23 : is_in_place ? 26 : 25;
   return std::max<std::int64_t>(1, (std::int64_t{1} << log2_logits_max) / head.weight_VC.size(0));
 }
@@ -98,7 +93,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const std::int64_t chunk = ChunkRows(head, compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
-    if (HasKernel(compute)) {
+    if (HasKernels(compute)) {
       ChunkLoss(hidden_NC.narrow(0, begin, n), head, targets_N.narrow(0, begin, n), 1.0, false,
                 compute, nll_N.narrow(0, begin, n));
       continue;
@@ -126,7 +121,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
     const at::Tensor targets = targets_N.narrow(0, begin, n);
     const at::Tensor nll = result.nll_N.narrow(0, begin, n);
     at::Tensor dz;
-    if (HasKernel(compute)) {
+    if (HasKernels(compute)) {
       dz = ChunkLoss(hidden, head, targets, weight, true, compute, nll);
     } else {
       const at::Tensor z = HeadLogits(hidden, head, compute);

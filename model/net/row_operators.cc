@@ -66,10 +66,6 @@ at::Tensor Given(const std::optional<at::Tensor>& x) { return x ? x->contiguous(
 
 bool IsFp32(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-// Whether our kernels compute norms and activations of x, a tensor of this type.
-bool HasKernels(const at::Tensor& x, const Compute& compute) {
-  return x.is_cpu() ? compute.kernels.has_value() : x.is_cuda() && compute.gpu_kernels;
-}
 bool IsFloat(const at::Tensor& x) { return x.scalar_type() == at::kFloat; }
 bool IsFloatOrBf16(const at::Tensor& x) { return IsFloat(x) || x.scalar_type() == at::kBFloat16; }
 
@@ -180,7 +176,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
 };
 
 bool TakesKernel(const at::Tensor& x, const NormWeights& norm, const Compute& compute) {
-  return HasKernels(x, compute) && IsFloat(x) && IsFloat(norm.weight_C);
+  return HasKernels(compute) && IsFloat(x) && IsFloat(norm.weight_C);
 }
 
 ActivationShape ShapeOf(const at::Tensor& h, Activation activation) {
@@ -283,8 +279,7 @@ class BiasFunction : public torch::autograd::Function<BiasFunction> {
 
 // The kernels' own, if they have it.
 std::optional<Activation> KernelActivation(MlpActivation f, const Compute& compute) {
-  const bool has_kernels = compute.kernels || compute.gpu_kernels;
-  return has_kernels ? FindActivation(EnumName(f)) : std::nullopt;
+  return HasKernels(compute) ? FindActivation(EnumName(f)) : std::nullopt;
 }
 
 at::Tensor AtenActivation(MlpActivation f, const at::Tensor& h) {
@@ -453,8 +448,7 @@ bool ActivateTakesBias(MlpActivation f, const Compute& compute) {
 at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && HasKernels(h, compute) && IsFloatOrBf16(h) &&
-      (!bias_C.defined() || IsFloat(bias_C))) {
+  if (activation && IsFloatOrBf16(h) && (!bias_C.defined() || IsFloat(bias_C))) {
     return ActivationFunction::apply(h, Optional(bias_C), *activation, SimdOf(compute));
   }
   return AtenActivation(f, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
@@ -463,15 +457,14 @@ at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias
 at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && HasKernels(gate, compute) && IsFloatOrBf16(gate) &&
-      up.scalar_type() == gate.scalar_type()) {
+  if (activation && IsFloatOrBf16(gate) && up.scalar_type() == gate.scalar_type()) {
     return GateFunction::apply(gate, up, *activation, SimdOf(compute));
   }
   return AtenActivation(f, gate) * up;
 }
 
 bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute) {
-  return x.is_cuda() && HasKernels(x, compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
+  return x.is_cuda() && HasKernels(compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
          bias_C.requires_grad() && at::GradMode::is_enabled();
 }
 
