@@ -29,6 +29,7 @@
 #include "kernels/embedding.h"
 #include "kernels/key_bias.h"
 #include "kernels/norm.h"
+#include "model/net/linear.h"
 #include "model/net/on_gpu.h"
 #include "model/net/parallel.h"
 
@@ -253,19 +254,16 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
   }
 };
 
-// The identity of a product's result, which gives the bias that the product has added its gradient.
+// The identity of a product's result, which gives the bias that the product has added its gradient:
+// our kernel of a GPU takes the sum.
 class BiasFunction : public torch::autograd::Function<BiasFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_NC,
-                            const at::Tensor& bias_C) {
-    context->saved_data["type"] = static_cast<std::int64_t>(bias_C.scalar_type());
+  static at::Tensor forward(AutogradContext*, const at::Tensor& y_NC, const at::Tensor&) {
     return y_NC;
   }
 
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto type = static_cast<c10::ScalarType>(context->saved_data["type"].toInt());
+  static variable_list backward(AutogradContext*, const variable_list& gradients) {
     const at::Tensor dy_NC = gradients[0].contiguous();
-    if (!dy_NC.is_cuda()) return {dy_NC, dy_NC.sum(0, false, type)};
     at::Tensor total_C = at::empty({dy_NC.size(1)}, dy_NC.options().dtype(at::kFloat));
     RunOnGpu(&CudaColumnSum,
              ColumnSumCall{.n_row = dy_NC.size(0),
@@ -276,6 +274,12 @@ class BiasFunction : public torch::autograd::Function<BiasFunction> {
     return {dy_NC, total_C};
   }
 };
+
+// Whether BiasFunction takes the gradient of the bias of a product of x.
+bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute) {
+  return x.is_cuda() && HasKernels(compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
+         bias_C.requires_grad() && at::GradMode::is_enabled();
+}
 
 // The kernels' own, if they have it.
 std::optional<Activation> KernelActivation(MlpActivation f, const Compute& compute) {
@@ -463,13 +467,13 @@ at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tenso
   return AtenActivation(f, gate) * up;
 }
 
-bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute) {
-  return x.is_cuda() && HasKernels(compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
-         bias_C.requires_grad() && at::GradMode::is_enabled();
-}
-
-at::Tensor WithBiasGradient(const at::Tensor& y_NC, const at::Tensor& bias_C) {
-  return BiasFunction::apply(y_NC, bias_C);
+at::Tensor BiasedLinear(const at::Tensor& x_NI, const at::Tensor& w_IC, const at::Tensor& bias_C,
+                        const Compute& compute) {
+  if (!bias_C.defined()) return Linear(x_NI, w_IC, bias_C, compute.path);
+  const bool sums_gradient = SumsBiasGradient(x_NI, bias_C, compute);
+  const at::Tensor added_C = (sums_gradient ? bias_C.detach() : bias_C).to(x_NI.scalar_type());
+  const at::Tensor y_NC = Linear(x_NI, w_IC, added_C, compute.path);
+  return sums_gradient ? BiasFunction::apply(y_NC, bias_C) : y_NC;
 }
 
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,

@@ -6,7 +6,8 @@
 // with bf16 results of products; on a CPU also the embedding's gradient and the cumulated gate in
 // fp32, on a GPU the gradients of biases. A gradient can be taken once (no double backward).
 //
-// Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
+// Legend: B batch, T positions, H heads, C channels, V vocabulary, N rows, I inputs of a product;
+// ".." any leading dimensions.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -50,12 +51,10 @@ at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias
 at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute);
 
-// Whether a product whose factors have the type and the device of x leaves its bias's gradient, a
-// sum over rows, to WithBiasGradient: then the product must add the detached bias. LibTorch's sum
-// on a GPU takes longer, and rounds to the type of the factors.
-bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute);
-// y, the result of such a product.
-at::Tensor WithBiasGradient(const at::Tensor& y_NC, const at::Tensor& bias_C);
+// x w + b (linear.h); b may have another type, and an undefined b means none. On a GPU, LibTorch's
+// gradient of b, a sum over rows, takes longer than ours, and is rounded to the type of x.
+at::Tensor BiasedLinear(const at::Tensor& x_NI, const at::Tensor& w_IC, const at::Tensor& bias_C,
+                        const Compute& compute);
 
 // The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a
 // gradient, the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.

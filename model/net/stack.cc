@@ -9,7 +9,6 @@
 
 #include "base/check.h"
 #include "base/str.h"
-#include "model/net/linear.h"
 #include "model/net/packed_heads.h"
 #include "model/net/recompute.h"
 
@@ -122,12 +121,7 @@ at::Tensor Stack::Linear(const at::Tensor& x, const StoredWeights& product) cons
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
   // Transposed in every call: a view of a leaf must be taken while gradients are recorded.
   const at::Tensor weight_IO = inputs_first_ ? product.weight : product.weight.t();
-  at::Tensor bias = product.bias;
-  const bool sums_gradient = bias.defined() && SumsBiasGradient(rows, bias, compute_);
-  if (sums_gradient) bias = bias.detach();
-  if (bias.defined()) bias = bias.to(compute_.product);
-  at::Tensor y = longrun::Linear(rows, weight_IO.to(compute_.product), bias, compute_.path);
-  if (sums_gradient) y = WithBiasGradient(y, product.bias);
+  const at::Tensor y = BiasedLinear(rows, weight_IO.to(compute_.product), product.bias, compute_);
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
   shape.back() = weight_IO.size(1);
   return y.view(shape);

@@ -294,6 +294,33 @@ TEST_P(DeviceTest, NormsAndActivationsAreThoseOfTheCpuInFp64) {
   }
 }
 
+TEST_P(DeviceTest, TheGradientOfABiasIsASumInFp32) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    const Compute compute = OpenCompute(GetParam(), precision).value();
+    const auto random = [&](std::initializer_list<std::int64_t> sizes) {
+      return at::randn(sizes, at::kFloat).to(compute.device, compute.product);
+    };
+    const at::Tensor x = random({700, 12}).requires_grad_(true), w = random({12, 37});
+    const at::Tensor bias = random({37}).to(at::kFloat).requires_grad_(true);
+    // Multiples of 1/64, so that neither bf16 nor a sum in fp32 rounds any.
+    const at::Tensor dy = random({700, 37}).to(at::kDouble).mul(64).round().div(64).clamp(-2, 2);
+
+    const at::Tensor y = BiasedLinear(x, w, bias, compute);
+    (y.to(at::kDouble) * dy).sum().backward();
+
+    const auto exact = [](const at::Tensor& of) { return of.detach().to(at::kDouble); };
+    const auto error = [&](const at::Tensor& found, const at::Tensor& expected) {
+      return (at::norm(exact(found) - expected) / at::norm(expected)).item<double>();
+    };
+    const double bound = compute.product == at::kFloat ? 1e-6 : 4e-3;
+    EXPECT_LT(error(y, exact(x).matmul(exact(w)) + exact(bias)), bound) << precision;
+    EXPECT_LT(error(x.grad(), dy.matmul(exact(w).t())), bound) << precision;
+    // LibTorch rounds the sum.
+    if (compute.product == at::kBFloat16 && !compute.gpu_kernels) continue;
+    EXPECT_EQ(MaxDifference(bias.grad(), dy.sum(0)), 0.0) << precision;
+  }
+}
+
 TEST_P(DeviceTest, GradientsAreTheSameBitsEachTime) {
   const at::Tensor tokens = GoldenTensor("cable", "tokens");
   Transformer one = GoldenNet("cable", "fp32");

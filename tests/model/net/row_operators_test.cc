@@ -298,24 +298,6 @@ INSTANTIATE_TEST_SUITE_P(Every, RowOperatorsTest,
                            return std::string(SimdName(of.param));
                          });
 
-TEST(BiasGradientTest, ABiasThatAProductAddsDetachedHasItsGradient) {
-  const at::Tensor x = Random({7, 5}), w = Random({5, 6});
-  const std::function<Tensors(const Tensors&)> with_bias = [](const Tensors& of) -> Tensors {
-    return {(of[0].matmul(of[1]) + of[2]).view({7, 2, 3})};
-  };
-  const std::function<Tensors(const Tensors&)> detached = [](const Tensors& of) -> Tensors {
-    const at::Tensor y = of[0].matmul(of[1]) + of[2].detach();
-    return {WithBiasGradient(y, of[2]).view({7, 2, 3})};
-  };
-  const at::Tensor bias = Random({6});
-  const Tensors expected = WithGradients(with_bias, {x, w, bias});
-  const Tensors found = WithGradients(detached, {x, w, bias});
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_LT(Error(found[i], expected[i].to(at::kDouble)), 1e-6) << i;
-  }
-  EXPECT_FALSE(SumsBiasGradient(x, bias, OpenCompute("cpu", "fp32").value()));
-}
-
 TEST(RowOperatorsChoiceTest, KernelsAreNotForFp64) {
   EXPECT_EQ(OperatorsName(OpenCompute("cpu", "fp32").value()), "longrun");
   EXPECT_EQ(OperatorsName(OpenCompute("cpu", "bf16").value()), "longrun");
