@@ -242,6 +242,32 @@ Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder
       .attempt = {}, .checkpoint = folder, .sha256 = init.content.digest, .step = 0};
 }
 
+template <typename T, typename Member>
+bool TakeKnown(const std::optional<T>& known, Member& member) {
+  if (known) member = *known;
+  return known.has_value();
+}
+
+// A choice of its run that a checkpoint names, unless an older release wrote it.
+struct PathOfCheckpoint {
+  std::string_view key, expected;
+  bool (*take)(std::string_view name, FoundCheckpoint& found);  // false: the name is unknown
+};
+constexpr PathOfCheckpoint kPathsOfCheckpoint[] = {
+    {"attention", "reference, torch or fused",
+     [](std::string_view name, FoundCheckpoint& found) {
+       return TakeKnown(FindEnum<AttentionBackend>(name), found.attention);
+     }},
+    {"operators", "longrun or aten",
+     [](std::string_view name, FoundCheckpoint& found) {
+       return TakeKnown(FindEnum<OperatorSet>(name), found.operators);
+     }},
+    {"subnormals", "kept or flushed",
+     [](std::string_view name, FoundCheckpoint& found) {
+       return TakeKnown(FindSubnormals(name), found.subnormals);
+     }},
+};
+
 Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   if (!IsFolder(folder)) {
     return Status(Code::kNotFound,
@@ -258,33 +284,17 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
                                 .checkpoint = std::move(absolute),
                                 .sha256 = summary.sha256,
                                 .step = step}};
-  if (paths.contains("attention")) {
-    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "attention", "state.json: paths"));
-    ASSIGN_OR_RETURN(found.attention, ParseAttentionBackend(name));
-  }
   if (paths.contains("linear")) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "linear", "state.json: paths"));
     found.is_of_gpu = name == LinearName({.device = c10::DeviceType::CUDA});
   }
-  if (paths.contains("operators")) {
-    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "operators", "state.json: paths"));
-    const std::optional<OperatorSet> known = FindEnum<OperatorSet>(name);
-    if (!known) {
-      return Status(
-          Code::kInvalidArgument,
-          Str("state.json: paths.operators: expected longrun or aten, found \"", name, "\""));
+  for (const PathOfCheckpoint& path : kPathsOfCheckpoint) {
+    if (!paths.contains(path.key)) continue;
+    ASSIGN_OR_RETURN(const std::string name, GetString(paths, path.key, "state.json: paths"));
+    if (!path.take(name, found)) {
+      return Status(Code::kInvalidArgument, Str("state.json: paths.", path.key, ": expected ",
+                                                path.expected, ", found \"", name, "\""));
     }
-    found.operators = *known;
-  }
-  if (paths.contains("subnormals")) {
-    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "subnormals", "state.json: paths"));
-    const std::optional<Subnormals> known = FindSubnormals(name);
-    if (!known) {
-      return Status(
-          Code::kInvalidArgument,
-          Str("state.json: paths.subnormals: expected kept or flushed, found \"", name, "\""));
-    }
-    found.subnormals = *known;
   }
   return found;
 }

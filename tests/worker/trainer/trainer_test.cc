@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "model/attention_map.h"
@@ -894,6 +895,38 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
             0)
       << Stderr();
   EXPECT_EQ(operators("changed"), "longrun");
+}
+
+// As releases wrote it in which there was nothing to choose.
+TEST_F(TrainerTest, ACheckpointWithoutPathsIsOfLibTorchsOperators) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::string checkpoint = StepFolder("out", "20");
+  Json state = ParseJson(Bytes(checkpoint, "state.json")).value();
+  ASSERT_EQ(state["paths"]["operators"], "longrun");
+  ASSERT_EQ(state.erase("paths"), 1u);
+  const std::string text = CanonicalJson(state);
+  std::vector<FolderFile> files =
+      ParseFolderManifest(Bytes(checkpoint, kFolderManifestName)).value();
+  const auto of_state = std::ranges::find(files, "state.json", &FolderFile::name);
+  ASSERT_NE(of_state, files.end());
+  of_state->sha256 = Sha256Hex(text);
+  of_state->n_bytes = static_cast<std::int64_t>(text.size());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(checkpoint, "state.json"), text).ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(JoinPath(checkpoint, kFolderManifestName), FolderManifest(files)).ok());
+
+  ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", checkpoint})), 0) << Stderr();
+  ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
+                  At("scored"), "--checkpoint", checkpoint, "--lengths", "16"}),
+            0)
+      << Stderr();
+
+  for (const char* output : {"resumed", "scored"}) {
+    const Json paths = Journal(output)[1].body["execution"]["paths"];
+    EXPECT_EQ(paths["operators"], "aten") << output;
+    EXPECT_EQ(paths["subnormals"], "kept") << output;
+  }
 }
 
 TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
