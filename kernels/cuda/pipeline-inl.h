@@ -10,6 +10,36 @@
 namespace longrun {
 namespace gpu {
 
+// What a kernel is made of whose blocks each own rows of one head.
+template <typename TheLayer, typename TheShape, int kTheFragments>
+struct PipelinedKernel {
+  using Layer = TheLayer;
+  using Params = typename TheShape::Params;
+  using Tile = typename Layer::template Shared<std::uint16_t>;
+  static constexpr int kHeadDim = TheShape::kHeadDim, kFragments = kTheFragments;
+  static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
+  static constexpr int kSteps = kHeadDim / 16;
+
+  // The blocks of a head of n_row rows.
+  static LR_BOTH int Tiles(int n_row) { return (n_row + kBlockRows - 1) / kBlockRows; }
+
+  // The block's rows begin at row `first` of head h of sequence b; `head` counts the heads of all
+  // sequences. The warp's begin at `row` of the block's.
+  struct OwnRows {
+    int head, b, h, first, row;
+  };
+  // Under a causal mask, the last queries of a head and its first keys have the most to do: they
+  // belong to its first blocks.
+  template <bool kLastFirst>
+  static LR_DEVICE OwnRows Own(int n_row, int n_head) {
+    const int n_tile = Tiles(n_row), block = static_cast<int>(Layer::Block());
+    const int tile = kLastFirst ? n_tile - 1 - block % n_tile : block % n_tile;
+    const int head = block / n_tile;
+    return {head, head / n_head, head % n_head, tile * kBlockRows,
+            Layer::Thread() / 32 * kWarpRows};
+  }
+};
+
 // Begins to copy rows [begin, begin + kTileRows) of a head, of n_row rows, to the tile's rows from
 // `to_row`. Rows and channels beyond the end become 0.
 template <typename Layer, int kHeadDim, int kTileRows, typename Params>
@@ -30,6 +60,28 @@ LR_DEVICE void CopyTile(const Params& p, const Rows& rows, int b, int h, int beg
     Layer::CopyAsync(elements + from, to, SwizzledRows<kHeadDim>::At(to_row + row, channel),
                      exists);
   }
+}
+
+// The low parts, as rows of their own.
+LR_DEVICE Rows LowOf(Rows rows) {
+  rows.data = rows.low;
+  return rows;
+}
+
+// Begins to copy a tile of keys and of values to its place, and of the keys' low parts if the call
+// has any.
+template <typename Layer, int kHeadDim, int kTileRows, typename Params>
+LR_DEVICE void CopyKeys(const Params& p, int b, int h_kv, int tile,
+                        const typename Layer::template Shared<std::uint16_t>& k,
+                        const typename Layer::template Shared<std::uint16_t>& k_low,
+                        const typename Layer::template Shared<std::uint16_t>& v) {
+  const int j_0 = tile * kTileRows, to = (tile & 1) * kTileRows;
+  CopyTile<Layer, kHeadDim, kTileRows>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
+  if constexpr (Params::kHasLow) {
+    CopyTile<Layer, kHeadDim, kTileRows>(p, LowOf(p.k[0]), b, h_kv, j_0, p.n_key, k_low, to);
+  }
+  CopyTile<Layer, kHeadDim, kTileRows>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
+  Layer::CommitCopies();
 }
 
 // Loads the operands of 16 channels of a warp's rows.

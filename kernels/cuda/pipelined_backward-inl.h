@@ -28,42 +28,31 @@ struct QueryStatistics {
   }
 };
 
-// Sizes that both kernels share.
-template <typename TheShape>
-struct BackwardTiles {
-  static constexpr int kHeadDim = TheShape::kHeadDim;
-  static constexpr int kFragments = kHeadDim <= 64 ? 2 : 1;
-  static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
+// What both kernels share.
+template <typename TheLayer, typename TheShape>
+struct BackwardKernel : PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <= 64 ? 2 : 1> {
+  using Base = PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <= 64 ? 2 : 1>;
   static constexpr int kTileRows = 64, kColumns = 32;
-  static constexpr int kSteps = kHeadDim / 16;
-  static constexpr int kTileBytes = 2 * kHeadDim * (2 * kBlockRows + 4 * kTileRows);
+  static constexpr int kTileBytes = 2 * Base::kHeadDim * (2 * Base::kBlockRows + 4 * kTileRows);
 };
 
 template <typename TheLayer, typename TheShape>
-struct PipelinedQueryKernel : BackwardTiles<TheShape> {
-  using Layer = TheLayer;
-  using Shape = TheShape;
-  using Params = typename Shape::Params;
-  using Tile = typename Layer::template Shared<std::uint16_t>;
-  using Tiles = BackwardTiles<TheShape>;
-  using Tiles::kHeadDim, Tiles::kFragments, Tiles::kWarpRows, Tiles::kBlockRows, Tiles::kTileRows,
-      Tiles::kColumns, Tiles::kSteps;
+struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
+  using Base = BackwardKernel<TheLayer, TheShape>;
+  using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kTileRows,
+      Base::kColumns, Base::kSteps;
+  using typename Base::Layer, typename Base::Params, typename Base::Tile;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kTileRows>;
 
-  static int SharedBytes(const Params& /*p*/) { return Tiles::kTileBytes + Bias::kBytes; }
-  static LR_BOTH int QueryTiles(const Params& p) {
-    return (p.n_query + kBlockRows - 1) / kBlockRows;
-  }
+  static int SharedBytes(const Params& /*p*/) { return Base::kTileBytes + Bias::kBytes; }
   static std::int64_t Blocks(const Params& p) {
-    return static_cast<std::int64_t>(p.batch) * p.n_head * QueryTiles(p);
+    return static_cast<std::int64_t>(p.batch) * p.n_head * Base::Tiles(p.n_query);
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const int n_tile = QueryTiles(p), block = static_cast<int>(Layer::Block());
-    const int i_0 = (n_tile - 1 - block % n_tile) * kBlockRows, head = block / n_tile;
-    const int b = head / p.n_head, h = head % p.n_head;
-    const int h_kv = h / p.group;
-    const int row = Layer::Thread() / 32 * kWarpRows, g = Layer::Thread() % 32 / 4;
+    const auto own = Base::template Own<true>(p.n_query, p.n_head);
+    const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first, row = own.row;
+    const int g = Layer::Thread() % 32 / 4;
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
@@ -74,20 +63,13 @@ struct PipelinedQueryKernel : BackwardTiles<TheShape> {
     const double anchor = AnchorOf(p, b, h, i_0);
 
     const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kTileRows - 1) / kTileRows;
-    const auto copy_keys = [&](int key_tile) {
-      const int j_0 = key_tile * kTileRows, to = (key_tile & 1) * kTileRows;
-      CopyTile<Layer, kHeadDim, kTileRows>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
-      CopyTile<Layer, kHeadDim, kTileRows>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
-      Layer::CommitCopies();
-    };
-
     std::uint32_t of_q[kSteps][kFragments][4], of_o[kSteps][kFragments][4];
     QueryStatistics queries[kFragments][2];
     if (n_key_tile > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.o_gradient, b, h, i_0, p.n_query, o_gradient, 0);
       Layer::CommitCopies();
-      copy_keys(n_key_tile - 1);
+      CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, n_key_tile - 1, k, Tile(), v);
       bias.Read(p, b, h, i_0, (n_key_tile - 1) * kTileRows, anchor);
       bias.Put((n_key_tile - 1) & 1);
       LR_UNROLL
@@ -112,7 +94,9 @@ struct PipelinedQueryKernel : BackwardTiles<TheShape> {
       const int place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > 0) copy_keys(key_tile - 1);
+      if (key_tile > 0) {
+        CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, key_tile - 1, k, Tile(), v);
+      }
       for (int column = 0; column < kTileRows; column += kColumns) {
         const int j_0 = key_tile * kTileRows + column, from = place * kTileRows + column;
         const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
@@ -155,14 +139,11 @@ struct PipelinedQueryKernel : BackwardTiles<TheShape> {
 };
 
 template <typename TheLayer, typename TheShape>
-struct PipelinedKeyKernel : BackwardTiles<TheShape> {
-  using Layer = TheLayer;
-  using Shape = TheShape;
-  using Params = typename Shape::Params;
-  using Tile = typename Layer::template Shared<std::uint16_t>;
-  using Tiles = BackwardTiles<TheShape>;
-  using Tiles::kHeadDim, Tiles::kFragments, Tiles::kWarpRows, Tiles::kBlockRows, Tiles::kTileRows,
-      Tiles::kColumns, Tiles::kSteps;
+struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
+  using Base = BackwardKernel<TheLayer, TheShape>;
+  using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kTileRows,
+      Base::kColumns, Base::kSteps;
+  using typename Base::Layer, typename Base::Params, typename Base::Tile;
   using Numbers = typename Layer::template Shared<float>;
   using Sums = typename Layer::template Shared<double>;
   using Bias = TileBias<Layer, Params, true, kTileRows, kBlockRows>;
@@ -171,11 +152,10 @@ struct PipelinedKeyKernel : BackwardTiles<TheShape> {
   static constexpr int kSlots = Params::kHasKeyBias ? 2 * kFragments * kThreads : 0;
 
   static int SharedBytes(const Params& /*p*/) {
-    return Tiles::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots;
+    return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots;
   }
-  static LR_BOTH int KeyTiles(const Params& p) { return (p.n_key + kBlockRows - 1) / kBlockRows; }
   static std::int64_t Blocks(const Params& p) {
-    return static_cast<std::int64_t>(p.batch) * p.n_kv_head * KeyTiles(p);
+    return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
   }
 
   // A tile of queries of one of the heads that share the keys.
@@ -184,10 +164,8 @@ struct PipelinedKeyKernel : BackwardTiles<TheShape> {
   };
 
   static LR_DEVICE void Run(const Params& p) {
-    const int n_tile = KeyTiles(p), block = static_cast<int>(Layer::Block());
-    const int j_0 = block % n_tile * kBlockRows, kv_head = block / n_tile;
-    const int b = kv_head / p.n_kv_head, h_kv = kv_head % p.n_kv_head;
-    const int row = Layer::Thread() / 32 * kWarpRows;
+    const auto own = Base::template Own<false>(p.n_key, p.n_kv_head);
+    const int b = own.b, h_kv = own.h, j_0 = own.first, row = own.row;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
 
     typename Layer::Arena arena;

@@ -10,19 +10,14 @@ namespace longrun {
 namespace gpu {
 
 template <typename TheLayer, typename TheShape>
-struct PipelinedForwardKernel {
-  using Layer = TheLayer;
-  using Shape = TheShape;
-  using Params = typename Shape::Params;
-  using Tile = typename Layer::template Shared<std::uint16_t>;
-  static constexpr int kHeadDim = Shape::kHeadDim;
-  static constexpr int kFragments = 2;
-  static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
+struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
+  using Base = PipelinedKernel<TheLayer, TheShape, 2>;
+  using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kSteps;
+  using typename Base::Layer, typename Base::Params, typename Base::Tile;
   static constexpr int kColumns = kHeadDim <= 64 ? 64 : 32;
   static constexpr float kGrowth = 8.0F;
   // Queries of wider heads do not fit into registers beside o.
   static constexpr bool kQueriesStay = kHeadDim <= 64;
-  static constexpr int kSteps = kHeadDim / 16;
   // With low parts of q and k, their products are as exact as those of fp32 rows.
   static constexpr bool kHasLow = Params::kHasLow;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kColumns>;
@@ -31,22 +26,13 @@ struct PipelinedForwardKernel {
     constexpr int kParts = kHasLow ? 2 : 1;
     return 2 * kHeadDim * (kParts * kBlockRows + (kParts + 1) * 2 * kColumns) + Bias::kBytes;
   }
-  static LR_BOTH int Tiles(const Params& p) { return (p.n_query + kBlockRows - 1) / kBlockRows; }
   static std::int64_t Blocks(const Params& p) {
-    return static_cast<std::int64_t>(p.batch) * p.n_head * Tiles(p);
-  }
-
-  static LR_DEVICE Rows LowOf(Rows rows) {
-    rows.data = rows.low;
-    return rows;
+    return static_cast<std::int64_t>(p.batch) * p.n_head * Base::Tiles(p.n_query);
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const int n_tile = Tiles(p), block = static_cast<int>(Layer::Block());
-    const int i_0 = (n_tile - 1 - block % n_tile) * kBlockRows, head = block / n_tile;
-    const int b = head / p.n_head, h = head % p.n_head;
-    const int h_kv = h / p.group;
-    const int row = Layer::Thread() / 32 * kWarpRows;
+    const auto own = Base::template Own<true>(p.n_query, p.n_head);
+    const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first, row = own.row;
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
@@ -58,16 +44,6 @@ struct PipelinedForwardKernel {
     const double anchor = AnchorOf(p, b, h, i_0);
 
     const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kColumns - 1) / kColumns;
-    const auto copy_keys = [&](int key_tile) {
-      const int j_0 = key_tile * kColumns, to = (key_tile & 1) * kColumns;
-      CopyTile<Layer, kHeadDim, kColumns>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
-      if constexpr (kHasLow) {
-        CopyTile<Layer, kHeadDim, kColumns>(p, LowOf(p.k[0]), b, h_kv, j_0, p.n_key, k_low, to);
-      }
-      CopyTile<Layer, kHeadDim, kColumns>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
-      Layer::CommitCopies();
-    };
-
     std::uint32_t a[kQueriesStay ? kSteps : 1][kFragments][4];
     if (n_key_tile > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
@@ -75,7 +51,7 @@ struct PipelinedForwardKernel {
         CopyTile<Layer, kHeadDim, kBlockRows>(p, LowOf(p.q[0]), b, h, i_0, p.n_query, q_low, 0);
       }
       Layer::CommitCopies();
-      copy_keys(n_key_tile - 1);
+      CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, n_key_tile - 1, k, k_low, v);
       bias.Read(p, b, h, i_0, (n_key_tile - 1) * kColumns, anchor);
       bias.Put((n_key_tile - 1) & 1);
       Layer::template WaitCopies<1>();
@@ -95,7 +71,9 @@ struct PipelinedForwardKernel {
       const int j_0 = key_tile * kColumns, place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > 0) copy_keys(key_tile - 1);
+      if (key_tile > 0) {
+        CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, key_tile - 1, k, k_low, v);
+      }
       const auto read_next_bias = [&] {
         if (key_tile > 0) bias.Read(p, b, h, i_0, j_0 - kColumns, anchor);
       };
@@ -145,7 +123,7 @@ struct PipelinedForwardKernel {
           const double lse = sum == 0.0F ? static_cast<double>(kHidden)
                                          : anchor + static_cast<double>(largest[m][half]) * kLn2 +
                                                Layer::Log(static_cast<double>(sum));
-          WriteNumber(p.lse, static_cast<std::int64_t>(head) * p.n_query + i, lse);
+          WriteNumber(p.lse, static_cast<std::int64_t>(own.head) * p.n_query + i, lse);
         }
       }
       StoreRows<Layer, kHeadDim>(p, p.o, b, h, first, p.n_query, 0, factors, o[m]);
