@@ -3,9 +3,12 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -13,6 +16,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/write_back.h"
 
 namespace longrun {
@@ -184,6 +188,52 @@ class Uploader {
   std::int64_t moved_ms_ = 0;  // when the last frame went, or the first attempt began
 };
 
+// Frames that one thread receives and another one writes, so that neither waits for the other while
+// it works. They are used again and again, in order, as are their buffers.
+class Frames {
+ public:
+  // The next frame to fill, once it is empty. null: the other thread wants no more.
+  v1::DownloadArtifactResponse* AwaitEmpty() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return has_ended_ || n_filled_ - n_emptied_ < frames_.size(); });
+    return has_ended_ ? nullptr : &frames_[n_filled_ % frames_.size()];
+  }
+  void Fill() { Add(n_filled_); }
+
+  // The next frame to empty, once it is full. null: no other comes.
+  v1::DownloadArtifactResponse* AwaitFull() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return has_ended_ || n_filled_ > n_emptied_; });
+    return n_filled_ > n_emptied_ ? &frames_[n_emptied_ % frames_.size()] : nullptr;
+  }
+  void Empty() { Add(n_emptied_); }
+
+  // Either thread does no more.
+  void End() {
+    {
+      const std::lock_guard lock(mutex_);
+      has_ended_ = true;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  void Add(std::size_t& n) {
+    {
+      const std::lock_guard lock(mutex_);
+      n += 1;
+    }
+    changed_.notify_all();
+  }
+
+  std::array<v1::DownloadArtifactResponse, 3> frames_;  // one at each end, and one on the way
+  std::mutex mutex_;                                    // guards the members below
+  std::condition_variable changed_;
+  std::size_t n_filled_ = 0;
+  std::size_t n_emptied_ = 0;
+  bool has_ended_ = false;
+};
+
 // The first bytes of a file that is being downloaded.
 struct Begun {
   std::FILE* output = nullptr;  // at the end of these bytes
@@ -207,12 +257,21 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
     v1::DownloadArtifactRequest request;
     request.set_sha256(file.sha256);
     request.set_offset(n_bytes);
+    // Without room for a thread, this download fails, and not the program.
+    RETURN_IF_ERROR(CheckThreadRoom(1));
     const auto reader = stub.DownloadArtifact(&context, request);
-    v1::DownloadArtifactResponse frame;
+    Frames frames;
+    std::thread receiver = StartThread([&] {
+      while (v1::DownloadArtifactResponse* const frame = frames.AwaitEmpty()) {
+        if (!reader->Read(frame)) break;
+        frames.Fill();
+      }
+      frames.End();
+    });
     Status broken;
     WriteBack write_back;
-    while (broken.ok() && reader->Read(&frame)) {
-      const std::string& data = frame.data();
+    while (const v1::DownloadArtifactResponse* const frame = frames.AwaitFull()) {
+      const std::string& data = frame->data();
       begun.hash.Update(data);
       n_bytes += static_cast<std::int64_t>(data.size());
       if (n_bytes > file.n_bytes) {
@@ -224,8 +283,12 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
         write_back.Note(fileno(begun.output), n_bytes);
       }
       if (progress) progress(n_bytes);
+      if (!broken.ok()) break;
+      frames.Empty();
     }
     if (!broken.ok()) context.TryCancel();
+    frames.End();
+    receiver.join();
     const Status received = StatusOfRpc(reader->Finish());
     RETURN_IF_ERROR(broken);
     if (!received.ok()) {

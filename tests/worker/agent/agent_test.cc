@@ -759,7 +759,8 @@ class FetchTest : public AgentTest {
  protected:
   FetchTest() {
     coordinator_.capabilities = OwnCapabilities();
-    std::string text(5 << 20, 'x');
+    // Two bytes a token: 16 frames, some of which the worker receives before it writes them.
+    std::string text(8 << 20, 'x');
     for (std::size_t i = 0; i < text.size(); i += 7) text[i] = static_cast<char>('a' + i % 26);
     const std::string file = JoinPath(temp_.path(), "a.txt");
     EXPECT_TRUE(WriteFileAtomic(file, text).ok());
@@ -878,7 +879,7 @@ TEST_F(FetchTest, ACoordinatorThatIsAwayInTheMiddleIsWaitedForAndTheFetchGoesOn)
 
 // The next order for the same dataset goes on where the withdrawn one was.
 TEST_F(FetchTest, AnOrderThatIsWithdrawnEndsItsFetch) {
-  env_ = {"LONGRUN_FAILPOINTS=worker_mid_download:delay_ms:1000"};
+  env_ = {"LONGRUN_FAILPOINTS=worker_mid_download:delay_ms:600"};
   StartWorker();
   const TaskFile task = Task(1), next = Task(2);
   OfferByDigest(task);
