@@ -1,5 +1,5 @@
 // Copies files to the artifact service or from it, over gRPC's blocking interface, for both the
-// worker and the client. Both ends check the digests of uploads; of downloads, the receiver does.
+// worker and the client. The receiver checks the digest, in both directions.
 #pragma once
 
 #include <chrono>
