@@ -1,11 +1,14 @@
-// See artifacts.h. The threads of `transfers` access the disk: each stream has at most one job or
-// one gRPC operation in progress.
+// See artifacts.h. The threads of `transfers` access the disk. Each stream has at most one frame at
+// the disk and one at gRPC, and works on both at the same time.
 #include "coordinator/rpc/artifacts.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -17,6 +20,8 @@ namespace longrun::coordinator {
 namespace {
 
 constexpr int kDigestsMax = 10'000;
+// A smaller frame is hashed sooner than another thread begins to.
+constexpr std::size_t kSplitBytesMin = std::size_t{64} << 10;
 constexpr std::string_view kWorkerPrefix = "worker-";  // of a sender's name
 
 Status Busy() {
@@ -39,35 +44,81 @@ Result<std::string> SenderOf(const CoordinatorParts& parts,
   return Status(Code::kInternal, "the caller is of no known kind");
 }
 
+// Receives the next frame while jobs hash and write the one before. Only these start reads and end
+// the call, so neither happens after the end.
 class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  public:
   Upload(CoordinatorParts& parts, grpc::CallbackServerContext* context,
          v1::UploadArtifactResponse* response)
       : parts_(parts), context_(context), response_(response) {
-    StartRead(&frame_);
+    StartRead(&next_);
   }
 
  private:
   void OnReadDone(bool ok) override {
+    {
+      const std::lock_guard lock(mutex_);
+      next_is_frame_ = ok;
+      if (std::exchange(is_working_, true)) return;
+    }
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-    Work(ok);
+    Post(&Upload::TakeNext);
   }
 
-  void Work(bool has_frame) {
-    if (!parts_.transfers.PostWithoutReader([this, has_frame] { Take(has_frame); })) End(Busy());
+  void Post(void (Upload::*job)()) {
+    if (!parts_.transfers.PostWithoutReader([this, job] { (this->*job)(); })) End(Busy());
   }
 
-  void Take(bool has_frame) {
+  void TakeNext() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!next_is_frame_) {
+        is_working_ = false;
+        return;
+      }
+      has_frame_ = *std::exchange(next_is_frame_, std::nullopt);
+    }
+    if (has_frame_) {
+      frame_.Swap(&next_);
+      StartRead(&next_);
+    }
+    Take();
+  }
+
+  void Take() {
     if (parts_.stopping) return End(Busy());
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-    Status status = has_frame ? CheckFrame() : Status();
+    Status status = has_frame_ ? CheckFrame() : Status();
     if (status.ok() && upload_ != nullptr && upload_->HasUnhashed()) {
       status = upload_->HashKept();
-      if (status.ok()) return Work(has_frame);  // other calls need this thread, too
+      if (status.ok()) return Post(&Upload::Take);  // other calls need this thread, too
     }
-    if (status.ok() && !is_there_) status = has_frame ? upload_->Write(frame_.data()) : TakeEnd();
-    if (!has_frame || !status.ok() || is_there_) return End(status);
-    StartRead(&frame_);
+    if (status.ok() && !has_frame_ && !is_there_) status = TakeEnd();
+    if (!has_frame_ || !status.ok() || is_there_) return End(status);
+    Store();
+  }
+
+  // Hashes and writes the frame, at the same time if another thread is free.
+  void Store() {
+    if (frame_.data().size() < kSplitBytesMin) {
+      n_halves_ = 1;
+      return EndHalf(upload_->Write(frame_.data()));
+    }
+    n_halves_ = 2;
+    const auto hash = [this] {
+      upload_->Hash(frame_.data());
+      EndHalf(Status());
+    };
+    if (!parts_.transfers.PostWithoutReader(hash)) EndHalf(Busy());
+    EndHalf(upload_->Append(frame_.data()));
+  }
+
+  // Whichever half ends last goes on.
+  void EndHalf(Status status) {
+    if (!status.ok()) stored_ = std::move(status);
+    if (--n_halves_ > 0) return;
+    if (!stored_.ok()) return End(stored_);
+    Post(&Upload::TakeNext);
   }
 
   // Begins the upload if this is the first frame.
@@ -114,48 +165,74 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
   CoordinatorParts& parts_;
   grpc::CallbackServerContext* context_;
   v1::UploadArtifactResponse* response_;
-  v1::UploadArtifactRequest frame_;
+  v1::UploadArtifactRequest frame_;  // the jobs'
+  bool has_frame_ = false;           // false: the client has sent all frames
   std::string sha256_;
   bool is_there_ = false;
   std::unique_ptr<ArtifactStore::Upload> upload_;
+  std::atomic<int> n_halves_ = 0;      // in progress
+  Status stored_;                      // of the frame
+  v1::UploadArtifactRequest next_;     // gRPC's while a read is in progress
+  std::mutex mutex_;                   // guards the two below
+  std::optional<bool> next_is_frame_;  // none: nothing was read since the last frame was taken
+  bool is_working_ = false;            // a job runs or waits, or the call has ended
 };
 
+// A job reads the next frame while gRPC sends the one before, so at most two frames are in memory.
+// Whichever of the two ends last goes on.
 class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactResponse> {
  public:
   Download(CoordinatorParts& parts, grpc::CallbackServerContext* context,
            const v1::DownloadArtifactRequest* request)
       : parts_(parts), context_(context), sha256_(request->sha256()), offset_(request->offset()) {
-    Work();
+    Read();
   }
   ~Download() override {
     if (fd_ >= 0) close(fd_);
   }
 
  private:
-  void Work() {
-    if (!parts_.transfers.PostWithoutReader([this] { Send(); })) End(Busy());
+  void Read() {
+    const auto job = [this] {
+      next_status_ = ReadNext();
+      GoOn(/*has_written=*/false);
+    };
+    if (parts_.transfers.PostWithoutReader(job)) return;
+    next_status_ = Busy();
+    GoOn(/*has_written=*/false);
   }
 
-  void Send() {
-    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-    if (fd_ < 0) {
-      if (const Status status = Open(); !status.ok()) return End(status);
-    }
-    if (offset_ == n_bytes_ && sent_) return End(Status());
-    frame_.set_total_bytes(n_bytes_);
-    std::string& data = *frame_.mutable_data();
+  Status ReadNext() {
+    if (context_->IsCancelled()) return Status(Code::kCancelled, "the client disconnected");
+    if (fd_ < 0) RETURN_IF_ERROR(Open());
+    has_next_ = offset_ < n_bytes_ || !has_next_;  // the first frame goes even if it is empty
+    if (!has_next_) return Status();
+    next_.set_total_bytes(n_bytes_);
+    std::string& data = *next_.mutable_data();
     data.resize(std::min(kArtifactFrameBytesMax, static_cast<std::size_t>(n_bytes_ - offset_)));
     const ssize_t n = pread(fd_, data.data(), data.size(), offset_);
-    if (n < 0) return End(ErrnoStatus(errno, Str("cannot read artifact ", sha256_)));
+    if (n < 0) return ErrnoStatus(errno, Str("cannot read artifact ", sha256_));
     // The file of a registered dataset may change at any time.
     if (n == 0 && offset_ < n_bytes_) {
-      return End(
-          Status(Code::kAborted, Str("artifact ", sha256_, " became shorter while it was sent")));
+      return Status(Code::kAborted, Str("artifact ", sha256_, " became shorter while it was sent"));
     }
     data.resize(static_cast<std::size_t>(n));
     offset_ += n;
-    sent_ = true;
+    return Status();
+  }
+
+  void GoOn(bool has_written) {
+    {
+      const std::lock_guard lock(mutex_);
+      (has_written ? is_writing_ : is_reading_) = false;
+      if (is_writing_ || is_reading_) return;
+      is_writing_ = is_reading_ = true;
+    }
+    if (is_broken_) return End(Status(Code::kCancelled, "the client disconnected"));
+    if (!next_status_.ok() || !has_next_) return End(next_status_);
+    frame_.Swap(&next_);
     StartWrite(&frame_);
+    Read();
   }
 
   Status Open() {
@@ -171,8 +248,8 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
-    Work();
+    is_broken_ = !ok;
+    GoOn(/*has_written=*/true);
   }
   void End(const Status& status) {
     Finish(
@@ -186,8 +263,14 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   std::int64_t offset_;
   std::int64_t n_bytes_ = 0;
   int fd_ = -1;
-  bool sent_ = false;  // even an empty artifact sends one frame
-  v1::DownloadArtifactResponse frame_;
+  v1::DownloadArtifactResponse frame_;  // gRPC's while a write is in progress
+  bool is_broken_ = false;
+  v1::DownloadArtifactResponse next_;  // the job's while it reads, as are the two below
+  Status next_status_;
+  bool has_next_ = false;  // false after all frames were read
+  std::mutex mutex_;       // guards the two below
+  bool is_writing_ = false;
+  bool is_reading_ = true;
 };
 
 class ArtifactService final : public v1::ArtifactService::CallbackService {

@@ -280,7 +280,6 @@ Status ArtifactStore::Upload::HashKept() {
 }
 
 Status ArtifactStore::Upload::WriteAll(int fd, std::string_view bytes) {
-  hash_.Update(bytes);
   n_bytes_ += std::ssize(bytes);
   n_hashed_ = n_bytes_;
   while (!bytes.empty()) {
@@ -294,6 +293,13 @@ Status ArtifactStore::Upload::WriteAll(int fd, std::string_view bytes) {
 }
 
 Status ArtifactStore::Upload::Write(std::string_view bytes) {
+  Hash(bytes);
+  return Append(bytes);
+}
+
+void ArtifactStore::Upload::Hash(std::string_view bytes) { hash_.Update(bytes); }
+
+Status ArtifactStore::Upload::Append(std::string_view bytes) {
   LR_CHECK(!HasUnhashed());
   if (std::ssize(bytes) > n_bytes_total_ - n_bytes_) {
     Drop();

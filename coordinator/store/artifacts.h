@@ -81,6 +81,9 @@ class ArtifactStore {
     // kResourceExhausted if the disk is full, kInvalidArgument beyond the announced size, kAborted
     // if another connection of the sender goes on with this upload.
     Status Write(std::string_view bytes);
+    // The two halves of Write(), which may run at the same time.
+    void Hash(std::string_view bytes);
+    Status Append(std::string_view bytes);
     // kDataLoss if size or digest do not match; then nothing is stored. kAborted if that may be due
     // to the bytes of an earlier connection, which are then gone.
     Status Finish();

@@ -65,7 +65,7 @@ struct Ran {
   std::string err;
 };
 
-class NetworkTest : public testing::Test {
+class NetworkTest : public ::testing::Test {
  protected:
   ~NetworkTest() override {
     for (int* const pid : {&worker, &coordinator}) Kill(*pid);
