@@ -476,10 +476,10 @@ TEST_F(LaptopTest, AnUploadThatIsCancelledWhileFramesAreUnderWayKeepsWholeFrames
   const auto context = ContextOf(token);
   v1::UploadArtifactResponse response;
   const auto writer = stub->UploadArtifact(context.get(), &response);
-  for (const v1::UploadArtifactRequest& frame : FramesOf(bytes)) {
-    ASSERT_TRUE(writer->Write(frame));
-    if (KeptBytes(token) > 4 * kFrameBytes) break;
-  }
+  std::vector<v1::UploadArtifactRequest> frames = FramesOf(bytes);
+  frames.resize(20);
+  for (const v1::UploadArtifactRequest& frame : frames) ASSERT_TRUE(writer->Write(frame));
+  ASSERT_TRUE(WaitUntil([&] { return KeptBytes(token) > 4 * kFrameBytes; }));
   context->TryCancel();
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
   ASSERT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED"); }));
