@@ -3,7 +3,7 @@
 
 #include <google/protobuf/descriptor.h>
 
-#include <chrono>
+#include <atomic>
 #include <thread>
 #include <utility>
 
@@ -23,9 +23,8 @@ using SweepCalls = v1::SweepService::CallbackService;
 using ArtifactCalls = v1::ArtifactService::CallbackService;
 using IdentityCalls = v1::IdentityService::CallbackService;
 
-// A stream that waits for news ends because its client leaves.
-constexpr std::chrono::milliseconds kNewsMs{5};
 constexpr int kMessagesMax = 64;
+constexpr int kQuietMax = 3;  // the most jobs of a stream between two messages
 
 struct MethodCall {
   LocalCoordinator& daemon;
@@ -77,7 +76,7 @@ grpc::Status RunStream(const MethodCall& call, FuzzContext& context, Service& se
                        grpc::ServerWriteReactor<Response>* (Service::*method)(
                            grpc::CallbackServerContext*, const Request*)) {
   const auto request = Received<Request>(call.request);
-  int n_messages = 0;
+  std::atomic<int> n_messages = 0;
   grpc::ServerWriteReactor<Response>* const reactor = (service.*method)(&context, &request);
   FuzzWriteStream<Response> stream(reactor, [&](const Response& message) {
     CheckReadable(message);
@@ -85,7 +84,13 @@ grpc::Status RunStream(const MethodCall& call, FuzzContext& context, Service& se
     const bool is_enough = n_messages >= kMessagesMax;
     if (is_enough || Request::descriptor() == v1::WatchSweepRequest::descriptor()) context.Cancel();
   });
-  if (!stream.WaitFor(kNewsMs)) context.Cancel();
+  // Once it waits for news, it ends because its client leaves.
+  for (int n_quiet = 0; !stream.IsSet() && n_quiet < kQuietMax; ++n_quiet) {
+    const int n_before = n_messages;
+    call.daemon.Settle();
+    if (n_messages > n_before) n_quiet = 0;
+  }
+  if (!stream.IsSet()) context.Cancel();
   const grpc::Status status = stream.Wait();
   reactor->OnDone();
   return status;

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,7 @@ constexpr std::size_t kTasksReadyMin = 6;   // an input may use up a few
 constexpr std::size_t kAttemptsShown = 4;   // of a stream, by @attempt0 ... @attempt3
 constexpr std::size_t kCellsShown = 4;      // of an attempt
 constexpr std::int64_t kOfferMsMax = 2000;  // one that never comes is not waited for again
+constexpr std::chrono::milliseconds kLookAgainMs{50};  // whether an offer has been withdrawn
 
 // An attempt that a worker was told to start.
 struct Started {
@@ -61,12 +64,14 @@ class StartedAttempts {
     started.run = task.run_key;
     for (const ExpectedCell& cell : task.expected_cells) started.cells.push_back(cell.cell);
     const std::lock_guard lock(mutex_);
+    ids_.insert(started.attempt);
     of_stream_[stream].push_front(std::move(started));
-    n_ += 1;
+    added_.notify_all();
   }
-  std::size_t n() const {
-    const std::lock_guard lock(mutex_);
-    return n_;
+  // False if it has not been added by then.
+  bool WaitFor(const std::string& attempt, std::chrono::milliseconds time) const {
+    std::unique_lock lock(mutex_);
+    return added_.wait_for(lock, time, [&] { return ids_.contains(attempt); });
   }
   std::deque<Started> Of(std::uint32_t stream) const {
     const std::lock_guard lock(mutex_);
@@ -74,9 +79,10 @@ class StartedAttempts {
   }
 
  private:
-  mutable std::mutex mutex_;  // guards all below
+  mutable std::mutex mutex_;  // guards the two below
   std::array<std::deque<Started>, kStreams> of_stream_;
-  std::size_t n_ = 0;
+  std::set<std::string> ids_;
+  mutable std::condition_variable added_;
 };
 
 // One session, from its first frame to its end.
@@ -279,7 +285,7 @@ class WorkerRun {
   void AwaitOffers() {
     const Instant end = BootMs() + kOfferMsMax;
     while (true) {
-      std::size_t n_made = 0;
+      std::vector<std::string> made;
       LR_CHECK(daemon_.parts.core
                    .LookAndWait([&](const State& state) {
                      for (const std::string& id : state.index.live) {
@@ -289,25 +295,15 @@ class WorkerRun {
                            attempt.state == AttemptState::kOffered &&
                            worker != state.workers.end() && worker->second.session &&
                            state.tasks.at(attempt.task).state == TaskState::kReserved;
-                       if (comes && !IsStarted(id)) n_made += 1;
+                       if (comes && !lost_.contains(id)) made.push_back(id);
                      }
                    })
                    .ok());
-      if (n_made <= n_lost_) return;
-      if (BootMs() > end) {
-        n_lost_ = n_made;
-        return;
-      }
-      std::this_thread::yield();
+      const bool have_come = std::ranges::all_of(
+          made, [&](const std::string& id) { return started_.WaitFor(id, kLookAgainMs); });
+      if (have_come) return;
+      if (BootMs() > end) return lost_.insert(made.begin(), made.end());
     }
-  }
-  bool IsStarted(const std::string& attempt) const {
-    for (std::uint32_t stream = 0; stream < kStreams; ++stream) {
-      for (const Started& one : started_.Of(stream)) {
-        if (one.attempt == attempt) return true;
-      }
-    }
-    return false;
   }
 
   inline static const Started kNone = {.attempt = "01BX5ZZKBKACTAV9WEVGEMMVRZ",
@@ -322,28 +318,66 @@ class WorkerRun {
   std::map<std::string, JournalTally> tallies_;
   std::array<std::unique_ptr<Session>, kStreams> open_;
   std::vector<std::unique_ptr<Session>> closed_;
-  std::size_t n_lost_ = 0;
+  std::set<std::string> lost_;  // offers that never came
   std::int64_t n_incarnations_ = 0;
   SeededRandom random_{1};
 };
 
-// Gives the next input enough work. True if it needs a fresh copy.
-bool Refill(CoordinatorWorld& world) {
-  bool is_used_up = false;
+struct Work {
   std::size_t n_ready = 0;
-  LR_CHECK(world.daemon()
-               .parts.core
-               .LookAndWait([&](const State& state) {
-                 for (const auto& [key, ready] : state.index.ready) n_ready += ready.tasks.size();
-                 is_used_up = state.workers.size() > kWorkersMax;
-                 // No later worker of this name could take its place.
-                 for (const auto& [id, worker] : state.workers) {
-                   is_used_up = is_used_up || worker.incarnation > "1";
-                 }
+  std::string sweep;  // of the task that is placed next
+  bool is_used_up = false;
+};
+Work WorkOf(const State& state) {
+  Work work{.n_ready = 0, .sweep = {}, .is_used_up = state.workers.size() > kWorkersMax};
+  const ReadyClass::Key* next = nullptr;
+  for (const auto& [key, ready] : state.index.ready) {
+    work.n_ready += ready.tasks.size();
+    if (ready.tasks.empty()) continue;
+    const ReadyClass::Key& first = *ready.tasks.begin();
+    if (next == nullptr || first < *next) next = &first;
+  }
+  if (next != nullptr) {
+    const auto sweeps = state.index.task_sweeps.find(next->task);
+    if (sweeps != state.index.task_sweeps.end()) work.sweep = *sweeps->second.begin();
+  }
+  for (const auto& [id, worker] : state.workers) {
+    // No later worker of this name could take its place.
+    work.is_used_up = work.is_used_up || worker.incarnation > "1";
+  }
+  return work;
+}
+
+// What inputs have paused, cancelled or let fail is work again. Another sweep would cost more than
+// all that an input does.
+void Renew(Core& core, const std::string& sweep) {
+  RetryRequested retry{.sweep_id = sweep, .tasks = {}};
+  LR_CHECK(core.LookAndWait([&](const State& state) {
+                 const auto& tasks = state.sweep_tasks.at(sweep);
+                 retry.tasks.assign(tasks.begin(), tasks.end());
                })
                .ok());
-  if (!is_used_up && n_ready < kTasksReadyMin) world.AddWork();
-  return is_used_up;
+  LR_CHECK(core.PostAndWait(std::move(retry)).status.ok());
+  LR_CHECK(core.PostAndWait(SweepResumed{.sweep_id = sweep}).status.ok());
+}
+
+// Gives the next input enough work. True if it needs a fresh copy.
+bool Refill(CoordinatorWorld& world) {
+  Core& core = world.daemon().parts.core;
+  Work work;
+  const auto look = [&](const State& state) { work = WorkOf(state); };
+  LR_CHECK(core.LookAndWait(look).ok());
+  if (work.n_ready < kTasksReadyMin) {
+    Renew(core, world.busy_sweep());
+    LR_CHECK(core.LookAndWait(look).ok());
+  }
+  if (work.is_used_up) return true;
+  if (work.n_ready < kTasksReadyMin) {
+    world.AddWork();
+  } else if (!work.sweep.empty()) {
+    world.SetBusy(work.sweep);
+  }
+  return false;
 }
 
 const std::vector<std::string>& InputWords() {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -48,7 +49,8 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 constexpr std::int64_t kInputsMax = 1000;  // on one copy
-constexpr std::int64_t kSeeds = 5;         // of a sweep with work; it has two runs for each
+constexpr std::int64_t kInputsBetweenNews = 10'000;
+constexpr std::int64_t kSeeds = 5;  // of a sweep with work; it has two runs for each
 constexpr std::int64_t kFreeBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
 constexpr const char* kDepths = "a/b/c/d";  // so that a few ".." do not lead out of the root
@@ -71,6 +73,14 @@ std::string SweepYaml(std::string_view name, std::int64_t first_seed, std::int64
              "]}\n  train: {tokens: 20480, batch_tokens: 1024}\n  evaluate:\n"
              "    - perplexity: {context_lengths: [64, 128], split: validation, "
              "protocol: nonoverlap, score_tokens: 2048}\n");
+}
+
+// Soon after an input, later ones may have its tasks.
+SchedulerLimits Hurried() {
+  SchedulerLimits limits;
+  limits.offer_ms = 250;
+  limits.back_off = {.base_ms = 1, .limit_ms = 10};
+  return limits;
 }
 
 std::string WordSalad(std::uint64_t seed, std::size_t n_bytes) {
@@ -210,7 +220,7 @@ LocalCoordinator::LocalCoordinator(const std::string& state, bool ticks)
       artifacts_(ArtifactStore::Open({.folder = JoinPath(state, "artifacts")}).value()),
       logs_(JoinPath(state, "logs")),
       core_(Core::Start(*store_, *artifacts_, metrics_,
-                        {.limits = {},
+                        {.limits = Hurried(),
                          .disk_free_bytes = []() -> Result<std::int64_t> { return kFreeBytes; },
                          .seed = 1,
                          .on_fatal =
@@ -242,7 +252,7 @@ LocalCoordinator::LocalCoordinator(const std::string& state, bool ticks)
             .pilots = pilots_,
             .session_memory = session_memory_,
             .metrics_address = "",
-            .query_program = LONGRUN_BIN_DIR "/longrun-coordinator"},
+            .query_program = LONGRUN_BIN_DIR "/longrun-answer-query"},
       sweeps(MakeSweepService(parts)),
       sessions(MakeWorkerSessionService(parts)),
       artifact_service(MakeArtifactService(parts)),
@@ -478,6 +488,12 @@ void CoordinatorWorld::Begin(std::string_view input) {
   if (is_used_up_ || n_inputs_ >= kInputsMax) {
     CheckCopy();
     TakeCopy();
+  }
+  if (++n_inputs_ever_ % kInputsBetweenNews == 0) {
+    const double s = static_cast<double>(BootMs() - began_at_) / 1000;
+    std::fprintf(stderr, "%s %d: %lld inputs, %.0f a second\n", program_invocation_short_name,
+                 getpid(), static_cast<long long>(n_inputs_ever_),
+                 static_cast<double>(n_inputs_ever_) / s);
   }
   char name[16];
   std::snprintf(name, sizeof name, "%06d", static_cast<int>(n_inputs_++));

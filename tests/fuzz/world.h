@@ -7,6 +7,8 @@
 // may matter to the next ones: the inputs since the last copy are in ROOT/inputs, and a program
 // that ends abnormally leaves ROOT (ROOT is "longrun-fuzz-..." in /dev/shm or the folder for
 // temporary files). Given to the program in their order, they are repeated.
+//
+// Every 10'000 inputs, a line on standard error says how many there were.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -20,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "coordinator/access.h"
 #include "coordinator/audit_log.h"
 #include "coordinator/core.h"
@@ -84,6 +87,8 @@ class CoordinatorWorld {
   void Begin(std::string_view input);
   // Submits another sweep, which is then the busy one.
   void AddWork();
+  // `sweep` has work, and is the busy one.
+  void SetBusy(const std::string& sweep) { words_["@busy"] = sweep; }
   // After each input: checks what must always hold. `is_used_up`: the next one needs a fresh copy.
   void End(bool is_used_up);
 
@@ -124,6 +129,8 @@ class CoordinatorWorld {
   std::map<std::uint32_t, RpcPeer> workers_;  // by stream; the other streams are local ones
   std::vector<std::string> entries_;          // of root_
   std::int64_t n_inputs_ = 0;                 // of the copy
+  std::int64_t n_inputs_ever_ = 0;
+  const std::int64_t began_at_ = BootMs();
   bool is_used_up_ = false;
   std::int64_t n_sweeps_ = 0;  // of those with work, in the copy
   std::string first_busy_;
