@@ -40,19 +40,27 @@ void MakeCall(CoordinatorWorld& world, fuzz::ClientCall call) {
   CallMethod(world.daemon(), peer, call.gone(), call.GetReflection()->GetMessage(call, field));
 }
 
-// Whether something that most inputs need is gone.
-bool IsUsedUp(CoordinatorWorld& world) {
+// Puts back what most inputs need. True if the next one needs a fresh copy instead.
+bool Mend(CoordinatorWorld& world) {
   Core& core = world.daemon().parts.core;
-  bool has_sweeps = false;
+  bool has_sweeps = false, is_active = false;
   std::size_t n_tasks = 0;
   LR_CHECK(core.LookAndWait([&](const State& state) {
                  const std::string& busy = world.busy_sweep();
                  has_sweeps = state.sweep_tasks.contains(world.Expand("@sweep")) &&
-                              state.sweep_tasks.contains(busy) && IsActiveSweep(state, busy);
+                              state.sweep_tasks.contains(busy);
+                 is_active = has_sweeps && IsActiveSweep(state, busy);
                  n_tasks = state.tasks.size();
                })
                .ok());
-  return !has_sweeps || n_tasks > 1000 || core.datasets().empty() || core.models().empty();
+  if (!has_sweeps || n_tasks > 1000) return true;
+  const bool has_dataset = std::ranges::any_of(
+      core.datasets(), [](const DatasetRow& dataset) { return dataset.info.name == "words"; });
+  const bool has_model = std::ranges::any_of(
+      core.models(), [](const ModelRow& model) { return model.name == "imported"; });
+  if (!has_dataset || !has_model) world.RegisterData();
+  if (!is_active) world.Renew();
+  return false;
 }
 
 }  // namespace
@@ -74,6 +82,6 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (!longrun::ReadInput(bytes, &input)) return 0;
   world.Begin(bytes);
   for (int i = 0; i < std::min(input.calls_size(), kCallsMax); ++i) MakeCall(world, input.calls(i));
-  world.End(IsUsedUp(world));
+  world.End(Mend(world));
   return 0;
 }

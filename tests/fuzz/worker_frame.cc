@@ -348,19 +348,6 @@ Work WorkOf(const State& state) {
   return work;
 }
 
-// What inputs have paused, cancelled or let fail is work again. Another sweep would cost more than
-// all that an input does.
-void Renew(Core& core, const std::string& sweep) {
-  RetryRequested retry{.sweep_id = sweep, .tasks = {}};
-  LR_CHECK(core.LookAndWait([&](const State& state) {
-                 const auto& tasks = state.sweep_tasks.at(sweep);
-                 retry.tasks.assign(tasks.begin(), tasks.end());
-               })
-               .ok());
-  LR_CHECK(core.PostAndWait(std::move(retry)).status.ok());
-  LR_CHECK(core.PostAndWait(SweepResumed{.sweep_id = sweep}).status.ok());
-}
-
 // Gives the next input enough work. True if it needs a fresh copy.
 bool Refill(CoordinatorWorld& world) {
   Core& core = world.daemon().parts.core;
@@ -368,7 +355,7 @@ bool Refill(CoordinatorWorld& world) {
   const auto look = [&](const State& state) { work = WorkOf(state); };
   LR_CHECK(core.LookAndWait(look).ok());
   if (work.n_ready < kTasksReadyMin) {
-    Renew(core, world.busy_sweep());
+    world.Renew();
     LR_CHECK(core.LookAndWait(look).ok());
   }
   if (work.is_used_up) return true;

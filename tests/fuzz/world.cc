@@ -325,35 +325,12 @@ void CoordinatorWorld::MakeTemplate() {
   const std::string validation = JoinPath(root_, "validation.txt");
   LR_CHECK(WriteFileAtomic(train, WordSalad(1, 40'000)).ok());
   LR_CHECK(WriteFileAtomic(validation, WordSalad(2, 8'000)).ok());
-  const std::string folder = JoinPath(root_, "words");
-  LR_CHECK(ImportText({.splits = {{"train", {train}}, {"validation", {validation}}}}, folder).ok());
+  LR_CHECK(ImportText({.splits = {{"train", {train}}, {"validation", {validation}}}},
+                      JoinPath(root_, "words"))
+               .ok());
 
   daemon_ = std::make_unique<LocalCoordinator>(state, ticks_);
-  v1::RegisterDatasetRequest dataset;
-  dataset.set_name("words");
-  dataset.set_folder(folder);
-  Do(*daemon_, dataset);
-  const DatasetListing listing = ListDataset(folder).value();
-  words_["@dataset"] = listing.digest;
-  for (std::size_t i = 0; i < listing.files.size(); ++i) {
-    Put(*daemon_, ReadFile(JoinPath(folder, listing.files[i].name)).value());
-    words_[Str("@file", i)] = listing.files[i].sha256;
-  }
-
-  const std::string blob = "a checkpoint's only file";
-  words_["@blob"] = Put(*daemon_, blob);
-  const std::vector<FolderFile> files = {
-      {.name = "config.json",
-       .sha256 = Put(*daemon_, kModelConfig),
-       .n_bytes = std::ssize(std::string_view(kModelConfig))},
-      {.name = "model.safetensors", .sha256 = words_["@blob"], .n_bytes = std::ssize(blob)}};
-  v1::RegisterModelRequest model;
-  model.set_name("imported");
-  model.set_sha256(Put(*daemon_, FolderManifest(files)));
-  model.set_source("/models/imported");
-  Do(*daemon_, model);
-  words_["@manifest"] = model.sha256();
-
+  RegisterData();
   v1::SubmitSweepRequest submit;
   v1::SubmitSweepResponse submitted;
   submit.set_yaml(SweepYaml("ended", 1, 1));
@@ -403,6 +380,47 @@ void CoordinatorWorld::MakeTemplate() {
   peers_[fuzz::CALLER_WORKER] = PeerOfStream(2);
   words_["@join"] = new_token("worker").token();
   daemon_.reset();
+}
+
+void CoordinatorWorld::RegisterData() {
+  const std::string folder = JoinPath(root_, "words");
+  v1::RegisterDatasetRequest dataset;
+  dataset.set_name("words");
+  dataset.set_folder(folder);
+  Do(*daemon_, dataset);
+  const DatasetListing listing = ListDataset(folder).value();
+  words_["@dataset"] = listing.digest;
+  for (std::size_t i = 0; i < listing.files.size(); ++i) {
+    Put(*daemon_, ReadFile(JoinPath(folder, listing.files[i].name)).value());
+    words_[Str("@file", i)] = listing.files[i].sha256;
+  }
+
+  const std::string blob = "a checkpoint's only file";
+  words_["@blob"] = Put(*daemon_, blob);
+  const std::vector<FolderFile> files = {
+      {.name = "config.json",
+       .sha256 = Put(*daemon_, kModelConfig),
+       .n_bytes = std::ssize(std::string_view(kModelConfig))},
+      {.name = "model.safetensors", .sha256 = words_["@blob"], .n_bytes = std::ssize(blob)}};
+  v1::RegisterModelRequest model;
+  model.set_name("imported");
+  model.set_sha256(Put(*daemon_, FolderManifest(files)));
+  model.set_source("/models/imported");
+  Do(*daemon_, model);
+  words_["@manifest"] = model.sha256();
+}
+
+void CoordinatorWorld::Renew() {
+  Core& core = daemon_->parts.core;
+  const std::string sweep = busy_sweep();
+  RetryRequested retry{.sweep_id = sweep, .tasks = {}};
+  LR_CHECK(core.LookAndWait([&](const State& state) {
+                 const auto& tasks = state.sweep_tasks.at(sweep);
+                 retry.tasks.assign(tasks.begin(), tasks.end());
+               })
+               .ok());
+  LR_CHECK(core.PostAndWait(std::move(retry)).status.ok());
+  LR_CHECK(core.PostAndWait(SweepResumed{.sweep_id = sweep}).status.ok());
 }
 
 void CoordinatorWorld::AddWork() {

@@ -85,6 +85,11 @@ class CoordinatorWorld {
 
   // Before each input: takes a fresh copy if the last one is used up.
   void Begin(std::string_view input);
+  // Puts the dataset and the model in their places, if they are gone.
+  void RegisterData();
+  // What inputs have paused, cancelled or let fail of the busy sweep is work again. Another sweep
+  // or copy would cost more than all that an input does.
+  void Renew();
   // Submits another sweep, which is then the busy one.
   void AddWork();
   // `sweep` has work, and is the busy one.
