@@ -450,9 +450,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
 }
 
 // One part, between what others ask. What only looks at the state does not wait for a commit of
-// parts, since nothing is promised of them before the last one. So parts are committed only with
-// the last one, and before anybody else's transaction: each commit writes most pages of the indexes
-// again, whose keys are digests.
+// parts, since nothing is promised of them before the last one. So parts are committed with the last
+// one, before anybody else's transaction, and if a step also orders something: each commit writes
+// most pages of the indexes again, whose keys are digests.
 Status Core::RunPart() {
   std::optional<EventItem> part;
   bool is_last = false;
@@ -466,9 +466,10 @@ Status Core::RunPart() {
   RETURN_IF_ERROR(store_.KeepPages(PageCache::kForParts));
   RETURN_IF_ERROR(Take(*stored_parts_, std::move(*part)));
   Failpoint("part_stored");
-  if (!is_last) return Status();
-  RETURN_IF_ERROR(FinishParts());
-  return store_.KeepPages(PageCache::kUsual);
+  if (is_last || !stored_parts_->stepped.back().result.commands.empty()) {
+    RETURN_IF_ERROR(FinishParts());
+  }
+  return is_last ? store_.KeepPages(PageCache::kUsual) : Status();
 }
 
 Status Core::FinishParts() {
@@ -767,6 +768,8 @@ Status Core::EachSecond() {
   disk_is_low_ = !CheckDiskSpace().ok();
   NoteSilentFolders();
   memory_.GiveBackWhenGrown();
+  // The parts of a submission that others made it commit are in the WAL again and again.
+  if (store_.IsWalLarge()) RETURN_IF_ERROR(FinishParts());
   if (!stored_parts_->in_transaction) CheckpointWal();
   return Status();
 }

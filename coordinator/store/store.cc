@@ -477,8 +477,10 @@ StoreSizes Store::Sizes() const {
           .n_busy = n_busy_};
 }
 
+bool Store::IsWalLarge() const { return wal_pages_ >= kWalPagesMax; }
+
 Status Store::CheckpointWal(bool idle) {
-  if (!idle && wal_pages_ < kWalPagesMax) return Status();
+  if (!idle && !IsWalLarge()) return Status();
   if (idle && Sizes().wal_bytes == 0) return Status();
   if (mark_) RETURN_IF_ERROR(mark_->Clear());
   // Do not wait for readers: a user's query may take long.

@@ -157,6 +157,8 @@ class Store {
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
+  // Whether much was committed to the WAL since the last checkpoint.
+  bool IsWalLarge() const;
   // Checkpoints the WAL into the database if the WAL is large; its file then keeps up to 16 MiB.
   // With `idle`, checkpoints a WAL of any size and empties its file. Call only between
   // transactions.

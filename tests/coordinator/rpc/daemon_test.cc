@@ -309,15 +309,20 @@ class LargeSubmissionTest : public DaemonTest {
     EXPECT_TRUE(store->Begin().ok());
     EXPECT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = folder.path()}).ok());
     EXPECT_TRUE(store->Commit().ok());
-    std::string seeds = "1";
-    for (int seed = 2; seed <= 600; ++seed) StrAppend(seeds, Str(", ", seed));
     request.set_file_name("sample.yaml");
+    SetSeeds(600);
+  }
+  // The sweep has two runs for each.
+  void SetSeeds(int n) {
+    std::string seeds = "1";
+    for (int seed = 2; seed <= n; ++seed) StrAppend(seeds, Str(", ", seed));
     request.set_yaml(std::regex_replace(std::string(kSampleYaml), std::regex("seed: \\[1\\]"),
                                         Str("seed: [", seeds, "]")));
   }
   grpc::Status Submit() {
     grpc::ClientContext context;
-    SetDeadline(context);
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::milliseconds(4 * kEndMsMax));
     return sweeps->SubmitSweep(&context, request, &response);
   }
 
@@ -393,6 +398,22 @@ TEST_F(LargeSubmissionTest, KilledInTheMiddleItHasNothingOfIt) {
   EXPECT_EQ(loaded.runs.size(), 1200u);
   EXPECT_EQ(loaded.tasks.size(), 2400u);
   EXPECT_EQ(loaded.sweep_tasks.at(response.sweep_id()).size(), 2400u);
+}
+
+// Without a checkpoint in between it would grow to some 200 MB.
+TEST_F(LargeSubmissionTest, TheWriteAheadLogStaysSmallWhileOthersWrite) {
+  SetSeeds(4000);
+  failpoints = "part_stored:delay_ms:250";
+  Start();
+  auto submitted = std::async(std::launch::async, [this] { return Submit(); });
+  std::int64_t n_bytes_most = 0;
+  while (!IsReady(submitted)) {
+    WriteSomething();
+    n_bytes_most = std::max(n_bytes_most, FileBytes(JoinPath(state, "longrun.db-wal")).value());
+  }
+  EXPECT_TRUE(submitted.get().ok());
+  EXPECT_GT(n_bytes_most, std::int64_t{1} << 20);
+  EXPECT_LT(n_bytes_most, std::int64_t{64} << 20);
 }
 
 // ---- users' SQL, each in a child of the daemon --------------------------------------------------
