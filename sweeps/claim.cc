@@ -54,7 +54,7 @@ std::vector<ParamSpec> WithPair(std::vector<ParamSpec> own) {
   lengths.is_optional = true;
   lengths.meaning =
       "the context lengths of `than`'s numbers, if they are others: one for each of "
-      "context_lengths, in the same order";
+      "context_lengths, in the same order, all different";
   ParamSpec where = Text("than_where", nullptr,
                          "the conditions on other axes for `than`, if they differ from `where`");
   where.is_optional = true;

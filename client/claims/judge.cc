@@ -27,8 +27,11 @@ Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(
 struct Side {
   std::string value;  // as the claim names it
   std::int64_t context_length = 0;
+  std::string where = {};  // the conditions, if the two sides differ in nothing else
 
-  std::string Text() const { return Str(value, " at ", context_length); }
+  std::string Text() const {
+    return Str(value, " at ", context_length, where.empty() ? "" : Str(" (", where, ")"));
+  }
 };
 
 // What is compared: `of` with `than`.
@@ -68,6 +71,36 @@ class Board {
 
   // The cell, or null if there is none at that length.
   Result<const PivotCell*> Find(const Side& side) const {
+    ASSIGN_OR_RETURN(const PivotRow* const row, FindRow(side));
+    for (std::size_t c = 0; c < table_.columns.size(); ++c) {
+      if (table_.columns[c].front() == side.context_length) return &row->cells[c];
+    }
+    return nullptr;
+  }
+
+  // Whether two sides are the same number, whose conditions may be written in different ways.
+  static Result<bool> AreSame(const Board& of_board, const Side& of, const Board& than_board,
+                              const Side& than) {
+    ASSIGN_OR_RETURN(const PivotRow* const of_row, of_board.FindRow(of));
+    ASSIGN_OR_RETURN(const PivotRow* const than_row, than_board.FindRow(than));
+    return of_board.table_.fixed == than_board.table_.fixed && of_row->key == than_row->key &&
+           of.context_length == than.context_length;
+  }
+
+  // The measured lengths, ascending.
+  std::vector<std::int64_t> Lengths() const {
+    std::vector<std::int64_t> lengths;
+    for (const std::vector<Json>& column : table_.columns) {
+      if (column.front().is_number_integer()) lengths.push_back(column.front().get<std::int64_t>());
+    }
+    std::ranges::sort(lengths);
+    return lengths;
+  }
+
+ private:
+  explicit Board(PivotTable table) : table_(std::move(table)) {}
+
+  Result<const PivotRow*> FindRow(const Side& side) const {
     const PivotRow* found = nullptr;
     std::vector<std::string> names;
     const bool is_whole = std::ranges::any_of(table_.rows, [&](const PivotRow& row) {
@@ -88,24 +121,8 @@ class Board {
       return Invalid(Str("\"", side.value, "\" is not a value of ", table_.row_axes.front(),
                          "; its values are ", Join(names, ", ")));
     }
-    for (std::size_t c = 0; c < table_.columns.size(); ++c) {
-      if (table_.columns[c].front() == side.context_length) return &found->cells[c];
-    }
-    return nullptr;
+    return found;
   }
-
-  // The measured lengths, ascending.
-  std::vector<std::int64_t> Lengths() const {
-    std::vector<std::int64_t> lengths;
-    for (const std::vector<Json>& column : table_.columns) {
-      if (column.front().is_number_integer()) lengths.push_back(column.front().get<std::int64_t>());
-    }
-    std::ranges::sort(lengths);
-    return lengths;
-  }
-
- private:
-  explicit Board(PivotTable table) : table_(std::move(table)) {}
 
   // Retrieval is also measured under a plain window: a claim is about that only if it says so.
   static void LeaveOutBaseline(std::vector<PivotTable>& tables) {
@@ -173,15 +190,20 @@ Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0, .is_strict = 
 
 using Questions = std::vector<Question>;
 
-// `of` and `than` at each length, or `than` at its own one.
+// `of` at each length, with `than` at the same length or at the one that stands for it.
 Questions AtLengths(const Claim& claim, const Limits& limits) {
   const std::vector<std::int64_t> of = LengthsOf(claim), than = LengthsOfThan(claim);
   LR_CHECK(of.size() == than.size());
   Questions questions;
   for (std::size_t i = 0; i < of.size(); ++i) {
-    questions.push_back({.of = {TextOf(claim, "of"), of[i]},
+    Question question = {.of = {TextOf(claim, "of"), of[i]},
                          .than = {TextOf(claim, "than"), than[i]},
-                         .limits = limits});
+                         .limits = limits};
+    if (question.of.value == question.than.value && of[i] == than[i] && HasOtherWhere(claim)) {
+      question.of.where = TextOf(claim, "where");
+      question.than.where = TextOf(claim, "than_where");
+    }
+    questions.push_back(std::move(question));
   }
   return questions;
 }
@@ -244,7 +266,7 @@ std::string ListText(const std::vector<std::int64_t>& lengths) {
   return Join(texts, ", ");
 }
 
-// "256, 1024"; "256, 1024 and than's at 512, 2048"
+// "256, 1024"; "256, 1024, alibi at 512, 2048"
 std::string LengthsText(const Claim& claim) {
   const std::vector<std::int64_t> of = LengthsOf(claim), than = LengthsOfThan(claim);
   return of == than ? ListText(of)
@@ -395,11 +417,13 @@ std::string WhyUnjudged(const PairedDifference& difference, const PivotCell& of,
   return "";
 }
 
-// "cable / alibi at 256", "cable at 256 / at 64", "cable at 256 / alibi at 512"
+// "cable / alibi at 256", "cable at 256 / at 64", "cable at 256 / alibi at 512",
+// "cable at 256 (seed=1) / cable at 256 (seed=2)"
 std::string WhatIsCompared(const Question& question, bool is_ratio) {
   const std::string sign = is_ratio ? " / " : " - ";
   const bool is_one_value = question.of.value == question.than.value;
   const bool is_one_length = question.of.context_length == question.than.context_length;
+  if (is_one_value && is_one_length) return Str(question.of.Text(), sign, question.than.Text());
   if (is_one_length) return Str(question.of.value, sign, question.than.Text());
   return Str(question.of.Text(), sign,
              is_one_value ? Str("at ", question.than.context_length) : question.than.Text());
@@ -420,7 +444,9 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Boards& bo
                       .limits = OnScale(question.limits, is_ratio)};
   ASSIGN_OR_RETURN(const PivotCell* const of, boards.of.Find(question.of));
   ASSIGN_OR_RETURN(const PivotCell* const than, boards.than.Find(question.than));
-  if (of != nullptr && of == than) {
+  ASSIGN_OR_RETURN(const bool are_same,
+                   Board::AreSame(boards.of, question.of, boards.than, question.than));
+  if (are_same) {
     return Invalid(Str("\"", question.of.value, "\" and \"", question.than.value,
                        "\" are the same value: compare two different values"));
   }

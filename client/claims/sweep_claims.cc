@@ -78,8 +78,11 @@ Json RowOf(const SweepOfRows& sweep, std::size_t number, const JudgedClaim& clai
 // averaged.
 bool NeedsResults(const Claim& claim) {
   const auto& metric = claim.params.at("metric").get_ref<const std::string&>();
-  const auto& where = claim.params.at("where").get_ref<const std::string&>();
-  return metric.ends_with("_by_position") || where.find("averaging=") != std::string::npos;
+  const auto names_averaging = [&claim](const char* where_key) {
+    return claim.params.value(where_key, "").find("averaging=") != std::string::npos;
+  };
+  return metric.ends_with("_by_position") || names_averaging("where") ||
+         names_averaging("than_where");
 }
 
 // `plan`: with the rows that the sweep asks for.

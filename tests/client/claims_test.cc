@@ -184,6 +184,19 @@ TEST(ClaimsTest, TheOtherSideMayHaveItsOwnLengthsAndConditions) {
   EXPECT_EQ(verdict("ratio: {of: alibi, than: rope, context_lengths: [64], metric: tokens_per_s,"
                     " at_least: 1.4, where: train_length=64}"),
             "refuted");
+  const JudgedClaim itself = JudgeOne(
+      "below: {of: rope, than: rope, context_lengths: [128], where: train_length=128,"
+      " than_where: train_length=64}",
+      results);
+  ASSERT_EQ(itself.comparisons.size(), 1u);
+  EXPECT_EQ(itself.comparisons[0].what,
+            "rope at 128 (train_length=128) / rope at 128 (train_length=64)");
+  // The same number, although the conditions are written in two ways.
+  const JudgedClaim same = JudgeOne(
+      "equal: {of: rope, than: rope, context_lengths: [128], tolerance: 0.1,"
+      " where: train_length=64, than_where: \"train_length=64,dataset=austen\"}",
+      results);
+  EXPECT_NE(same.error.find("are the same value"), std::string::npos) << same.error;
 }
 
 // The kinds of the sweep's language and those that are judged are two tables.
