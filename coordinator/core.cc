@@ -450,9 +450,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
 }
 
 // One part, between what others ask. What only looks at the state does not wait for a commit of
-// parts, since nothing is promised of them before the last one. So parts are committed with the last
-// one, before anybody else's transaction, and if a step also orders something: each commit writes
-// most pages of the indexes again, whose keys are digests.
+// parts, since nothing is promised of them before the last one. So parts are committed with the
+// last one, before anybody else's transaction, and if a step also orders something: each commit
+// writes most pages of the indexes again, whose keys are digests.
 Status Core::RunPart() {
   std::optional<EventItem> part;
   bool is_last = false;

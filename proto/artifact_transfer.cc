@@ -152,7 +152,8 @@ class Uploader {
     frame.set_offset(n_kept);
     Status broken;
     // An empty file is one frame without data.
-    for (std::int64_t n_left = n_bytes - n_kept;;) {
+    std::int64_t n_left = n_bytes - n_kept;
+    while (true) {
       Result<std::string> data = ReadSome(input.get(), ref.path, n_left);
       if (!data.ok()) {
         broken = data.status();
@@ -174,9 +175,9 @@ class Uploader {
     const Status sent = StatusOfRpc(writer->Finish());
     if (!broken.ok()) return broken;
     // The store hashes what it receives. Only if that is wrong, find out whether the file is, too.
-    if (sent.code() == Code::kDataLoss || (sent.code() == Code::kAborted && n_kept > 0)) {
-      RETURN_IF_ERROR(CheckDigest(ref));
-    }
+    const bool is_wrong =
+        sent.code() == Code::kDataLoss || (sent.code() == Code::kAborted && n_kept > 0);
+    if (is_wrong && n_left == 0) RETURN_IF_ERROR(CheckDigest(ref));
     return sent;
   }
 
@@ -201,7 +202,7 @@ class Frames {
   }
   void Fill() { Add(n_filled_); }
 
-  // The next frame to empty, once it is full. null: no other comes.
+  // The next frame to empty, once it is full. null: there are no more.
   v1::DownloadArtifactResponse* AwaitFull() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return has_ended_ || n_filled_ > n_emptied_; });
@@ -258,7 +259,7 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
     v1::DownloadArtifactRequest request;
     request.set_sha256(file.sha256);
     request.set_offset(n_bytes);
-    // Without room for a thread, this download fails, and not the program.
+    // Without room for a thread, only this download fails, and not the whole program.
     RETURN_IF_ERROR(CheckThreadRoom(1));
     const auto reader = stub.DownloadArtifact(&context, request);
     Frames frames;

@@ -39,7 +39,8 @@ struct UploadOptions {
 // Uploads the files that the store does not have, one after the other. A file of which the store
 // has kept the beginning is not sent from its start. Asks for the files again from time to time, so
 // that the store keeps all of them until the caller refers to them. kNotFound: a file is gone;
-// kDataLoss: a file does not have its size and digest, and nothing of it is stored.
+// kDataLoss: a file does not have its size and digest, or the store received other bytes; nothing
+// of it is stored then.
 Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
                    const UploadOptions& options);
 

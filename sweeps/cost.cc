@@ -22,8 +22,8 @@
 // positions and the numbers that they are interpolated from: A + 40. N is (T + 128) / 2 with a
 // causal mask (blocks of 128 queries read the keys up to their last), the window + 128 if that is
 // fewer, T without the mask. The additional layer accounts for the temporaries of
-// the backward pass. Among them are the partial sums over rows of a GPU's kernels: at most one for
-// 16 rows, which is a sixteenth of the norms' inputs (kernels/cuda/columns-inl.h).
+// the backward pass. Among them are the partial sums over rows of a GPU's kernels: for 16 rows of a
+// norm's input at most two rows of sums, an eighth of the input (kernels/cuda/columns-inl.h).
 //
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
 // exist at a time: the one being recomputed, and the one before it, whose freed memory the process

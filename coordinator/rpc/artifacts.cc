@@ -20,7 +20,7 @@ namespace longrun::coordinator {
 namespace {
 
 constexpr int kDigestsMax = 10'000;
-// A smaller frame is hashed sooner than another thread begins to.
+// Hashing a smaller frame takes less time than waking another thread.
 constexpr std::size_t kSplitBytesMin = std::size_t{64} << 10;
 constexpr std::string_view kWorkerPrefix = "worker-";  // of a sender's name
 
@@ -44,8 +44,8 @@ Result<std::string> SenderOf(const CoordinatorParts& parts,
   return Status(Code::kInternal, "the caller is of no known kind");
 }
 
-// Receives the next frame while jobs hash and write the one before. Only these start reads and end
-// the call, so neither happens after the end.
+// Receives the next frame while jobs hash and write the one before. Whoever has set is_working_, a
+// job or OnReadDone(), may start the next read or end the call, so neither happens after the end.
 class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  public:
   Upload(CoordinatorParts& parts, grpc::CallbackServerContext* context,
@@ -109,7 +109,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
       upload_->Hash(frame_.data());
       EndHalf(Status());
     };
-    if (!parts_.transfers.PostWithoutReader(hash)) EndHalf(Busy());
+    if (!parts_.transfers.PostWithoutReader(hash)) hash();
     EndHalf(upload_->Append(frame_.data()));
   }
 

@@ -15,8 +15,8 @@
 //   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
 //   LoadEight, StorePair, StoreWords
-//                          of global memory: eight elements, 4 bytes, 16 bytes; each at a multiple
-//                          of its size, eight elements at one of 16 bytes
+//                          of global memory: eight elements, 4 bytes, 16 bytes; 4 bytes at a
+//                          multiple of 4 bytes, the others at a multiple of 16
 //   PackBf16, Exp2, Log
 //   Reciprocal             1 / x, with an error of one unit in the last place
 //   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is

@@ -63,7 +63,7 @@ std::string CudaVersion();   // "13.0", once the CUDA half is loaded; else ""
 // vendor ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
-// Whether our kernels for its device compute what `kernels` or `gpu_kernels` say.
+// Whether our kernels compute the operators on its device.
 bool HasKernels(const Compute& compute);
 // "longrun": our kernels, where there are any for the device; "aten": LibTorch's operators.
 std::string OperatorsName(const Compute& compute);

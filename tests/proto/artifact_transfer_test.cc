@@ -137,7 +137,7 @@ TEST_F(ArtifactTransferTest, FramesAreWrittenInTheirOrder) {
   EXPECT_EQ(progress.back(), file_.n_bytes);
 }
 
-TEST_F(ArtifactTransferTest, ADownloadGoesOnBehindTheFramesThatCameBeforeTheConnectionBroke) {
+TEST_F(ArtifactTransferTest, ADownloadGoesOnAfterTheFramesThatCameBeforeTheConnectionBroke) {
   constexpr std::size_t kBroken = 7 * kFrameBytes + 11;
   store_.send = [&](std::size_t offset, Store::Writer& writer) {
     const bool breaks = store_.offsets.size() == 1;

@@ -167,7 +167,7 @@ class LaptopTest : public NetworkTest {
     bytes.resize(n_bytes);
     return bytes;
   }
-  // `bytes` from `offset` on, in frames of 1 MiB with a small one behind each.
+  // `bytes` from `offset` on, in frames of 1 MiB each followed by a small one.
   static std::vector<v1::UploadArtifactRequest> FramesOf(const std::string& bytes,
                                                          std::size_t offset = 0) {
     std::vector<v1::UploadArtifactRequest> frames = {
@@ -455,7 +455,7 @@ TEST_F(LaptopTest, FramesKeepTheirOrder) {
   EXPECT_TRUE(Download(token, Sha256Hex(bytes), bytes.size()).empty());
 }
 
-TEST_F(LaptopTest, AnUploadThatEndsEarlyGoesOnBehindItsLastFrame) {
+TEST_F(LaptopTest, AnUploadThatEndsEarlyGoesOnAfterItsLastFrame) {
   InitAndStart();
   const std::string token = NewToken("submitter"), bytes = RandomBytes(6 * kFrameBytes);
   std::vector<v1::UploadArtifactRequest> frames = FramesOf(bytes);
