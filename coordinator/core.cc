@@ -463,7 +463,11 @@ Status Core::RunPart() {
     parts_.pop_front();
     is_last = parts_.empty();
   }
-  RETURN_IF_ERROR(store_.KeepPages(PageCache::kForParts));
+  if (!stored_parts_->in_transaction) {
+    // Others may make parts commit many times in a second, with most pages of the indexes each time.
+    if (store_.IsWalLarge()) CheckpointWal();
+    RETURN_IF_ERROR(store_.KeepPages(PageCache::kForParts));
+  }
   RETURN_IF_ERROR(Take(*stored_parts_, std::move(*part)));
   Failpoint("part_stored");
   if (is_last || !stored_parts_->stepped.back().result.commands.empty()) {
@@ -768,8 +772,6 @@ Status Core::EachSecond() {
   disk_is_low_ = !CheckDiskSpace().ok();
   NoteSilentFolders();
   memory_.GiveBackWhenGrown();
-  // The parts of a submission that others made it commit are in the WAL again and again.
-  if (store_.IsWalLarge()) RETURN_IF_ERROR(FinishParts());
   if (!stored_parts_->in_transaction) CheckpointWal();
   return Status();
 }

@@ -403,7 +403,7 @@ TEST_F(LargeSubmissionTest, KilledInTheMiddleItHasNothingOfIt) {
 // Without a checkpoint in between it would grow to some 200 MB.
 TEST_F(LargeSubmissionTest, TheWriteAheadLogStaysSmallWhileOthersWrite) {
   SetSeeds(4000);
-  failpoints = "part_stored:delay_ms:250";
+  failpoints = "part_stored:delay_ms:50";
   Start();
   auto submitted = std::async(std::launch::async, [this] { return Submit(); });
   std::int64_t n_bytes_most = 0;
