@@ -464,7 +464,7 @@ Status Core::RunPart() {
     is_last = parts_.empty();
   }
   if (!stored_parts_->in_transaction) {
-    // Others may make parts commit many times in a second, with most pages of the indexes each time.
+    // Others may make parts commit many times a second, with most pages of the indexes each time.
     if (store_.IsWalLarge()) CheckpointWal();
     RETURN_IF_ERROR(store_.KeepPages(PageCache::kForParts));
   }

@@ -44,6 +44,13 @@ struct Question {
 // The values of the claim's axis by the context length, from one table.
 class Board {
  public:
+  // Where a side's number stands.
+  struct Found {
+    const PivotTable& table;
+    const PivotRow& row;
+    const PivotCell* cell = nullptr;  // null: there is none at that length
+  };
+
   // `where_key`: the parameter with the conditions that leave this table.
   static Result<Board> Make(const Claim& claim, const char* where_key,
                             const std::vector<SweepResults>& results) {
@@ -69,22 +76,18 @@ class Board {
 
   const ResultMetric& metric() const { return table_.metrics.front(); }
 
-  // The cell, or null if there is none at that length.
-  Result<const PivotCell*> Find(const Side& side) const {
+  Result<Found> Find(const Side& side) const {
     ASSIGN_OR_RETURN(const PivotRow* const row, FindRow(side));
+    Found found = {.table = table_, .row = *row};
     for (std::size_t c = 0; c < table_.columns.size(); ++c) {
-      if (table_.columns[c].front() == side.context_length) return &row->cells[c];
+      if (table_.columns[c].front() == side.context_length) found.cell = &row->cells[c];
     }
-    return nullptr;
+    return found;
   }
 
-  // Whether two sides are the same number, whose conditions may be written in different ways.
-  static Result<bool> AreSame(const Board& of_board, const Side& of, const Board& than_board,
-                              const Side& than) {
-    ASSIGN_OR_RETURN(const PivotRow* const of_row, of_board.FindRow(of));
-    ASSIGN_OR_RETURN(const PivotRow* const than_row, than_board.FindRow(than));
-    return of_board.table_.fixed == than_board.table_.fixed && of_row->key == than_row->key &&
-           of.context_length == than.context_length;
+  // The same row may be found under conditions that are written in different ways.
+  static bool AreOneRow(const Found& of, const Found& than) {
+    return of.table.fixed == than.table.fixed && of.row.key == than.row.key;
   }
 
   // The measured lengths, ascending.
@@ -442,11 +445,12 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Boards& bo
                       .low = question.limits.low,
                       .high = question.limits.high,
                       .limits = OnScale(question.limits, is_ratio)};
-  ASSIGN_OR_RETURN(const PivotCell* const of, boards.of.Find(question.of));
-  ASSIGN_OR_RETURN(const PivotCell* const than, boards.than.Find(question.than));
-  ASSIGN_OR_RETURN(const bool are_same,
-                   Board::AreSame(boards.of, question.of, boards.than, question.than));
-  if (are_same) {
+  ASSIGN_OR_RETURN(const Board::Found of_found, boards.of.Find(question.of));
+  ASSIGN_OR_RETURN(const Board::Found than_found, boards.than.Find(question.than));
+  const PivotCell* const of = of_found.cell;
+  const PivotCell* const than = than_found.cell;
+  if (Board::AreOneRow(of_found, than_found) &&
+      question.of.context_length == question.than.context_length) {
     return Invalid(Str("\"", question.of.value, "\" and \"", question.than.value,
                        "\" are the same value: compare two different values"));
   }

@@ -38,7 +38,7 @@ constexpr std::size_t kDamagedKept = 10'000;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // size that a restarted WAL keeps
 constexpr std::int64_t kPagesKib = 64 << 10;
-constexpr std::int64_t kPagesOfPartsKib = 512 << 10;  // 100,000 runs need about a third of it
+constexpr std::int64_t kPagesOfPartsKib = 512 << 10;  // 100,000 runs make a database of 375 MiB
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 

@@ -59,6 +59,14 @@ class LaptopTest : public NetworkTest {
     const Result<std::vector<std::string>> names = ListFolder(path);
     return names.ok() ? *names : std::vector<std::string>();
   }
+  // A file of zeros that takes no room on the disk. Returns its path.
+  std::string MakeSparseFile(const std::string& name, std::int64_t n_bytes) const {
+    const std::string path = InState(name);
+    EXPECT_TRUE(MakeFolders(FolderOf(path)).ok());
+    EXPECT_TRUE(WriteFileAtomic(path, "").ok());
+    EXPECT_EQ(truncate(path.c_str(), n_bytes), 0);
+    return path;
+  }
   // Whether the coordinator has opened the file.
   bool IsOpen(const std::string& path) const {
     const std::string open = Str("/proc/", coordinator, "/fd");
@@ -505,10 +513,8 @@ TEST_F(LaptopTest, OneWrongBitInTheMiddleOfManyFramesIsFound) {
 TEST_F(LaptopTest, ADownloadWhoseReaderLeavesClosesItsFile) {
   InitAndStart();
   const std::string token = NewToken("viewer"), sha256 = Sha256Hex("large");
-  const std::string path = InState(Str("artifacts/", sha256.substr(0, 2), "/", sha256));
-  ASSERT_TRUE(MakeFolders(FolderOf(path)).ok());
-  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
-  ASSERT_EQ(truncate(path.c_str(), std::int64_t{4} << 30), 0);
+  const std::string path =
+      MakeSparseFile(Str("artifacts/", sha256.substr(0, 2), "/", sha256), 4ll << 30);
   const auto stub = v1::ArtifactService::NewStub(Channel());
   const auto context = ContextOf(token);
   v1::DownloadArtifactRequest request;
@@ -635,12 +641,9 @@ TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
   InitAndStart({"--unused-upload-bytes", Str(std::int64_t{1} << 41)});
   const std::string token = NewToken("submitter");
   const std::string sha256 = Sha256Hex("large");
-  const std::string kept = InState("artifacts/unfinished/token-" + IdOf(token));
   constexpr std::int64_t kBytes = std::int64_t{1} << 40;
-  ASSERT_TRUE(MakeFolders(kept).ok());
-  const std::string path = JoinPath(kept, sha256);
-  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
-  ASSERT_EQ(truncate(path.c_str(), kBytes), 0);
+  const std::string path =
+      MakeSparseFile(Str("artifacts/unfinished/token-", IdOf(token), "/", sha256), kBytes);
   const auto stub = v1::ArtifactService::NewStub(Channel());
   const auto context = ContextOf(token);
   v1::UploadArtifactResponse response;
@@ -657,10 +660,8 @@ TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
 TEST_F(LaptopTest, AFileThatBecomesShorterEndsItsDownload) {
   InitAndStart();
   const std::string token = NewToken("viewer"), sha256 = Sha256Hex("large");
-  const std::string path = InState(Str("artifacts/", sha256.substr(0, 2), "/", sha256));
-  ASSERT_TRUE(MakeFolders(FolderOf(path)).ok());
-  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
-  ASSERT_EQ(truncate(path.c_str(), std::int64_t{4} << 30), 0);
+  const std::string path =
+      MakeSparseFile(Str("artifacts/", sha256.substr(0, 2), "/", sha256), 4ll << 30);
   const auto stub = v1::ArtifactService::NewStub(Channel());
   const auto context = ContextOf(token);
   v1::DownloadArtifactRequest request;
