@@ -386,8 +386,9 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
     if (!Holds(spec, specs, given)) continue;
     const auto member = given.find(std::string(spec.name));
     if (spec.is_optional && member == given.end()) continue;
-    resolved[std::string(spec.name)] =
-        Normalised(spec, member != given.end() ? *member : spec.default_value);
+    Json value = Normalised(spec, member != given.end() ? *member : spec.default_value);
+    if (spec.is_optional && value == spec.default_value) continue;
+    resolved[std::string(spec.name)] = std::move(value);
   }
   return resolved;
 }

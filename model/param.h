@@ -42,7 +42,8 @@ struct ParamSpec {
   std::string_view name = {};
   Type type = Type::kNumber;
   Json default_value = nullptr;  // null: must be given, unless is_optional
-  bool is_optional = false;      // if it is not given, the resolved parameters do not have it
+  // If it is not given, or given with its default, the resolved parameters do not have it.
+  bool is_optional = false;
   double min = 0.0;              // of numbers and list items, inclusive; `max` of text, in bytes
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList

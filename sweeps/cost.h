@@ -39,7 +39,7 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
 std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length);
 
 // The bytes of the program, the weights and the forward pass of one call without
-// gradients, in fp32.
+// gradients, in fp32 (in bf16, less).
 // `writes` (EvaluationHoldsKeys): also the cache of keys and values.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path, bool writes);

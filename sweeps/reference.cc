@@ -66,11 +66,10 @@ std::string InCell(const std::string& text) {
 std::string ParamRows(std::span<const ParamSpec> specs) {
   std::string out;
   for (const ParamSpec& spec : specs) {
-    const std::string default_value = spec.is_optional               ? "–"
-                                      : spec.default_value.is_null() ? "must be given"
-                                      : spec.default_value.is_string()
-                                          ? spec.default_value.get<std::string>()
-                                          : CanonicalJson(spec.default_value);
+    const std::string default_value =
+        spec.default_value.is_null()     ? spec.is_optional ? "–" : "must be given"
+        : spec.default_value.is_string() ? spec.default_value.get<std::string>()
+                                         : CanonicalJson(spec.default_value);
     out += Str("| `", spec.name, "` | ", ShowValues(spec), " | ", default_value, " | ",
                InCell(ParamMeaning(spec)), " |\n");
   }

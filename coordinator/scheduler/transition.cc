@@ -153,7 +153,7 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.too_large_for = task.too_large_for;
   ready.dataset_digest = run.run.dataset_digest;
   ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
-  // Evaluations compute in fp32.
+  // Evaluations in bf16 take the instructions that a CPU has, and their rows name these.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
   const auto path_on = [&](DeviceKind device_kind, bool gpu_is_fused = false) {
     MemoryPath path =

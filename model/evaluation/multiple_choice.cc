@@ -101,8 +101,7 @@ Json NewRow(const EvaluationRequest& request, const Json& params, std::string_vi
     own["shots_seed"] = params.at("shots_seed");
   }
   if (params.contains(kExamplesParam)) {
-    own[kExamplesParam] =
-        ShortInputFileId(params.at(kExamplesParam).get_ref<const std::string&>());
+    own[kExamplesParam] = ShortInputFileId(params.at(kExamplesParam).get_ref<const std::string&>());
   }
   Json row = EmptyRow(metric, request);
   row["protocol"] = params.at("protocol");
@@ -299,6 +298,7 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .max = kTextBytesMax,
        .meaning = "JSON lines file with the questions from which shots are taken, such as the "
                   "training split; relative to the sweep file"},
+      PrecisionParam(),
   };
 }
 

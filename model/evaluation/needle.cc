@@ -229,6 +229,7 @@ std::vector<ParamSpec> NeedleSpecs() {
                   "if the tokenizer has only that"},
       WrapParam(),
       WindowBaselineParam(),
+      PrecisionParam(),
   };
   std::ranges::move(DecodingParams(), std::back_inserter(specs));
   return specs;

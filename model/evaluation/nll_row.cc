@@ -6,11 +6,17 @@
 #include <vector>
 
 #include "base/str.h"
+#include "model/evaluation/params.h"
 #include "model/evaluation/text_error.h"
 
 namespace longrun {
 
 Json EmptyRow(std::string_view metric, const EvaluationRequest& request) {
+  Json extra = Json::object();
+  if (PrecisionOf(request.params) != Precision::kFp32) {
+    extra["precision"] = PrecisionOf(request.params);
+    if (request.machine.contains("bf16")) extra["bf16"] = request.machine.at("bf16");
+  }
   return {{"metric", metric},
           {"context_length", request.context_length},
           {"split", nullptr},
@@ -24,7 +30,7 @@ Json EmptyRow(std::string_view metric, const EvaluationRequest& request) {
           {"nll_sum", nullptr},
           {"bytes", nullptr},
           {"status", "ok"},
-          {"extra", Json::object()}};
+          {"extra", std::move(extra)}};
 }
 
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,

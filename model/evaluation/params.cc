@@ -9,6 +9,7 @@ namespace longrun {
 namespace {
 
 constexpr const char* kMinNewTokens = "min_new_tokens";
+constexpr const char* kPrecision = "precision";
 constexpr const char* kTemperature = "temperature";
 constexpr const char* kTopK = "top_k";
 constexpr const char* kTopP = "top_p";
@@ -42,6 +43,19 @@ ParamSpec WindowBaselineParam() {
               "plain window of that length"};
 }
 
+ParamSpec PrecisionParam() {
+  return {.name = kPrecision,
+          .type = ParamSpec::Type::kChoice,
+          .default_value = Precision::kFp32,
+          .is_optional = true,
+          .choices = EnumChoices<Precision>(),
+          .meaning =
+              "bf16: the factors of matrix products are rounded; these are other numbers, "
+              "with a row of their own"};
+}
+
+Precision PrecisionOf(const Json& params) { return params.value(kPrecision, Precision::kFp32); }
+
 std::vector<ParamSpec> DecodingParams() {
   return {
       {.name = kTemperature,
@@ -49,7 +63,8 @@ std::vector<ParamSpec> DecodingParams() {
        .is_optional = true,
        .min = 0.01,
        .max = 100,
-       .meaning = "draw each token at this temperature; without it, the most likely token is taken"},
+       .meaning =
+           "draw each token at this temperature; without it, the most likely token is taken"},
       {.name = kTopK,
        .type = ParamSpec::Type::kCount,
        .is_optional = true,

@@ -8,6 +8,7 @@
 
 #include "model/language_model.h"
 #include "model/param.h"
+#include "model/precision.h"
 
 namespace longrun {
 
@@ -22,6 +23,12 @@ ParamSpec WindowBaselineParam();
 inline constexpr const char* kBaselineParam = "baseline";
 inline constexpr const char* kWindowBaseline = "window";
 inline constexpr const char* kNoBaseline = "none";
+
+// "precision": optional, and absent for fp32, so that a cell in fp32 is the same one with or without
+// it. Of an evaluation whose model computes in the type that the caller made it with.
+ParamSpec PrecisionParam();
+// Of an evaluation's resolved parameters; fp32 if they do not have one.
+Precision PrecisionOf(const Json& params);
 
 // How an evaluation that writes chooses tokens: "temperature", "top_k", "top_p" (model/sampling.h)
 // and "min_new_tokens" (Prompt::min_new_tokens). All are optional; without them the most likely

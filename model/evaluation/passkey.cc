@@ -407,6 +407,7 @@ std::vector<ParamSpec> PasskeySpecs() {
       OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
       OfText(WrapParam()),
       WindowBaselineParam(),
+      PrecisionParam(),
   };
   for (ParamSpec& spec : DecodingParams()) specs.push_back(OfText(std::move(spec)));
   return specs;

@@ -441,6 +441,7 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .choices = {"none", "unigram"},
        .meaning =
            "unigram: also score a model without context, fitted on the train split's token counts"},
+      PrecisionParam(),
       {.name = kTextTokens,
        .type = ParamSpec::Type::kCount,
        .default_value = 0,

@@ -250,6 +250,7 @@ std::vector<ParamSpec> PseudoPerplexitySpecs() {
        .choices = {"none", "unigram"},
        .meaning =
            "unigram: also score a model without context, fitted on the train split's token counts"},
+      PrecisionParam(),
   };
 }
 

@@ -67,6 +67,17 @@ TEST(ParamTest, AnOptionalParameterIsAbsentUnlessItIsGiven) {
             "p.limit: expected an integer from 1 to 9, found 10");
 }
 
+TEST(ParamTest, AnOptionalParameterThatIsGivenWithItsDefaultIsAbsent) {
+  const std::vector<ParamSpec> specs = {{.name = "kind",
+                                         .type = ParamSpec::Type::kChoice,
+                                         .default_value = "plain",
+                                         .is_optional = true,
+                                         .choices = {"plain", "other"}}};
+  EXPECT_EQ(ResolveParams(specs, Json::object(), "p").value(), Json::object());
+  EXPECT_EQ(ResolveParams(specs, {{"kind", "plain"}}, "p").value(), Json::object());
+  EXPECT_EQ(ResolveParams(specs, {{"kind", "other"}}, "p").value(), (Json{{"kind", "other"}}));
+}
+
 TEST(ParamTest, AWordMayStandForAList) {
   const auto layers = [](Json given) {
     return CanonicalJson(ResolveParams(kSpecs, {{"lengths", {1}}, {"layers", std::move(given)}}, "")

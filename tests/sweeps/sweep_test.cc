@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
@@ -14,6 +15,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "sweeps/evaluated_dataset.h"
+#include "sweeps/evaluation_name.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "tests/sweeps/overrides.h"
@@ -322,6 +324,30 @@ TEST(SweepIdentityTest, AnEvaluationThatNamesTheDatasetOfItsRunIsTheSameAsOneTha
   EXPECT_EQ(both.evaluations[0].cells, plain.evaluations[0].cells);
 }
 
+TEST(SweepIdentityTest, AnEvaluationInBf16IsAnotherOneAndInFp32TheSame) {
+  const auto run = [](std::string_view evaluate) {
+    const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    return sweep->runs[0];
+  };
+  const PlannedRun plain = run("perplexity: {context_lengths: [64, 128]}");
+  const PlannedRun fp32 = run("perplexity: {context_lengths: [64, 128], precision: fp32}");
+  EXPECT_EQ(fp32.evaluations[0].evaluation, plain.evaluations[0].evaluation);
+  EXPECT_EQ(fp32.evaluations[0].cells, plain.evaluations[0].cells);
+  const PlannedRun both =
+      run("perplexity: {context_lengths: [64, 128]}, "
+          "{perplexity: {context_lengths: [64, 128], precision: bf16}}");
+  EXPECT_EQ(both.run_key, plain.run_key);
+  ASSERT_EQ(both.evaluations.size(), 2u);
+  EXPECT_EQ(both.evaluations[0].cells, plain.evaluations[0].cells);
+  const Json& bf16 = both.evaluations[1].evaluation;
+  EXPECT_EQ(bf16["perplexity"]["precision"], "bf16");
+  EXPECT_EQ(EvaluationName(bf16, /*whole=*/false), "nonoverlap(precision=bf16)");
+  for (const ExpectedCell& cell : both.evaluations[1].cells) {
+    EXPECT_EQ(std::ranges::count(plain.evaluations[0].cells, cell.cell, &ExpectedCell::cell), 0);
+  }
+}
+
 TEST(SweepIdentityTest, DefaultsAndRangesAreThoseOfTheEvaluatedDataset) {
   const auto tokens = [](std::string_view params) {
     const Result<Sweep> sweep =
@@ -361,10 +387,9 @@ TEST(SweepIdentityTest, ARunWhoseFileCountsValidationInWindowsIsTheRunOfAsManyTo
   const auto longer = keys({{"train.validate.windows", "8"}, {"train.validate.length", "256"}});
   EXPECT_EQ(longer.at(64),
             keys({{"train.validate.tokens", "2048"}, {"train.validate.length", "256"}}).at(64));
-  const std::string error =
-      ErrorOf(Parse(SmallSweep(), {{"train.validate.every", "102400"},
-                                   {"train.validate.tokens", "512"},
-                                   {"train.validate.windows", "8"}}));
+  const std::string error = ErrorOf(Parse(SmallSweep(), {{"train.validate.every", "102400"},
+                                                         {"train.validate.tokens", "512"},
+                                                         {"train.validate.windows", "8"}}));
   EXPECT_NE(error.find("say the same in two ways; leave one of them out"), std::string::npos)
       << error;
   EXPECT_NE(error.find("train.validate.windows"), std::string::npos) << error;

@@ -235,6 +235,7 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   described["linear"] = machine.linear;
   described["operators"] = machine.operators;
   described["subnormals"] = SubnormalsName(machine.subnormals);
+  if (!machine.bf16.empty()) described["bf16"] = machine.bf16;
   return described;
 }
 

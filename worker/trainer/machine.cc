@@ -9,6 +9,7 @@
 #include "base/subnormals.h"
 #include "kernels/cuda_attention.h"
 #include "model/cpu_paths.h"
+#include "model/evaluation/params.h"
 #include "worker/trainer/gpu.h"
 
 namespace longrun::trainer {
@@ -82,7 +83,13 @@ Json Machine::ToJson() const {
   return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};
 }
 
-Result<Machine> OpenMachine(const TaskFile& task, Precision precision) {
+Precision PrecisionOf(const TaskFile& task) {
+  if (task.kind == TaskKind::kTrain) return task.run.train.precision;
+  return longrun::PrecisionOf(task.evaluation.begin().value());
+}
+
+Result<Machine> OpenMachine(const TaskFile& task) {
+  const Precision precision = PrecisionOf(task);
   Machine machine;
   machine.device_kind = task.execution.device_kind;
   machine.simd = SimdPath();

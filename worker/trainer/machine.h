@@ -27,10 +27,12 @@ struct Machine {
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };
 
-// Opens the device that the task names, with `precision`, and fixes thread count and deterministic
-// algorithms. kFailedPrecondition if the machine differs from the task's execution in anything that
+// In which the task computes: a training in that of its run, an evaluation in its own.
+Precision PrecisionOf(const TaskFile& task);
+
+// Opens the device that the task names, and fixes thread count and deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in anything that
 // changes bits; the message names it. This machine decides what the execution leaves open.
-Result<Machine> OpenMachine(const TaskFile& task, Precision precision);
+Result<Machine> OpenMachine(const TaskFile& task);
 
 // The execution, with the machine's values in place of those that were left open.
 Execution Completed(Execution execution, const Machine& machine);

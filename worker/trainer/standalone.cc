@@ -466,9 +466,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
 // Checks that this machine can run the task: its device, its paths, the attention of its model.
 // Writes what the arguments left open into the task, and so into each of its checkpoints.
 Status DecideHere(const StandaloneOptions& options, const Inputs& inputs, TaskFile& task) {
-  const Precision precision =
-      task.kind == TaskKind::kTrain ? task.run.train.precision : Precision::kFp32;
-  ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
+  ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
   const c10::Device& device = machine.compute.device;
@@ -739,6 +737,8 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   if (!task) return EndingOf(task.status());
   resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
   if (!errors.empty()) return EndingOf(errors);
+  // Its precision decides how the machine is opened.
+  task->evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
   if (Status status = TakeOutput(options, parts, *task); !status.ok()) {
     return EndingOf(std::move(status));
   }

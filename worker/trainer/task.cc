@@ -79,8 +79,7 @@ Status Work(Session& session) {
                       ": their results must not be mixed"));
   }
   session.SetPlace("opening the device");
-  ASSIGN_OR_RETURN(const Machine machine,
-                   OpenMachine(task, trains ? task.run.train.precision : Precision::kFp32));
+  ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task));
   if (trains) session.SetPlace("loading the weights");
   Result<TrainStart> start = trains ? LoadStart(task) : TrainStart();
   // Recorded even if there is nothing to start from:

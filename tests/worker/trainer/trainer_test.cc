@@ -832,6 +832,59 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "FILE`, or the key split.test in a file for `longrun data prepare`)\n");
 }
 
+TEST_F(TrainerTest, AnEvaluationInBf16IsNearTheOneInFp32) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  int n_outputs = 0;
+  const auto records = [&](const char* evaluation, const Json& params) {
+    const std::string output = Str("scores", n_outputs++);
+    EXPECT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
+                    At(output), "--checkpoint", StepFolder("out", "20"), "--evaluation", evaluation,
+                    "--params", params.dump()}),
+              0)
+        << Stderr();
+    return Journal(output);
+  };
+  const auto rows_of = [](const std::vector<JsonRecord>& journal) {
+    std::vector<Json> rows;
+    for (const JsonRecord& record : journal) {
+      if (record.kind == RecordKind::kResult) rows.push_back(record.body);
+    }
+    return rows;
+  };
+
+  Json params = {{"context_lengths", {16, 64, 256}}};
+  for (const char* const protocol : {"nonoverlap", "sliding_bos"}) {
+    params["protocol"] = protocol;
+    params.erase("precision");
+    const std::vector<Json> exact = rows_of(records("perplexity", params));
+    params["precision"] = "bf16";
+    const std::vector<JsonRecord> journal = records("perplexity", params);
+    EXPECT_EQ(journal[1].body["execution"]["paths"]["bf16"], DetectCpuPaths().bf16);
+    const std::vector<Json> rounded = rows_of(journal);
+    ASSERT_EQ(rounded.size(), 3u);
+    ASSERT_EQ(exact.size(), 3u);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      const auto nll = exact[i].at("value").get<double>();
+      EXPECT_FALSE(exact[i].at("extra").contains("precision"));
+      EXPECT_EQ(rounded[i].at("extra").at("precision"), "bf16");
+      EXPECT_EQ(rounded[i].at("extra").at("bf16"), DetectCpuPaths().bf16);
+      EXPECT_NE(rounded[i].at("cell"), exact[i].at("cell"));
+      // A rounded factor is wrong by at most 2^-9.
+      EXPECT_NEAR(rounded[i].at("value").get<double>(), nll, 0x1p-7 * nll);
+      EXPECT_NE(rounded[i].at("value"), exact[i].at("value"));
+    }
+  }
+  // One that writes tokens.
+  const std::vector<Json> passkey = rows_of(
+      records("passkey", {{"context_lengths", {1024}}, {"trials", 1}, {"precision", "bf16"}}));
+  ASSERT_FALSE(passkey.empty());
+  for (const Json& row : passkey) {
+    EXPECT_EQ(row.at("status"), "ok") << row.dump();
+    EXPECT_EQ(row.at("extra").at("precision"), "bf16");
+  }
+}
+
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
   WriteRun(RunJson("alibi"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
