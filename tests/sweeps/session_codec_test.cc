@@ -220,15 +220,11 @@ std::vector<DownMessage> DownOfProtocol1() {
   return messages;
 }
 
-// protocol_1.txt has the bytes of every message, as protoc encodes them by the definition of commit
-// 7adb7c14, the last one before ranges of versions. This build must read all of them for as long as
-// it speaks version 1.
-TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
-  const std::vector<UpMessage> up = UpOfProtocol1();
-  const std::vector<DownMessage> down = DownOfProtocol1();
+// The file has the bytes of every message, one on each line.
+void ExpectFramesAreRead(const std::string& name, const std::vector<UpMessage>& up,
+                         const std::vector<DownMessage>& down) {
   std::size_t n_up = 0, n_down = 0;
-  std::istringstream frames(
-      ReadFile(LONGRUN_SOURCE_DIR "/tests/golden/session/protocol_1.txt").value());
+  std::istringstream frames(ReadFile(LONGRUN_SOURCE_DIR "/tests/golden/session/" + name).value());
   for (std::string way, kind, hex; frames >> way >> kind >> hex;) {
     if (way == "up") {
       v1::WorkerMessage wire;
@@ -248,6 +244,17 @@ TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
   }
   EXPECT_EQ(n_up, up.size());
   EXPECT_EQ(n_down, down.size());
+}
+
+// As protoc encodes them by the definition of commit 7adb7c14, the last one before ranges of
+// versions. This build must read all of them for as long as it speaks version 1.
+TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
+  ExpectFramesAreRead("protocol_1.txt", UpOfProtocol1(), DownOfProtocol1());
+}
+
+// The same by the definition of commit dcca93b1, for version 2.
+TEST(SessionCodecTest, EveryFrameOfProtocol2IsRead) {
+  ExpectFramesAreRead("protocol_2.txt", kUp, kDown);
 }
 
 TEST(SessionCodecTest, MessageOfALaterProtocolIsNone) {
