@@ -16,14 +16,22 @@ namespace {
 constexpr std::int64_t kDeadlineMsDefault = 60'000;
 constexpr auto kDeadlineMax = std::chrono::hours(1);
 
-void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
-                const RpcError& error, const grpc::CallbackServerContext& context) {
+void NoteIfChanges(const CoordinatorParts& parts, const std::string& method, const Status& status,
+                   const RpcError& error, const grpc::CallbackServerContext& context) {
   const MethodRule* const rule = FindRuleOfMethod(method);
   if (rule == nullptr || !rule->changes) return;
   const Result<Principal> caller = CallerOf(parts.access, context);
   // A worker stores bytes all the time, and only that.
   const bool is_worker = caller.ok() && caller->kind == Principal::Kind::kWorker;
   if (is_worker && rule->people) return;
+  NoteChange(parts, method, status, error, context);
+}
+
+}  // namespace
+
+void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
+                const RpcError& error, const grpc::CallbackServerContext& context) {
+  const Result<Principal> caller = CallerOf(parts.access, context);
   parts.audit.Note({.principal = caller.ok() ? caller->Name() : "nobody",
                     .role = caller.ok() ? caller->RoleText() : "",
                     .peer = context.peer(),
@@ -32,8 +40,6 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
                     .outcome = std::string(CodeName(status.code())),
                     .message = status.message()});
 }
-
-}  // namespace
 
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables) {
@@ -47,7 +53,7 @@ Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
                      const RpcError& error, grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
-  NoteChange(parts, method, status, error, *context);
+  NoteIfChanges(parts, method, status, error, *context);
   return ToRpc(status, error, context);
 }
 

@@ -93,6 +93,10 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerCo
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables);
 
+// Writes the call to the audit log.
+void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
+                const RpcError& error, const grpc::CallbackServerContext& context);
+
 // Counts the call, writes it to the audit log if its method changes something, and turns our status
 // into gRPC's.
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,

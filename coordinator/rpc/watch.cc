@@ -54,9 +54,9 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
         return End(sweep.status());
       }
       if (first_) {
-        if (const Status allowed = MayMoveAhead(); !allowed.ok()) return End(allowed);
-        const StepResult result = parts_.core.PostAndWait(SweepPrioritized{.sweep_id = sweep->id});
-        if (!result.status.ok()) return End(result.status);
+        const Status moved = MoveAhead(sweep->id);
+        NoteChange(parts_, "WatchSweep", moved, {.reason = "", .subject = reference_}, *context_);
+        if (!moved.ok()) return End(moved);
       }
       view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly,
                                           SweepView::Losses::kShown);
@@ -73,12 +73,14 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   }
 
   // A viewer may watch, but not change the order of the work.
-  Status MayMoveAhead() {
+  Status MoveAhead(const std::string& sweep_id) {
     ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
-    if (caller.role >= Role::kSubmitter) return Status();
-    return Status(Code::kPermissionDenied,
-                  Str(caller.Name(), " has the role ", caller.RoleText(),
-                      ", and moving a sweep ahead of others needs the role submitter"));
+    if (caller.role < Role::kSubmitter) {
+      return Status(Code::kPermissionDenied,
+                    Str(caller.Name(), " has the role ", caller.RoleText(),
+                        ", and moving a sweep ahead of others needs the role submitter"));
+    }
+    return parts_.core.PostAndWait(SweepPrioritized{.sweep_id = sweep_id}).status;
   }
 
   void KeepDamage(StoreReader& reader) {

@@ -260,6 +260,25 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   EXPECT_NE(table.out.find(",nonoverlap,"), std::string::npos) << table.out;
   EXPECT_NE(table.out.find(",lm_eval,"), std::string::npos) << table.out;
 
+  // `run` moves its sweep ahead of others; a viewer may not.
+  EXPECT_TRUE(IsAudited("WatchSweep OK"));
+  const auto watching = ContextOf(NewToken("viewer"));
+  v1::WatchSweepRequest ahead;
+  ahead.set_sweep("a");
+  ahead.set_first(true);
+  v1::WatchSweepResponse none;
+  const auto stub = v1::SweepService::NewStub(Channel());
+  const auto reader = stub->WatchSweep(watching.get(), ahead);
+  EXPECT_FALSE(reader->Read(&none));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_TRUE(IsAudited("WatchSweep PERMISSION_DENIED a"));
+  // Where the coordinator keeps its state is nobody's business on another machine.
+  v1::GetServerInfoResponse info;
+  const auto asking = ContextOf(NewToken("viewer"));
+  ASSERT_TRUE(stub->GetServerInfo(asking.get(), {}, &info).ok());
+  EXPECT_FALSE(info.coordinator_id().empty());
+  EXPECT_EQ(info.state_folder(), "");
+
   // The same on one machine, without a network.
   const Ran alone = Longrun({"--state", At("alone"), "data", "import", "tiny", "--train", "a.txt",
                              "--validation", "b.txt"});
