@@ -24,13 +24,16 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
   // A worker stores bytes all the time, and only that.
   const bool is_worker = caller.ok() && caller->kind == Principal::Kind::kWorker;
   if (is_worker && rule->people) return;
-  parts.audit.Note({.principal = caller.ok() ? caller->Name() : "nobody",
-                    .role = caller.ok() ? caller->RoleText() : "",
-                    .peer = context.peer(),
-                    .method = method,
-                    .subject = error.subject == method ? "" : error.subject,
-                    .outcome = std::string(CodeName(status.code())),
-                    .message = status.message()});
+  AuditRow entry{.principal = caller.ok() ? caller->Name() : "nobody",
+                 .role = caller.ok() ? caller->RoleText() : "",
+                 .peer = context.peer(),
+                 .method = method,
+                 .subject = error.subject == method ? "" : error.subject,
+                 .outcome = std::string(CodeName(status.code())),
+                 .message = status.message()};
+  // Anybody may try to join, as often as the limits allow.
+  if (!caller.ok() && !status.ok()) return parts.audit.NoteRefusal(std::move(entry));
+  parts.audit.Note(std::move(entry));
 }
 
 }  // namespace

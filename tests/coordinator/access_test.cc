@@ -291,5 +291,52 @@ TEST(AuditLogTest, OldestEntriesGoFirst) {
   EXPECT_EQ(reader->Audit(0, 1)->front().method, "10");
 }
 
+// At most four of each kind here: changes, what callers who are known failed to do, and what nobody
+// known failed to do.
+TEST(AuditLogTest, EntriesPushOutOnlyThoseOfTheirKind) {
+  const TempFolder folder;
+  std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  int n_added = 0;
+  const auto add = [&](int n, const std::string& principal, const std::string& outcome) {
+    for (int i = 0; i < n; ++i) {
+      ASSERT_TRUE(store->Begin().ok());
+      ASSERT_TRUE(store
+                      ->AddAudit({.at_ms = 1,
+                                  .principal = principal,
+                                  .method = Str(++n_added),
+                                  .outcome = outcome},
+                                 4)
+                      .ok());
+      ASSERT_TRUE(store->Commit().ok());
+    }
+  };
+  const auto methods = [&](bool only_changes = false) {
+    std::string text;
+    const auto reader = StoreReader::Open(store->database_path()).value();
+    const std::vector<AuditRow> rows = reader->Audit(0, 100, only_changes).value();
+    for (const AuditRow& row : rows) text += row.method + " ";
+    return text;
+  };
+  add(3, "token a", "OK");
+  add(2, "token a", "PERMISSION_DENIED");
+  add(50, "nobody", "UNAUTHENTICATED");
+  EXPECT_EQ(methods(), "1 2 3 4 5 52 53 54 55 ");
+  add(1, "nobody", "OK");  // a worker that joined
+  add(1, "worker b", "OK");
+  EXPECT_EQ(methods(), "2 3 4 5 52 53 54 55 56 57 ");
+  EXPECT_EQ(methods(true), "2 3 56 57 ");
+  // The same after a restart, and if a transaction is undone.
+  store.reset();
+  store = Store::Open(folder.path()).value();
+  add(50, "token c", "NOT_FOUND");
+  EXPECT_EQ(methods(), "2 3 52 53 54 55 56 57 104 105 106 107 ");
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store->AddAudit({.principal = "local", .method = "undone", .outcome = "OK"}, 4).ok());
+  store->Rollback();
+  add(1, "local", "OK");
+  add(50, "nobody", "RESOURCE_EXHAUSTED");
+  EXPECT_EQ(methods(), "3 56 57 104 105 106 107 108 155 156 157 158 ");
+}
+
 }  // namespace
 }  // namespace longrun::coordinator
