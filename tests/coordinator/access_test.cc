@@ -246,6 +246,40 @@ TEST(AccessTest, CallsBeyondTheRateWaitAsLongAsTheRefusalSays) {
   EXPECT_FALSE(parts.access.TakeCall("token a", 1'100).ok());
 }
 
+// Those who hold a join token of this coordinator, and everybody else.
+TEST(AccessTest, HoldersOfAJoinTokenAreCountedApartFromEverybodyElse) {
+  Parts parts;
+  const CreatedToken token = parts.Create("worker"), other = parts.Create("worker");
+  const auto caller_of = [&](const std::string& text, std::int64_t now_ms = kNowMs) {
+    return parts.access.CallerWhoJoins(text, now_ms);
+  };
+  const std::string own = caller_of(token.text), others = caller_of("");
+  EXPECT_EQ(own, "join token " + token.row.id);
+  EXPECT_NE(caller_of(other.text), own);
+  EXPECT_NE(others, own);
+
+  std::string guess = token.text;  // its id is public, its secret is not
+  guess.back() = guess.back() == '0' ? '1' : '0';
+  for (const std::string& text :
+       {guess, MakeToken().value().text, std::string(10'000, 'a'), parts.Create("admin").text}) {
+    EXPECT_EQ(caller_of(text), others) << text.substr(0, 100);
+  }
+  EXPECT_EQ(caller_of(token.text, kNowMs + kHourMs + 1), others);
+
+  // The answer to the worker that has used it may have been lost; others may try it, too, if they
+  // share a folder of tokens.
+  ASSERT_TRUE(parts.Join(token.text, "gpu-1").ok());
+  EXPECT_EQ(caller_of(token.text), own);
+  ASSERT_TRUE(parts.access.Revoke(other.row.id, "local", kNowMs).ok());
+  EXPECT_EQ(caller_of(other.text), others);
+
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(parts.access.TakeCall(others, 1'000).ok()) << i;
+  const Status refused = parts.access.TakeCall(others, 1'000);
+  EXPECT_TRUE(Says(refused, "everybody without a valid join token makes more than 10 calls"))
+      << refused.message();
+  EXPECT_TRUE(parts.access.TakeCall(own, 1'000).ok());
+}
+
 TEST(AuditLogTest, EqualRefusalsOfASecondShareAnEntryAndAFloodSharesOne) {
   Parts parts;
   AuditLog audit(*parts.core);
