@@ -21,6 +21,10 @@ constexpr std::int64_t kValidMsMax = 3650LL * 86'400'000;
 
 Status Denied(std::string_view what) { return Status(Code::kPermissionDenied, what); }
 
+bool IsUsed(const TokenRow& token) {
+  return token.ended_ms && token.role == kWorkerRole && token.ended_by.starts_with("worker ");
+}
+
 std::string AskFor(const TokenRow& token) {
   return token.role == kWorkerRole
              ? "ask for another one (`longrun admin join-token create`)"
@@ -67,7 +71,7 @@ Access::Access(Core& core, IdentityRows rows, AccessLimits limits) : core_(core)
 }
 
 Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
-  if (token.ended_ms && token.role == kWorkerRole && token.ended_by.starts_with("worker ")) {
+  if (IsUsed(token)) {
     return Denied(Str("join token ", token.id, " has been used by ", token.ended_by,
                       ": each lets one worker join; ", AskFor(token)));
   }
@@ -144,6 +148,19 @@ Status Access::StillHolds(const Principal& principal, std::int64_t now_ms) const
   const auto found = tokens_.find(principal.id);
   return found == tokens_.end() ? Denied("the token has been removed")
                                 : CheckToken(found->second, now_ms);
+}
+
+std::string Access::CallerWhoJoins(std::string_view text, std::int64_t now_ms) const {
+  const std::string everybody_else = "everybody without a valid join token";
+  const std::string id = TokenId(text);
+  const std::lock_guard lock(mutex_);
+  const auto found = tokens_.find(id);
+  if (found == tokens_.end()) return everybody_else;
+  const TokenRow& token = found->second;
+  const bool holds = token.role == kWorkerRole && now_ms <= token.expires_ms &&
+                     (!token.ended_ms || IsUsed(token)) &&
+                     IsEqualInConstantTime(token.hash, TokenHash(text));
+  return holds ? Str("join token ", id) : everybody_else;
 }
 
 Status Access::TakeCall(const std::string& caller, std::int64_t now_ms) {

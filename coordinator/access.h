@@ -68,6 +68,12 @@ class Access {
   // Why a call of this principal must end now, or ok: asked about live streams.
   Status StillHolds(const Principal& principal, std::int64_t now_ms) const;
 
+  // The name under which TakeCall counts a call that shows this join token: the token's own if the
+  // coordinator has made it, and it has neither expired nor been revoked; else one that all others
+  // share. A used token has its own, too: the answer to its worker may have been lost, and workers
+  // that share a folder of tokens try the used ones of the others. Looks at memory, and hashes only
+  // texts that begin with the id of a token.
+  std::string CallerWhoJoins(std::string_view token, std::int64_t now_ms) const;
   // kResourceExhausted, with the time to wait, if `caller` calls too often. `now_ms`: BootMs().
   Status TakeCall(const std::string& caller, std::int64_t now_ms);
 

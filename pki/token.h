@@ -13,6 +13,10 @@
 
 namespace longrun {
 
+// The metadata in which a worker that joins shows its token to whoever counts the calls, before the
+// coordinator reads the request.
+inline constexpr const char* kJoinTokenMetadata = "longrun-join-token";
+
 struct NewToken {
   std::string text;  // shown to its owner, and stored nowhere
   std::string id;

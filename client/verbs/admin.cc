@@ -253,6 +253,7 @@ void AddJoinToken(Verbs& verbs, Verb& admin) {
 struct AuditArguments {
   std::string since;
   std::int64_t limit = 1000;
+  bool changes = false;
 };
 
 Result<v1::ListAuditResponse> Entries(const AuditArguments& arguments, const std::string& state) {
@@ -262,6 +263,7 @@ Result<v1::ListAuditResponse> Entries(const AuditArguments& arguments, const std
     request.set_since_ms(std::max<std::int64_t>(WallMs() - since_ms, 0));
   }
   request.set_rows_max(arguments.limit);
+  request.set_only_changes(arguments.changes);
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::ReachToRead(state));
   v1::ListAuditResponse answer;
   RETURN_IF_ERROR(coordinator->connection().Send(request, kAnswerMs, &answer));
@@ -297,6 +299,9 @@ void AddAudit(Verbs& verbs, Verb& admin) {
   audit.AddArgument("--limit", arguments->limit, "show at most this many entries, the newest")
       .Between(1, 100'000)
       .ShowDefault();
+  audit.AddFlag(
+      "--changes", arguments->changes,
+      "show only the calls that changed something, not those that failed or were refused");
   const auto output = AddOutput(audit, {"table", "json"});
   audit.SetRun([&verbs, arguments, output] { return Audit(*arguments, *output, verbs.state); });
 }

@@ -2,11 +2,13 @@
 #include "coordinator/rpc/authenticator.h"
 
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/method_rules.h"
+#include "pki/token.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -26,7 +28,12 @@ class Authenticator final : public grpc::AuthMetadataProcessor {
         found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
     const MethodRule* const rule = FindMethodRule(path);
     if (rule != nullptr && rule->anyone) {
-      return Decided(access_.TakeCall("callers without a certificate", BootMs()), nullptr, path,
+      const auto token = metadata.find(kJoinTokenMetadata);
+      const std::string joiner = access_.CallerWhoJoins(
+          token == metadata.end() ? std::string_view()
+                                  : std::string_view(token->second.data(), token->second.size()),
+          WallMs());
+      return Decided(access_.TakeCall(joiner, BootMs()), nullptr, path,
                      grpc::StatusCode::RESOURCE_EXHAUSTED);
     }
     const Result<Principal> caller = NetworkCaller(access_, *connection, metadata);

@@ -32,13 +32,16 @@ void NoteIfChanges(const CoordinatorParts& parts, const std::string& method, con
 void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
                 const RpcError& error, const grpc::CallbackServerContext& context) {
   const Result<Principal> caller = CallerOf(parts.access, context);
-  parts.audit.Note({.principal = caller.ok() ? caller->Name() : "nobody",
-                    .role = caller.ok() ? caller->RoleText() : "",
-                    .peer = context.peer(),
-                    .method = method,
-                    .subject = error.subject == method ? "" : error.subject,
-                    .outcome = std::string(CodeName(status.code())),
-                    .message = status.message()});
+  AuditRow entry{.principal = caller.ok() ? caller->Name() : "nobody",
+                 .role = caller.ok() ? caller->RoleText() : "",
+                 .peer = context.peer(),
+                 .method = method,
+                 .subject = error.subject == method ? "" : error.subject,
+                 .outcome = std::string(CodeName(status.code())),
+                 .message = status.message()};
+  // Anybody may try to join, as often as the limits allow.
+  if (!caller.ok() && !status.ok()) return parts.audit.NoteRefusal(std::move(entry));
+  parts.audit.Note(std::move(entry));
 }
 
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,

@@ -100,7 +100,8 @@ Status RevokeToken(Call& call, const v1::RevokeTokenRequest& request,
 Status ListAudit(Call& call, const v1::ListAuditRequest& request, v1::ListAuditResponse* response) {
   const std::int64_t n_rows_max = request.rows_max() > 0 ? request.rows_max() : kAuditRowsDefault;
   ASSIGN_OR_RETURN(const std::vector<AuditRow> rows,
-                   call.reader.Audit(request.since_ms(), std::min(n_rows_max, kAuditRowsMax)));
+                   call.reader.Audit(request.since_ms(), std::min(n_rows_max, kAuditRowsMax),
+                                     request.only_changes()));
   for (const AuditRow& row : rows) {
     v1::AuditEntry* const entry = response->add_entries();
     entry->set_seq(row.seq);

@@ -1,12 +1,21 @@
 // See identity.h.
 #include "coordinator/store/identity.h"
 
+#include <map>
+#include <optional>
+#include <utility>
+
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
 namespace longrun::coordinator {
 namespace {
+
+// The kinds of the audit log's entries: a change; a failure or refusal of somebody who is known;
+// one of somebody who is not.
+#define LONGRUN_AUDIT_KIND \
+  "(CASE WHEN outcome = 'OK' THEN 0 WHEN principal <> 'nobody' THEN 1 ELSE 2 END)"
 
 std::optional<std::int64_t> OptionalInt(const Statement& row, int column) {
   if (row.IsNull(column)) return std::nullopt;
@@ -90,46 +99,79 @@ Status Store::PutWorkerCertificate(const WorkerCertificateRow& certificate) {
       .Run();
 }
 
+// Reads the whole table, since no index tells the kinds apart: so it is done only once.
+Status Store::CountAudit() {
+  std::map<std::int64_t, AuditCount> counts;
+  RETURN_IF_ERROR(ForEach(*connection_,
+                          "SELECT " LONGRUN_AUDIT_KIND ", seq FROM audit ORDER BY seq",
+                          [&](const Statement& row) {
+                            const AuditCount first{.n = 0, .first_seq = row.Int(1)};
+                            counts.try_emplace(row.Int(0), first).first->second.n += 1;
+                          }));
+  audit_counts_ = std::move(counts);
+  return Status();
+}
+
 Status Store::AddAudit(const AuditRow& entry, std::int64_t n_rows_max) {
+  if (!audit_counts_) RETURN_IF_ERROR(CountAudit());
   ASSIGN_OR_RETURN(
       Statement put,
       connection_->Prepare("INSERT INTO audit (at_ms, principal, role, peer, method, subject,"
-                           " outcome, message, repeats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
-  RETURN_IF_ERROR(put.Bind(entry.at_ms)
-                      .Bind(entry.principal)
-                      .Bind(entry.role)
-                      .Bind(entry.peer)
-                      .Bind(entry.method)
-                      .Bind(entry.subject)
-                      .Bind(entry.outcome)
-                      .Bind(entry.message)
-                      .Bind(entry.repeats)
-                      .Run());
+                           " outcome, message, repeats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                           " RETURNING " LONGRUN_AUDIT_KIND));
+  put.Bind(entry.at_ms)
+      .Bind(entry.principal)
+      .Bind(entry.role)
+      .Bind(entry.peer)
+      .Bind(entry.method)
+      .Bind(entry.subject)
+      .Bind(entry.outcome)
+      .Bind(entry.message)
+      .Bind(entry.repeats);
+  std::int64_t kind = 0;
+  RETURN_IF_ERROR(ForEachRow(put, [&](const Statement& row) { kind = row.Int(0); }));
+  AuditCount& kept = (*audit_counts_)[kind];
+  kept.n += 1;
   ASSIGN_OR_RETURN(
       Statement drop,
-      connection_->Prepare("DELETE FROM audit WHERE seq <= (SELECT max(seq) FROM audit) - ?"));
-  return drop.Bind(n_rows_max).Run();
+      connection_->Prepare("DELETE FROM audit WHERE seq = (SELECT seq FROM audit WHERE seq >= ?"
+                           " AND " LONGRUN_AUDIT_KIND " = ? ORDER BY seq LIMIT 1) RETURNING seq"));
+  // Each search goes on where the last one ended, so that all together read an entry once.
+  while (kept.n > n_rows_max) {
+    std::optional<std::int64_t> dropped;
+    drop.Again().Bind(kept.first_seq).Bind(kind);
+    RETURN_IF_ERROR(ForEachRow(drop, [&](const Statement& row) { dropped = row.Int(0); }));
+    if (!dropped) {  // another program has removed entries: the next call counts again
+      audit_counts_.reset();
+      return Status();
+    }
+    kept = {.n = kept.n - 1, .first_seq = *dropped + 1};
+  }
+  return Status();
 }
 
-Result<std::vector<AuditRow>> StoreReader::Audit(std::int64_t since_ms, std::int64_t n_rows_max) {
+Result<std::vector<AuditRow>> StoreReader::Audit(std::int64_t since_ms, std::int64_t n_rows_max,
+                                                 bool only_changes) {
   ASSIGN_OR_RETURN(
       Statement row,
       connection_->Prepare("SELECT seq, at_ms, principal, role, peer, method, subject, outcome,"
                            " message, repeats FROM (SELECT * FROM audit WHERE at_ms >= ?"
+                           " AND (outcome = 'OK' OR NOT ?)"
                            " ORDER BY seq DESC LIMIT ?) ORDER BY seq"));
   std::vector<AuditRow> rows;
-  RETURN_IF_ERROR(ForEachRow(row.Bind(since_ms).Bind(n_rows_max), [&](const Statement& one) {
-    rows.push_back({.seq = one.Int(0),
-                    .at_ms = one.Int(1),
-                    .principal = one.Text(2),
-                    .role = one.Text(3),
-                    .peer = one.Text(4),
-                    .method = one.Text(5),
-                    .subject = one.Text(6),
-                    .outcome = one.Text(7),
-                    .message = one.Text(8),
-                    .repeats = one.Int(9)});
-  }));
+  RETURN_IF_ERROR(
+      ForEachRow(row.Bind(since_ms).Bind(only_changes).Bind(n_rows_max), [&](const Statement& one) {
+        rows.push_back({.seq = one.Int(0),
+                        .at_ms = one.Int(1),
+                        .principal = one.Text(2),
+                        .role = one.Text(3),
+                        .peer = one.Text(4),
+                        .method = one.Text(5),
+                        .subject = one.Text(6),
+                        .outcome = one.Text(7),
+                        .message = one.Text(8),
+                        .repeats = one.Int(9)});
+      }));
   return rows;
 }
 

@@ -150,8 +150,10 @@ class StoreReader {
   };
 
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
-  // The newest `n_rows_max` entries of the audit log since then, oldest first.
-  Result<std::vector<AuditRow>> Audit(std::int64_t since_ms, std::int64_t n_rows_max);
+  // The newest `n_rows_max` entries of the audit log since then, oldest first; with `only_changes`,
+  // of the calls that changed something.
+  Result<std::vector<AuditRow>> Audit(std::int64_t since_ms, std::int64_t n_rows_max,
+                                      bool only_changes = false);
   // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at
   // least 8 characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that
   // share the beginning.

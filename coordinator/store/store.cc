@@ -454,6 +454,7 @@ Status Store::Commit() {
 
 void Store::Rollback() {
   metric_ids_.clear();  // an id of this transaction may be reused for another name
+  audit_counts_.reset();
   // An error may have ended the transaction already; then there is nothing to roll back.
   if (sqlite3_get_autocommit(connection_->raw()) == 0) {
     if (const Status status = connection_->Execute("ROLLBACK"); !status.ok()) {

@@ -140,7 +140,7 @@ class Store {
   Status PutToken(const TokenRow& token);
   Status DropToken(const std::string& id);
   Status PutWorkerCertificate(const WorkerCertificateRow& certificate);
-  // Keeps the newest `n_rows_max` entries.
+  // Keeps the newest `n_rows_max` entries of each kind (audit_log.h).
   Status AddAudit(const AuditRow& entry, std::int64_t n_rows_max);
   Status Commit();
   void Rollback();
@@ -220,6 +220,7 @@ class Store {
   Status DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts);
   Status PutArtifactRow(const PutRecord& write, const ArtifactRecord& artifact);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
+  Status CountAudit();
 
   std::string folder_;
   CoordinatorLock lock_;
@@ -229,7 +230,15 @@ class Store {
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
   std::map<std::string, std::int64_t> metric_ids_;  // as seen in the open transaction
-  std::unique_ptr<Connection> reader_;              // does not see damaged rows
+  // Of one kind of the audit log's entries: how many there are, and a seq before which there are
+  // none.
+  struct AuditCount {
+    std::int64_t n = 0;
+    std::int64_t first_seq = 0;
+  };
+  // As seen in the open transaction; unset: not counted yet.
+  std::optional<std::map<std::int64_t, AuditCount>> audit_counts_;
+  std::unique_ptr<Connection> reader_;  // does not see damaged rows
   std::vector<std::string> repairs_;
   mutable std::mutex damaged_mutex_;
   std::set<DamagedRow> damaged_;                        // guarded by damaged_mutex_

@@ -246,6 +246,40 @@ TEST(AccessTest, CallsBeyondTheRateWaitAsLongAsTheRefusalSays) {
   EXPECT_FALSE(parts.access.TakeCall("token a", 1'100).ok());
 }
 
+// Those who hold a join token of this coordinator, and everybody else.
+TEST(AccessTest, HoldersOfAJoinTokenAreCountedApartFromEverybodyElse) {
+  Parts parts;
+  const CreatedToken token = parts.Create("worker"), other = parts.Create("worker");
+  const auto caller_of = [&](const std::string& text, std::int64_t now_ms = kNowMs) {
+    return parts.access.CallerWhoJoins(text, now_ms);
+  };
+  const std::string own = caller_of(token.text), others = caller_of("");
+  EXPECT_EQ(own, "join token " + token.row.id);
+  EXPECT_NE(caller_of(other.text), own);
+  EXPECT_NE(others, own);
+
+  std::string guess = token.text;  // its id is public, its secret is not
+  guess.back() = guess.back() == '0' ? '1' : '0';
+  for (const std::string& text :
+       {guess, MakeToken().value().text, std::string(10'000, 'a'), parts.Create("admin").text}) {
+    EXPECT_EQ(caller_of(text), others) << text.substr(0, 100);
+  }
+  EXPECT_EQ(caller_of(token.text, kNowMs + kHourMs + 1), others);
+
+  // The answer to the worker that has used it may have been lost; others may try it, too, if they
+  // share a folder of tokens.
+  ASSERT_TRUE(parts.Join(token.text, "gpu-1").ok());
+  EXPECT_EQ(caller_of(token.text), own);
+  ASSERT_TRUE(parts.access.Revoke(other.row.id, "local", kNowMs).ok());
+  EXPECT_EQ(caller_of(other.text), others);
+
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(parts.access.TakeCall(others, 1'000).ok()) << i;
+  const Status refused = parts.access.TakeCall(others, 1'000);
+  EXPECT_TRUE(Says(refused, "everybody without a valid join token makes more than 10 calls"))
+      << refused.message();
+  EXPECT_TRUE(parts.access.TakeCall(own, 1'000).ok());
+}
+
 TEST(AuditLogTest, EqualRefusalsOfASecondShareAnEntryAndAFloodSharesOne) {
   Parts parts;
   AuditLog audit(*parts.core);
@@ -289,6 +323,53 @@ TEST(AuditLogTest, OldestEntriesGoFirst) {
   EXPECT_EQ(rows.back().method, "10");
   EXPECT_EQ(reader->Audit(9, 100)->size(), 2u);
   EXPECT_EQ(reader->Audit(0, 1)->front().method, "10");
+}
+
+// At most four of each kind here: changes, what callers who are known failed to do, and what nobody
+// known failed to do.
+TEST(AuditLogTest, EntriesPushOutOnlyThoseOfTheirKind) {
+  const TempFolder folder;
+  std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  int n_added = 0;
+  const auto add = [&](int n, const std::string& principal, const std::string& outcome) {
+    for (int i = 0; i < n; ++i) {
+      ASSERT_TRUE(store->Begin().ok());
+      ASSERT_TRUE(store
+                      ->AddAudit({.at_ms = 1,
+                                  .principal = principal,
+                                  .method = Str(++n_added),
+                                  .outcome = outcome},
+                                 4)
+                      .ok());
+      ASSERT_TRUE(store->Commit().ok());
+    }
+  };
+  const auto methods = [&](bool only_changes = false) {
+    std::string text;
+    const auto reader = StoreReader::Open(store->database_path()).value();
+    const std::vector<AuditRow> rows = reader->Audit(0, 100, only_changes).value();
+    for (const AuditRow& row : rows) text += row.method + " ";
+    return text;
+  };
+  add(3, "token a", "OK");
+  add(2, "token a", "PERMISSION_DENIED");
+  add(50, "nobody", "UNAUTHENTICATED");
+  EXPECT_EQ(methods(), "1 2 3 4 5 52 53 54 55 ");
+  add(1, "nobody", "OK");  // a worker that joined
+  add(1, "worker b", "OK");
+  EXPECT_EQ(methods(), "2 3 4 5 52 53 54 55 56 57 ");
+  EXPECT_EQ(methods(true), "2 3 56 57 ");
+  // The same after a restart, and if a transaction is undone.
+  store.reset();
+  store = Store::Open(folder.path()).value();
+  add(50, "token c", "NOT_FOUND");
+  EXPECT_EQ(methods(), "2 3 52 53 54 55 56 57 104 105 106 107 ");
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store->AddAudit({.principal = "local", .method = "undone", .outcome = "OK"}, 4).ok());
+  store->Rollback();
+  add(1, "local", "OK");
+  add(50, "nobody", "RESOURCE_EXHAUSTED");
+  EXPECT_EQ(methods(), "3 56 57 104 105 106 107 108 155 156 157 158 ");
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 // SIGTERM, SIGINT and SIGHUP stop it and its trainers, which write a checkpoint; kill -9 leaves
 // trainers running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is
 // damaged; 71 a limit on file size or open files; 74 a disk or memory; 75 the folder or an address
-// is in use; 77 permission; 78 configuration; 70 anything else.
+// is in use, or the coordinator cannot let it join now; 77 permission; 78 configuration; 70
+// anything else.
 #include <pthread.h>
 #include <signal.h>
 

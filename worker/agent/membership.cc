@@ -15,8 +15,10 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "base/units.h"
 #include "longrun/v1/identity.grpc.pb.h"
 #include "pki/certificate.h"
 #include "pki/presented.h"
@@ -29,6 +31,8 @@ constexpr std::int64_t kLookMs = 20'000;
 constexpr std::chrono::seconds kCallDeadline{20};
 constexpr std::size_t kFileBytesMax = 64 << 10;
 constexpr int kJoinPauseMs = 200;
+constexpr std::int64_t kBusyPauseMs = 200;  // doubles with each try
+constexpr std::int64_t kBusyPauseMsMax = 5'000;
 constexpr std::int64_t kRetryMsMin = 500;
 constexpr std::int64_t kRetryMsMax = 600'000;
 
@@ -129,9 +133,15 @@ bool IsNewToken(const std::string& joined_path, const std::string& token_id) {
 // Asks again while the coordinator is not reached. It was there a moment ago, so that this is a
 // connection that broke. gRPC also reports an attempt to connect that is still under way as failed,
 // if an allocation of memory changes errno at that moment, as it may where there is no /sys.
+//
+// Asks again, too, while the coordinator has too many calls. Thousands of workers of one batch job
+// may ask at the same moment, so each waits longer each time, for a time of its own.
 Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& request,
-                 v1::JoinWorkerResponse* answer) {
-  const auto deadline = std::chrono::system_clock::now() + kCallDeadline;
+                 std::int64_t patience_ms, v1::JoinWorkerResponse* answer) {
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(patience_ms);
+  const std::int64_t begin_ms = BootMs();
+  SeededRandom random(EntropySeed());
+  std::int64_t busy_pause_ms = kBusyPauseMs;
   Status broken;
   while (true) {
     grpc::ClientContext context;
@@ -139,12 +149,27 @@ Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& r
     // gRPC connects only while a call waits for that. The first call does not wait, so that it
     // tells at once if nobody is there.
     context.set_wait_for_ready(!broken.ok());
+    context.AddMetadata(kJoinTokenMetadata, request.token());
     Status joined = FromRpc(stub.JoinWorker(&context, request, answer));
     // The cause is worth more than that the time is over.
     if (joined.code() == Code::kDeadlineExceeded && !broken.ok()) return broken;
-    if (joined.code() != Code::kUnavailable) return joined;
-    broken = std::move(joined);
-    poll(nullptr, 0, kJoinPauseMs);
+    std::int64_t pause_ms = kJoinPauseMs;
+    if (joined.code() == Code::kResourceExhausted) {
+      pause_ms = busy_pause_ms / 2 + static_cast<std::int64_t>(
+                                         random.Uniform() * static_cast<double>(busy_pause_ms / 2));
+      busy_pause_ms = std::min(2 * busy_pause_ms, kBusyPauseMsMax);
+      const std::int64_t tried_ms = BootMs() - begin_ms;
+      // Not this machine's shortage, which is what kResourceExhausted means for the exit code.
+      broken = Status(Code::kUnavailable, Str("it still refuses this after ",
+                                              FormatDurationMs(tried_ms), ": ", joined.message()));
+      if (tried_ms + pause_ms >= patience_ms) return broken;
+      LogWarning("not_joined_yet", {{"why", joined.message()}, {"again_in_ms", Str(pause_ms)}});
+    } else if (joined.code() == Code::kUnavailable) {
+      broken = std::move(joined);
+    } else {
+      return joined;
+    }
+    poll(nullptr, 0, static_cast<int>(pause_ms));
   }
 }
 
@@ -206,7 +231,7 @@ Status Join(const MemberFiles& files, const std::string& joined_path, const Host
   Status joined;
   for (const std::string& token : tokens) {
     request.set_token(token);
-    joined = AskToJoin(*stub, request, &answer);
+    joined = AskToJoin(*stub, request, options.patience_ms, &answer);
     if (joined.code() != Code::kPermissionDenied) break;  // another worker may have used this token
   }
   if (!joined.ok()) {

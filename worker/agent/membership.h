@@ -26,6 +26,8 @@ struct JoinOptions {
   // "": the worker has joined before.
   std::string token_file;
   std::string ca_fingerprint;  // of the authority to trust
+  // How long to try with one token while the coordinator is not reached, or has too many calls.
+  std::int64_t patience_ms = 20'000;
 };
 
 class Membership {
@@ -33,7 +35,8 @@ class Membership {
   // Uses the certificate in the folder if it is valid, else joins with the token. Joins again if
   // the token is a new one. The errors name the remedy: kInvalidArgument, kPermissionDenied (the
   // coordinator refuses the token), kFailedPrecondition (another authority, a clock that is off),
-  // kNotFound (name or file).
+  // kNotFound (name or file), kUnavailable (the coordinator is not reached, or had too many calls
+  // whenever this worker tried).
   static Result<std::unique_ptr<Membership>> Enter(const std::string& state, const HostPort& place,
                                                    const std::string& worker_id,
                                                    const JoinOptions& options);

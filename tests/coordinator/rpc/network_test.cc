@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/random.h"
@@ -17,6 +20,7 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "pki/presented.h"
+#include "pki/token.h"
 #include "tests/hosts/proxy.h"
 
 namespace longrun::coordinator {
@@ -474,6 +478,65 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
   EXPECT_EQ(CountInLog("gpu-1.log", "not_joined_again"), 0u);
+}
+
+// Many more wrong tokens than the limit lets through, all the time.
+TEST_F(NetworkTest, FloodOfWrongJoinTokensKeepsNoWorkerFromJoining) {
+  InitAndStart();
+  std::atomic<bool> is_over = false;
+  std::atomic<int> n_refused = 0;
+  std::vector<std::thread> flood;
+  for (int i = 0; i < 4; ++i) {
+    flood.emplace_back([&] {
+      const auto stub = v1::IdentityService::NewStub(Channel());
+      v1::JoinWorkerRequest request;
+      request.set_token(MakeToken().value().text);
+      request.set_worker_id("gpu-1");
+      while (!is_over) {
+        grpc::ClientContext context;
+        context.set_deadline(After(kPatienceMs));
+        context.AddMetadata(kJoinTokenMetadata, request.token());
+        v1::JoinWorkerResponse answer;
+        const grpc::Status status = stub->JoinWorker(&context, request, &answer);
+        if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) n_refused += 1;
+      }
+    });
+  }
+  EXPECT_TRUE(WaitUntil([&] { return n_refused > 0; }));
+  const int n_before = n_refused;
+  JoinWorker("gpu-1");
+  EXPECT_TRUE(WaitUntil([&] { return n_refused > n_before; }));  // the flood went on
+  is_over = true;
+  for (std::thread& one : flood) one.join();
+  EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 1u);
+  EXPECT_EQ(CountInLog("gpu-1.log", "not_joined_yet"), 0u) << ReadFile(At("gpu-1.log")).value();
+}
+
+// They come from anybody, as the calls that the coordinator refuses before a handler sees them.
+TEST_F(NetworkTest, JoinsThatFailShareEntriesOfTheAuditLog) {
+  InitAndStart();
+  const auto stub = v1::IdentityService::NewStub(Channel());
+  v1::JoinWorkerRequest request;
+  request.set_token(MakeToken().value().text);
+  request.set_worker_id("gpu-1");
+  EXPECT_TRUE(WaitUntil([&] {
+    for (int i = 0; i < 20; ++i) {
+      grpc::ClientContext context;
+      context.set_deadline(After(kPatienceMs));
+      v1::JoinWorkerResponse answer;
+      EXPECT_FALSE(stub->JoinWorker(&context, request, &answer).ok());
+    }
+    const Ran ran = Here({"admin", "audit", "-o", "json"});
+    const Result<Json> entries = ParseJson(ran.out);
+    return entries.ok() && std::ranges::any_of(*entries, [](const Json& entry) {
+             return entry["method"] == "JoinWorker" && entry["outcome"] == "PERMISSION_DENIED" &&
+                    entry["repeats"].get<std::int64_t>() > 1;
+           });
+  })) << Here({"admin", "audit", "-o", "json"}).out;
+  const Ran changes = Here({"admin", "audit", "--changes"});
+  EXPECT_EQ(changes.code, 0) << changes.err;
+  EXPECT_NE(changes.out.find("CreateToken"), std::string::npos) << changes.out;
+  EXPECT_EQ(changes.out.find("JoinWorker"), std::string::npos) << changes.out;
 }
 
 TEST_F(NetworkTest, JoinOutlivesAConnectionThatBreaks) {
