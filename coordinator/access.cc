@@ -85,19 +85,21 @@ Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
 Status Access::CheckWorker(const std::string& worker, const std::string& key,
                            std::int64_t now_ms) const {
   const auto found = certificates_.find(worker);
-  const std::string remedy =
-      "; `longrun admin join-token create --worker ID` makes a token with which it joins again";
+  const std::string remedy = Str("; `longrun admin join-token create --worker ", worker,
+                                 "` makes a token with which it joins again");
   if (found == certificates_.end()) {
     return Denied(Str("no worker \"", worker, "\" has joined this coordinator", remedy));
+  }
+  // Before the revocation, which concerns only the certificates with the known key.
+  if (!found->second.key.empty() && found->second.key != key) {
+    return Denied(Str("this certificate of worker ", worker,
+                      " has another key than the coordinator knows: a worker of this name joined "
+                      "later, or a backup from before this worker joined was restored",
+                      remedy));
   }
   if (found->second.revoked_ms) {
     return Denied(Str("the certificate of worker ", worker, " was revoked at ",
                       FormatWallMs(*found->second.revoked_ms), remedy));
-  }
-  if (!found->second.key.empty() && found->second.key != key) {
-    return Denied(Str("this certificate of worker ", worker,
-                      " has been replaced: a worker of this name joined later, with another key",
-                      remedy));
   }
   if (now_ms > found->second.expires_ms) {
     return Denied(Str("the certificate of worker ", worker, " expired at ",

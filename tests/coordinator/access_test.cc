@@ -174,11 +174,24 @@ TEST(AccessTest, ACertificateEndsWhenItsWorkerJoinsAgainWithAnotherKey) {
   ASSERT_TRUE(parts.Join(bound, "gpu-1", /*is_known=*/true, kNowMs, kOtherKey).ok());
 
   EXPECT_TRUE(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).ok());
-  EXPECT_TRUE(
-      Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "joined later, with another"));
-  EXPECT_TRUE(Says(parts.access.StillHolds(before, kNowMs), "joined later, with another"));
+  for (const Status& refused : {parts.access.OfWorker("gpu-1", kKey, kNowMs).status(),
+                                parts.access.StillHolds(before, kNowMs)}) {
+    EXPECT_TRUE(Says(refused, "another key than the coordinator knows")) << refused.message();
+    EXPECT_TRUE(Says(refused, "join-token create --worker gpu-1")) << refused.message();
+  }
   const auto issue = [] { return Parts::Issued("gpu-1", kKey, kNowMs); };
   EXPECT_FALSE(parts.access.Renew(before, kNowMs, issue).ok());
+}
+
+// A restore ends the key of a worker that joined later with another one (restored_access.h). The
+// worker has the other one.
+TEST(AccessTest, ARevocationConcernsTheKnownKey) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "was revoked at"));
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).status(),
+                   "or a backup from before this worker joined was restored"));
 }
 
 TEST(AccessTest, ACertificateIsRenewedForItsKeyAlone) {
