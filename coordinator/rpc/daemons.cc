@@ -51,10 +51,13 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
   for (v1::PilotInfo& pilot : call.parts.pilots.List(BootMs())) {
     *response->add_pilots() = std::move(pilot);
   }
-  for (v1::WorkerInfo& info : *response->mutable_workers()) {
-    if (info.heard_wall_ms() != 0) continue;
-    ASSIGN_OR_RETURN(const std::int64_t wall_ms, call.reader.LastStoredOfWorker(info.worker_id()));
-    info.set_heard_wall_ms(wall_ms);
+  auto& workers = *response->mutable_workers();
+  const auto is_unheard = [](const v1::WorkerInfo& info) { return info.heard_wall_ms() == 0; };
+  if (std::ranges::none_of(workers, is_unheard)) return Status();
+  ASSIGN_OR_RETURN(const auto stored, call.reader.LastStoredOfWorkers());
+  for (v1::WorkerInfo& info : workers) {
+    const auto found = stored.find(info.worker_id());
+    if (is_unheard(info) && found != stored.end()) info.set_heard_wall_ms(found->second);
   }
   return Status();
 }
