@@ -194,6 +194,28 @@ TEST(AccessTest, ARevocationConcernsTheKnownKey) {
                    "or a backup from before this worker joined was restored"));
 }
 
+TEST(AccessTest, RefusedWorkersAreKnownUntilTheyJoinAgain) {
+  Parts parts;
+  const auto refused = [&](std::int64_t now_ms) { return parts.access.RefusedWorkers(now_ms); };
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-2").ok());
+  EXPECT_TRUE(refused(kNowMs).empty());
+
+  // A revoked one is known even if it does not come; one with another key, once it has come.
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  EXPECT_FALSE(parts.access.OfWorker("gpu-2", kOtherKey, kNowMs).ok());
+  const auto both = refused(kNowMs + 1);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_NE(both.at("gpu-1").find("was revoked at"), std::string::npos) << both.at("gpu-1");
+  EXPECT_NE(both.at("gpu-2").find("join-token create --worker gpu-2"), std::string::npos);
+
+  // One that no longer comes is forgotten; a revocation is not.
+  EXPECT_EQ(refused(kNowMs + kHourMs).size(), 1u);
+  ASSERT_TRUE(parts.Join(parts.Create("worker", "gpu-1").text, "gpu-1", true).ok());
+  ASSERT_TRUE(parts.Join(parts.Create("worker", "gpu-2").text, "gpu-2", true).ok());
+  EXPECT_TRUE(refused(kNowMs + 1).empty());
+}
+
 TEST(AccessTest, ACertificateIsRenewedForItsKeyAlone) {
   Parts parts;
   ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
