@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kTokensMax = 10'000;
 constexpr std::size_t kBucketsMax = 10'000;
+constexpr std::size_t kRefusalsMax = 10'000;
+constexpr std::int64_t kRefusalKeptMs = 600'000;  // a refused worker tries again far more often
 constexpr std::size_t kIdPrefixMin = 4;
 constexpr std::size_t kNoteBytesMax = 256;
 constexpr std::int64_t kMinuteMs = 60'000;
@@ -89,19 +91,21 @@ Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
 Status Access::CheckWorker(const std::string& worker, const std::string& key,
                            std::int64_t now_ms) const {
   const auto found = certificates_.find(worker);
-  const std::string remedy =
-      "; `longrun admin join-token create --worker ID` makes a token with which it joins again";
+  const std::string remedy = Str("; `longrun admin join-token create --worker ", worker,
+                                 "` makes a token with which it joins again");
   if (found == certificates_.end()) {
     return Denied(Str("no worker \"", worker, "\" has joined this coordinator", remedy));
+  }
+  // Before the revocation, which concerns only the certificates with the known key.
+  if (!found->second.key.empty() && found->second.key != key) {
+    return Denied(Str("this certificate of worker ", worker,
+                      " has another key than the coordinator knows: a worker of this name joined "
+                      "later, or a backup from before this worker joined was restored",
+                      remedy));
   }
   if (found->second.revoked_ms) {
     return Denied(Str("the certificate of worker ", worker, " was revoked at ",
                       FormatWallMs(*found->second.revoked_ms), remedy));
-  }
-  if (!found->second.key.empty() && found->second.key != key) {
-    return Denied(Str("this certificate of worker ", worker,
-                      " has been replaced: a worker of this name joined later, with another key",
-                      remedy));
   }
   if (now_ms > found->second.expires_ms) {
     return Denied(Str("the certificate of worker ", worker, " expired at ",
@@ -134,9 +138,31 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
 Result<Principal> Access::OfWorker(const std::string& worker, const std::string& key,
                                    std::int64_t now_ms) const {
   const std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(CheckWorker(worker, key, now_ms));
+  if (Status refused = CheckWorker(worker, key, now_ms); !refused.ok()) {
+    if (refusals_.size() >= kRefusalsMax) {
+      std::erase_if(refusals_,
+                    [&](const auto& one) { return now_ms - one.second.at_ms > kRefusalKeptMs; });
+    }
+    if (refusals_.size() < kRefusalsMax || refusals_.contains(worker)) {
+      refusals_[worker] = {.why = refused.message(), .at_ms = now_ms};
+    }
+    return refused;
+  }
   return Principal{
       .kind = Principal::Kind::kWorker, .id = worker, .role = Role::kViewer, .key = key};
+}
+
+std::map<std::string, std::string> Access::RefusedWorkers(std::int64_t now_ms) const {
+  std::map<std::string, std::string> refused;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [worker, refusal] : refusals_) {
+    if (now_ms - refusal.at_ms <= kRefusalKeptMs) refused.emplace(worker, refusal.why);
+  }
+  for (const auto& [worker, certificate] : certificates_) {
+    if (!certificate.revoked_ms) continue;
+    refused.emplace(worker, CheckWorker(worker, certificate.key, now_ms).message());
+  }
+  return refused;
 }
 
 Status Access::StillHolds(const Principal& principal, std::int64_t now_ms) const {
@@ -348,6 +374,7 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
   const std::lock_guard lock(mutex_);
   tokens_[id] = token;
   certificates_[worker] = joined.row;
+  refusals_.erase(worker);
   return joined;
 }
 

@@ -65,6 +65,9 @@ class Access {
   Result<Principal> OfToken(std::string_view text, std::int64_t now_ms) const;
   Result<Principal> OfWorker(const std::string& worker, const std::string& key,
                              std::int64_t now_ms) const;
+  // Which workers are refused, and why, with the remedy: those whose certificates are revoked, and
+  // those that were refused in the last minutes.
+  std::map<std::string, std::string> RefusedWorkers(std::int64_t now_ms) const;
   // Why a call of this principal must end now, or ok: asked about live streams.
   Status StillHolds(const Principal& principal, std::int64_t now_ms) const;
 
@@ -126,6 +129,11 @@ class Access {
   std::map<std::string, TokenRow, std::less<>> tokens_;
   std::map<std::string, WorkerCertificateRow, std::less<>> certificates_;
   std::map<std::string, Bucket, std::less<>> buckets_;
+  struct Refusal {
+    std::string why;
+    std::int64_t at_ms = 0;
+  };
+  mutable std::map<std::string, Refusal, std::less<>> refusals_;  // the newest of each worker
 };
 
 }  // namespace longrun::coordinator

@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "base/user_folders.h"
 #include "base/version.h"
+#include "coordinator/access.h"
 #include "coordinator/rpc/health_check.h"
 #include "coordinator/server.h"
 #include "coordinator/store/backup.h"
@@ -113,6 +114,45 @@ void PrintFound(const DeepCheck& found) {
   }
 }
 
+Json AccessJson(std::string_view kind, const std::string& id, const std::string& what) {
+  return {{"kind", kind}, {"id", id}, {"what", ToUtf8(what)}};
+}
+
+std::string_view KindOf(const TokenRow& token) {
+  return token.role == kWorkerRole ? "join token" : "token";
+}
+
+// Access that ended after the backup, and stays ended.
+Json EndedJson(const AccessSince& access) {
+  Json ended = Json::array();
+  for (const TokenRow& token : access.tokens_ended) {
+    const bool is_used = token.role == kWorkerRole && token.ended_by.starts_with("worker ");
+    ended.push_back(AccessJson(KindOf(token), token.id,
+                               is_used              ? Str("used by ", token.ended_by)
+                               : token.note.empty() ? "revoked"
+                                                    : Str("\"", token.note, "\", revoked")));
+  }
+  for (const WorkerCertificateRow& one : access.workers_revoked) {
+    ended.push_back(AccessJson("worker", one.worker, "its certificate was revoked"));
+  }
+  for (const WorkerCertificateRow& one : access.workers_replaced) {
+    ended.push_back(AccessJson("worker", one.worker, "the key before it joined again"));
+  }
+  return ended;
+}
+
+// Access that is valid, although nothing says that it was not revoked after the backup.
+Json UnknownJson(const AccessSince& access) {
+  Json unknown = Json::array();
+  for (const TokenRow& token : access.tokens_unknown) {
+    unknown.push_back(AccessJson(KindOf(token), token.id, token.note));
+  }
+  for (const std::string& worker : access.workers_unknown) {
+    unknown.push_back(AccessJson("worker", worker, ""));
+  }
+  return unknown;
+}
+
 Status Restore(const AdminOptions& admin, const std::string& state) {
   ASSIGN_OR_RETURN(
       const Restored restored,
@@ -129,7 +169,9 @@ Status Restore(const AdminOptions& admin, const std::string& state) {
              {"sweeps_since", restored.sweeps_since},
              {"attempts_since", restored.n_attempts_since},
              {"workers", restored.workers},
-             {"workers_since", restored.workers_since},
+             {"workers_to_join", restored.access.workers_to_join},
+             {"access_ended", EndedJson(restored.access)},
+             {"access_unknown", UnknownJson(restored.access)},
              {"attempts_live", restored.n_attempts_live},
              {"datasets_missing", std::move(missing)},
              {"artifacts_missing", restored.n_artifacts_missing},

@@ -1,7 +1,10 @@
 // longrun admin backup, restore and check. They read and write the state folder itself, so they run
 // on the coordinator's machine; `longrun-coordinator` does the work (coordinator/store/backup.h).
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -167,6 +170,31 @@ std::vector<std::string> KeySteps(const Json& restored) {
           " (`longrun admin join-token create --worker NAME`)")};
 }
 
+// The first few of a list that may have thousands.
+std::string FirstOf(std::vector<std::string> texts) {
+  constexpr std::size_t kShownMax = 20;
+  const std::size_t n_more = texts.size() - std::min(texts.size(), kShownMax);
+  texts.resize(texts.size() - n_more);
+  return Str(Join(texts, ", "), n_more == 0 ? "" : Str(", and ", n_more, " more"));
+}
+
+std::vector<std::string> Quoted(std::string_view command, const std::vector<std::string>& names) {
+  std::vector<std::string> commands;
+  for (const std::string& name : names) commands.push_back(Str("`", command, name, "`"));
+  return commands;
+}
+
+std::string EndedText(const Json& ended) {
+  std::vector<std::string> texts;
+  for (const Json& one : ended) {
+    texts.push_back(Str(one.at("kind").get<std::string>(), " ", one.at("id").get<std::string>(),
+                        " (", one.at("what").get<std::string>(), ")"));
+  }
+  if (texts.empty()) return "";
+  return Str("access that ended after the backup stays ended, as in the replaced database: ",
+             FirstOf(texts), "\n");
+}
+
 std::string NextSteps(const Json& restored) {
   std::vector<std::string> steps = {
       "start the coordinator (`systemctl start longrun-coordinator`, or `longrun up`); for the "
@@ -180,13 +208,27 @@ std::string NextSteps(const Json& restored) {
           workers.empty() ? "" : Str(" (the backup knows ", Join(workers, ", "), ")"),
           ": they send the journals of the last 7 days again, so the results since the backup come "
           "back, and they continue the tasks that they are working on"));
-  const auto since = restored.at("workers_since").get<std::vector<std::string>>();
-  if (!since.empty()) {
+  const auto to_join = restored.at("workers_to_join").get<std::vector<std::string>>();
+  if (!to_join.empty()) {
     steps.push_back(
-        Str("let the workers join again that joined since the backup, which refuses them: ",
-            Join(since, ", "),
-            " (`longrun admin join-token create --worker NAME`; put the token into the file of "
-            "the worker's --join, and start the worker again)"));
+        Str("let the workers join again that joined since the backup, or joined again with another "
+            "key; the restored coordinator refuses them: ",
+            FirstOf(Quoted("longrun admin join-token create --worker ", to_join)),
+            "; put each token into the file of the worker's --join, and start the worker again"));
+  }
+  if (const Json& unknown = restored.at("access_unknown"); !unknown.empty()) {
+    std::vector<std::string> ends;
+    for (const Json& one : unknown) {
+      const std::string what = one.at("what").get<std::string>();
+      ends.push_back(Str("`longrun admin token revoke ", one.at("id").get<std::string>(), "` (",
+                         one.at("kind").get<std::string>(),
+                         what.empty() ? "" : Str(" \"", what, "\""), ")"));
+    }
+    steps.push_back(
+        Str("revoke again what was revoked after ",
+            FormatWallMs(restored.at("facts").value("created_wall_ms", std::int64_t{0})),
+            ", because the backup accepts it and no replaced database says that it has ended: ",
+            FirstOf(ends), "; `longrun admin token list` lists all"));
   }
   const auto sweeps = restored.at("sweeps_since").get<std::vector<std::string>>();
   const auto n_attempts = restored.at("attempts_since").get<std::int64_t>();
@@ -237,8 +279,8 @@ int Restore(const RestoreArguments& given, const std::string& output, const std:
             restored.at("restore_count").get<std::int64_t>(), ", ",
             Counted(restored.at("files_new").get<std::int64_t>(), "file"), " added)\n",
             FactsText(restored.at("facts")),
-            moved_to.empty() ? "" : Str("the replaced database is in ", moved_to, "\n"), "\n",
-            NextSteps(restored)));
+            moved_to.empty() ? "" : Str("the replaced database is in ", moved_to, "\n"),
+            EndedText(restored.at("access_ended")), "\n", NextSteps(restored)));
   return kExitOk;
 }
 

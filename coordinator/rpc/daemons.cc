@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "base/clock.h"
@@ -34,6 +36,7 @@ Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
 }
 
 Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersResponse* response) {
+  const std::map<std::string, std::string> refused = call.parts.access.RefusedWorkers(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     const std::int64_t wall_ms = WallMs();
@@ -48,15 +51,19 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
     AddUnsharedWorkers(state, response->mutable_notices());
+    AddRefusedWorkers(state, refused, response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   for (v1::PilotInfo& pilot : call.parts.pilots.List(BootMs())) {
     *response->add_pilots() = std::move(pilot);
   }
-  for (v1::WorkerInfo& info : *response->mutable_workers()) {
-    if (info.heard_wall_ms() != 0) continue;
-    ASSIGN_OR_RETURN(const std::int64_t wall_ms, call.reader.LastStoredOfWorker(info.worker_id()));
-    info.set_heard_wall_ms(wall_ms);
+  auto& workers = *response->mutable_workers();
+  const auto is_unheard = [](const v1::WorkerInfo& info) { return info.heard_wall_ms() == 0; };
+  if (std::ranges::none_of(workers, is_unheard)) return Status();
+  ASSIGN_OR_RETURN(const auto stored, call.reader.LastStoredOfWorkers());
+  for (v1::WorkerInfo& info : workers) {
+    const auto found = stored.find(info.worker_id());
+    if (is_unheard(info) && found != stored.end()) info.set_heard_wall_ms(found->second);
   }
   return Status();
 }

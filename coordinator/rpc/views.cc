@@ -247,6 +247,18 @@ void AddQuarantined(const State& state, Notices* notices) {
   }
 }
 
+void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
+                       Notices* notices) {
+  for (const auto& [id, why] : refused) {
+    const auto worker = state.workers.find(id);
+    if (worker != state.workers.end() && worker->second.session) continue;
+    v1::Notice* notice = notices->Add();
+    notice->set_about(Str("access of worker ", id));
+    notice->set_text(Str("worker ", id, " is refused: ", why));
+    notice->set_over(Str("worker ", id, " is no longer refused"));
+  }
+}
+
 void AddUnsharedWorkers(const State& state, Notices* notices) {
   for (const auto& [id, worker] : state.workers) {
     if (!worker.session || worker.sharing_problem.empty()) continue;

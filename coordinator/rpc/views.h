@@ -42,6 +42,9 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
 void AddQuarantined(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
+// Workers that the coordinator refuses (Access::RefusedWorkers), and which are not connected.
+void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
+                       Notices* notices);
 // Workers that were given a shared folder and do not use it.
 void AddUnsharedWorkers(const State& state, Notices* notices);
 

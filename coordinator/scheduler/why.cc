@@ -38,7 +38,8 @@ std::string CountText(std::int64_t n, std::string_view one, std::string_view man
 struct Taken {
   std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_quarantined = 0, n_drained = 0,
                n_outdated = 0, n_leaving = 0, n_away = 0;
-  std::string leaving, away;  // one of these workers
+  std::string leaving, away;  // one of these workers; one that is not drained, if there is any
+  std::string released_by;    // a command that gives a connected worker's slot work at once
   Instant pause_end = 0, room_at = 0;
 
   void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
@@ -47,14 +48,18 @@ struct Taken {
     const auto refused = worker.refused_until.find(slot.index);
     if (worker.draining || WorkLeftMs(state, worker, moment.now, moment.wall_ms) == 0) {
       n_leaving += 1;
-      leaving = worker.id;
+      if (leaving.empty() || !worker.drain) leaving = worker.id;
     } else if (is_away) {
       n_away += 1;
-      away = worker.id;
+      if (away.empty() || !worker.drain) away = worker.id;
     } else if (worker.drain) {
       n_drained += 1;
+      released_by = Str("longrun undrain ", worker.id);
     } else if (IsQuarantined(worker, slot)) {
       n_quarantined += 1;
+      if (n_drained == 0) {
+        released_by = Str("longrun worker release ", worker.id, " --slot ", slot.index);
+      }
     } else if (!CanGetFiles(worker)) {
       n_outdated += 1;
     } else if (worker.busy.contains(slot.index)) {
@@ -88,6 +93,9 @@ struct Taken {
 };
 
 void Choose(const Taken& taken, ClassGate& of) {
+  // Where nothing ends by itself, the connected workers come first: one command is enough.
+  const std::string released_by =
+      taken.released_by.empty() ? "" : Str("`", taken.released_by, "`, or ");
   if (taken.n_busy > 0) {
     of.gate = Gate::kNoFreeSlot;
     of.remedy =
@@ -104,10 +112,10 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.remedy = "it is offered again by itself; another worker would take it sooner";
   } else if (taken.n_leaving > 0) {
     of.gate = Gate::kWorkerLeaves;
-    of.remedy = Str("start worker ", taken.leaving, " again, or another one");
+    of.remedy = Str(released_by, "start worker ", taken.leaving, " again, or another one");
   } else {
     of.gate = Gate::kWorkerAway;
-    of.remedy = Str("look at the machine of worker ", taken.away,
+    of.remedy = Str(released_by, "look at the machine of worker ", taken.away,
                     ", and whether its daemon longrun-worker runs; another worker would take the "
                     "task, too");
   }

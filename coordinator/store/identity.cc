@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/str.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -22,12 +23,21 @@ std::optional<std::int64_t> OptionalInt(const Statement& row, int column) {
   return row.Int(column);
 }
 
+Result<bool> HasColumn(Connection& connection, const char* table, const char* column) {
+  ASSIGN_OR_RETURN(const std::int64_t n,
+                   connection.ReadInt(Str("SELECT count(*) FROM pragma_table_info('", table,
+                                          "', 'main') WHERE name = '", column, "'")));
+  return n > 0;
+}
+
 }  // namespace
 
-Result<IdentityRows> Store::LoadIdentity() {
+Result<IdentityRows> ReadIdentity(Connection& connection) {
   IdentityRows rows;
-  RETURN_IF_ERROR(OpenReader());
-  RETURN_IF_ERROR(ForEach(*reader_,
+  ASSIGN_OR_RETURN(const bool has_tables, HasColumn(connection, "access_token", "id"));
+  if (!has_tables) return rows;
+  ASSIGN_OR_RETURN(const bool has_keys, HasColumn(connection, "worker_certificate", "key"));
+  RETURN_IF_ERROR(ForEach(connection,
                           "SELECT id, hash, role, note, worker, created_ms, expires_ms, ended_ms,"
                           " ended_by FROM access_token ORDER BY id",
                           [&](const Statement& row) {
@@ -41,9 +51,11 @@ Result<IdentityRows> Store::LoadIdentity() {
                                                    .ended_ms = OptionalInt(row, 7),
                                                    .ended_by = row.Text(8)});
                           }));
-  RETURN_IF_ERROR(ForEach(*reader_,
-                          "SELECT worker, serial, issued_ms, expires_ms, revoked_ms, key"
-                          " FROM worker_certificate ORDER BY worker",
+  RETURN_IF_ERROR(ForEach(connection,
+                          has_keys ? "SELECT worker, serial, issued_ms, expires_ms, revoked_ms, key"
+                                     " FROM worker_certificate ORDER BY worker"
+                                   : "SELECT worker, serial, issued_ms, expires_ms, revoked_ms, ''"
+                                     " FROM worker_certificate ORDER BY worker",
                           [&](const Statement& row) {
                             rows.certificates.push_back({.worker = row.Text(0),
                                                          .serial = row.Text(1),
@@ -52,6 +64,12 @@ Result<IdentityRows> Store::LoadIdentity() {
                                                          .revoked_ms = OptionalInt(row, 4),
                                                          .key = row.Text(5)});
                           }));
+  return rows;
+}
+
+Result<IdentityRows> Store::LoadIdentity() {
+  RETURN_IF_ERROR(OpenReader());
+  ASSIGN_OR_RETURN(IdentityRows rows, ReadIdentity(*reader_));
   NoteDamaged(reader_->row_sums().TakeDamaged());
   return rows;
 }

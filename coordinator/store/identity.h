@@ -7,7 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
+
 namespace longrun::coordinator {
+
+class Connection;
 
 struct TokenRow {
   std::string id;
@@ -34,6 +38,9 @@ struct IdentityRows {
   std::vector<TokenRow> tokens;                    // by id
   std::vector<WorkerCertificateRow> certificates;  // by worker
 };
+
+// The rows as the connection sees them. A database of an older release may have none.
+Result<IdentityRows> ReadIdentity(Connection& connection);
 
 struct AuditRow {
   std::int64_t seq = 0;  // 0: not stored yet

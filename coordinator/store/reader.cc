@@ -595,19 +595,54 @@ Result<bool> StoreReader::HasAttempt(const std::string& attempt, const std::stri
   return is_there && row.Text(0) == worker;
 }
 
-Result<std::int64_t> StoreReader::LastStoredOfWorker(const std::string& worker) {
-  ASSIGN_OR_RETURN(Statement row,
-                   Read(*connection_,
-                        "WITH newest AS (SELECT id, started_wall_ms, ended_wall_ms FROM attempt"
-                        "  WHERE worker = ? ORDER BY id DESC LIMIT 1)"
-                        " SELECT max(started_wall_ms, ended_wall_ms,"
-                        "  ifnull((SELECT max(t_ms) FROM record WHERE attempt = newest.id), 0),"
-                        "  ifnull((SELECT max(t_ms) FROM series WHERE attempt = newest.id), 0),"
-                        "  ifnull((SELECT max(t_ms) FROM result WHERE attempt = newest.id), 0))"
-                        " FROM newest",
-                        worker));
-  ASSIGN_OR_RETURN(const bool found, row.Step());
-  return found ? row.Int(0) : 0;
+// The attempts are read once for all workers, since no index has them by worker. The journal is
+// read only of attempts whose end the worker has not reported: it has reported the others' ends
+// after their records.
+Result<std::map<std::string, std::int64_t>> StoreReader::LastStoredOfWorkers() {
+  struct Known {
+    std::int64_t wall_ms = 0;
+    std::vector<std::string> open = {};  // live attempts
+    std::int64_t lost_at_ms = 0;
+    std::vector<std::string> lost = {};  // at that time, the newest
+  };
+  std::map<std::string, Known> workers;
+  RETURN_IF_ERROR(
+      ReadEach(*connection_,
+               "SELECT worker, id, state = 'LOST', state IN ('OFFERED', 'ACCEPTED', 'RUNNING'),"
+               " started_wall_ms, ended_wall_ms FROM attempt",
+               [&](const Statement& row) {
+                 Known& known = workers[row.Text(0)];
+                 const bool is_lost = row.Int(2) != 0;
+                 known.wall_ms = std::max({known.wall_ms, row.Int(4), is_lost ? 0 : row.Int(5)});
+                 if (row.Int(3) != 0) known.open.push_back(row.Text(1));
+                 if (!is_lost || row.Int(5) < known.lost_at_ms) return;
+                 if (row.Int(5) > known.lost_at_ms) known.lost.clear();
+                 known.lost_at_ms = row.Int(5);
+                 known.lost.push_back(row.Text(1));
+               }));
+  RETURN_IF_ERROR(ReadEach(*connection_, "SELECT worker, issued_ms FROM worker_certificate",
+                           [&](const Statement& row) {
+                             Known& known = workers[row.Text(0)];
+                             known.wall_ms = std::max(known.wall_ms, row.Int(1));
+                           }));
+  std::map<std::string, std::int64_t> newest;
+  for (auto& [worker, known] : workers) {
+    known.open.insert(known.open.end(), known.lost.begin(), known.lost.end());
+    for (const std::string& attempt : known.open) {
+      ASSIGN_OR_RETURN(
+          Statement row,
+          Read(*connection_,
+               "WITH one AS (SELECT ? AS id)"
+               " SELECT max(ifnull((SELECT max(t_ms) FROM record WHERE attempt = one.id), 0),"
+               "  ifnull((SELECT max(t_ms) FROM series WHERE attempt = one.id), 0),"
+               "  ifnull((SELECT max(t_ms) FROM result WHERE attempt = one.id), 0)) FROM one",
+               attempt));
+      ASSIGN_OR_RETURN(const bool found, row.Step());
+      if (found) known.wall_ms = std::max(known.wall_ms, row.Int(0));
+    }
+    if (known.wall_ms > 0) newest.emplace(worker, known.wall_ms);
+  }
+  return newest;
 }
 
 Result<std::map<std::string, std::string>> StoreReader::TasksByAttempt() {

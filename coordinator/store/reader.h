@@ -219,9 +219,10 @@ class StoreReader {
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt, const std::string& worker);
-  // The wall clock of the newest stored record of the worker's newest attempt; 0 if it never had an
-  // attempt.
-  Result<std::int64_t> LastStoredOfWorker(const std::string& worker);
+  // Of each worker, the newest time at which it was heard, as far as that is stored: of its
+  // attempts, their records and its certificate. Workers without such a time are left out. The end
+  // of a lost attempt does not count, since the coordinator decided it alone.
+  Result<std::map<std::string, std::int64_t>> LastStoredOfWorkers();
   Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);

@@ -45,18 +45,24 @@ struct Earlier {
   std::int64_t boot_epoch = 0;
   std::set<std::string> attempts;
   std::vector<std::pair<std::string, std::string>> sweeps;  // id and name, oldest first
-  std::vector<std::string> members;                         // see MembersIn()
+  IdentityRows identity;
 };
 
-// The workers of other machines that the database accepts, by id. A database of an older release
-// knows none.
-Result<std::vector<std::string>> MembersIn(Connection& connection) {
-  ASSIGN_OR_RETURN(const std::int64_t n_tables,
-                   connection.ReadInt("SELECT count(*) FROM main.sqlite_schema"
-                                      " WHERE type = 'table' AND name = 'worker_certificate'"));
-  if (n_tables == 0) return std::vector<std::string>();
-  return connection.ReadTexts(
-      "SELECT worker FROM main.worker_certificate WHERE revoked_ms IS NULL ORDER BY worker");
+// Of the workers of other machines: those that the database accepts, by id.
+std::vector<std::string> MembersOf(const IdentityRows& identity) {
+  std::vector<std::string> members;
+  for (const WorkerCertificateRow& one : identity.certificates) {
+    if (!one.revoked_ms) members.push_back(one.worker);
+  }
+  return members;
+}
+
+// A damaged row is not seen: what it said of an end is unknown.
+IdentityRows IdentityIn(const std::string& path) {
+  const auto connection = Connection::Open(path, Connection::Mode::kRead);
+  if (!connection.ok()) return {};
+  const Result<IdentityRows> rows = ReadIdentity(**connection);
+  return rows.ok() ? *rows : IdentityRows();
 }
 
 Result<Earlier> ReadEarlier(const std::string& path) {
@@ -67,14 +73,13 @@ Result<Earlier> ReadEarlier(const std::string& path) {
                      .boot_epoch = facts.at("boot_epoch").get<std::int64_t>(),
                      .attempts = {},
                      .sweeps = {},
-                     .members = {}};
+                     .identity = IdentityIn(path)};
   ASSIGN_OR_RETURN(const std::vector<std::string> attempts,
                    connection->ReadTexts("SELECT id FROM main.attempt"));
   earlier.attempts.insert(attempts.begin(), attempts.end());
   RETURN_IF_ERROR(ForEach(
       *connection, "SELECT id, name FROM main.sweep ORDER BY submitted_seq",
       [&](const Statement& row) { earlier.sweeps.emplace_back(row.Text(0), row.Text(1)); }));
-  ASSIGN_OR_RETURN(earlier.members, MembersIn(*connection));
   return earlier;
 }
 
@@ -222,6 +227,7 @@ class Restorer {
           {kRestoredKey, WallMs()}}) {
       RETURN_IF_ERROR(PutMeta(*connection, key, Str(value)));
     }
+    RETURN_IF_ERROR(TakeOverEnds(*connection));
     RETURN_IF_ERROR(ProlongCertificates(*connection));
     RETURN_IF_ERROR(connection->Execute("COMMIT"));
     RETURN_IF_ERROR(Compare(*connection));
@@ -232,12 +238,32 @@ class Restorer {
     return SyncFile(path);
   }
 
+  Status TakeOverEnds(Connection& connection) {
+    ASSIGN_OR_RETURN(identity_, ReadIdentity(connection));
+    AccessSince& since = restored_.access;
+    since = EndAccess(earlier_.identity, identity_, WallMs());
+    for (const TokenRow& token : since.tokens_ended) {
+      ASSIGN_OR_RETURN(
+          Statement end,
+          connection.Prepare("UPDATE access_token SET ended_ms = ?, ended_by = ? WHERE id = ?"));
+      RETURN_IF_ERROR(end.Bind(token.ended_ms).Bind(token.ended_by).Bind(token.id).Run());
+    }
+    for (const auto* const rows : {&since.workers_revoked, &since.workers_replaced}) {
+      for (const WorkerCertificateRow& one : *rows) {
+        ASSIGN_OR_RETURN(
+            Statement revoke,
+            connection.Prepare("UPDATE worker_certificate SET revoked_ms = ? WHERE worker = ?"));
+        RETURN_IF_ERROR(revoke.Bind(one.revoked_ms).Bind(one.worker).Run());
+      }
+    }
+    return Status();
+  }
+
   // Workers renew their certificates, so they may have newer ones than the backup knows. A row that
   // has expired would lock them out, although their certificates are valid (which TLS checks). So
   // each row gets the longest time that a certificate of its worker can still have.
-  static Status ProlongCertificates(Connection& connection) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> members, MembersIn(connection));
-    if (members.empty()) return Status();
+  Status ProlongCertificates(Connection& connection) const {
+    if (MembersOf(identity_).empty()) return Status();
     return connection.Execute(Str("UPDATE worker_certificate SET expires_ms = max(expires_ms, ",
                                   WallMs(), " + expires_ms - issued_ms) WHERE revoked_ms IS NULL"));
   }
@@ -256,12 +282,16 @@ class Restorer {
                      connection.ReadTexts("SELECT id FROM main.attempt"));
     for (const std::string& id : attempts) earlier_.attempts.erase(id);
     restored_.n_attempts_since = std::ssize(earlier_.attempts);
+    restored_.members = MembersOf(identity_);
     ASSIGN_OR_RETURN(restored_.workers,
                      connection.ReadTexts("SELECT id FROM main.worker ORDER BY id"));
-    ASSIGN_OR_RETURN(const std::vector<std::string> members, MembersIn(connection));
-    std::ranges::set_difference(earlier_.members, members,
-                                std::back_inserter(restored_.workers_since));
-    restored_.members = members;
+    std::set<std::string> refused(restored_.access.workers_to_join.begin(),
+                                  restored_.access.workers_to_join.end());
+    for (const WorkerCertificateRow& one : identity_.certificates) {
+      if (one.revoked_ms) refused.insert(one.worker);
+    }
+    std::erase_if(restored_.workers,
+                  [&](const std::string& worker) { return refused.contains(worker); });
     ASSIGN_OR_RETURN(artifacts_, ArtifactsNamedIn(connection));
     restored_.n_attempts_live = restored_.facts.value("attempts_live", std::int64_t{0});
     return ForEach(connection, "SELECT name, folder FROM main.dataset ORDER BY name",
@@ -332,6 +362,7 @@ class Restorer {
   const BackupFile& backup_;
   const std::string work_;
   Earlier earlier_;
+  IdentityRows identity_;            // of the restored database
   std::optional<PkiFiles> keys_;     // to install
   bool moves_keys_ = false;          // those that are there, aside
   std::set<std::string> artifacts_;  // that the restored database refers to

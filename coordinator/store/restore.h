@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "coordinator/store/restored_access.h"
 
 namespace longrun::coordinator {
 
@@ -20,14 +21,14 @@ struct RestoreOptions {
 struct Restored {
   Json facts;  // of the backup
   std::int64_t restore_count = 0;
-  std::int64_t n_files_new = 0;            // artifacts and files that the state folder did not have
-  std::string moved_to;                    // folder of the replaced database; "" if there was none
-  bool replaced_is_read = false;           // whether the next two could be read from it
-  std::vector<std::string> sweeps_since;   // in the replaced database, but not in the backup
-  std::int64_t n_attempts_since = 0;       // likewise
-  std::vector<std::string> workers;        // that the backup knows
-  std::vector<std::string> workers_since;  // that joined from other machines since the backup
-  std::int64_t n_attempts_live = 0;        // at work when the backup was taken
+  std::int64_t n_files_new = 0;           // artifacts and files that the state folder did not have
+  std::string moved_to;                   // folder of the replaced database; "" if there was none
+  bool replaced_is_read = false;          // whether the next two could be read from it
+  std::vector<std::string> sweeps_since;  // in the replaced database, but not in the backup
+  std::int64_t n_attempts_since = 0;      // likewise
+  std::vector<std::string> workers;       // that the restored database knows and accepts
+  AccessSince access;                     // of other machines
+  std::int64_t n_attempts_live = 0;       // at work when the backup was taken
   // Registered datasets whose folder is not there: name and folder.
   std::vector<std::pair<std::string, std::string>> datasets_missing;
   std::int64_t n_artifacts_missing = 0;  // a backup without artifacts: files that are not there
@@ -50,6 +51,9 @@ struct Restored {
 // task, so that workers report first. Errors: those of CheckBackup; kUnavailable (a coordinator
 // runs), kAlreadyExists (there is a database, or there are keys of another authority), kDataLoss
 // (the backup is damaged).
+//
+// Access that ended after the backup stays ended if the replaced database can be read
+// (restored_access.h).
 //
 // Keys in the backup are written into a state folder that has none. Keys of the same authority
 // stay: its certificate may be newer. Those of another authority are moved aside with the database

@@ -174,11 +174,46 @@ TEST(AccessTest, ACertificateEndsWhenItsWorkerJoinsAgainWithAnotherKey) {
   ASSERT_TRUE(parts.Join(bound, "gpu-1", /*is_known=*/true, kNowMs, kOtherKey).ok());
 
   EXPECT_TRUE(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).ok());
-  EXPECT_TRUE(
-      Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "joined later, with another"));
-  EXPECT_TRUE(Says(parts.access.StillHolds(before, kNowMs), "joined later, with another"));
+  for (const Status& refused : {parts.access.OfWorker("gpu-1", kKey, kNowMs).status(),
+                                parts.access.StillHolds(before, kNowMs)}) {
+    EXPECT_TRUE(Says(refused, "another key than the coordinator knows")) << refused.message();
+    EXPECT_TRUE(Says(refused, "join-token create --worker gpu-1")) << refused.message();
+  }
   const auto issue = [] { return Parts::Issued("gpu-1", kKey, kNowMs); };
   EXPECT_FALSE(parts.access.Renew(before, kNowMs, issue).ok());
+}
+
+// A restore ends the key of a worker that joined later with another one (restored_access.h). The
+// worker has the other one.
+TEST(AccessTest, ARevocationConcernsTheKnownKey) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "was revoked at"));
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).status(),
+                   "or a backup from before this worker joined was restored"));
+}
+
+TEST(AccessTest, RefusedWorkersAreKnownUntilTheyJoinAgain) {
+  Parts parts;
+  const auto refused = [&](std::int64_t now_ms) { return parts.access.RefusedWorkers(now_ms); };
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-2").ok());
+  EXPECT_TRUE(refused(kNowMs).empty());
+
+  // A revoked one is known even if it does not come; one with another key, once it has come.
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  EXPECT_FALSE(parts.access.OfWorker("gpu-2", kOtherKey, kNowMs).ok());
+  const auto both = refused(kNowMs + 1);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_NE(both.at("gpu-1").find("was revoked at"), std::string::npos) << both.at("gpu-1");
+  EXPECT_NE(both.at("gpu-2").find("join-token create --worker gpu-2"), std::string::npos);
+
+  // One that no longer comes is forgotten; a revocation is not.
+  EXPECT_EQ(refused(kNowMs + kHourMs).size(), 1u);
+  ASSERT_TRUE(parts.Join(parts.Create("worker", "gpu-1").text, "gpu-1", true).ok());
+  ASSERT_TRUE(parts.Join(parts.Create("worker", "gpu-2").text, "gpu-2", true).ok());
+  EXPECT_TRUE(refused(kNowMs + 1).empty());
 }
 
 TEST(AccessTest, ACertificateIsRenewedForItsKeyAlone) {

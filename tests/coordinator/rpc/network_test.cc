@@ -460,6 +460,10 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   ASSERT_EQ(Here({"admin", "token", "revoke", "gpu-1"}).code, 0);
   EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "was revoked at") > 0; }))
       << ReadFile(At("gpu-1.log")).value();
+  const auto workers = Here({"workers"});
+  EXPECT_NE(Str(workers.out, workers.err).find("worker gpu-1 is refused: the certificate of"),
+            std::string::npos)
+      << workers.out << workers.err;
 
   // The remedy that this message names: a token for its name, and the worker started again.
   Kill(worker);

@@ -364,6 +364,40 @@ TEST_F(WhyTest, AWorkerThatIsStoppingAndOneThatIsAwayAreNamed) {
              "look at the machine of worker x");
 }
 
+TEST_F(WhyTest, BesideAWorkerThatIsNotThereADrainedOneIsNamedWithItsCommand) {
+  Arrive("stopped", {CpuSlot()}, 1);
+  Do(WorkerLeaves{.session = 1});
+  Arrive("w", {CpuSlot()}, 2);
+  Do(WorkerDrained{.worker = "w"});
+  Submit({.context_lengths = {}});
+  EXPECT_WHY(Of(Train()), kWorkerLeaves, "1 is drained, 1 is on worker stopped",
+             "`longrun undrain w`, or start worker stopped again");
+
+  Do(WorkerGone{.session = 1});
+  Do(WorkerRemoved{.worker = "stopped"});
+  Arrive("gone", {CpuSlot()}, 3);
+  Do(AttemptRejected{.session = 3,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "",
+                     .reason = "busy"});
+  Do(WorkerGone{.session = 3});
+  EXPECT_WHY(Of(Train()), kWorkerAway, "1 is drained, 1 is on worker gone",
+             "`longrun undrain w`, or look at the machine of worker gone");
+}
+
+// To start it again would not be enough.
+TEST_F(WhyTest, OfTwoStoppedWorkersTheOneThatIsNotDrainedIsNamed) {
+  Arrive("a", {CpuSlot()}, 1);
+  Arrive("b", {CpuSlot()}, 2);
+  Do(WorkerDrained{.worker = "b"});
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerLeaves{.session = 2});
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kWorkerLeaves, "2 are on workers that are stopping", "start worker a");
+}
+
 TEST_F(WhyTest, AnAllocationThatIsTooShortIsSaid) {
   Submit({.context_lengths = {}});
   Train().needs_ms = 60'000;

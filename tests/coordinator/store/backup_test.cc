@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -387,7 +388,7 @@ TEST_F(BackupTest, WorkersThatRenewedSinceAreAcceptedAndThoseThatJoinedSinceAreL
 
   const auto restored = Restore(sample.folder(), /*replaces=*/true);
   ASSERT_TRUE(restored.ok()) << restored.status().message();
-  EXPECT_EQ(restored->workers_since, std::vector<std::string>{"gpu-3"});
+  EXPECT_EQ(restored->access.workers_to_join, std::vector<std::string>{"gpu-3"});
   EXPECT_EQ(days_left("gpu-1"), "7");
   EXPECT_EQ(days_left("gpu-2"), "-3");  // was revoked
   const auto checked = CheckState(sample.folder());
@@ -420,6 +421,171 @@ TEST_F(BackupTest, ADatabaseIsReplacedOnlyIfAskedAndIsKept) {
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->restore_count, 2);
   EXPECT_NE(again->moved_to, restored->moved_to);
+}
+
+// ---- access that ended since --------------------------------------------------------------------
+
+class AccessAfterRestoreTest : public BackupTest {
+ protected:
+  void Put(const TokenRow& token) {
+    Write([&](Store& store) { return store.PutToken(token); });
+  }
+  void Put(const WorkerCertificateRow& certificate) {
+    Write([&](Store& store) { return store.PutWorkerCertificate(certificate); });
+  }
+  template <typename Change>
+  void Write(Change change) {
+    sample.Open();
+    ASSERT_TRUE(sample.store().Begin().ok());
+    ASSERT_TRUE(change(sample.store()).ok());
+    ASSERT_TRUE(sample.store().Commit().ok());
+    sample.Close();
+  }
+  TokenRow Token(const std::string& id, const std::string& role = "viewer") const {
+    return {.id = id,
+            .hash = "hash of " + id,
+            .role = role,
+            .note = "of " + id,
+            .created_ms = now_ms - 10,
+            .expires_ms = now_ms + 86'400'000};
+  }
+  WorkerCertificateRow Certificate(const std::string& worker, const std::string& key,
+                                   std::int64_t issued_ms) const {
+    return {.worker = worker,
+            .serial = "5e",
+            .issued_ms = issued_ms,
+            .expires_ms = now_ms + 86'400'000,
+            .key = key};
+  }
+  // The rows that are valid, of the state folder's database.
+  std::string Valid() const {
+    return Value(sample.folder(),
+                 "SELECT coalesce(group_concat(id, ' '), '') FROM"
+                 " (SELECT id FROM access_token WHERE ended_ms IS NULL UNION ALL"
+                 " SELECT worker FROM worker_certificate WHERE revoked_ms IS NULL ORDER BY 1)");
+  }
+  static std::vector<std::string> Ids(const std::vector<TokenRow>& tokens) {
+    std::vector<std::string> ids;
+    for (const TokenRow& one : tokens) ids.push_back(one.id);
+    return ids;
+  }
+  static std::vector<std::string> Ids(const std::vector<WorkerCertificateRow>& certificates) {
+    std::vector<std::string> ids;
+    for (const WorkerCertificateRow& one : certificates) ids.push_back(one.worker);
+    return ids;
+  }
+  using Names = std::vector<std::string>;
+
+  const std::int64_t now_ms = WallMs();
+};
+
+TEST_F(AccessAfterRestoreTest, WhatWasRevokedOrUsedSinceStaysEnded) {
+  for (const char* const id : {"a-kept", "a-revoked"}) Put(Token(id));
+  for (const char* const id : {"j-kept", "j-used", "j-revoked"}) Put(Token(id, "worker"));
+  for (const char* const id : {"w-kept", "w-revoked"}) Put(Certificate(id, "k1", now_ms - 10));
+  Take();
+  const auto end = [&](TokenRow token, const std::string& by) {
+    token.ended_ms = now_ms;
+    token.ended_by = by;
+    Put(token);
+  };
+  end(Token("a-revoked"), "local");
+  end(Token("j-used", "worker"), "worker gpu-9");
+  end(Token("j-revoked", "worker"), "token a-kept");
+  WorkerCertificateRow revoked = Certificate("w-revoked", "k1", now_ms - 10);
+  revoked.revoked_ms = now_ms;
+  Put(revoked);
+
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(Ids(restored->access.tokens_ended), (Names{"a-revoked", "j-revoked", "j-used"}));
+  EXPECT_EQ(Ids(restored->access.workers_revoked), Names{"w-revoked"});
+  EXPECT_EQ(Ids(restored->access.workers_replaced), Names());
+  EXPECT_EQ(Ids(restored->access.tokens_unknown), Names());
+  EXPECT_EQ(restored->access.workers_unknown, Names());
+  EXPECT_EQ(restored->access.workers_to_join, Names());
+  EXPECT_EQ(restored->members, Names{"w-kept"});
+  EXPECT_EQ(Valid(), "a-kept j-kept w-kept");
+  EXPECT_EQ(Value(sample.folder(), "SELECT ended_by FROM access_token WHERE id = 'j-used'"),
+            "worker gpu-9");
+  const auto checked = CheckState(sample.folder());
+  ASSERT_TRUE(checked.ok());
+  EXPECT_TRUE(checked->found.damaged.empty()) << Found(*checked);
+}
+
+// Their earlier keys, which the backup accepts, were given up: perhaps because they were stolen.
+TEST_F(AccessAfterRestoreTest, WorkersThatJoinedAgainWithAnotherKeyMustJoinAgain) {
+  Put(Certificate("w-again", "k1", now_ms - 10));
+  WorkerCertificateRow revoked = Certificate("w-revoked-before", "k1", now_ms - 10);
+  revoked.revoked_ms = now_ms - 5;
+  Put(revoked);
+  Put(Certificate("w-renewed", "k1", now_ms - 10));
+  Put(Certificate("w-without-key", "", now_ms - 10));  // of an earlier release
+  Take();
+  Put(Certificate("w-again", "k2", now_ms));
+  Put(Certificate("w-revoked-before", "k2", now_ms));
+  Put(Certificate("w-renewed", "k1", now_ms));
+  Put(Certificate("w-without-key", "k1", now_ms));
+
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->access.workers_to_join, (Names{"w-again", "w-revoked-before"}));
+  EXPECT_EQ(Ids(restored->access.workers_replaced), Names{"w-again"});
+  EXPECT_EQ(Valid(), "w-renewed w-without-key");
+}
+
+TEST_F(AccessAfterRestoreTest, AWorkerThatMustJoinAgainIsNotAmongTheAcceptedOnes) {
+  Put(Certificate("worker-1", "k1", now_ms - 10));
+  Take();
+  Put(Certificate("worker-1", "k2", now_ms));
+
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->workers, Names());
+}
+
+TEST_F(AccessAfterRestoreTest, AReplacedDatabaseThatIsOlderThanTheBackupRevokesNothingNewer) {
+  WorkerCertificateRow revoked = Certificate("w-1", "k1", now_ms - 10);
+  revoked.revoked_ms = now_ms - 5;
+  Put(revoked);
+  Put(Certificate("w-2", "k1", now_ms - 10));
+  ASSERT_TRUE(WriteBackup({.state_folder = sample.folder(), .path = At("older.tar")}).ok());
+  Put(Certificate("w-1", "k2", now_ms));
+  Put(Certificate("w-2", "k2", now_ms));
+  Take();
+  ASSERT_TRUE(RestoreBackup({.state_folder = At("other"), .path = At("older.tar")}).ok());
+
+  const auto restored = Restore(At("other"), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->members, (Names{"w-1", "w-2"}));
+}
+
+TEST_F(AccessAfterRestoreTest, AccessThatMayHaveBeenRevokedIsListed) {
+  Put(Token("a-1"));
+  Put(Token("a-damaged"));
+  TokenRow expired = Token("a-expired");
+  expired.expires_ms = now_ms - 1;
+  Put(expired);
+  Put(Certificate("w-1", "k1", now_ms - 10));
+  Take();
+
+  // No database says what happened since.
+  const auto elsewhere = Restore(At("other"));
+  ASSERT_TRUE(elsewhere.ok()) << elsewhere.status().message();
+  EXPECT_EQ(Ids(elsewhere->access.tokens_unknown), (Names{"a-1", "a-damaged"}));
+  EXPECT_EQ(elsewhere->access.workers_unknown, Names{"w-1"});
+
+  // The row of one token is damaged: any other program's change counts as damage.
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(JoinPath(sample.folder(), "longrun.db").c_str(), &db), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(db, "UPDATE access_token SET note = 'x' WHERE id = 'a-damaged'", nullptr,
+                         nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(db);
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(Ids(restored->access.tokens_unknown), Names{"a-damaged"});
+  EXPECT_EQ(restored->access.workers_unknown, Names());
 }
 
 // ---- keys ---------------------------------------------------------------------------------------

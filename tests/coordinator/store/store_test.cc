@@ -590,6 +590,61 @@ TEST_F(StoreTest, EveryAttemptIsReadWithItsTask) {
   EXPECT_EQ(reader->TasksByAttempt().value(), wanted);
 }
 
+// What `longrun workers` says after a restart, before a worker has come back.
+TEST_F(StoreTest, AWorkerWasHeardAtTheNewestTimeOfAllItsAttempts) {
+  RunTheSample();
+  const auto heard = [&]() -> std::int64_t {
+    const auto newest =
+        StoreReader::Open(store->database_path()).value()->LastStoredOfWorkers().value();
+    const auto found = newest.find("worker-1");
+    return found == newest.end() ? 0 : found->second;
+  };
+  std::int64_t ended_ms = 0;
+  for (const auto& [id, attempt] : state.attempts) {
+    ended_ms = std::max(ended_ms, attempt.ended_wall_ms);
+  }
+  ASSERT_GT(ended_ms, 0);
+  EXPECT_EQ(heard(), ended_ms);
+
+  // A newer one that was offered, and one that was lost while nothing came from the worker.
+  Attempt offered = state.attempts.begin()->second;
+  offered.id = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
+  offered.epoch += 1;
+  offered.state = AttemptState::kOffered;
+  offered.started_wall_ms = offered.ended_wall_ms = 0;
+  Attempt lost = offered;
+  lost.id = "7ZZZZZZZZZZZZZZZZZZZZZZZZY";
+  lost.epoch += 1;
+  lost.state = AttemptState::kLost;
+  lost.started_wall_ms = ended_ms - 5;
+  lost.ended_wall_ms = ended_ms + 90'000;
+  ASSERT_TRUE(Apply(std::vector<Write>{PutAttempt{offered}, PutAttempt{lost}}).ok());
+  EXPECT_EQ(heard(), ended_ms);
+
+  // A record of the lost one.
+  JournalRecord record;
+  record.seq = 1;
+  record.kind = RecordKind::kSeries;
+  record.t_ms = ended_ms + 10;
+  record.step = 1;
+  record.body = SeriesRecord{.values = {{"loss", 1.0}}};
+  ASSERT_TRUE(Apply(std::vector<Write>{PutRecord{.attempt = lost.id,
+                                                 .task = lost.task,
+                                                 .run_key = "",
+                                                 .record = record,
+                                                 .line = "{}"}})
+                  .ok());
+  EXPECT_EQ(heard(), ended_ms + 10);
+
+  // Its certificate.
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(
+      store->PutWorkerCertificate({.worker = "worker-1", .serial = "1", .issued_ms = ended_ms + 20})
+          .ok());
+  ASSERT_TRUE(store->Commit().ok());
+  EXPECT_EQ(heard(), ended_ms + 20);
+}
+
 TEST_F(StoreTest, TheCurveOfATrainingIsReadInOrder) {
   RunTheSample();
   auto reader = StoreReader::Open(store->database_path());
