@@ -371,6 +371,19 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   ran = Longrun({"gc"});
   EXPECT_EQ(ran.code, 4);
   EXPECT_NE(ran.err.find("works only on the coordinator's machine"), std::string::npos) << ran.err;
+  const std::string backup = At("backup.tar");
+  ASSERT_EQ(Here({"admin", "backup", backup}).code, 0);
+  const std::string context = JoinPath(laptop, ".config/longrun/contexts/gpu");
+  const std::vector<std::string> before = ListFolder(context).value();
+  for (const char* const verb : {"backup", "check", "restore"}) {
+    ran = Longrun({"admin", verb, backup});
+    EXPECT_EQ(ran.code, 4) << ran.err;
+    EXPECT_NE(
+        ran.err.find(Str("`longrun admin ", verb, "` works only on the coordinator's machine")),
+        std::string::npos)
+        << ran.err;
+  }
+  EXPECT_EQ(ListFolder(context).value(), before);
 
   ASSERT_EQ(Here({"admin", "token", "revoke", submitter.substr(3, 16)}).code, 0);
   ran = Longrun({"ls"});
