@@ -352,7 +352,7 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, guessed);
   EXPECT_EQ(ran.code, 5) << ran.err;
   ran = Longrun({"login", "nowhere.invalid", "--ca-fingerprint", fingerprint}, submitter);
-  EXPECT_EQ(ran.code, 3);
+  EXPECT_EQ(ran.code, 6);
   EXPECT_NE(ran.err.find("cannot be resolved"), std::string::npos) << ran.err;
   EXPECT_EQ(Trim(Longrun({"context", "list", "-o", "json"}).out), "[]");
 
@@ -550,6 +550,22 @@ TEST_F(NetworkTest, JoinGoesOnWhereTheWorkerDied) {
     EXPECT_EQ(files, (std::vector<std::string>{"authority.pem", "certificate.pem", "joined-by",
                                                "key.pem"}));
   }
+}
+
+// systemd does not start a worker again that ends with 78 (deploy/systemd/longrun-worker.service).
+TEST_F(NetworkTest, AFirstJoinIsTriedAgainIfTheNameCannotBeResolvedUnlessItIsNone) {
+  InitPki();
+  const std::string token = At("join-token");
+  ASSERT_TRUE(WriteFileAtomic(token, NewJoinToken() + "\n", 0600).ok());
+  const auto code_at = [&](const std::string& host) {
+    place = {.host = host, .port = 7443};
+    const auto ended = WaitFor(SpawnWorker("gpu-1", token), kPatienceMs);
+    return ended.ok() && *ended ? (*ended)->code : -1;
+  };
+  EXPECT_EQ(code_at("nowhere.invalid"), 75);
+  EXPECT_EQ(CountInLog("gpu-1.log", "cannot be resolved"), 1u) << ReadFile(At("gpu-1.log")).value();
+  EXPECT_EQ(code_at("no..where"), 78);
+  EXPECT_EQ(CountInLog("gpu-1.log", "expected HOST:PORT"), 1u);
 }
 
 // As the pods of a Job do, into which a Secret is mounted.
