@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "pki/token.h"
 
 namespace longrun::coordinator {
@@ -20,6 +21,13 @@ constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::int64_t kValidMsMax = 3650LL * 86'400'000;
 
 Status Denied(std::string_view what) { return Status(Code::kPermissionDenied, what); }
+
+// Lists of tokens show a note in a row.
+bool IsOneLine(const std::string& text) {
+  return IsUtf8(text) && std::ranges::none_of(text, [](char c) {
+           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+         });
+}
 
 std::string AskFor(const TokenRow& token) {
   return token.role == kWorkerRole
@@ -182,9 +190,10 @@ Result<CreatedToken> Access::CreateToken(const std::string& role, const std::str
     return Status(Code::kInvalidArgument, Str("a token that is valid for ", valid_ms,
                                               " ms: expected one minute to ten years"));
   }
-  if (note.size() > kNoteBytesMax) {
-    return Status(Code::kInvalidArgument, Str("the note has ", note.size(), " bytes: at most ",
-                                              kNoteBytesMax, " are allowed"));
+  if (note.size() > kNoteBytesMax || !IsOneLine(note)) {
+    return Status(Code::kInvalidArgument,
+                  Str("the note has ", note.size(), " bytes: expected at most ", kNoteBytesMax,
+                      " of text in UTF-8, without control characters"));
   }
   ASSIGN_OR_RETURN(NewToken made, MakeToken());
   CreatedToken created{.text = std::move(made.text),
