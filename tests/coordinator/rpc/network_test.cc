@@ -347,6 +347,10 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   EXPECT_NE(ran.err.find("somebody may stand in between"), std::string::npos) << ran.err;
   ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, "nonsense");
   EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("this is not an access token"), std::string::npos) << ran.err;
+  ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("read from standard input"), std::string::npos) << ran.err;
   std::string guessed = submitter;
   guessed.back() = guessed.back() == '0' ? '1' : '0';
   ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, guessed);
