@@ -112,6 +112,7 @@ Result<ManagerOptions> OptionsOf(const SlurmArguments& arguments, const std::str
   ManagerOptions options;
   SlurmPilot& pilot = options.pilot;
   options.state = state;
+  RETURN_IF_ERROR(CheckSlurmPartition(arguments.partition));
   options.name = arguments.name.value_or(arguments.partition);
   if (!IsSafeName(options.name) || options.name.size() > 40) {
     // A list of partitions ("gpu,gpu2") is valid, and only its use as a name is not.
