@@ -122,10 +122,21 @@ std::string ArgumentMissing(const CLI::App& verb, const std::string& problem) {
   return problem;
 }
 
-std::string SubVerbMissing(const CLI::App& verb) {
+// "admin pki init"
+std::string VerbPath(const CLI::App& app) {
+  std::vector<std::string> words;
+  for (const CLI::App* verb = &app; !verb->get_subcommands().empty();) {
+    verb = verb->get_subcommands().front();
+    words.push_back(verb->get_name());
+  }
+  return Join(words, " ");
+}
+
+std::string SubVerbMissing(const CLI::App& app, const CLI::App& verb) {
   std::vector<std::string> names;
   for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
-  return Str(verb.get_name(), " needs one of ", Join(names, ", "), ": `longrun ", verb.get_name(),
+  const std::string path = VerbPath(app);
+  return Str(path, " needs one of ", Join(names, ", "), ": `longrun ", path,
              " --help` says what they do");
 }
 
@@ -163,7 +174,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   const auto misspelt = std::ranges::find_if(
       remaining, [](const std::string& word) { return word.starts_with("-"); });
   if (missing && misspelt != remaining.end()) return NotExpected(*verb, *misspelt);
-  if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(*verb);
+  if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(app, *verb);
   if (missing) return ArgumentMissing(*verb, problem);
   if (no_value) return ValueMissing(app, *verb, problem);
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
@@ -183,19 +194,12 @@ constexpr std::string_view kNeedStateFolder[] = {"up",
                                                  "data verify",
                                                  "admin pki init",
                                                  "admin pki show",
-                                                 "admin pki renew"};
+                                                 "admin pki renew",
+                                                 "admin backup",
+                                                 "admin restore",
+                                                 "admin check"};
 // Verbs that change the contexts: a damaged one must not stop them.
 constexpr std::string_view kOfContexts[] = {"login", "context list", "context use", "context rm"};
-
-// "admin pki init"
-std::string VerbPath(const CLI::App& app) {
-  std::vector<std::string> words;
-  for (const CLI::App* verb = &app; !verb->get_subcommands().empty();) {
-    verb = verb->get_subcommands().front();
-    words.push_back(verb->get_name());
-  }
-  return Join(words, " ");
-}
 
 // The folder that says where the coordinator is: a state folder of this machine, or a context's.
 Result<std::string> PlaceOf(const CLI::App& app, const std::string& state,

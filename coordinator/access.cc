@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "pki/token.h"
 
 namespace longrun::coordinator {
@@ -25,6 +26,13 @@ Status Denied(std::string_view what) { return Status(Code::kPermissionDenied, wh
 
 bool IsUsed(const TokenRow& token) {
   return token.ended_ms && token.role == kWorkerRole && token.ended_by.starts_with("worker ");
+}
+
+// Lists of tokens show a note in a row.
+bool IsOneLine(const std::string& text) {
+  return IsUtf8(text) && std::ranges::none_of(text, [](char c) {
+           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+         });
 }
 
 std::string AskFor(const TokenRow& token) {
@@ -225,9 +233,10 @@ Result<CreatedToken> Access::CreateToken(const std::string& role, const std::str
     return Status(Code::kInvalidArgument, Str("a token that is valid for ", valid_ms,
                                               " ms: expected one minute to ten years"));
   }
-  if (note.size() > kNoteBytesMax) {
-    return Status(Code::kInvalidArgument, Str("the note has ", note.size(), " bytes: at most ",
-                                              kNoteBytesMax, " are allowed"));
+  if (note.size() > kNoteBytesMax || !IsOneLine(note)) {
+    return Status(Code::kInvalidArgument,
+                  Str("the note has ", note.size(), " bytes: expected at most ", kNoteBytesMax,
+                      " of text in UTF-8, without control characters"));
   }
   ASSIGN_OR_RETURN(NewToken made, MakeToken());
   CreatedToken created{.text = std::move(made.text),

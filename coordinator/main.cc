@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -211,6 +214,19 @@ int Administer(const AdminOptions& admin, const std::string& state) {
   return NotChecked(status);
 }
 
+// The environment variable that gave the option of the error its value, or "".
+std::string VariableOf(const CLI::App& app, const CLI::ParseError& error,
+                       const std::vector<std::string_view>& arguments) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (!std::string_view(error.what()).starts_with(name + ":")) continue;
+    const bool is_argument = std::ranges::any_of(
+        arguments, [&](std::string_view argument) { return argument.starts_with(name); });
+    return is_argument ? "" : option->get_envname();
+  }
+  return "";
+}
+
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
@@ -236,6 +252,7 @@ int Main(int argc, char** argv) {
                           const char* variable) {
     app.add_option(flag, ms, help)
         ->envname(variable)
+        ->check(WholeNumberCheck(1))  // first: CLI11 says of a word that it is not in the range
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
         ->capture_default_str();
   };
@@ -298,6 +315,7 @@ int Main(int argc, char** argv) {
          "--worker-certificate-ms", options.access.worker_certificate_ms,
          "How long a worker's certificate is valid; the worker renews it after half of that")
       ->envname("LONGRUN_WORKER_CERTIFICATE_MS")
+      ->check(WholeNumberCheck(1))
       ->check(CLI::Range(std::int64_t{1'000}, std::int64_t{365 * 86'400'000LL}))
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
@@ -334,6 +352,9 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::string variable = VariableOf(app, error, {argv + 1, argv + argc});
+    if (!variable.empty())
+      std::fprintf(stderr, "in the environment variable %s: ", variable.c_str());
     return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
   if (answers_query) return AnswerQuery();

@@ -70,7 +70,8 @@ Result<int> ConnectTo(const HostPort& place, std::int64_t deadline_ms) {
   addrinfo* found = nullptr;
   const int failed = getaddrinfo(place.host.c_str(), Str(place.port).c_str(), &hints, &found);
   if (failed != 0) {
-    return Status(Code::kNotFound,
+    // Not final: a machine that has just started may have no name server yet.
+    return Status(Code::kUnavailable,
                   Str("the name \"", place.host, "\" cannot be resolved (", gai_strerror(failed),
                       "): check its spelling, and this machine's network"));
   }

@@ -122,7 +122,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
   YamlNode Node(const YAML::Mark& mark, YamlNode::Kind kind) {
     if (++n_nodes_ > kYamlNodesMax) {
-      throw Refused{PlaceOf(mark), Str("more than ", kYamlNodesMax, " nodes")};
+      throw Refused{PlaceOf(mark), Str("the file has more than ", kYamlNodesMax,
+                                       " keys and values: shorten its lists, or divide it into "
+                                       "several files")};
     }
     YamlNode node;
     node.kind = kind;

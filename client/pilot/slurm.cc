@@ -110,6 +110,13 @@ Result<std::string> Run(const std::vector<std::string>& argv) {
                 Str(name, ": ", last.empty() ? Str("it ended with ", (*ended)->code) : last));
 }
 
+Status NotPlain(std::string_view option, std::string_view value) {
+  return Status(Code::kInvalidArgument,
+                Str(option, " \"", Printable(value),
+                    "\": expected only letters, digits and the "
+                    "characters . _ - / + @, since it becomes a line of a batch script"));
+}
+
 }  // namespace
 
 std::string SeatFolder(const SlurmPilot& pilot, int seat) {
@@ -126,15 +133,14 @@ std::string SeatJobLog(const SlurmPilot& pilot, int seat, const std::string& job
 }
 std::string SeatName(const SlurmPilot& pilot, int seat) { return Str(pilot.prefix, seat); }
 
+Status CheckSlurmPartition(std::string_view partition) {
+  if (IsPlain(partition, ",")) return Status();
+  return NotPlain("--partition", partition);
+}
+
 Status CheckSlurmPilot(const SlurmPilot& pilot) {
-  const auto refuse = [](std::string_view what, std::string_view value) {
-    return Status(Code::kInvalidArgument,
-                  Str(what, " \"", Printable(value),
-                      "\": expected only letters, digits and the "
-                      "characters . _ - / + @, since it becomes a line of a batch script"));
-  };
-  if (!IsPlain(pilot.folder)) return refuse("--folder", pilot.folder);
-  if (!IsPlain(pilot.partition, ",")) return refuse("--partition", pilot.partition);
+  if (!IsPlain(pilot.folder)) return NotPlain("--folder", pilot.folder);
+  RETURN_IF_ERROR(CheckSlurmPartition(pilot.partition));
   for (const std::string& option : pilot.sbatch) {
     if (!option.starts_with("--") || !IsPlain(option, "=,:*[]")) {
       return Status(Code::kInvalidArgument,

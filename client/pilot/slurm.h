@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -39,6 +40,8 @@ std::string SeatName(const SlurmPilot& pilot, int seat);
 
 // Whether the values can stand in a batch script. kInvalidArgument names the one that cannot.
 Status CheckSlurmPilot(const SlurmPilot& pilot);
+// The same for the partition only, by which a pilot may be named.
+Status CheckSlurmPartition(std::string_view partition);
 // The batch script of the seat's job.
 std::string SbatchScript(const SlurmPilot& pilot, int seat);
 

@@ -36,8 +36,11 @@ Result<Administered> Administer(std::vector<std::string> arguments, const std::s
     } else if (line.contains("facts")) {
       done.answer = std::move(line);
     } else if (line.contains("code")) {
-      return Status(static_cast<Code>(line.at("code").get<int>()),
-                    line.at("message").get<std::string>());
+      // A coordinator that holds the folder is there: nobody is missing, and waiting does not help.
+      const bool is_taken = answer.exit_code == kExitTaken;
+      return Status(
+          is_taken ? Code::kFailedPrecondition : static_cast<Code>(line.at("code").get<int>()),
+          line.at("message").get<std::string>());
     }
   }
   const bool is_done = answer.exit_code == 0 || answer.exit_code == kExitDamaged;

@@ -72,6 +72,11 @@ Result<std::string> ReadToken() {
                                "give it there, as in `longrun login HOST < FILE`", kTokenBytesMax));
     token = std::string(Trim(text));
   }
+  if (token.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "no access token was given: it is asked for on a terminal, and otherwise read "
+                  "from standard input, as in `longrun login HOST < FILE`");
+  }
   if (!TokenId(token).empty()) return token;
   return Status(
       Code::kInvalidArgument,

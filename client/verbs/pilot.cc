@@ -112,11 +112,15 @@ Result<ManagerOptions> OptionsOf(const SlurmArguments& arguments, const std::str
   ManagerOptions options;
   SlurmPilot& pilot = options.pilot;
   options.state = state;
+  RETURN_IF_ERROR(CheckSlurmPartition(arguments.partition));
   options.name = arguments.name.value_or(arguments.partition);
   if (!IsSafeName(options.name) || options.name.size() > 40) {
+    // A list of partitions ("gpu,gpu2") is valid, and only its use as a name is not.
+    const bool is_given = arguments.name.has_value();
     return Status(Code::kInvalidArgument,
-                  Str("--name \"", options.name,
-                      "\": expected at most 40 letters, digits, '.', '_' and '-'"));
+                  Str(is_given ? "--name \"" : "--partition \"", Printable(options.name),
+                      "\": expected at most 40 letters, digits, '.', '_' and '-'",
+                      is_given ? "" : ", since it is also the pilot's name; --name gives another"));
   }
   options.jobs_max = static_cast<int>(arguments.jobs_max);
   ASSIGN_OR_RETURN(options.idle_exit_ms, Duration("--idle-exit", arguments.idle_exit, 0));
@@ -153,6 +157,11 @@ Result<ManagerOptions> OptionsOf(const SlurmArguments& arguments, const std::str
 int Pilot(const SlurmArguments& arguments, const std::string& state) {
   const Result<ManagerOptions> options = OptionsOf(arguments, state);
   if (!options.ok()) return Report(options.status());
+  if (options->pilot.coordinator.starts_with("unix:")) {
+    SayLine(Str("the jobs' workers use ", options->pilot.coordinator,
+                ", a socket that only programs on this machine can reach: jobs on other nodes need "
+                "--coordinator HOST:PORT, and a coordinator that runs with --listen"));
+  }
   if (arguments.dry_run) {
     Print(SbatchScript(options->pilot, 1));
     return kExitOk;
@@ -204,12 +213,16 @@ void AddList(Verbs& verbs, Verb& pilot) {
 void AddPilot(Verbs& verbs) {
   Verb pilot = verbs.AddVerb("pilot", "jobs of a cluster that serve as workers: slurm, list");
   pilot.RequireVerb();
-  pilot.AddExamples({"longrun pilot slurm --partition gpu --time 4h --gpus 1 --max 20"});
+  pilot.AddExamples(
+      {"longrun pilot slurm --partition gpu --gpus 1 --max 20 --coordinator "
+       "login1.example.org:7443"});
   Verb verb =
       pilot.AddVerb("slurm", "keep as many jobs in Slurm's queue as there is work, until Ctrl-C");
-  verb.AddExamples({"longrun pilot slurm --partition gpu --time 4h --gpus 1 --max 20",
-                    "longrun pilot slurm --partition gpu --gpus 1 --dry-run",
-                    "longrun pilot slurm --partition cpu --cpus 8 --sbatch=--account=lab"});
+  verb.AddExamples(
+      {"longrun pilot slurm --partition gpu --gpus 1 --max 20 --coordinator "
+       "login1.example.org:7443",
+       "longrun pilot slurm --partition gpu --time 4h --gpus 1 --dry-run",
+       "longrun pilot slurm --partition cpu --cpus 8 --sbatch=--account=lab"});
   const auto arguments = std::make_shared<SlurmArguments>();
   verb.AddArgument("--partition", arguments->partition, "the partition of the jobs")
       .Placeholder("NAME")
@@ -251,7 +264,8 @@ void AddPilot(Verbs& verbs) {
                    "(default: pilots/NAME in the state folder)");
   verb.AddArgument("--coordinator", arguments->coordinator,
                    "the coordinator's address for the jobs: HOST:PORT, or unix:PATH on the same "
-                   "machine (default: the one that this command uses)")
+                   "machine (default: the one that this command uses, which jobs on other nodes "
+                   "reach only if it is HOST:PORT)")
       .Placeholder("ADDRESS");
   verb.AddArgument("--ca-fingerprint", arguments->ca_fingerprint,
                    "SHA-256 of its authority (default: that of the context or the state folder)")

@@ -17,6 +17,7 @@
 #include "client/tables/table_format.h"
 #include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
+#include "client/wire/context.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
@@ -41,7 +42,8 @@ void SayWhereToLook(const v1::SweepInfo& info, bool has_table, const std::string
     next.emplace(next.begin(), "longrun table " + name + " -o json",
                  "the same numbers, with token counts");
   }
-  std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
+  const std::string place = IsContext(state) ? PlaceText(state) : Str("state in ", state);
+  std::fprintf(stderr, "\nwhere to look next (%s):\n", place.c_str());
   for (const auto& [command, what] : next) {
     std::fprintf(stderr, "  %-*s  %s\n", static_cast<int>(next[0].first.size()), command.c_str(),
                  what.c_str());

@@ -124,6 +124,10 @@ Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& req
 template <typename Request>
 Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state,
                           bool keeps) {
+  if (arguments.file.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "the name of the sweep file is empty: name a file, or give - for standard input");
+  }
   Result<std::string> yaml =
       arguments.file == "-"
           ? ReadStdin("the sweep file", "give the name of the file", kSweepBytesMax)

@@ -93,9 +93,8 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   return spec.split.Check();
 }
 
-// Removes shards of an unfinished import, and parts that will not be needed any more.
-Status RemoveUnfinished(const std::string& folder, const std::string& work,
-                        const std::vector<ListedSource>& sources) {
+// Removes shards of an unfinished import.
+Status RemoveShards(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
     const bool ours = std::ranges::any_of(kSplitNames, [&](std::string_view split) {
@@ -104,6 +103,13 @@ Status RemoveUnfinished(const std::string& folder, const std::string& work,
     });
     if (ours) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
   }
+  return Status();
+}
+
+// Removes shards of an unfinished import, and parts that will not be needed any more.
+Status RemoveUnfinished(const std::string& folder, const std::string& work,
+                        const std::vector<ListedSource>& sources) {
+  RETURN_IF_ERROR(RemoveShards(folder));
   std::set<std::string> keys;
   for (const ListedSource& source : sources) keys.insert(source.key);
   ASSIGN_OR_RETURN(const std::vector<std::string> parts, ListFolder(work));
@@ -162,6 +168,9 @@ class PartMaker {
   }
 
   const std::vector<PartFacts>& parts() const { return parts_; }
+
+  // The size of the source files that have a part.
+  std::int64_t bytes_with_part() const { return bytes_with_part_.load(); }
 
   PrepareProgress Progress() const {
     PrepareProgress progress = {.files_done = files_done_.load(),
@@ -231,6 +240,7 @@ class PartMaker {
     }
     parts_[i] = std::move(part).value();
     files_done_ += 1;
+    bytes_with_part_ += source.bytes;
     tokens_ += parts_[i].n_tokens;
     return Status();
   }
@@ -266,6 +276,7 @@ class PartMaker {
   std::atomic<std::size_t> next_{0};
   std::atomic<std::size_t> failed_{SIZE_MAX};  // the first file with an error
   std::atomic<std::int64_t> files_done_{0}, files_before_{0}, bytes_done_{0}, tokens_{0};
+  std::atomic<std::int64_t> bytes_with_part_{0};
   std::mutex mutex_;
   std::condition_variable ended_;
   std::int64_t n_running_ = 0;
@@ -374,6 +385,51 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   return Status();
 }
 
+// Makes parts, and of them the dataset, in a folder whose lock is held.
+Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
+                     const PrepareOptions& options, const SourceFormat& format,
+                     const Tokenizer& tokenizer, const std::vector<ListedSource>& sources,
+                     PartMaker& maker) {
+  const std::string work = JoinPath(folder, kWorkFolder);
+  const std::string fingerprint = tokenizer.vocabulary().Fingerprint();
+  // Again, now under the lock: another import may have finished in the meantime.
+  RETURN_IF_ERROR(CheckUnfinished(folder));
+  RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
+  RETURN_IF_ERROR(maker.Run(options));
+  RETURN_IF_ERROR(CheckUnchanged(spec, format, fingerprint, sources));
+  PrepareProgress progress = maker.Progress();
+  progress.phase = PrepareProgress::Phase::kWriting;
+  const Assembly assembly = {.spec = spec,
+                             .tokenizer = tokenizer,
+                             .sources = sources,
+                             .parts = maker.parts(),
+                             .gives = format.gives,
+                             .part_folder = work,
+                             .folder = folder,
+                             .progress = [&](std::int64_t tokens) {
+                               progress.tokens_written = tokens;
+                               if (options.progress) options.progress(progress);
+                             }};
+  ASSIGN_OR_RETURN(const Overlap overlap, FindOverlap(assembly));
+  if (overlap.n_pairs > 0) RETURN_IF_ERROR(Judge(overlap, options));
+  RETURN_IF_ERROR(WriteDataset(assembly));
+  assembly.progress(progress.tokens);
+  return Status();
+}
+
+// Removes what a failed import made: a folder without a dataset takes the name, since the
+// coordinator accepts no dataset of that name from a laptop. A folder of the user's stays.
+Status RemoveFailed(const std::string& folder, bool is_users) {
+  if (!PathExists(JoinPath(folder, kManifestName))) RETURN_IF_ERROR(RemoveShards(folder));
+  RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
+  if (is_users) return Status();
+  // Without its content: the folder stays if anything else is in it.
+  if (rmdir(folder.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST) {
+    return ErrnoStatus(errno, Str("cannot remove ", folder));
+  }
+  return Status();
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -386,32 +442,20 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
+  const bool is_users = PathExists(folder) && !PathExists(work);
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
-  // Again, now under the lock: another import may have finished in the meantime.
-  RETURN_IF_ERROR(CheckUnfinished(folder));
-  RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
-
   PartMaker maker(spec, *format, *tokenizer, sources, work);
-  RETURN_IF_ERROR(maker.Run(options));
-  RETURN_IF_ERROR(CheckUnchanged(spec, *format, fingerprint, sources));
-  PrepareProgress progress = maker.Progress();
-  progress.phase = PrepareProgress::Phase::kWriting;
-  const Assembly assembly = {.spec = spec,
-                             .tokenizer = *tokenizer,
-                             .sources = sources,
-                             .parts = maker.parts(),
-                             .gives = format->gives,
-                             .part_folder = work,
-                             .folder = folder,
-                             .progress = [&](std::int64_t tokens) {
-                               progress.tokens_written = tokens;
-                               if (options.progress) options.progress(progress);
-                             }};
-  ASSIGN_OR_RETURN(const Overlap overlap, FindOverlap(assembly));
-  if (overlap.n_pairs > 0) RETURN_IF_ERROR(Judge(overlap, options));
-  RETURN_IF_ERROR(WriteDataset(assembly));
-  assembly.progress(progress.tokens);
-  return RemoveAll(work);
+  Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
+  if (status.ok()) return RemoveAll(work);
+  if (maker.bytes_with_part() < options.kept_bytes_min) {
+    // The error that stopped the import matters more than one of the removal.
+    (void)RemoveFailed(folder, is_users);
+  } else if (options.note) {
+    options.note(Str(maker.Progress().files_done, " of ", sources.size(),
+                     " files are tokenised, and are kept in ", work,
+                     " for the corrected command: remove that folder if you will not repeat it"));
+  }
+  return status;
 }
 
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder) {
@@ -454,7 +498,10 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   // Made by an import that was killed before the exchange. It may be damaged by now,
   // so make it again.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
-  RETURN_IF_ERROR(PrepareDataset(spec, anew, options));
+  if (Status made = PrepareDataset(spec, anew, options); !made.ok()) {
+    (void)RemoveAll(JoinPath(folder, kWorkFolder));  // it has only the lock
+    return made;
+  }
   Failpoint("data_before_exchange");
   RETURN_IF_ERROR(Exchange(anew, folder));
   return RemoveAll(anew);

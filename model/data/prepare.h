@@ -8,7 +8,8 @@
 //
 // If the process is killed at any moment, the same call continues: a file that has a part is not
 // tokenised again as long as its size, its time of change and every setting that concerns it are
-// unchanged.
+// unchanged. If the call fails, it removes what it made, except the parts of large files
+// (kept_bytes_min), with which a corrected call continues in the same way.
 #pragma once
 
 #include <cstdint>
@@ -53,6 +54,9 @@ struct PrepareProgress {
 struct PrepareOptions {
   std::int64_t jobs = 0;       // files at a time; 0: one per processor
   bool allow_overlap = false;  // accept the same document in two splits
+  // A call that fails keeps its parts if they were made of this many bytes or more. Reading less
+  // again takes seconds, and whatever is kept takes the folder's name.
+  std::int64_t kept_bytes_min = std::int64_t{256} << 20;
   // Called on the calling thread, several times per second and at the end of each phase.
   std::function<void(const PrepareProgress&)> progress = nullptr;
   // Called with one sentence for each problem that the user should know about but that does not

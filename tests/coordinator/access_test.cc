@@ -71,6 +71,23 @@ TEST(AccessTest, TokenGivesItsRoleUntilItExpires) {
   }
 }
 
+TEST(AccessTest, ANoteIsOneLineOfText) {
+  Parts parts;
+  const auto with_note = [&](const std::string& note) {
+    return parts.access.CreateToken("viewer", note, "", kHourMs, kNowMs).status();
+  };
+  EXPECT_TRUE(with_note("Zoë's laptop").ok());
+  EXPECT_TRUE(with_note(std::string(256, 'a')).ok());
+  for (const std::string& note :
+       {std::string("a\nb"), std::string("a\x1b[31mb"), std::string("\x7f"), std::string("\xff"),
+        std::string(257, 'a')}) {
+    const Status refused = with_note(note);
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument) << note;
+    EXPECT_TRUE(Says(refused, "expected at most 256 of text in UTF-8, without control characters"))
+        << refused.message();
+  }
+}
+
 TEST(AccessTest, RightIdWithAnotherSecretIsAnUnknownToken) {
   Parts parts;
   const CreatedToken token = parts.Create("admin");

@@ -242,6 +242,17 @@ TEST(UnitsTest, AQueryWithoutMemoryIsNotTheEndOfTheCoordinator) {
   EXPECT_EQ(Unit("longrun-coordinator.service")["OOMPolicy"], "continue");
 }
 
+// systemd orders by After= only what something else starts: Wants= is needed, too.
+TEST(UnitsTest, BothWaitForTheNetwork) {
+  for (const char* name : {"longrun-coordinator", "longrun-worker"}) {
+    auto unit = Unit(Str(name, ".service"));
+    for (const char* key : {"After", "Wants"}) {
+      const std::vector<std::string> others = Split(unit[key], ' ');
+      EXPECT_EQ(std::ranges::count(others, "network-online.target"), 1) << name << ": " << key;
+    }
+  }
+}
+
 TEST(UnitsTest, TrainersOutliveAWorkerAndHaveTheirGrace) {
   auto worker = Unit("longrun-worker.service");
 

@@ -124,7 +124,7 @@ TEST(PresentedTest, ServerThatSaysNothingIsGivenUp) {
 
 TEST(PresentedTest, NameThatResolvesNowhereAndClosedPortAreTwoErrors) {
   const auto nowhere = PresentedCertificates({.host = "nowhere.invalid", .port = 1}, kPatienceMs);
-  EXPECT_EQ(nowhere.status().code(), Code::kNotFound);
+  EXPECT_EQ(nowhere.status().code(), Code::kUnavailable);
   EXPECT_NE(nowhere.status().message().find("cannot be resolved"), std::string::npos);
   const auto closed = PresentedCertificates({.host = "127.0.0.1", .port = 1}, kPatienceMs);
   EXPECT_EQ(closed.status().code(), Code::kUnavailable);

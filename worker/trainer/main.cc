@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/kept_memory.h"
 #include "base/program.h"
@@ -222,6 +223,21 @@ std::string ErrorLine(std::string_view message) {
   return Str(OneLine(shown), n_cut == 0 ? "" : Str("... (", n_cut, " more bytes)"));
 }
 
+// Reports all required options that are missing: CLI11 reports only the first one.
+int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* verb = &app;
+  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
+  std::vector<std::string> missing;
+  for (const CLI::Option* option : verb->get_options()) {
+    if (option->get_required() && option->count() == 0) {
+      missing.push_back(Str(option->get_name(), " is required: ", option->get_description()));
+    }
+  }
+  if (missing.empty()) missing.emplace_back(error.what());  // a verb
+  app.exit(CLI::RequiredError(Join(missing, "\n"), CLI::ExitCodes::RequiredError));
+  return kExitBadUsage;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("longrun-trainer: trains and evaluates one task", "longrun-trainer");
   app.require_subcommand(1);
@@ -252,6 +268,7 @@ int Main(int argc, char** argv) {
   StandaloneOptions train, evaluate;
   CLI::App* sub = app.add_subcommand("train", "trains a run without a coordinator or a worker");
   AddStandalone(sub, train);
+  sub->get_option("--run")->required();  // an evaluation can measure an --init without training
   sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from")
       ->type_name("FOLDER");
   sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms,
@@ -286,6 +303,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) return SayMissing(app, error);
     return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
   const Ending ending = EndGuarded(verb);

@@ -380,11 +380,10 @@ Inputs OpenInputs(const StandaloneOptions& options, ErrorList& errors) {
 Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inputs,
              ErrorList& errors) {
   const bool has_init = !options.init.empty();
-  if (options.run.empty() && (!has_init || kind == TaskKind::kTrain)) {
-    errors.Add(Status(
-        Code::kInvalidArgument,
-        has_init ? "--run is required: it says how to train: {\"train\": {...}}"
-                 : "--run is required; to evaluate a model without training, give --init instead"));
+  if (options.run.empty() && !has_init) {
+    errors.Add(
+        Status(Code::kInvalidArgument,
+               "--run is required; to evaluate a model without training, give --init instead"));
     return Run();
   }
   ErrorList own;

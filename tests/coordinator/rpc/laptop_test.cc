@@ -254,6 +254,9 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   worker = SpawnLocalWorker();
   const Ran run = Longrun({"run", "a.yaml"});
   EXPECT_EQ(run.code, 0) << run.err << ReadFile(At("worker.log")).value();
+  EXPECT_NE(run.err.find(Str("where to look next (context submitter (", place.Text(), ")):")),
+            std::string::npos)
+      << run.err;
   EXPECT_EQ(ReadFile(InState(Str("files/", Sha256Hex(kQuestions)))).value(), kQuestions);
   const Ran table = Longrun({"table", "a", "--metric", "perplexity,acc", "-o", "csv"});
   EXPECT_EQ(table.code, 0) << table.err;

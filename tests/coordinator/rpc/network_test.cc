@@ -351,12 +351,16 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   EXPECT_NE(ran.err.find("somebody may stand in between"), std::string::npos) << ran.err;
   ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, "nonsense");
   EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("this is not an access token"), std::string::npos) << ran.err;
+  ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("read from standard input"), std::string::npos) << ran.err;
   std::string guessed = submitter;
   guessed.back() = guessed.back() == '0' ? '1' : '0';
   ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, guessed);
   EXPECT_EQ(ran.code, 5) << ran.err;
   ran = Longrun({"login", "nowhere.invalid", "--ca-fingerprint", fingerprint}, submitter);
-  EXPECT_EQ(ran.code, 3);
+  EXPECT_EQ(ran.code, 6);
   EXPECT_NE(ran.err.find("cannot be resolved"), std::string::npos) << ran.err;
   EXPECT_EQ(Trim(Longrun({"context", "list", "-o", "json"}).out), "[]");
 
@@ -375,6 +379,19 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   ran = Longrun({"gc"});
   EXPECT_EQ(ran.code, 4);
   EXPECT_NE(ran.err.find("works only on the coordinator's machine"), std::string::npos) << ran.err;
+  const std::string backup = At("backup.tar");
+  ASSERT_EQ(Here({"admin", "backup", backup}).code, 0);
+  const std::string context = JoinPath(laptop, ".config/longrun/contexts/gpu");
+  const std::vector<std::string> before = ListFolder(context).value();
+  for (const char* const verb : {"backup", "check", "restore"}) {
+    ran = Longrun({"admin", verb, backup});
+    EXPECT_EQ(ran.code, 4) << ran.err;
+    EXPECT_NE(
+        ran.err.find(Str("`longrun admin ", verb, "` works only on the coordinator's machine")),
+        std::string::npos)
+        << ran.err;
+  }
+  EXPECT_EQ(ListFolder(context).value(), before);
 
   ASSERT_EQ(Here({"admin", "token", "revoke", submitter.substr(3, 16)}).code, 0);
   ran = Longrun({"ls"});
@@ -604,6 +621,22 @@ TEST_F(NetworkTest, JoinGoesOnWhereTheWorkerDied) {
     EXPECT_EQ(files, (std::vector<std::string>{"authority.pem", "certificate.pem", "joined-by",
                                                "key.pem"}));
   }
+}
+
+// systemd does not start a worker again that ends with 78 (deploy/systemd/longrun-worker.service).
+TEST_F(NetworkTest, AFirstJoinIsTriedAgainIfTheNameCannotBeResolvedUnlessItIsNone) {
+  InitPki();
+  const std::string token = At("join-token");
+  ASSERT_TRUE(WriteFileAtomic(token, NewJoinToken() + "\n", 0600).ok());
+  const auto code_at = [&](const std::string& host) {
+    place = {.host = host, .port = 7443};
+    const auto ended = WaitFor(SpawnWorker("gpu-1", token), kPatienceMs);
+    return ended.ok() && *ended ? (*ended)->code : -1;
+  };
+  EXPECT_EQ(code_at("nowhere.invalid"), 75);
+  EXPECT_EQ(CountInLog("gpu-1.log", "cannot be resolved"), 1u) << ReadFile(At("gpu-1.log")).value();
+  EXPECT_EQ(code_at("no..where"), 78);
+  EXPECT_EQ(CountInLog("gpu-1.log", "expected HOST:PORT"), 1u);
 }
 
 // As the pods of a Job do, into which a Secret is mounted.

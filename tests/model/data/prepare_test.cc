@@ -396,7 +396,7 @@ TEST_F(PrepareTest, FilesWithAPartAreNotTokenisedAgainUnlessTheyChanged) {
       .files = {{"train",
                  {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "{\"text\":\"two\"}\n"),
                   File("c.jsonl", "broken\n")}}}};
-  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .kept_bytes_min = 0}).ok());
   File("c.jsonl", "{\"text\":\"three\"}\n");
   File("b.jsonl", "{\"text\":\"TWO\"}\n");
   PrepareProgress last;
@@ -410,13 +410,50 @@ TEST_F(PrepareTest, FilesWithAPartAreNotTokenisedAgainUnlessTheyChanged) {
   EXPECT_FALSE(PathExists(JoinPath(Folder("data"), "import.tmp")));
 }
 
+// A folder without a dataset takes the name: a laptop cannot import under it.
+TEST_F(PrepareTest, AnImportThatIsRefusedRemovesWhatItMadeButNotTheUsersFolder) {
+  const PrepareSpec refused = {
+      .source = {.format = "jsonl"},
+      .files = {{"train", {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "broken\n")}}}};
+  EXPECT_EQ(PrepareDataset(refused, Folder("data"), {.jobs = 1}).code(), Code::kInvalidArgument);
+  EXPECT_FALSE(PathExists(Folder("data")));
+
+  // The parts were whole, and the splits were not.
+  const PrepareSpec overlap = {.files = {{"train", {File("c.txt", "the same")}},
+                                         {"validation", {File("d.txt", "the same")}}}};
+  EXPECT_EQ(PrepareDataset(overlap, Folder("data"), {}).code(), Code::kInvalidArgument);
+  EXPECT_FALSE(PathExists(Folder("data")));
+
+  ASSERT_TRUE(MakeFolders(Folder("mine")).ok());
+  EXPECT_FALSE(PrepareDataset(refused, Folder("mine"), {}).ok());
+  EXPECT_EQ(ListFolder(Folder("mine")).value(), Strings{});
+  File("mine/notes.txt", "about it");
+  ASSERT_TRUE(MakeFolders(Folder("mine/import.tmp")).ok());  // of an import that was killed
+  EXPECT_FALSE(PrepareDataset(refused, Folder("mine"), {}).ok());
+  EXPECT_EQ(ListFolder(Folder("mine")).value(), Strings{"notes.txt"});
+}
+
+TEST_F(PrepareTest, AnImportThatIsRefusedKeepsThePartsOfLargeFilesAndSaysWhere) {
+  const PrepareSpec spec = {
+      .source = {.format = "jsonl"},
+      .files = {{"train", {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "broken\n")}}}};
+  Strings notes;
+  const auto keep = [&](const std::string& note) { notes.push_back(note); };
+  const PrepareOptions options = {.jobs = 1, .kept_bytes_min = 15, .note = keep};  // those of a
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), options).ok());
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0], Str("1 of 2 files are tokenised, and are kept in ", Folder("data"),
+                          "/import.tmp for the corrected command: remove that folder if you will "
+                          "not repeat it"));
+}
+
 TEST_F(PrepareTest, APartThatWasDamagedMeanwhileIsMadeAgain) {
   PrepareSpec spec = {
       .source = {.format = "jsonl"},
       .files = {{"train",
                  {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "{\"text\":\"two\"}\n"),
                   File("c.jsonl", "{\"text\":\"three\"}\n"), File("d.jsonl", "broken\n")}}}};
-  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .kept_bytes_min = 0}).ok());
   const std::string work = JoinPath(Folder("data"), "import.tmp");
   Strings whole;  // parts, by their facts: that of d.jsonl has none
   const Strings names = ListFolder(work).value();
