@@ -35,6 +35,11 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
 
 }  // namespace
 
+Result<bool> IsRemote(const Call& call) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  return caller.kind != Principal::Kind::kLocal;
+}
+
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables) {
   std::set<std::string> damaged;

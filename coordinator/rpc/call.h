@@ -72,6 +72,9 @@ struct Call {
   }
 };
 
+// Whether the caller is on another machine, to which our paths mean nothing.
+Result<bool> IsRemote(const Call& call);
+
 // Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a
 // deadline of one minute; a deadline more than an hour away is refused.
 using CallBody = std::function<Status(Call& call)>;

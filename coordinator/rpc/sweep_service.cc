@@ -186,10 +186,16 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.submitter, context, "RemoveModel", &coordinator::RemoveModel, request,
                   response);
   }
+  // Looks into folders of datasets on the threads from which their files are sent.
   Unary* FindCheckpoint(Context* context, const v1::FindCheckpointRequest* request,
                         v1::FindCheckpointResponse* response) override {
-    return Answer(parts_.executor, context, "FindCheckpoint", &coordinator::FindCheckpoint, request,
-                  response);
+    return HandleChecked(
+        parts_, parts_.transfers, context, "FindCheckpoint",
+        [=](Call& call) { return coordinator::FindCheckpoint(call, *request, response); },
+        [=](Call& call) {
+          call.error.subject = request->target();
+          return ListTokenizer(call, response);
+        });
   }
   Unary* Query(Context* context, const v1::QueryRequest* request,
                v1::QueryResponse* response) override {
