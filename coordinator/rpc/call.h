@@ -37,6 +37,7 @@ struct CoordinatorParts {
   Metrics& metrics;
   Executor& executor;
   Executor& submitter;   // one separate thread, since a sweep file may take seconds
+  Executor& planner;     // the same for plans, so that submissions do not wait for them
   Executor& receiver;    // one separate thread, which reads datasets as a whole
   Executor& transfers;   // separate threads for artifacts: a dataset's disk may not answer
   Executor& log_writer;  // one thread, so that chunks of a log stay in order

@@ -31,10 +31,11 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "GetServerInfo", &coordinator::GetServerInfo, request,
                   response);
   }
+  // On a thread of its own: it changes nothing, and whoever may only read must not delay
+  // submissions. Something may be submitted, removed or collected in the meantime.
   Unary* PlanSweep(Context* context, const v1::PlanSweepRequest* request,
                    v1::PlanSweepResponse* response) override {
-    return Answer(parts_.submitter, context, "PlanSweep", &coordinator::PlanSweep, request,
-                  response);
+    return Answer(parts_.planner, context, "PlanSweep", &coordinator::PlanSweep, request, response);
   }
   Unary* SubmitSweep(Context* context, const v1::SubmitSweepRequest* request,
                      v1::SubmitSweepResponse* response) override {
