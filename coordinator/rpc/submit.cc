@@ -155,6 +155,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   event.owner = is_sent ? caller.Name() : OwnUserName();
   ASSIGN_OR_RETURN(const StepResult result, Submit(call.parts.core, std::move(event)));
   kept.Stay();
+  Failpoint("submission_before_answer");
   FillCounts(result.submit, response->mutable_counts());
   if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());
   response->set_disk_bytes(result.submit.checkpoint_bytes);
