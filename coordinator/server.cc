@@ -62,15 +62,16 @@ constexpr int kExecutorThreads = 4;
 constexpr int kTransferThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
 constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
+constexpr std::size_t kPlanJobsMax = 100;    // the same
 constexpr std::size_t kReceiveJobsMax = 20;
 constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 39;
+constexpr int kThreadsMax = 40;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
-constexpr int kFilesMax = 64;
+constexpr int kFilesMax = 67;
 // Streams end within a tick and calls within moments; we do not wait for a client that sits on an
 // idle connection without looking at it.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
@@ -360,7 +361,10 @@ Status Serve(const ServerOptions& options) {
                      [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
   }
   const std::unique_ptr<Executor> executor = Executor::Start(*store, kExecutorThreads, kJobsMax);
-  const std::unique_ptr<Executor> submitter = Executor::Start(*store, 1, kSubmitJobsMax);
+  const std::unique_ptr<Executor> submitter =
+      Executor::Start(*store, 1, kSubmitJobsMax, Executor::Order::kTurns);
+  const std::unique_ptr<Executor> planner =
+      Executor::Start(*store, 1, kPlanJobsMax, Executor::Order::kTurns);
   const std::unique_ptr<Executor> receiver = Executor::Start(*store, 1, kReceiveJobsMax);
   const std::unique_ptr<Executor> transfers = Executor::Start(*store, kTransferThreads, kJobsMax);
   const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
@@ -374,6 +378,7 @@ Status Serve(const ServerOptions& options) {
                          .metrics = metrics,
                          .executor = *executor,
                          .submitter = *submitter,
+                         .planner = *planner,
                          .receiver = *receiver,
                          .transfers = *transfers,
                          .log_writer = *log_writer,
@@ -422,6 +427,7 @@ Status Serve(const ServerOptions& options) {
   audit.StoreRefusals();
   executor->Stop();
   submitter->Stop();
+  planner->Stop();
   receiver->Stop();
   transfers->Stop();
   querier->Stop();

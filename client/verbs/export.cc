@@ -18,6 +18,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/artifacts.h"
+#include "client/wire/context.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
@@ -60,14 +61,16 @@ Status CheckPlace(const std::string& folder) {
                     ": name a folder that does not exist yet; nothing is overwritten"));
 }
 
-// Fetches the wanted files of the checkpoint.
-Status Fetch(ArtifactClient& store, const v1::FindCheckpointResponse& checkpoint,
-             bool (*is_wanted)(std::string_view), const std::string& folder) {
+using Files = google::protobuf::RepeatedPtrField<v1::CheckpointFileInfo>;
+
+// Fetches the wanted ones of the files.
+Status Fetch(ArtifactClient& store, const Files& files, bool (*is_wanted)(std::string_view),
+             const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder));
-  for (const v1::CheckpointFileInfo& file : checkpoint.files()) {
+  for (const v1::CheckpointFileInfo& file : files) {
     const std::string& name = file.name();
     if (!IsSafeName(name)) {
-      return Status(Code::kDataLoss, Str("a file of the checkpoint is named \"", name, "\""));
+      return Status(Code::kDataLoss, Str("a file to fetch is named \"", name, "\""));
     }
     if (!is_wanted(name)) continue;
     Status fetched = store.Download(
@@ -92,17 +95,11 @@ Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
   return WriteFileAtomic(JoinPath(folder, "tokenizer_config.json"), config.dump(2) + "\n");
 }
 
-// The tokenizer of the run's dataset, if it still exists and has not changed since the run.
-Result<std::unique_ptr<Tokenizer>> TokenizerOf(const v1::FindCheckpointResponse& checkpoint,
-                                               const Run& run) {
-  const std::string& folder = checkpoint.dataset_folder();
-  const std::string& name = checkpoint.dataset();
-  if (folder.empty()) {
-    return Status(Code::kNotFound, Str("dataset \"", name, "\" is not registered any more"));
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizerOf(folder));
-  if (tokenizer->vocabulary().Fingerprint() == run.tokenizer_fingerprint) return tokenizer;
-  return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer now"));
+// Whether the coordinator no longer has a file's bytes, or has other bytes, so that another attempt
+// would fare the same.
+bool IsDamaged(const Status& fetched) {
+  return fetched.code() == Code::kDataLoss || fetched.code() == Code::kNotFound ||
+         fetched.code() == Code::kFailedPrecondition || fetched.code() == Code::kAborted;
 }
 
 // Drops the tensors that `wanted` does not use: a run may measure a model without its
@@ -138,12 +135,14 @@ struct Exported {
 
 class Exporter {
  public:
-  // `checkpoint` is the answer of FindCheckpoint. `folder` must exist.
+  // `checkpoint` is the answer of FindCheckpoint; `is_remote` says whether it came from another
+  // machine. `folder` must exist.
   Exporter(CoordinatorConnection& connection, ArtifactClient& store,
-           const v1::FindCheckpointResponse& checkpoint, std::string folder)
+           const v1::FindCheckpointResponse& checkpoint, bool is_remote, std::string folder)
       : connection_(connection),
         store_(store),
         checkpoint_(checkpoint),
+        is_remote_(is_remote),
         folder_(std::move(folder)),
         fetched_(JoinPath(folder_, ".fetched")) {}
 
@@ -156,10 +155,13 @@ class Exporter {
   Result<std::string> WriteOwnTokenizer(const ModelConfig& model, const Json& config);
   Result<std::string> WriteTrainedTokenizer(const Run& run);
   Result<std::string> WriteDatasetTokenizer(const Run& run);
+  // Sets `folder` to one that has the tokenizer files of the run's dataset.
+  Result<std::string> FindDatasetTokenizer(std::string& folder);
 
   CoordinatorConnection& connection_;
   ArtifactClient& store_;
   const v1::FindCheckpointResponse& checkpoint_;
+  const bool is_remote_;
   const std::string folder_;
   const std::string fetched_;
   ExportFacts facts_;
@@ -184,10 +186,38 @@ Result<std::string> Exporter::WriteOwnTokenizer(const ModelConfig& model, const 
   return std::string();
 }
 
+// From another machine, the files come by their digests, since its paths mean nothing here.
+Result<std::string> Exporter::FindDatasetTokenizer(std::string& folder) {
+  const std::string& name = checkpoint_.dataset();
+  if (!checkpoint_.tokenizer_problem().empty()) return checkpoint_.tokenizer_problem();
+  if (!checkpoint_.tokenizer_files().empty()) {
+    folder = JoinPath(fetched_, "dataset");
+    const auto all = [](std::string_view) { return true; };
+    Status fetched = Fetch(store_, checkpoint_.tokenizer_files(), all, folder);
+    if (fetched.ok()) return std::string();
+    if (!IsDamaged(fetched)) return std::move(fetched).In(Str("the tokenizer of dataset ", name));
+    return Str("the tokenizer of dataset \"", name,
+               "\" is damaged or gone: on the coordinator's machine, `longrun data verify ", name,
+               "` says what is damaged: import the dataset again");
+  }
+  folder = checkpoint_.dataset_folder();
+  if (folder.empty()) return Str("dataset \"", name, "\" is not registered any more");
+  if (!is_remote_) return std::string();
+  return std::string(
+      "the coordinator is of an earlier release, which does not send the tokenizer of a dataset to "
+      "other machines: update it, or export on its machine");
+}
+
 Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
-  const Result<std::unique_ptr<Tokenizer>> tokenizer = TokenizerOf(checkpoint_, run);
+  std::string folder;
+  ASSIGN_OR_RETURN(std::string problem, FindDatasetTokenizer(folder));
+  if (!problem.empty()) return problem;
+  const Result<std::unique_ptr<Tokenizer>> tokenizer = OpenTokenizerOf(folder);
   if (!tokenizer.ok()) return tokenizer.status().message();
   const Vocabulary& vocabulary = (*tokenizer)->vocabulary();
+  if (vocabulary.Fingerprint() != run.tokenizer_fingerprint) {
+    return Str("dataset \"", checkpoint_.dataset(), "\" has another tokenizer now");
+  }
   facts_.bos_id = vocabulary.bos_id;
   facts_.eos_id = vocabulary.eot_id;
   const Result<std::string> text = HuggingFaceText(vocabulary);
@@ -203,7 +233,7 @@ Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
   ASSIGN_OR_RETURN(const v1::FindCheckpointResponse start,
                    connection_.FindCheckpoint(run.init->sha256, "last"));
   const std::string own = JoinPath(fetched_, "tokenizer");
-  RETURN_IF_ERROR(Fetch(store_, start, &IsTokenizerFile, own));
+  RETURN_IF_ERROR(Fetch(store_, start.files(), &IsTokenizerFile, own));
   const auto tokenizer = OpenFolderTokenizer(own, run.model.vocab_size);
   if (tokenizer.ok() && (*tokenizer)->vocabulary().Fingerprint() == run.tokenizer_fingerprint) {
     facts_.bos_id = (*tokenizer)->vocabulary().bos_id;
@@ -231,7 +261,7 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
     ASSIGN_OR_RETURN(facts_.type, ParseFloatType(arguments.dtype));
   }
   ASSIGN_OR_RETURN(facts_.shard_bytes_max, ParseCount(arguments.shard_size));
-  RETURN_IF_ERROR(Fetch(store_, checkpoint_, &IsOfTheModel, fetched_));
+  RETURN_IF_ERROR(Fetch(store_, checkpoint_.files(), &IsOfTheModel, fetched_));
   ASSIGN_OR_RETURN(const Json config, ReadConfigFile(fetched_));
   ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(fetched_));
   facts_.trained_length = TrainedLength(config);
@@ -300,7 +330,7 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
     temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
     RETURN_IF_ERROR(RemoveAll(temporary));
     RETURN_IF_ERROR(MakeFolders(temporary));
-    Exporter exporter(coordinator->connection(), *store, checkpoint, temporary);
+    Exporter exporter(coordinator->connection(), *store, checkpoint, IsContext(state), temporary);
     ASSIGN_OR_RETURN(Exported exported, exporter.Write(arguments));
     RETURN_IF_ERROR(RenameSync(temporary, folder));
     temporary.clear();

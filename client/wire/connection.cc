@@ -37,11 +37,13 @@ bool IsOfTheSocket(const grpc::Status& status) {
          message.starts_with("Broken pipe");
 }
 
+constexpr const char* kNotConnected = "failed to connect";  // gRPC's words
+
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
   // gRPC's own message for a missing socket is not fit for users.
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-      status.error_message().starts_with("failed to connect")) {
+      status.error_message().starts_with(kNotConnected)) {
     return {Code::kUnavailable,
             "no coordinator answers: it may be starting or stopping; try again"};
   }
@@ -56,8 +58,28 @@ Status FromRpc(const grpc::Status& status) {
   return {static_cast<Code>(status.error_code()), status.error_message()};
 }
 
+constexpr const char* kErrorTrailer = "longrun-error-bin";
+
+// The coordinator's own errors have the trailer. Other codes come from it as well, before it begins
+// a call: it does not know the caller, or the caller calls too often.
+bool IsUnanswered(const grpc::Status& status, const grpc::ClientContext& context) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  if (trailers.find(kErrorTrailer) != trailers.end()) return false;
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      return !status.error_message().starts_with(kNotConnected);
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::CANCELLED:
+    case grpc::StatusCode::UNKNOWN:
+    case grpc::StatusCode::INTERNAL:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::vector<std::string> ViolationsOf(const grpc::ClientContext& context,
-                                      const char* trailer = "longrun-error-bin") {
+                                      const char* trailer = kErrorTrailer) {
   const auto& trailers = context.GetServerTrailingMetadata();
   const auto found = trailers.find(trailer);
   v1::ErrorDetail detail;
@@ -138,6 +160,7 @@ CoordinatorConnection::~CoordinatorConnection() = default;
 Status CoordinatorConnection::Send(const Message& request, std::int64_t answer_ms,
                                    Message* answer) {
   violations_.clear();
+  unanswered_ = false;
   RETURN_IF_ERROR(RoomForConnections());
   const google::protobuf::MethodDescriptor& method = MethodOf(request, *answer);
   grpc::ClientContext context;
@@ -155,6 +178,7 @@ Status CoordinatorConnection::Send(const Message& request, std::int64_t answer_m
   NoticeDamageOf(method.name(), context);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
+    unanswered_ = IsUnanswered(status, context);
     // gRPC's bare message means that our deadline passed;
     // the coordinator's own messages are specific.
     if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&

@@ -34,6 +34,7 @@ class CoordinatorConnection final : public SweepCalls {
 
   Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
               google::protobuf::Message* answer) override;
+  bool unanswered() const override { return unanswered_; }
 
   // Streams of answers; `each` returns false to end the stream early.
   Status WatchSweep(const std::string& sweep, bool first,
@@ -62,6 +63,7 @@ class CoordinatorConnection final : public SweepCalls {
   std::unique_ptr<Impl> impl_;
   std::function<Status()> why_lost_;
   std::vector<std::string> violations_;
+  bool unanswered_ = false;
 };
 
 }  // namespace longrun::client

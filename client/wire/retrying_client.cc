@@ -23,6 +23,7 @@ bool WentAway(const Status& status) {
 Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                             google::protobuf::Message* answer) {
   const std::int64_t deadline = BootMs() + kCallMs;
+  unanswered_ = false;
   while (true) {
     violations_.clear();
     Status failed;
@@ -35,6 +36,7 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
     }
     if (coordinator_ != nullptr) {
       failed = coordinator_->connection().Send(request, answer_ms, answer);
+      unanswered_ = unanswered_ || coordinator_->connection().unanswered();
       if (!WentAway(failed)) {
         violations_ = coordinator_->connection().violations();
         return failed;

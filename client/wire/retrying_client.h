@@ -35,6 +35,7 @@ class RetryingClient final : public SweepCalls {
 
   Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
               google::protobuf::Message* answer) override;
+  bool unanswered() const override { return unanswered_; }
 
   // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
@@ -49,6 +50,7 @@ class RetryingClient final : public SweepCalls {
   std::function<Status()> why_lost_;
   std::unique_ptr<Coordinator> coordinator_;
   std::vector<std::string> violations_;
+  bool unanswered_ = false;
 };
 
 // The log of `target` (GetLogs) as a stream of answers. The request is sent again, to the next

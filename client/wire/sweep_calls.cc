@@ -1,5 +1,7 @@
 #include "client/wire/sweep_calls.h"
 
+#include "base/str.h"
+
 namespace longrun::client {
 
 template <typename Answer>
@@ -18,7 +20,12 @@ Result<v1::PlanSweepResponse> SweepCalls::PlanSweep(const v1::PlanSweepRequest& 
 }
 
 Result<v1::SubmitSweepResponse> SweepCalls::SubmitSweep(const v1::SubmitSweepRequest& request) {
-  return Ask<v1::SubmitSweepResponse>(request);
+  Result<v1::SubmitSweepResponse> answer = Ask<v1::SubmitSweepResponse>(request, kSubmitMs);
+  if (answer.ok() || !unanswered()) return answer;
+  return Status(answer.status().code(),
+                Str(answer.status().message(),
+                    "; the sweep may still appear: `longrun ls` shows it then, and submitting the "
+                    "same file again adds nothing"));
 }
 
 Result<v1::ListSweepsResponse> SweepCalls::ListSweeps() {
@@ -93,7 +100,7 @@ Result<v1::ResumeSweepResponse> SweepCalls::ResumeSweep(const std::string& sweep
 Result<v1::RemoveSweepResponse> SweepCalls::RemoveSweep(const std::string& sweep) {
   v1::RemoveSweepRequest request;
   request.set_sweep(sweep);
-  return Ask<v1::RemoveSweepResponse>(request);
+  return Ask<v1::RemoveSweepResponse>(request, kSubmitMs);
 }
 
 Result<v1::AnnotateSweepResponse> SweepCalls::AnnotateSweep(
@@ -104,7 +111,7 @@ Result<v1::AnnotateSweepResponse> SweepCalls::AnnotateSweep(
 Result<v1::RetryTasksResponse> SweepCalls::RetryTasks(const std::string& target) {
   v1::RetryTasksRequest request;
   request.set_target(target);
-  return Ask<v1::RetryTasksResponse>(request);
+  return Ask<v1::RetryTasksResponse>(request, kSubmitMs);
 }
 
 Result<v1::CollectGarbageResponse> SweepCalls::CollectGarbage(bool dry_run) {
@@ -159,7 +166,7 @@ Result<v1::ListDatasetsResponse> SweepCalls::ListDatasets() {
 Result<v1::RemoveDatasetResponse> SweepCalls::RemoveDataset(const std::string& name) {
   v1::RemoveDatasetRequest request;
   request.set_name(name);
-  return Ask<v1::RemoveDatasetResponse>(request);
+  return Ask<v1::RemoveDatasetResponse>(request, kSubmitMs);
 }
 
 Result<v1::RegisterModelResponse> SweepCalls::RegisterModel(
@@ -174,7 +181,7 @@ Result<v1::ListModelsResponse> SweepCalls::ListModels() {
 Result<v1::RemoveModelResponse> SweepCalls::RemoveModel(const std::string& name) {
   v1::RemoveModelRequest request;
   request.set_name(name);
-  return Ask<v1::RemoveModelResponse>(request);
+  return Ask<v1::RemoveModelResponse>(request, kSubmitMs);
 }
 
 Result<v1::FindCheckpointResponse> SweepCalls::FindCheckpoint(const std::string& target,

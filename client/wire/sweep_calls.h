@@ -14,6 +14,10 @@ namespace longrun::client {
 inline constexpr std::int64_t kAnswerMs = 30'000;
 // Enough to plan the largest possible sweep on a busy machine.
 inline constexpr std::int64_t kPlanMs = 300'000;
+// Enough to submit the largest possible sweep after another one, since the coordinator takes one
+// submission at a time, on a busy machine that needs ten times as long as the one of
+// docs/benchmarks.md. Also for the other calls that wait for submissions.
+inline constexpr std::int64_t kSubmitMs = 600'000;
 // Enough to read the largest dataset from a slow disk, after others that wait for the same.
 inline constexpr std::int64_t kStoreMs = 3'500'000;
 
@@ -70,6 +74,9 @@ class SweepCalls {
   // Sends a request, whose type determines the method, and fills in the method's answer.
   virtual Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                       google::protobuf::Message* answer) = 0;
+  // Whether the last request may have had, or may still have, its effect although it failed: the
+  // coordinator may have received it, and has not answered.
+  virtual bool unanswered() const = 0;
 
  private:
   template <typename Answer>

@@ -44,6 +44,11 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
   parts.audit.Note(std::move(entry));
 }
 
+Result<bool> IsRemote(const Call& call) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  return caller.kind != Principal::Kind::kLocal;
+}
+
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables) {
   std::set<std::string> damaged;
@@ -106,7 +111,12 @@ void Run(const Unary& unary, Executor& executor, CallCheck work, std::function<v
   auto failed = [unary](const Status& why) {
     unary.End(why, {.reason = "", .subject = unary.method});
   };
-  if (executor.Post(std::move(job), std::move(failed))) return;
+  std::string caller;
+  if (executor.takes_turns()) {
+    const Result<Principal> of_call = CallerOf(unary.parts.access, *unary.context);
+    if (of_call.ok()) caller = of_call->Name();
+  }
+  if (executor.Post(std::move(job), std::move(failed), caller)) return;
   const bool stopping = unary.parts.stopping;
   unary.End(stopping ? Status(Code::kUnavailable, "the coordinator is stopping")
                      : Status(Code::kResourceExhausted,

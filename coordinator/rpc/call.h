@@ -37,6 +37,7 @@ struct CoordinatorParts {
   Metrics& metrics;
   Executor& executor;
   Executor& submitter;   // one separate thread, since a sweep file may take seconds
+  Executor& planner;     // the same for plans, so that submissions do not wait for them
   Executor& receiver;    // one separate thread, which reads datasets as a whole
   Executor& transfers;   // separate threads for artifacts: a dataset's disk may not answer
   Executor& log_writer;  // one thread, so that chunks of a log stay in order
@@ -71,6 +72,9 @@ struct Call {
     return result;
   }
 };
+
+// Whether the caller is on another machine, to which our paths mean nothing.
+Result<bool> IsRemote(const Call& call);
 
 // Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a
 // deadline of one minute; a deadline more than an hour away is refused.

@@ -13,7 +13,6 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
-#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/store/received_dataset.h"
 #include "model/data/dataset.h"
@@ -150,12 +149,6 @@ Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   if (!registered.ok() && received.is_new) RETURN_IF_ERROR(RemoveAll(received.folder));
   RETURN_IF_ERROR(registered);
   return true;
-}
-
-// Whether the caller is on another machine, to which our paths mean nothing.
-Result<bool> IsRemote(const Call& call) {
-  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
-  return caller.kind != Principal::Kind::kLocal;
 }
 
 bool IsSameFolder(const std::string& a, const std::string& b) {

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/rpc/names.h"
+#include "model/data/tokenizer_file.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/manifest.h"
 #include "model/hugging_face/mask_token.h"
@@ -154,6 +155,19 @@ Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
                     "models"));
 }
 
+void FillFile(const ArtifactFile& file, v1::CheckpointFileInfo* info) {
+  info->set_name(file.name);
+  info->set_sha256(file.sha256);
+  info->set_bytes(file.n_bytes);
+}
+
+std::optional<std::string> FolderOfDataset(const Core& core, const std::string& name) {
+  for (const DatasetRow& dataset : core.datasets()) {
+    if (dataset.info.name == name) return dataset.folder;
+  }
+  return std::nullopt;
+}
+
 Status Find(CoordinatorParts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,
             v1::FindCheckpointResponse* response) {
   ASSIGN_OR_RETURN(const Wanted wanted, WantedBy(parts, reader, request));
@@ -161,18 +175,13 @@ Status Find(CoordinatorParts& parts, StoreReader& reader, const v1::FindCheckpoi
   response->set_sha256(wanted.sha256);
   response->set_step(wanted.step);
   for (const ArtifactFile& file : files) {
-    v1::CheckpointFileInfo* info = response->add_files();
-    info->set_name(file.name);
-    info->set_sha256(file.sha256);
-    info->set_bytes(file.n_bytes);
+    FillFile(file, response->add_files());
   }
   if (!wanted.row) return Status();
   response->set_run_key(wanted.row->run_key);
   response->set_run_json(wanted.row->run_json);
   response->set_dataset(wanted.row->dataset);
-  for (const DatasetRow& dataset : parts.core.datasets()) {
-    if (dataset.info.name == wanted.row->dataset) response->set_dataset_folder(dataset.folder);
-  }
+  response->set_dataset_folder(FolderOfDataset(parts.core, wanted.row->dataset).value_or(""));
   return Status();
 }
 
@@ -241,10 +250,36 @@ Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
   return Status();
 }
 
-Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
-                      v1::FindCheckpointResponse* response) {
+std::optional<Status> FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
+                                     v1::FindCheckpointResponse* response) {
   call.error.subject = request.target();
-  return call.WithReason("CHECKPOINT_NOT_FOUND", Find(call.parts, call.reader, request, response));
+  const Result<bool> is_remote = IsRemote(call);
+  if (!is_remote.ok()) return is_remote.status();
+  Status found =
+      call.WithReason("CHECKPOINT_NOT_FOUND", Find(call.parts, call.reader, request, response));
+  if (!found.ok() || !*is_remote || response->dataset_folder().empty()) return found;
+  response->clear_dataset_folder();
+  return std::nullopt;
+}
+
+Status ListTokenizer(Call& call, v1::FindCheckpointResponse* response) {
+  const std::string& name = response->dataset();
+  const std::optional<std::string> folder = FolderOfDataset(call.parts.core, name);
+  if (!folder) return Status();
+  const Result<DatasetListing> listing = call.parts.core.bytes().List(*folder);
+  if (!listing.ok()) {
+    // Without the listing's error, which names the folder.
+    response->set_tokenizer_problem(
+        Str("dataset \"", name,
+            "\" cannot be read: on the coordinator's machine, `longrun data verify ", name,
+            "` says what is damaged: import the dataset again"));
+    return Status();
+  }
+  for (const ArtifactFile& file : listing->files) {
+    if (file.name != kTokenizerFile && file.name != kVocabularyFile) continue;
+    FillFile(file, response->add_tokenizer_files());
+  }
+  return Status();
 }
 
 }  // namespace longrun::coordinator

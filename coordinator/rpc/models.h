@@ -26,7 +26,10 @@ Status ListModels(Call& call, const v1::ListModelsRequest& request,
                   v1::ListModelsResponse* response);
 Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
                    v1::RemoveModelResponse* response);
-Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
-                      v1::FindCheckpointResponse* response);
+// nullopt if the caller, on another machine, must also be told the files of the tokenizer.
+std::optional<Status> FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
+                                     v1::FindCheckpointResponse* response);
+// Adds them to the answer. Looks into the folder of a dataset, whose disk may not answer for long.
+Status ListTokenizer(Call& call, v1::FindCheckpointResponse* response);
 
 }  // namespace longrun::coordinator

@@ -11,6 +11,7 @@
 
 #include "base/access.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
@@ -96,6 +97,7 @@ Result<StepResult> Submit(Core& core, SweepSubmitted event) {
 
 Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepResponse* response) {
   call.error.subject = request.file_name();
+  Failpoint("plan_begins");
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(const Sweep sweep,
                    call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
@@ -153,6 +155,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   event.owner = is_sent ? caller.Name() : OwnUserName();
   ASSIGN_OR_RETURN(const StepResult result, Submit(call.parts.core, std::move(event)));
   kept.Stay();
+  Failpoint("submission_before_answer");
   FillCounts(result.submit, response->mutable_counts());
   if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());
   response->set_disk_bytes(result.submit.checkpoint_bytes);

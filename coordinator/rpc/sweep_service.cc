@@ -31,10 +31,11 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "GetServerInfo", &coordinator::GetServerInfo, request,
                   response);
   }
+  // On a thread of its own: it changes nothing, and whoever may only read must not delay
+  // submissions. Something may be submitted, removed or collected in the meantime.
   Unary* PlanSweep(Context* context, const v1::PlanSweepRequest* request,
                    v1::PlanSweepResponse* response) override {
-    return Answer(parts_.submitter, context, "PlanSweep", &coordinator::PlanSweep, request,
-                  response);
+    return Answer(parts_.planner, context, "PlanSweep", &coordinator::PlanSweep, request, response);
   }
   Unary* SubmitSweep(Context* context, const v1::SubmitSweepRequest* request,
                      v1::SubmitSweepResponse* response) override {
@@ -186,10 +187,16 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.submitter, context, "RemoveModel", &coordinator::RemoveModel, request,
                   response);
   }
+  // Looks into folders of datasets on the threads from which their files are sent.
   Unary* FindCheckpoint(Context* context, const v1::FindCheckpointRequest* request,
                         v1::FindCheckpointResponse* response) override {
-    return Answer(parts_.executor, context, "FindCheckpoint", &coordinator::FindCheckpoint, request,
-                  response);
+    return HandleChecked(
+        parts_, parts_.transfers, context, "FindCheckpoint",
+        [=](Call& call) { return coordinator::FindCheckpoint(call, *request, response); },
+        [=](Call& call) {
+          call.error.subject = request->target();
+          return ListTokenizer(call, response);
+        });
   }
   Unary* Query(Context* context, const v1::QueryRequest* request,
                v1::QueryResponse* response) override {

@@ -241,6 +241,7 @@ LocalCoordinator::LocalCoordinator(const std::string& state, bool ticks)
             .metrics = metrics_,
             .executor = *executor_,
             .submitter = *executor_,
+            .planner = *executor_,
             .receiver = *executor_,
             .transfers = *executor_,
             .log_writer = *executor_,

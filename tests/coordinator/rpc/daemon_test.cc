@@ -343,6 +343,26 @@ class LargeSubmissionTest : public DaemonTest {
   v1::SubmitSweepResponse response;
 };
 
+// Whoever may only read may ask for plans of the largest sweeps.
+TEST_F(LargeSubmissionTest, DoesNotWaitForPlans) {
+  failpoints = Str("plan_begins:delay_ms:", 100 * kEndMsMax);
+  Start();
+  SetSeeds(1);
+  grpc::ClientContext context;
+  auto planned = std::async(std::launch::async, [&] {
+    v1::PlanSweepRequest plan;
+    plan.set_file_name(request.file_name());
+    plan.set_yaml(request.yaml());
+    v1::PlanSweepResponse of_plan;
+    return sweeps->PlanSweep(&context, plan, &of_plan);
+  });
+  const grpc::Status submitted = Submit();
+  EXPECT_TRUE(submitted.ok()) << submitted.error_message();
+  EXPECT_FALSE(IsReady(planned));
+  EXPECT_EQ(End(SIGKILL).signal, SIGKILL);
+  EXPECT_FALSE(planned.get().ok());
+}
+
 // The runs that are still to come are not listed as lost.
 TEST_F(LargeSubmissionTest, MeanwhileThePartsAreListed) {
   failpoints = "part_stored:delay_ms:500";

@@ -61,5 +61,63 @@ TEST(ExecutorTest, AJobWhoseConnectionCannotBeOpenedFailsAndTheNextOneTriesAgain
   EXPECT_TRUE(status.ok()) << status.message();
 }
 
+// What ran, in order, if "viewer" asked for three jobs, and others for one each while its first one
+// ran.
+std::vector<std::string> RunOfThreeCallers(Executor::Order order) {
+  const TempFolder folder;
+  const std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 10, order);
+  std::vector<std::string> ran;
+  std::promise<void> begun, may_end;
+  const auto failed = [](const Status& why) { ADD_FAILURE() << why.message(); };
+  const auto post = [&](const std::string& caller, const std::string& job) {
+    EXPECT_TRUE(executor->Post([&ran, job](StoreReader&) { ran.push_back(job); }, failed, caller));
+  };
+  EXPECT_TRUE(executor->Post(
+      [&](StoreReader&) {
+        begun.set_value();
+        may_end.get_future().wait();
+        ran.emplace_back("viewer 1");
+      },
+      failed, "viewer"));
+  begun.get_future().wait();
+  post("viewer", "viewer 2");
+  post("viewer", "viewer 3");
+  post("submitter", "submitter");
+  post("operator", "operator");
+  may_end.set_value();
+  executor->Stop();
+  return ran;
+}
+
+TEST(ExecutorTest, CallersTakeTurnsSoThatManyJobsOfOneDelayAnotherByOne) {
+  EXPECT_EQ(
+      RunOfThreeCallers(Executor::Order::kTurns),
+      (std::vector<std::string>{"viewer 1", "submitter", "operator", "viewer 2", "viewer 3"}));
+  EXPECT_EQ(
+      RunOfThreeCallers(Executor::Order::kArrival),
+      (std::vector<std::string>{"viewer 1", "viewer 2", "viewer 3", "submitter", "operator"}));
+}
+
+TEST(ExecutorTest, TheJobsOfAllCallersTogetherAreLimited) {
+  const TempFolder folder;
+  const std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 2, Executor::Order::kTurns);
+  std::promise<void> begun, may_end;
+  const auto failed = [](const Status& why) { ADD_FAILURE() << why.message(); };
+  const auto wait = [&](StoreReader&) {
+    begun.set_value();
+    may_end.get_future().wait();
+  };
+  const auto nothing = [](StoreReader&) {};
+  ASSERT_TRUE(executor->Post(wait, failed, "a"));
+  begun.get_future().wait();
+  EXPECT_TRUE(executor->Post(nothing, failed, "a"));
+  EXPECT_TRUE(executor->Post(nothing, failed, "b"));
+  EXPECT_FALSE(executor->Post(nothing, failed, "c"));
+  may_end.set_value();
+  executor->Stop();
+}
+
 }  // namespace
 }  // namespace longrun::coordinator

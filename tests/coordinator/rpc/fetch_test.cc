@@ -1,6 +1,6 @@
 // What a sweep reads reaches a worker over the network by digest: datasets, the dataset that an
-// evaluation names, its files, checkpoints. Real processes, and the real trainer, which reads all
-// of it.
+// evaluation names, its files, checkpoints. So does what an export on a laptop needs. Real
+// processes, and the real trainer, which reads all of it.
 #include <unistd.h>
 
 #include <filesystem>
@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset_files.h"
 #include "tests/coordinator/rpc/network.h"
 
@@ -235,6 +236,115 @@ TEST_F(NetworkFetchTest, ACacheThatIsTooSmallIsToldAndTheSweepWaits) {
            std::string::npos;
   })) << Here({"get", "a"}).out;
   EXPECT_EQ(StateOf("a"), "PENDING");
+}
+
+// Exports on the coordinator's machine, and on a laptop that may only read.
+class ExportTest : public NetworkFetchTest {
+ protected:
+  // A trained run on the dataset tiny, whose tokens are bytes, and one on words, whose tokenizer
+  // was trained and has a file of its own.
+  void TrainRuns() {
+    trainer = kRealTrainer;
+    InitAndStart();
+    Import(state, "tiny", 1);
+    const Ran tokenizer = Here(
+        {"data", "train-tokenizer", At("small.tiktoken"), "--vocab-size", "280", At("train.txt")});
+    ASSERT_EQ(tokenizer.code, 0) << tokenizer.err;
+    const Ran words = Here({"data", "import", "words", "--train", At("train.txt"), "--validation",
+                            At("validation.txt"), "--tokenizer", At("small.tiktoken")});
+    ASSERT_EQ(words.code, 0) << words.err;
+    ASSERT_TRUE(WriteFileAtomic(At("a.yaml"), R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
+  matrix: {position: [alibi], train_length: [32], dataset: [tiny, words], seed: [1]}
+  train: {tokens: 512, batch_tokens: 256, optimizer: {lr: 1.0e-3}}
+)")
+                    .ok());
+    JoinWorker("gpu-1");
+    Submit(At("a.yaml"));
+    ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+    token = NewToken("viewer");
+    const Ran ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, token);
+    ASSERT_EQ(ran.code, 0) << ran.err;
+  }
+  std::string RunOn(const std::string& dataset) {
+    const Ran ran = Here(
+        {"query", "-o", "csv", Str("SELECT run_key FROM runs WHERE dataset = '", dataset, "'")});
+    return std::string(Trim(ran.out.substr(ran.out.find('\n') + 1)));
+  }
+  // By name, the bytes of a folder's files.
+  static std::map<std::string, std::string> FilesIn(const std::string& path) {
+    std::map<std::string, std::string> files;
+    const Result<std::vector<std::string>> names = ListFolder(path);
+    if (!names.ok()) return files;
+    for (const std::string& name : *names) files[name] = ReadFile(JoinPath(path, name)).value();
+    return files;
+  }
+  std::string TokenizerOf(const std::string& dataset) const {
+    return JoinPath(state, Str("datasets/", dataset, "/tokenizer.json"));
+  }
+
+  std::string token;
+};
+
+TEST_F(ExportTest, OnALaptopIsTheFolderOfTheCoordinatorsMachine) {
+  ASSERT_NO_FATAL_FAILURE(TrainRuns());
+  for (const std::string dataset : {"tiny", "words"}) {
+    const std::string run = RunOn(dataset);
+    const std::string here = At("here-" + dataset), there = At("laptop-" + dataset);
+    ASSERT_EQ(Here({"export", run, here}).code, 0);
+    const Ran exported = Longrun({"export", run, there});
+    ASSERT_EQ(exported.code, 0) << exported.err;
+    EXPECT_EQ(exported.err.find("without a tokenizer"), std::string::npos) << exported.err;
+    const auto files = FilesIn(there);
+    EXPECT_TRUE(files.contains("tokenizer.json"));
+    EXPECT_TRUE(files.contains("tokenizer_config.json"));
+    EXPECT_EQ(files, FilesIn(here));
+
+    // Paths of the coordinator's machine mean nothing elsewhere.
+    grpc::ClientContext context;
+    context.set_deadline(After(kPatienceMs));
+    context.AddMetadata("authorization", "Bearer " + token);
+    v1::FindCheckpointRequest request;
+    request.set_target(run);
+    request.set_which("last");
+    v1::FindCheckpointResponse found;
+    const auto stub = v1::SweepService::NewStub(Channel());
+    ASSERT_TRUE(stub->FindCheckpoint(&context, request, &found).ok());
+    EXPECT_EQ(found.dataset(), dataset);
+    EXPECT_EQ(found.SerializeAsString().find(folder.path()), std::string::npos);
+  }
+}
+
+TEST_F(ExportTest, OnALaptopSaysWhyThereIsNoTokenizer) {
+  ASSERT_NO_FATAL_FAILURE(TrainRuns());
+  int n = 0;
+  const auto expect = [&](const std::string& dataset, const std::string& why) {
+    const std::string out = At(Str("out-", ++n));
+    const Ran exported = Longrun({"export", RunOn(dataset), out});
+    EXPECT_EQ(exported.code, 0) << exported.err;
+    EXPECT_NE(exported.err.find("exported without a tokenizer: "), std::string::npos)
+        << exported.err;
+    EXPECT_NE(exported.err.find(why), std::string::npos) << exported.err;
+    EXPECT_EQ(exported.err.find(state), std::string::npos) << exported.err;
+    EXPECT_FALSE(PathExists(JoinPath(out, "tokenizer.json")));
+    EXPECT_TRUE(PathExists(JoinPath(out, "model.safetensors")));
+  };
+  // The coordinator has listed the files of this dataset, since it has sent them to the worker.
+  std::string bytes = ReadFile(TokenizerOf("tiny")).value();
+  bytes[bytes.size() / 2] ^= 1;
+  ASSERT_TRUE(WriteFileAtomic(TokenizerOf("tiny"), bytes).ok());
+  expect("tiny", "on the coordinator's machine, `longrun data verify tiny` says what is damaged");
+  ASSERT_TRUE(RemoveAll(TokenizerOf("tiny")).ok());
+  expect("tiny", "on the coordinator's machine, `longrun data verify tiny` says what is damaged");
+  // It lists them for the first time.
+  Kill(coordinator);
+  Start();
+  expect("tiny", "on the coordinator's machine, `longrun data verify tiny` says what is damaged");
+  ASSERT_EQ(Here({"data", "rm", "words"}).code, 0);
+  expect("words", "dataset \"words\" is not registered any more");
 }
 
 // The coordinator and the worker see one folder, each under a path of its own, and share no other.

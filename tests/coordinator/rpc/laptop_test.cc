@@ -765,6 +765,41 @@ TEST_F(LaptopTest, FilesOfOnePersonsSweepsAreLimitedAndGoOnceNoTaskReadsThem) {
   EXPECT_EQ(Longrun({"submit", "a.yaml"}).code, 0) << "there is room again";
 }
 
+// The coordinator ends between the commit and the answer.
+TEST_F(LaptopTest, ASubmissionWithoutAnAnswerMayAppearAndMayBeRepeated) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  Kill(coordinator);
+  Start({}, "submission_before_answer:exit");
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kTinySweep).ok());
+  const Ran lost = Longrun({"submit", "a.yaml"});
+  EXPECT_NE(lost.code, 0);
+  EXPECT_NE(lost.err.find("the sweep may still appear: `longrun ls` shows it then, and submitting "
+                          "the same file again adds nothing"),
+            std::string::npos)
+      << lost.err;
+  Kill(coordinator);
+  // Nothing was sent: it cannot appear.
+  const Ran down = Longrun({"submit", "a.yaml"});
+  EXPECT_NE(down.code, 0);
+  EXPECT_EQ(down.err.find("may still appear"), std::string::npos) << down.err;
+
+  Start();
+  const Ran listed = Longrun({"ls", "-o", "json"});
+  EXPECT_EQ(ParseJson(listed.out).value().size(), 1u) << listed.out;
+  const Ran again = Longrun({"submit", "a.yaml"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.out.find("a: nothing new"), std::string::npos) << again.out;
+  EXPECT_EQ(ParseJson(Longrun({"ls", "-o", "json"}).out).value().size(), 1u);
+  // An answer is an answer.
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), "kind: Sweep\n").ok());
+  const Ran wrong = Longrun({"submit", "a.yaml"});
+  EXPECT_EQ(wrong.code, 2) << wrong.err;
+  EXPECT_EQ(wrong.err.find("may still appear"), std::string::npos) << wrong.err;
+}
+
 // The submission is refused after its files were kept.
 TEST_F(LaptopTest, ARefusedSubmissionLeavesNoFiles) {
   InitAndStart({"--owner-tasks-max", "1"});

@@ -121,6 +121,7 @@ class SessionTest : public testing::Test {
                          .metrics = metrics,
                          .executor = *executor,
                          .submitter = *executor,
+                         .planner = *executor,
                          .receiver = *executor,
                          .transfers = *executor,
                          .log_writer = *executor,
