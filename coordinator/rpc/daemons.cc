@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/version.h"
-#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
 
@@ -24,8 +23,8 @@ Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
   response->set_commit(std::string(BuildCommit()));
   response->set_protocol_version(kProtocolNewest);
   response->set_protocol_oldest(kProtocolOldest);
-  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
-  if (caller.kind == Principal::Kind::kLocal) response->set_state_folder(store.folder());
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  if (!is_remote) response->set_state_folder(store.folder());
   response->set_coordinator_id(store.coordinator_id());
   response->set_boot_epoch(store.boot_epoch());
   response->set_pid(getpid());
