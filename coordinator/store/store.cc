@@ -39,6 +39,7 @@ constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // size that a restarted WAL keeps
 constexpr std::int64_t kPagesKib = 64 << 10;
 constexpr std::int64_t kPagesOfPartsKib = 512 << 10;  // 100,000 runs make a database of 375 MiB
+constexpr int kReadersMs = 20;
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
@@ -484,18 +485,18 @@ Status Store::CheckpointWal(bool idle) {
   if (!idle && !IsWalLarge()) return Status();
   if (idle && Sizes().wal_bytes == 0) return Status();
   if (mark_) RETURN_IF_ERROR(mark_->Clear());
-  // Do not wait for readers: a user's query may take long.
-  sqlite3_busy_timeout(connection_->raw(), 0);
+  // A user's query may take long, but our own reads end in a moment, and one that is there at each
+  // commit would keep the WAL from ever starting again at its beginning.
+  sqlite3_busy_timeout(connection_->raw(), idle ? 0 : kReadersMs);
   int n_pages = -1, n_moved = -1;
   const int code = sqlite3_wal_checkpoint_v2(
-      connection_->raw(), nullptr, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+      connection_->raw(), nullptr, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART,
       &n_pages, &n_moved);
   sqlite3_busy_timeout(connection_->raw(), kBusyMs);
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");
   }
-  // A reader is in the way, whatever the code says: PASSIVE succeeds with what it could move. The
-  // next call continues.
+  // A reader is in the way. The next call continues.
   if (code != SQLITE_OK || n_moved < n_pages) {
     n_busy_ += 1;
   } else {

@@ -159,7 +159,8 @@ class Store {
   StoreSizes Sizes() const;
   // Whether much was committed to the WAL since the last checkpoint.
   bool IsWalLarge() const;
-  // Checkpoints the WAL into the database if the WAL is large; its file then keeps up to 16 MiB.
+  // Checkpoints the WAL into the database if the WAL is large, and waits some milliseconds for
+  // readers, so that the next transaction begins the WAL anew; its file then keeps up to 16 MiB.
   // With `idle`, checkpoints a WAL of any size and empties its file. Call only between
   // transactions.
   Status CheckpointWal(bool idle);
