@@ -24,8 +24,8 @@ inline constexpr const char* kBaselineParam = "baseline";
 inline constexpr const char* kWindowBaseline = "window";
 inline constexpr const char* kNoBaseline = "none";
 
-// "precision": optional, and absent for fp32, so that a cell in fp32 is the same one with or without
-// it. Of an evaluation whose model computes in the type that the caller made it with.
+// "precision": optional, and absent for fp32, so that a cell in fp32 is the same one with or
+// without it. Of an evaluation whose model computes in the type that the caller made it with.
 ParamSpec PrecisionParam();
 // Of an evaluation's resolved parameters; fp32 if they do not have one.
 Precision PrecisionOf(const Json& params);

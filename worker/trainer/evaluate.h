@@ -8,10 +8,10 @@
 
 namespace longrun::trainer {
 
-// Scores the task's init checkpoint in the evaluation's precision, whatever precision it was trained
-// in. Each row is a `result` record with its cell, written after the artifacts on which it rests.
-// `trained_on` is the run's dataset, whose tokens a baseline counts; `text` is the one that is read,
-// often the same. kCancelled: the trainer was asked to stop.
+// Scores the task's init checkpoint in the evaluation's precision, whatever precision it was
+// trained in. Each row is a `result` record with its cell, written after the artifacts on which it
+// rests. `trained_on` is the run's dataset, whose tokens a baseline counts; `text` is the one that
+// is read, often the same. kCancelled: the trainer was asked to stop.
 Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text,
                 const Machine& machine);
 

@@ -30,8 +30,9 @@ struct Machine {
 // In which the task computes: a training in that of its run, an evaluation in its own.
 Precision PrecisionOf(const TaskFile& task);
 
-// Opens the device that the task names, and fixes thread count and deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in anything that
-// changes bits; the message names it. This machine decides what the execution leaves open.
+// Opens the device that the task names, and fixes thread count and deterministic algorithms.
+// kFailedPrecondition if the machine differs from the task's execution in anything that changes
+// bits; the message names it. This machine decides what the execution leaves open.
 Result<Machine> OpenMachine(const TaskFile& task);
 
 // The execution, with the machine's values in place of those that were left open.
