@@ -230,6 +230,15 @@ def masked(c):
     c.at_most("pseudo_perplexity rows: largest difference", max(abs(a - b) for a, b in pairs), 1e-4)
 
 
+def middle_checkpoint(training):
+    """A checkpoint of a training that kept each of them, before its last one."""
+    kept = [training / record["body"]["path"] for record in journal(training, "checkpoint")]
+    for path in kept:
+        if path.is_dir() and path != last_checkpoint(training):
+            return path
+    raise Failed(f"{training}: no checkpoint but the last one was kept")
+
+
 def resume(c):
     """A run that goes on from a checkpoint ends with the bits of one that was never interrupted."""
     folder = c.folder("resume")
@@ -239,12 +248,23 @@ def resume(c):
     again = c.train(folder, "again", run_file, c.device)
     c.equal("the same training twice: weights of the same bits", weights(last_checkpoint(again)) ==
             weights(last_checkpoint(whole)), True)
-    kept = [whole / record["body"]["path"] for record in journal(whole, "checkpoint")]
-    middle = next((path for path in kept if path.is_dir() and path != last_checkpoint(whole)), None)
-    if middle is None:
-        raise Failed("resume: no checkpoint but the last one was kept")
+    middle = middle_checkpoint(whole)
     resumed = c.train(folder, "resumed", run_file, c.device, "--resume", str(middle))
     c.equal(f"resumed from {middle.name}: weights of the same bits", weights(last_checkpoint(resumed)) ==
+            weights(last_checkpoint(whole)), True)
+
+
+def operators(c):
+    """A run that began with LibTorch's operators goes on with them."""
+    folder = c.folder("operators")
+    run_file = c.run_file(folder, train={"precision": "bf16"})
+    whole = c.train(folder, "whole", run_file, c.device, "--operators", "aten", "--checkpoint-every-ms", "0")
+    middle = middle_checkpoint(whole)
+    resumed = c.train(folder, "resumed", run_file, c.device, "--resume", str(middle))
+    for name, training in (("begun with", whole), ("resumed with", resumed)):
+        c.equal(f"operators that a run was {name}", journal(training, "started")[-1]["body"]["execution"]["paths"]
+                ["operators"], "aten")
+    c.equal(f"resumed from {middle.name} with them: weights of the same bits", weights(last_checkpoint(resumed)) ==
             weights(last_checkpoint(whole)), True)
 
 
@@ -349,7 +369,7 @@ def memory(c):
                 "below 0.7", peaks[name][1] < 0.7 * peaks["whole"][1])
 
 
-TOGETHER = [training, fused, documents, masked, resume, activations, reading]
+TOGETHER = [training, fused, documents, masked, resume, operators, activations, reading]
 ALONE = [memory]
 
 
