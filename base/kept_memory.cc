@@ -3,14 +3,15 @@
 
 #include <malloc.h>
 
+#include <limits>
+
 namespace longrun {
 
 void KeepFreedMemory() {
 #ifdef __GLIBC__
-  constexpr int kLargestKept = 32 << 20;  // glibc's own limit; larger blocks come from the system
-  constexpr int kFreeMax = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, kLargestKept);
-  mallopt(M_TRIM_THRESHOLD, kFreeMax);
+  // A block with a mapping of its own, as glibc's large ones have, is unmapped when it is freed.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif
 }
 

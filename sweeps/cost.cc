@@ -27,9 +27,8 @@
 //
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
 // exist at a time: the one being recomputed, and the one before it, whose freed memory the process
-// keeps for later steps. Of the reference's pairs a CPU uses that memory again, but for one copy of
-// the scores (4 bytes): blocks of rows free and request tensors of many sizes. It keeps no tensors
-// of more than 32 MiB (base/kept_memory.h), such as the scores where B H 128 N > 2^23.
+// keeps for later steps (base/kept_memory.h). Of the reference's pairs a CPU uses that memory again,
+// but for one copy of the scores (4 bytes): blocks of rows free and request tensors of many sizes.
 //
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
 // 65536 on a GPU):
@@ -59,7 +58,6 @@ namespace {
 // The part of LibTorch's CPU libraries that a process maps and touches.
 constexpr double kProgramBytes = 150e6;
 constexpr double kBlockQueries = 128.0;
-constexpr double kKeptNumbersMax = 1 << 23;  // fp32: 32 MiB
 
 std::int64_t Bytes(double bytes) {
   constexpr auto kMax = std::numeric_limits<std::int64_t>::max();
@@ -110,21 +108,13 @@ double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const Mem
          KeysRead(model, static_cast<double>(train.train_length));
 }
 
-// Of what a layer's attention kept of pairs, what the process still holds after it was freed. With
-// a causal mask block i of queries has tensors of i + 1 blocks of keys.
-double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, double micro_batch,
-                     const MemoryPath& path) {
+// Of what a layer's attention kept of pairs, what the process still holds after it was freed.
+double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
   const double kept = KeptOfPairs(model, train, path);
   if (path.attention != AttentionBackend::kReference) return kept;
   if (path.device_kind != DeviceKind::kCpu) return kept;  // PyTorch's allocator holds all
-  const auto length = static_cast<double>(train.train_length);
-  const auto n_head = static_cast<double>(model.n_head);
-  const double scores = 4.0 * n_head * KeysRead(model, length);
-  const double block = std::min(length, kBlockQueries);
-  const double keys_held = kKeptNumbersMax / (micro_batch * n_head * block);
-  const bool ascends = model.causal && model.body.window == 0;
-  if (ascends && keys_held < length) return scores * keys_held * keys_held / (length * length);
-  return KeysRead(model, length) <= keys_held ? scores : 0.0;
+  return 4.0 * static_cast<double>(model.n_head) *
+         KeysRead(model, static_cast<double>(train.train_length));
 }
 
 }  // namespace
@@ -148,11 +138,10 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
       element_bytes * (2.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff) +
                        HeadChannels(model));
   const double pairs_bytes = KeptOfPairs(model, train, path);
-  const double layers_bytes =
-      path.activation_checkpointing
-          ? n_layer * 4.0 * d_model + 2.0 * block_bytes + pairs_bytes +
-                HeldAfterFree(model, train, static_cast<double>(micro_batch), path)
-          : (n_layer + 1.0) * (block_bytes + pairs_bytes);
+  const double layers_bytes = path.activation_checkpointing
+                                  ? n_layer * 4.0 * d_model + 2.0 * block_bytes + pairs_bytes +
+                                        HeldAfterFree(model, train, path)
+                                  : (n_layer + 1.0) * (block_bytes + pairs_bytes);
   const double n_tokens =
       static_cast<double>(micro_batch) * static_cast<double>(train.train_length);
   const double parameters = static_cast<double>(model.ParameterCount());

@@ -78,8 +78,7 @@ TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
             std::int64_t{16384} * 4 * 4 * (4 * 16384 - 8));
 }
 
-// Of 4 heads and 128 queries, 2^23 probabilities are those of 16,384 keys; of 4 sequences, 4096.
-TEST(CostTest, LargeFreedTensorsOfPairsAreNotKept) {
+TEST(CostTest, OfFreedTensorsOfPairsOneCopyOfTheScoresIsKept) {
   ModelConfig model = Micro("rope");
   TrainConfig train = Short();
   train.train_length = 16384;
@@ -96,10 +95,14 @@ TEST(CostTest, LargeFreedTensorsOfPairsAreNotKept) {
   };
   const std::int64_t pairs = 4 * 4 * 8256;  // with (16384 + 128) / 2 keys
   EXPECT_EQ(of_layers(1, DeviceKind::kCpu), 2 * pairs);
-  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), pairs + pairs / 16);
+  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), 2 * pairs);
   EXPECT_EQ(of_layers(4, DeviceKind::kGpu), 2 * pairs);
   model.causal = false;
-  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), std::int64_t{4} * 4 * 16384);
+  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), std::int64_t{2} * 4 * 4 * 16384);
+  // CoPE also keeps positions while a layer exists, but not after it was freed.
+  model.causal = true;
+  model.position = *ResolvePosition("cope");
+  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), std::int64_t{4} * (44 + 4) * 8256);
 }
 
 TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {

@@ -25,12 +25,14 @@ struct Case {
   AttentionBackend attention;
   std::int64_t train_length;
   bool recomputes;
+  std::int64_t n_sequences = 0;  // in a step; 0: as many as have 2,048 tokens
 };
 
 // With names in failures.
 void PrintTo(const Case& one, std::ostream* out) {
   *out << one.method << ", " << EnumName(one.attention) << ", " << one.train_length
        << (one.recomputes ? ", activation checkpointing" : "");
+  if (one.n_sequences > 0) *out << ", " << one.n_sequences << " sequences";
 }
 
 class MemoryTest : public testing::TestWithParam<Case> {
@@ -47,7 +49,8 @@ Run RunOf(const Case& one) {
   run.model.vocab_size = 320;
   run.model.position = *ResolvePosition(one.method);
   run.train.train_length = one.train_length;
-  run.train.batch_tokens = std::max<std::int64_t>(2048, one.train_length);
+  run.train.batch_tokens = one.n_sequences > 0 ? one.n_sequences * one.train_length
+                                               : std::max<std::int64_t>(2048, one.train_length);
   run.train.tokens = 2 * run.train.batch_tokens;
   return run;
 }
@@ -105,6 +108,7 @@ INSTANTIATE_TEST_SUITE_P(Paths, MemoryTest,
                                          Case{"rope", AttentionBackend::kTorch, 1024, false},
                                          Case{"cope", AttentionBackend::kReference, 1024, true},
                                          Case{"rope", AttentionBackend::kReference, 4096, true},
+                                         Case{"rope", AttentionBackend::kReference, 1024, true, 16},
                                          Case{"cable", AttentionBackend::kFused, 4096, false}));
 
 }  // namespace
