@@ -4,8 +4,8 @@ tools/gpu_bench.py.
   torch_peer.py train METHOD --tokens FILE [--steps N] [--warm N] [--batch-tokens N]
   torch_peer.py evaluate METHOD --tokens FILE
 
-Both take --length N, --shape LAYERS,HEADS,WIDTH, --vocabulary N, --device cpu|cuda and --precision fp32|bf16 (under
-autocast).
+Both take --length N, --shape LAYERS,HEADS,WIDTH, --vocabulary N, --device cpu|cuda, --precision fp32|bf16 (under
+autocast) and --compile, which compiles the loss of a batch by torch.compile.
 
 Needs a Python that can import torch, and nothing of longrun's but tools/gpu_models.py, where shape and
 recipe come from. The architecture is GPT-2's (pre-norm, biases, gelu_new, tied head); attention is
@@ -132,11 +132,15 @@ class Model(torch.nn.Module):
         return F.linear(self.norm(x), self.embedding.weight)
 
 
+def plain_loss(model, ids, reduction):
+    logits = model(ids[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction=reduction)
+
+
 def loss_of(model, ids, args, reduction="mean"):
     ids = ids.to(args.device)
     with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16"):
-        logits = model(ids[:, :-1])
-        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction=reduction)
+        return args.loss(model, ids, reduction)
 
 
 def optimizer_of(model):
@@ -194,11 +198,17 @@ def main():
     parser.add_argument("--vocabulary", type=int, default=MODEL["vocab_size"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
     tokens = torch.frombuffer(bytearray(args.tokens.read_bytes()), dtype=torch.uint8).long()
     model = Model(args.method, args.vocabulary, *map(int, args.shape.split(","))).to(args.device)
+    args.loss = plain_loss
+    if args.compile:
+        with torch.no_grad():  # makes the tables, which the compiled code then only reads
+            loss_of(model, tokens[:args.length + 1].unsqueeze(0), args)
+        args.loss = torch.compile(plain_loss, fullgraph=True)
     found = {"train": train, "evaluate": evaluate}[args.what](model, tokens, args)
     found["peak_bytes"] = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
     print(json.dumps(found))
