@@ -92,9 +92,8 @@ Status Work(Session& session) {
   Failpoint("trainer_opening_dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
   ASSIGN_OR_RETURN(const std::optional<Dataset> evaluated, OpenEvaluatedDataset(task));
-  RETURN_IF_ERROR(trains
-                      ? Train(session, dataset, machine, *std::move(start), UnreadStepsMax(machine))
-                      : Evaluate(session, dataset, evaluated ? *evaluated : dataset, machine));
+  RETURN_IF_ERROR(trains ? Train(session, dataset, machine, *std::move(start), OverlapOf(machine))
+                         : Evaluate(session, dataset, evaluated ? *evaluated : dataset, machine));
   return session.journal().Finish();
 }
 

@@ -4,9 +4,12 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <deque>
+#include <future>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,22 +61,47 @@ struct UnreadStep {
   HostCopy results;  // of TrainStep::Finish
 };
 
+// A checkpoint that is being written. Copies of its tensors, if training goes on meanwhile.
+struct PendingCheckpoint {
+  CheckpointRecord record;  // but for what is known once it is written
+  std::string folder;
+  NetConfig config;
+  ParameterMap parameters;
+  std::map<std::string, at::Tensor> optimizer;
+  Json state;
+  // The last member, because its thread reads the others.
+  std::future<Result<CheckpointSummary>> written = {};
+
+  Result<CheckpointSummary> Write() const {
+    return WriteCheckpoint(
+        folder,
+        {.config = config, .parameters = parameters, .optimizer = optimizer, .state = state});
+  }
+};
+
+template <typename Tensors>
+void CopyToHost(Tensors& tensors) {
+  for (auto& [name, tensor] : tensors) {
+    tensor = tensor.detach().to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+  }
+}
+
 class Trainer {
  public:
   static Result<Trainer> Make(Session& session, const Dataset& dataset, const Machine& machine,
-                              TrainStart start, std::size_t n_unread_max);
+                              TrainStart start, const Overlap& overlap);
   Status TrainToEnd();
 
  private:
   Trainer(Session& session, std::unique_ptr<SampleSource> samples, std::unique_ptr<Net> net,
-          std::string initial_weights, std::size_t n_unread_max)
+          std::string initial_weights, const Overlap& overlap)
       : session_(session),
         run_(session.task().run),
         samples_(std::move(samples)),
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, net_->parameters(), net_->compute().kernels),
         initial_weights_(std::move(initial_weights)),
-        n_unread_max_(n_unread_max) {}
+        overlap_(overlap) {}
 
   Status Restore(const LoadedCheckpoint& checkpoint);
   Status PrepareValidation(const Dataset& dataset);
@@ -92,7 +120,11 @@ class Trainer {
   Result<double> ValidationLoss();
   Result<double> MaskedValidationLoss();
   bool ReportsValidation(std::int64_t done, std::int64_t of, Status& reported);
+  Status TrainSteps();
   Status Checkpoint(bool final, bool best);
+  // Records the checkpoint that is being written, if there is one.
+  Status FinishCheckpoint();
+  bool CheckpointIsWritten() const;
   Status RemoveOldCheckpoints();
 
   Session& session_;
@@ -102,9 +134,9 @@ class Trainer {
   AdamW optimizer_;
   const std::string initial_weights_;
 
-  const std::size_t n_unread_max_;  // 0: results are read as soon as a step is queued
-  std::deque<UnreadStep> unread_;   // oldest first
-  std::int64_t read_ms_ = 0;        // when the last results were read
+  const Overlap overlap_;
+  std::deque<UnreadStep> unread_;  // oldest first
+  std::int64_t read_ms_ = 0;       // when the last results were read
 
   std::int64_t step_ = 0;        // steps done or queued
   std::int64_t n_tokens_ = 0;    // of these steps' samples, without padding
@@ -114,6 +146,7 @@ class Trainer {
   bool validation_pending_ = false;       // the weights after step_ are not validated yet
   std::vector<std::string> checkpoints_;  // folders written here, oldest first
   std::string best_checkpoint_;
+  std::unique_ptr<PendingCheckpoint> pending_;
   double tokens_per_s_ = 0.0;
 
   Sample sample_;
@@ -126,7 +159,7 @@ class Trainer {
 };
 
 Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine,
-                              TrainStart start, std::size_t n_unread_max) {
+                              TrainStart start, const Overlap& overlap) {
   const TaskFile& task = session.task();
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
@@ -146,7 +179,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   net->SetActivationCheckpointing(task.activation_checkpointing);
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
   Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights),
-                  n_unread_max);
+                  overlap);
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
     if (ids.empty()) {
@@ -303,7 +336,7 @@ Result<bool> Trainer::Step() {
   step_ = step;
   n_tokens_ += size.n_tokens;
   validation_pending_ = ValidationIsDue();
-  RETURN_IF_ERROR(ReadResults(n_unread_max_));
+  RETURN_IF_ERROR(ReadResults(overlap_.n_unread_max));
   return true;
 }
 
@@ -423,44 +456,62 @@ Result<bool> Trainer::Validate() {
 }
 
 Status Trainer::Checkpoint(bool final, bool best) {
+  RETURN_IF_ERROR(FinishCheckpoint());
   RETURN_IF_ERROR(ReadResults(0));
   session_.SetPlace(Str("checkpoint of step ", step_));
   const TaskFile& task = session_.task();
-  const Json state = {
-      {"step", step_},
-      {"seed", run_.seed},
-      {"tokens", n_tokens_},
-      {"micro_batch", task.execution.micro_batch},
-      {"paths", task.execution.ToJson().at("paths")},
-      {"run_key", task.run_key},
-      {"train_length", run_.train.train_length},
-      {"initial_weights", initial_weights_},
-      {"validation_pending", validation_pending_},
-      {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}};
   std::string digits = Str(step_);
   digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
   const std::string relative = Str("checkpoints/step-", digits);
-  const std::string folder = JoinPath(task.attempt_dir, relative);
-  ASSIGN_OR_RETURN(const CheckpointSummary summary,
-                   WriteCheckpoint(folder, {.config = net_->config(),
-                                            .parameters = net_->parameters(),
-                                            .optimizer = optimizer_.State(),
-                                            .state = state}));
-  std::vector<ArtifactFile> files;
-  for (const FolderFile& file : summary.files) {
-    files.push_back({.name = file.name, .sha256 = file.sha256, .n_bytes = file.n_bytes});
-  }
-  RETURN_IF_ERROR(session_.Record(CheckpointRecord{.path = relative,
-                                                   .sha256 = summary.sha256,
-                                                   .step = step_,
-                                                   .files = std::move(files),
-                                                   .is_final = final,
-                                                   .is_best = best},
-                                  step_));
+  pending_ = std::make_unique<PendingCheckpoint>(PendingCheckpoint{
+      .record = {.path = relative, .step = step_, .is_final = final, .is_best = best},
+      .folder = JoinPath(task.attempt_dir, relative),
+      .config = net_->config(),
+      .parameters = net_->parameters(),
+      .optimizer = optimizer_.State(),
+      .state = {
+          {"step", step_},
+          {"seed", run_.seed},
+          {"tokens", n_tokens_},
+          {"micro_batch", task.execution.micro_batch},
+          {"paths", task.execution.ToJson().at("paths")},
+          {"run_key", task.run_key},
+          {"train_length", run_.train.train_length},
+          {"initial_weights", initial_weights_},
+          {"validation_pending", validation_pending_},
+          {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}}});
   saved_step_ = step_;
   saved_ms_ = BootMs();
-  checkpoints_.push_back(folder);
-  if (best) best_checkpoint_ = folder;
+  const bool goes_on = overlap_.writes_behind && !final;
+  if (goes_on) {
+    CopyToHost(pending_->parameters);
+    CopyToHost(pending_->optimizer);
+  }
+  pending_->written = std::async(goes_on ? std::launch::async : std::launch::deferred,
+                                 [pending = pending_.get()] { return pending->Write(); });
+  return goes_on ? Status() : FinishCheckpoint();
+}
+
+bool Trainer::CheckpointIsWritten() const {
+  return pending_ &&
+         pending_->written.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+Status Trainer::FinishCheckpoint() {
+  if (!pending_) return Status();
+  const std::unique_ptr<PendingCheckpoint> pending = std::move(pending_);
+  ASSIGN_OR_RETURN(const CheckpointSummary summary, pending->written.get());
+  CheckpointRecord& record = pending->record;
+  record.sha256 = summary.sha256;
+  record.files.emplace();
+  for (const FolderFile& file : summary.files) {
+    record.files->push_back({.name = file.name, .sha256 = file.sha256, .n_bytes = file.n_bytes});
+  }
+  const bool is_best = record.is_best;
+  const std::int64_t step = *record.step;
+  RETURN_IF_ERROR(session_.Record(std::move(record), step));
+  checkpoints_.push_back(pending->folder);
+  if (is_best) best_checkpoint_ = pending->folder;
   return RemoveOldCheckpoints();
 }
 
@@ -479,12 +530,20 @@ Status Trainer::RemoveOldCheckpoints() {
 }
 
 Status Trainer::TrainToEnd() {
+  const Status trained = TrainSteps();
+  // An error of a later step takes nothing from a checkpoint before it.
+  const Status finished = FinishCheckpoint();
+  return trained.ok() ? finished : trained;
+}
+
+Status Trainer::TrainSteps() {
   const std::int64_t n_steps = run_.train.steps();
   saved_ms_ = BootMs();
   Failpoint("trainer_before_first_step");
   bool stopped = false;
   bool final_written = false;
   while (!stopped) {
+    if (CheckpointIsWritten()) RETURN_IF_ERROR(FinishCheckpoint());
     if (validation_pending_) {
       const Result<bool> best = Validate();
       if (!best && best.status().code() == Code::kCancelled) {
@@ -516,6 +575,7 @@ Status Trainer::TrainToEnd() {
   if (stopped) {
     RETURN_IF_ERROR(ReadResults(0));
     if (step_ > saved_step_) RETURN_IF_ERROR(Checkpoint(false, false));
+    RETURN_IF_ERROR(FinishCheckpoint());
     RETURN_IF_ERROR(session_.journal().Sync());
     return Status(Code::kCancelled, Str("stopped as asked, after step ", step_, " of ", n_steps));
   }
@@ -562,14 +622,15 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
   return start;
 }
 
-std::size_t UnreadStepsMax(const Machine& machine) {
-  return machine.compute.device.is_cpu() ? 0 : 1;
+Overlap OverlapOf(const Machine& machine) {
+  if (machine.compute.device.is_cpu()) return {};
+  return {.n_unread_max = 1, .writes_behind = true};
 }
 
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start,
-             std::size_t n_unread_max) {
+             const Overlap& overlap) {
   ASSIGN_OR_RETURN(Trainer trainer,
-                   Trainer::Make(session, dataset, machine, std::move(start), n_unread_max));
+                   Trainer::Make(session, dataset, machine, std::move(start), overlap));
   return trainer.TrainToEnd();
 }
 

@@ -33,15 +33,22 @@ struct TrainStart {
 };
 Result<TrainStart> LoadStart(const TaskFile& task);
 
-// How many steps may be queued whose results (loss and norm) are not read yet, while the host
-// queues another. A GPU is given one, so that it works while the host reads and writes; on a CPU, a
-// queued step is done.
-std::size_t UnreadStepsMax(const Machine& machine);
+// What the host does while the device works, instead of waiting for it. On a CPU, which would take
+// the time from the training, nothing. The results are the same.
+struct Overlap {
+  // How many steps may be queued whose results (loss and norm) are not read yet, while the host
+  // queues another.
+  std::size_t n_unread_max = 0;
+  // Checkpoints, but for the last, are copied to the host's memory, and written from there while
+  // the training goes on. One is written at a time. Its record comes once it is on the disk, so
+  // after the records of steps that were done meanwhile.
+  bool writes_behind = false;
+};
+Overlap OverlapOf(const Machine& machine);
 
 // Trains from `start` to the last step, and writes the final checkpoint and its journal record.
 // kAborted: NaN or infinity. kCancelled: the trainer was asked to stop, and wrote a checkpoint.
-// The results are the same for any n_unread_max.
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start,
-             std::size_t n_unread_max);
+             const Overlap& overlap);
 
 }  // namespace longrun::trainer
