@@ -28,13 +28,6 @@ bool IsUsed(const TokenRow& token) {
   return token.ended_ms && token.role == kWorkerRole && token.ended_by.starts_with("worker ");
 }
 
-// Lists of tokens show a note in a row.
-bool IsOneLine(const std::string& text) {
-  return IsUtf8(text) && std::ranges::none_of(text, [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-         });
-}
-
 std::string AskFor(const TokenRow& token) {
   return token.role == kWorkerRole
              ? "ask for another one (`longrun admin join-token create`)"
