@@ -158,21 +158,15 @@ void HoldByFullDisk(const Core& core, v1::GetReasonsResponse* response) {
 }
 
 // A worker that is refused is not heard from, and to start it again would not help.
-void TellRefused(const std::map<std::string, std::string>& refused, const State& state,
-                 v1::GetReasonsResponse* response) {
+void TellRefused(const RefusedWorkers& refused, v1::GetReasonsResponse* response) {
   for (v1::TaskReason& reason : *response->mutable_reasons()) {
     const bool is_silent = reason.gate() == "WORKER_SILENT";
     if (!is_silent && reason.gate() != "WORKER_AWAY" && reason.gate() != "NO_WORKER") continue;
     std::vector<std::string> texts = {reason.text()}, remedies;
-    for (const auto& [id, why] : refused) {
-      const auto worker = state.workers.find(id);
-      if (worker != state.workers.end() && worker->second.session) continue;
+    for (const auto& [id, refusal] : refused) {
       if (is_silent && reason.worker() != id) continue;
       texts.push_back(Str("worker ", id, " is refused"));
-      remedies.push_back(Str("let worker ", id,
-                             " join again with a token of `longrun admin join-token create "
-                             "--worker ",
-                             id, "`"));
+      remedies.push_back(refusal.remedy);
     }
     if (remedies.empty()) continue;
     reason.set_text(Join(texts, "; "));
@@ -296,10 +290,11 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
   if (is_over) return Status();
-  const std::map<std::string, std::string> refused = call.parts.access.RefusedWorkers(WallMs());
+  RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
-    TellRefused(refused, state, response);
-    AddRefusedWorkers(state, refused, response->mutable_notices());
+    LeaveOutConnected(state, refused);
+    TellRefused(refused, response);
+    AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, BootMs(), WallMs(), response->mutable_notices());

@@ -247,14 +247,18 @@ void AddQuarantined(const State& state, Notices* notices) {
   }
 }
 
-void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
-                       Notices* notices) {
-  for (const auto& [id, why] : refused) {
-    const auto worker = state.workers.find(id);
-    if (worker != state.workers.end() && worker->second.session) continue;
+void LeaveOutConnected(const State& state, RefusedWorkers& refused) {
+  std::erase_if(refused, [&](const auto& one) {
+    const auto worker = state.workers.find(one.first);
+    return worker != state.workers.end() && worker->second.session;
+  });
+}
+
+void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices) {
+  for (const auto& [id, refusal] : refused) {
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("access of worker ", id));
-    notice->set_text(Str("worker ", id, " is refused: ", why));
+    notice->set_text(Str("worker ", id, " is refused: ", refusal.cause, "; ", refusal.remedy));
     notice->set_over(Str("worker ", id, " is no longer refused"));
   }
 }

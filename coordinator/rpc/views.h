@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/access.h"
 #include "coordinator/core.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
@@ -42,9 +43,9 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
 void AddQuarantined(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
-// Workers that the coordinator refuses (Access::RefusedWorkers), and which are not connected.
-void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
-                       Notices* notices);
+// Leaves out the workers that are connected: others were refused that use their names.
+void LeaveOutConnected(const State& state, RefusedWorkers& refused);
+void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices);
 // Workers that were given a shared folder and do not use it.
 void AddUnsharedWorkers(const State& state, Notices* notices);
 
