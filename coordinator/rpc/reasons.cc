@@ -157,22 +157,17 @@ void HoldByFullDisk(const Core& core, v1::GetReasonsResponse* response) {
   }
 }
 
-// A worker that is refused is not heard from, and to start it again would not help.
-void TellRefused(const RefusedWorkers& refused, v1::GetReasonsResponse* response) {
-  for (v1::TaskReason& reason : *response->mutable_reasons()) {
-    const bool is_silent = reason.gate() == "WORKER_SILENT";
-    if (!is_silent && reason.gate() != "WORKER_AWAY" && reason.gate() != "NO_WORKER") continue;
-    std::vector<std::string> texts = {reason.text()}, remedies;
-    for (const auto& [id, refusal] : refused) {
-      if (is_silent && reason.worker() != id) continue;
-      texts.push_back(Str("worker ", id, " is refused"));
-      remedies.push_back(refusal.remedy);
-    }
-    if (remedies.empty()) continue;
-    reason.set_text(Join(texts, "; "));
-    remedies.push_back(reason.remedy());
-    reason.set_remedy(Join(remedies, "; or "));
-  }
+// Whether the worker could run the task that waits, as far as it is known: a worker that has never
+// connected may have any slots.
+bool MayFit(const State& state, const std::string& worker_id, const std::string& task_id) {
+  const auto worker = state.workers.find(worker_id);
+  const auto task = state.tasks.find(task_id);
+  if (worker == state.workers.end() || task == state.tasks.end()) return true;
+  return std::ranges::any_of(worker->second.slots, [&](const Slot& slot) {
+    return !worker->second.quarantined.contains(slot.index) &&
+           CouldTake(state, task->second, slot.kind, {slot},
+                     std::numeric_limits<std::int64_t>::max());
+  });
 }
 
 // The newest attempt that ended, of a task whose newest attempt is live.
@@ -273,6 +268,24 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
 
 }  // namespace
 
+void TellRefused(const RefusedWorkers& refused, const State& state,
+                 v1::GetReasonsResponse* response) {
+  for (v1::TaskReason& reason : *response->mutable_reasons()) {
+    const bool is_silent = reason.gate() == "WORKER_SILENT";
+    if (!is_silent && reason.gate() != "WORKER_AWAY" && reason.gate() != "NO_WORKER") continue;
+    std::vector<std::string> texts = {reason.text()}, remedies;
+    for (const auto& [id, refusal] : refused) {
+      if (is_silent ? reason.worker() != id : !MayFit(state, id, reason.task())) continue;
+      texts.push_back(Str("worker ", id, " is refused"));
+      remedies.push_back(refusal.remedy);
+    }
+    if (remedies.empty()) continue;
+    reason.set_text(Join(texts, "; "));
+    remedies.push_back(reason.remedy());
+    reason.set_remedy(Join(remedies, "; or "));
+  }
+}
+
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
@@ -293,7 +306,7 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     LeaveOutConnected(state, refused);
-    TellRefused(refused, response);
+    TellRefused(refused, state, response);
     AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
