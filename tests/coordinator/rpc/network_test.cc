@@ -401,6 +401,49 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   EXPECT_FALSE(PathExists(JoinPath(laptop, ".config/longrun/contexts/gpu")));
 }
 
+// Certificates are valid from a day before they are made, so two days are too many.
+TEST_F(NetworkTest, AClockThatIsOffIsNamedWithTheRemedy) {
+  InitAndStart();
+  JoinWorker("gpu-1");
+  ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, admin).code, 0);
+  Kill(worker);
+  const std::string clock = At("clock"), remedy = "set the clock or, if it is right, join again";
+  const auto set_clock = [&](std::int64_t off_ms) {
+    ASSERT_TRUE(WriteFileAtomic(clock, Str(off_ms)).ok());
+  };
+  worker_env = {Str("LD_PRELOAD=", LONGRUN_SHIFTED_CLOCK), Str("LONGRUN_TEST_CLOCK=", clock)};
+  laptop_env = worker_env;
+
+  set_clock(-2 * 86'400'000);
+  const Ran ran = Longrun({"ls"});
+  EXPECT_EQ(ran.code, 4) << ran.err;
+  EXPECT_NE(ran.err.find("but this machine's clock says"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("set the clock"), std::string::npos) << ran.err;
+
+  const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "coordinator_not_trusted") > 0; }))
+      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_GT(CountInLog("gpu-1.log", "the certificate of worker gpu-1 is valid from"), 0u);
+  EXPECT_GT(CountInLog("gpu-1.log", remedy), 0u);
+
+  // It needs no new start.
+  set_clock(0);
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed; }))
+      << ReadFile(At("gpu-1.log")).value();
+  Kill(worker);
+
+  // Later than the worker's own certificate: it asks to join again, and its token has been used.
+  set_clock(8 * 86'400'000);
+  const std::size_t n_named = CountInLog("gpu-1.log", remedy);
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  const auto ended = WaitFor(worker, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  worker = 0;
+  EXPECT_EQ((*ended)->code, 77);
+  EXPECT_GT(CountInLog("gpu-1.log", remedy), n_named) << ReadFile(At("gpu-1.log")).value();
+}
+
 TEST_F(NetworkTest, ChangesAndRefusalsAreInTheAuditLog) {
   InitAndStart();
   const auto channel = Channel();
