@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "base/failpoint.h"
@@ -196,6 +197,35 @@ TEST_F(NetworkTest, EveryMethodIsOpenToItsRolesAndToNobodyElse) {
       EXPECT_EQ(without.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
     }
   }
+}
+
+// A machine with workers must not be able to read or change what people do.
+TEST_F(NetworkTest, AWorkersCertificateOpensOnlyTheMethodsOfWorkers) {
+  InitAndStart();
+  JoinWorker("gpu-1");
+  const std::set<std::string> of_workers = {"/grpc.health.v1.Health/Check",
+                                            "/grpc.health.v1.Health/Watch",
+                                            "/longrun.v1.ArtifactService/AdoptArtifacts",
+                                            "/longrun.v1.ArtifactService/DownloadArtifact",
+                                            "/longrun.v1.ArtifactService/HasArtifacts",
+                                            "/longrun.v1.ArtifactService/UploadArtifact",
+                                            "/longrun.v1.IdentityService/GetCaller",
+                                            "/longrun.v1.IdentityService/JoinWorker",
+                                            "/longrun.v1.IdentityService/RenewWorker",
+                                            "/longrun.v1.WorkerSessionService/Session"};
+  const auto channel = ChannelOf(At("gpu-1"));
+  std::size_t n_open = 0;
+  for (const auto& [path, least] : MethodsWithRole()) {
+    const bool is_endless = path.ends_with("Health/Watch");
+    const grpc::Status status = Call(channel, path, "", is_endless ? 1'000 : kPatienceMs);
+    const bool is_refused = status.error_code() == grpc::StatusCode::PERMISSION_DENIED &&
+                            status.error_message().find("may not call") != std::string::npos;
+    EXPECT_EQ(!is_refused, of_workers.contains(path))
+        << path << ": " << status.error_code() << " " << status.error_message();
+    EXPECT_NE(status.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    n_open += is_refused ? 0 : 1;
+  }
+  EXPECT_EQ(n_open, of_workers.size());
 }
 
 TEST_F(NetworkTest, WrongTokensAreRefusedWithTheRemedy) {
