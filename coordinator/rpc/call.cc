@@ -1,8 +1,10 @@
 // See call.h.
 #include "coordinator/rpc/call.h"
 
+#include <cctype>
 #include <chrono>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/clock.h"
@@ -44,9 +46,38 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
   parts.audit.Note(std::move(entry));
 }
 
-Result<bool> IsRemote(const Call& call) {
-  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerContext& context) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts.access, context));
   return caller.kind != Principal::Kind::kLocal;
+}
+
+Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
+
+std::string WithoutStateFolder(std::string text, const std::string& state_folder) {
+  constexpr std::string_view kNamed = "the state folder ";
+  constexpr std::string_view kOurs = "the coordinator's state folder";
+  constexpr std::string_view kAny = "STATE";  // as in "STATE/pki/key.pem"
+  const auto goes_on = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+  };
+  std::size_t at = 0;
+  while ((at = text.find(state_folder, at)) != std::string::npos) {
+    const std::size_t end = at + state_folder.size();
+    // Not the end or the beginning of another path's name.
+    const bool is_whole = (at == 0 || (!goes_on(text[at - 1]) && text[at - 1] != '/')) &&
+                          (end == text.size() || !goes_on(text[end]));
+    if (!is_whole) {
+      at += 1;
+      continue;
+    }
+    const bool is_named = std::string_view(text).substr(0, at).ends_with(kNamed) &&
+                          (end == text.size() || text[end] != '/');
+    const std::size_t begin = is_named ? at - kNamed.size() : at;
+    const std::string_view instead = is_named ? kOurs : kAny;
+    text.replace(begin, end - begin, instead);
+    at = begin + instead.size();
+  }
+  return text;
 }
 
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
@@ -62,7 +93,12 @@ grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& 
                      const RpcError& error, grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
   NoteIfChanges(parts, method, status, error, *context);
-  return ToRpc(status, error, context);
+  if (status.ok()) return ToRpc(status, error, context);
+  // A caller who is not known is not on this machine.
+  const Result<bool> is_remote = IsRemote(parts, *context);
+  if (is_remote.ok() && !*is_remote) return ToRpc(status, error, context);
+  const std::string text = WithoutStateFolder(status.message(), parts.core.store().folder());
+  return ToRpc(Status(status.code(), text), error, context);
 }
 
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,

@@ -74,7 +74,10 @@ struct Call {
 };
 
 // Whether the caller is on another machine, to which our paths mean nothing.
+Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerContext& context);
 Result<bool> IsRemote(const Call& call);
+// The message of an error, without the path of the state folder: for callers on other machines.
+std::string WithoutStateFolder(std::string text, const std::string& state_folder);
 
 // Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a
 // deadline of one minute; a deadline more than an hour away is refused.

@@ -141,18 +141,17 @@ class Looker {
 };
 
 // Nothing that a trainer reports is stored while the disk is full.
-void HoldByFullDisk(const Core& core, v1::GetReasonsResponse* response) {
-  AddFullDisk(core, response->mutable_notices());
+void HoldByFullDisk(const Core& core, bool is_remote, v1::GetReasonsResponse* response) {
+  AddFullDisk(core, is_remote, response->mutable_notices());
   if (core.CheckDiskSpaceIfLow().ok()) return;
   for (v1::TaskReason& reason : *response->mutable_reasons()) {
     const bool is_live = reason.state() == "RESERVED" || reason.state() == "RUNNING";
     if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
     reason.set_gate("DISK_FULL");
     reason.set_text(
-        Str("its trainer goes on, but nothing that it reports can be stored: the disk of the state "
-            "folder ",
-            core.store().folder(), " has less than ", FormatBytes(core.disk_low_water_bytes()),
-            " free"));
+        Str("its trainer goes on, but nothing that it reports can be stored: the disk of ",
+            StateFolderName(core, is_remote), " has less than ",
+            FormatBytes(core.disk_low_water_bytes()), " free"));
     reason.set_remedy("make room there (`longrun gc --dry-run` shows what can be removed)");
   }
 }
@@ -299,7 +298,8 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   } else {
     return call.WithReason("NOT_FOUND", sweep.status());
   }
-  HoldByFullDisk(call.parts.core, response);
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  HoldByFullDisk(call.parts.core, is_remote, response);
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
   if (is_over) return Status();

@@ -112,7 +112,8 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
   if (request.refresh_errors()) {
     ASSIGN_OR_RETURN(refresh, FindRefresh(call, known_cells));
   }
-  return FillPlan(call.parts.core, call.reader, sweep, std::move(known_cells),
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  return FillPlan(call.parts.core, call.reader, is_remote, sweep, std::move(known_cells),
                   request.refresh_errors() ? &refresh : nullptr, response);
 }
 

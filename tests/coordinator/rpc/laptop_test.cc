@@ -331,6 +331,47 @@ TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
   EXPECT_EQ(Longrun(ImportOf("books2")).code, 0);
 }
 
+TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
+  Ran ran = Longrun({"submit", "s.yaml"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  ASSERT_TRUE(RemoveAll(InState("datasets/tiny")).ok());
+  Kill(coordinator);
+  Start({"--disk-low-water", "4611686018427387904"});  // 4 EiB
+
+  const std::string low = "the disk of the coordinator's state folder has ";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> told = {
+      {{"get", "a"}, low},
+      {{"why", "a"}, low},
+      {{"submit", "s.yaml"}, low},
+      {{"plan", "s.yaml"}, "is no longer in its folder on the coordinator's machine"}};
+  // The coordinator notices within a second that its disk is full.
+  EXPECT_TRUE(WaitUntil([&] { return Longrun({"get", "a"}).err.find(low) != std::string::npos; }));
+  for (const auto& [arguments, text] : told) {
+    ran = Longrun(arguments);
+    const std::string said = ran.out + ran.err;
+    EXPECT_NE(said.find(text), std::string::npos) << arguments[0] << ": " << said;
+    EXPECT_EQ(said.find(state), std::string::npos) << arguments[0] << ": " << said;
+  }
+
+  // Nothing runs, so a watcher stays.
+  int watching = SpawnLongrun({"watch", "a"});
+  const auto said = [&] {
+    std::string all;
+    for (const char* const name : {"out", "err"}) {
+      if (const Result<std::string> text = ReadFile(At(name)); text.ok()) all += *text;
+    }
+    return all;
+  };
+  EXPECT_TRUE(WaitUntil([&] { return said().find(low) != std::string::npos; })) << said();
+  EXPECT_EQ(said().find(state), std::string::npos) << said();
+  Kill(watching);
+}
+
 TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   InitAndStart();
   const std::string viewer = Login("viewer");

@@ -1,4 +1,5 @@
-// What a watcher is shown of a training that is under way, and what is said of refused workers.
+// What a watcher is shown of a training that is under way, what is said of refused workers, and
+// what a caller on another machine is not told.
 #include "coordinator/rpc/views.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "coordinator/rpc/call.h"
+#include "coordinator/rpc/models.h"
 #include "coordinator/rpc/reasons.h"
 #include "tests/coordinator/sample.h"
 
@@ -161,6 +164,25 @@ TEST_F(RefusedTest, WhatHoldsATaskForAnotherReasonIsNotExplainedByARefusal) {
   ComeAndGo(1, "of-cpu", DeviceKind::kCpu);
 
   EXPECT_EQ(Told("PAUSED", {"of-cpu"}).text(), "it waits");
+}
+
+TEST(RemoteTest, AnErrorForAnotherMachineDoesNotNameThePathOfTheStateFolder) {
+  const auto shown = [](const std::string& text) { return WithoutStateFolder(text, "/srv/lr"); };
+  EXPECT_EQ(shown("the disk of the state folder /srv/lr has 5 bytes free"),
+            "the disk of the coordinator's state folder has 5 bytes free");
+  EXPECT_EQ(shown("cannot read /srv/lr/pki/key.pem, nor /srv/lr: \"/srv/lr\" is away"),
+            "cannot read STATE/pki/key.pem, nor STATE: \"STATE\" is away");
+  EXPECT_EQ(shown("the state folder /srv/lr/pki"), "the state folder STATE/pki");
+  // Other folders.
+  for (const char* const other :
+       {"/srv/lr2/a", "/srv/lr-old", "/data/srv/lr", "a/srv/lr", "/srv"}) {
+    EXPECT_EQ(shown(other), other);
+  }
+}
+
+TEST(RemoteTest, AModelsSourceHasItsPathOnlyOnTheMachineThatHasTheFolder) {
+  EXPECT_EQ(SourceShown("/srv/models/gpt2", /*is_remote=*/false), "/srv/models/gpt2");
+  EXPECT_EQ(SourceShown("/srv/models/gpt2", /*is_remote=*/true), "gpt2");
 }
 
 // A resumed training has several: what the earlier ones did counts, too.
