@@ -29,6 +29,20 @@ void NoteIfChanges(const CoordinatorParts& parts, const std::string& method, con
   NoteChange(parts, method, status, error, context);
 }
 
+// For callers on other machines. The folder of a dataset is called by the dataset's name, and the
+// state folder as in "STATE/pki/key.pem".
+Status WithoutOurPaths(const CoordinatorParts& parts, const Status& status) {
+  std::string text = status.message();
+  if (text.find('/') == std::string::npos) return status;
+  for (const DatasetRow& row : parts.core.datasets()) {
+    text = WithoutFolder(std::move(text), row.folder, row.info.name);
+  }
+  const std::string& state = parts.core.store().folder();
+  text = WithoutFolder(std::move(text), Str("the state folder ", state),
+                       "the coordinator's state folder");
+  return Status(status.code(), WithoutFolder(std::move(text), state, "STATE"));
+}
+
 }  // namespace
 
 void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
@@ -53,29 +67,18 @@ Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerC
 
 Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
 
-std::string WithoutStateFolder(std::string text, const std::string& state_folder) {
-  constexpr std::string_view kNamed = "the state folder ";
-  constexpr std::string_view kOurs = "the coordinator's state folder";
-  constexpr std::string_view kAny = "STATE";  // as in "STATE/pki/key.pem"
+std::string WithoutFolder(std::string text, std::string_view folder, std::string_view instead) {
   const auto goes_on = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
   };
   std::size_t at = 0;
-  while ((at = text.find(state_folder, at)) != std::string::npos) {
-    const std::size_t end = at + state_folder.size();
+  while ((at = text.find(folder, at)) != std::string::npos) {
+    const std::size_t end = at + folder.size();
     // Not the end or the beginning of another path's name.
     const bool is_whole = (at == 0 || (!goes_on(text[at - 1]) && text[at - 1] != '/')) &&
                           (end == text.size() || !goes_on(text[end]));
-    if (!is_whole) {
-      at += 1;
-      continue;
-    }
-    const bool is_named = std::string_view(text).substr(0, at).ends_with(kNamed) &&
-                          (end == text.size() || text[end] != '/');
-    const std::size_t begin = is_named ? at - kNamed.size() : at;
-    const std::string_view instead = is_named ? kOurs : kAny;
-    text.replace(begin, end - begin, instead);
-    at = begin + instead.size();
+    if (is_whole) text.replace(at, folder.size(), instead);
+    at += is_whole ? instead.size() : 1;
   }
   return text;
 }
@@ -97,8 +100,7 @@ grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& 
   // A caller who is not known is not on this machine.
   const Result<bool> is_remote = IsRemote(parts, *context);
   if (is_remote.ok() && !*is_remote) return ToRpc(status, error, context);
-  const std::string text = WithoutStateFolder(status.message(), parts.core.store().folder());
-  return ToRpc(Status(status.code(), text), error, context);
+  return ToRpc(WithoutOurPaths(parts, status), error, context);
 }
 
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,

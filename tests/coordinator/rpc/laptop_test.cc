@@ -372,6 +372,36 @@ TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
   Kill(watching);
 }
 
+// Of a dataset that is not in the state folder.
+TEST_F(LaptopTest, AnErrorForALaptopNamesADatasetAndNotItsFolder) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  Ran ran = Longrun({"--state", At("alone"), "data", "import", "tiny", "--train", "a.txt",
+                     "--validation", "b.txt"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const std::string elsewhere = At("alone/datasets/tiny");
+  ran = Here({"data", "register", "tiny", elsewhere});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  for (const std::string& name : NamesIn(elsewhere)) {
+    if (name.ends_with(".json")) continue;
+    EXPECT_TRUE(RemoveAll(JoinPath(elsewhere, name)).ok());
+  }
+  // Where its scored tokens end depends on the documents.
+  std::string yaml = kTinySweep;
+  constexpr std::string_view kProtocol = "nonoverlap";
+  yaml.replace(yaml.find(kProtocol), kProtocol.size(), "sliding_bos, stride: 16");
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), yaml).ok());
+
+  ran = Longrun({"submit", "s.yaml"});
+  EXPECT_EQ(ran.code, 2) << ran.err;
+  EXPECT_NE(ran.err.find("cannot be read: "), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err.find(elsewhere), std::string::npos) << ran.err;
+  // On the coordinator's machine, the path helps.
+  const std::string own = JoinPath(laptop, "s.yaml");
+  EXPECT_NE(Here({"submit", own}).err.find(elsewhere), std::string::npos);
+}
+
 TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   InitAndStart();
   const std::string viewer = Login("viewer");
