@@ -75,6 +75,8 @@ std::string PrintableBytes(std::string_view bytes) {
   return text;
 }
 
+bool IsOneLine(std::string_view bytes) { return PrintableBytes(bytes) == bytes; }
+
 std::string_view CutAt(std::string_view text, std::size_t bytes_max) {
   if (text.size() <= bytes_max) return text;
   std::size_t end = bytes_max;

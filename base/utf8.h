@@ -16,6 +16,9 @@ Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view
 // The text on one line. Control characters, and bytes that belong to no character, are written like
 // \x1b and \xff. For the name of something damaged, whose bytes may tell what it was.
 std::string PrintableBytes(std::string_view bytes);
+// Whether the bytes are UTF-8 without control characters, so that a list can show them in a row:
+// PrintableBytes() would change nothing.
+bool IsOneLine(std::string_view bytes);
 
 // The beginning of the text, at most `bytes_max` bytes, that does not end inside a character.
 std::string_view CutAt(std::string_view text, std::size_t bytes_max);

@@ -24,15 +24,13 @@ constexpr std::int64_t kValidMsMax = 3650LL * 86'400'000;
 
 Status Denied(std::string_view what) { return Status(Code::kPermissionDenied, what); }
 
-bool IsUsed(const TokenRow& token) {
-  return token.ended_ms && token.role == kWorkerRole && token.ended_by.starts_with("worker ");
+// Lets a worker of this name join although the coordinator knows the name.
+std::string TokenFor(const std::string& worker) {
+  return Str("a token of `longrun admin join-token create --worker ", worker, "`");
 }
 
-// Lists of tokens show a note in a row.
-bool IsOneLine(const std::string& text) {
-  return IsUtf8(text) && std::ranges::none_of(text, [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-         });
+std::string JoinAgain(const std::string& worker) {
+  return Str("let worker ", worker, " join again with ", TokenFor(worker));
 }
 
 std::string AskFor(const TokenRow& token) {
@@ -81,7 +79,7 @@ Access::Access(Core& core, IdentityRows rows, AccessLimits limits) : core_(core)
 }
 
 Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
-  if (IsUsed(token)) {
+  if (token.IsUsed()) {
     return Denied(Str("join token ", token.id, " has been used by ", token.ended_by,
                       ": each lets one worker join; ", AskFor(token)));
   }
@@ -96,30 +94,33 @@ Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
   return Status();
 }
 
-Status Access::CheckWorker(const std::string& worker, const std::string& key,
-                           std::int64_t now_ms) const {
+std::string Access::CauseOfRefusal(const std::string& worker, const std::string& key,
+                                   std::int64_t now_ms) const {
   const auto found = certificates_.find(worker);
-  const std::string remedy = Str("; `longrun admin join-token create --worker ", worker,
-                                 "` makes a token with which it joins again");
   if (found == certificates_.end()) {
-    return Denied(Str("no worker \"", worker, "\" has joined this coordinator", remedy));
+    return Str("no worker \"", worker, "\" has joined this coordinator");
   }
   // Before the revocation, which concerns only the certificates with the known key.
   if (!found->second.key.empty() && found->second.key != key) {
-    return Denied(Str("this certificate of worker ", worker,
-                      " has another key than the coordinator knows: a worker of this name joined "
-                      "later, or a backup from before this worker joined was restored",
-                      remedy));
+    return Str("this certificate of worker ", worker,
+               " has another key than the coordinator knows: a worker of this name joined later, "
+               "or a backup from before this worker joined was restored");
   }
   if (found->second.revoked_ms) {
-    return Denied(Str("the certificate of worker ", worker, " was revoked at ",
-                      FormatWallMs(*found->second.revoked_ms), remedy));
+    return Str("the certificate of worker ", worker, " was revoked at ",
+               FormatWallMs(*found->second.revoked_ms));
   }
   if (now_ms > found->second.expires_ms) {
-    return Denied(Str("the certificate of worker ", worker, " expired at ",
-                      FormatWallMs(found->second.expires_ms), remedy));
+    return Str("the certificate of worker ", worker, " expired at ",
+               FormatWallMs(found->second.expires_ms));
   }
-  return Status();
+  return "";
+}
+
+Status Access::CheckWorker(const std::string& worker, const std::string& key,
+                           std::int64_t now_ms) const {
+  const std::string cause = CauseOfRefusal(worker, key, now_ms);
+  return cause.empty() ? Status() : Denied(Str(cause, "; ", JoinAgain(worker)));
 }
 
 Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) const {
@@ -146,13 +147,14 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
 Result<Principal> Access::OfWorker(const std::string& worker, const std::string& key,
                                    std::int64_t now_ms) const {
   const std::lock_guard lock(mutex_);
-  if (Status refused = CheckWorker(worker, key, now_ms); !refused.ok()) {
+  if (std::string cause = CauseOfRefusal(worker, key, now_ms); !cause.empty()) {
+    Status refused = Denied(Str(cause, "; ", JoinAgain(worker)));
     if (refusals_.size() >= kRefusalsMax) {
       std::erase_if(refusals_,
                     [&](const auto& one) { return now_ms - one.second.at_ms > kRefusalKeptMs; });
     }
     if (refusals_.size() < kRefusalsMax || refusals_.contains(worker)) {
-      refusals_[worker] = {.why = refused.message(), .at_ms = now_ms};
+      refusals_[worker] = {.cause = std::move(cause), .at_ms = now_ms};
     }
     return refused;
   }
@@ -160,15 +162,17 @@ Result<Principal> Access::OfWorker(const std::string& worker, const std::string&
       .kind = Principal::Kind::kWorker, .id = worker, .role = Role::kViewer, .key = key};
 }
 
-std::map<std::string, std::string> Access::RefusedWorkers(std::int64_t now_ms) const {
-  std::map<std::string, std::string> refused;
+RefusedWorkers Access::RefusedAt(std::int64_t now_ms) const {
+  RefusedWorkers refused;
+  const auto add = [&](const std::string& worker, const std::string& cause) {
+    refused.emplace(worker, WorkerRefusal{.cause = cause, .remedy = JoinAgain(worker)});
+  };
   const std::lock_guard lock(mutex_);
   for (const auto& [worker, refusal] : refusals_) {
-    if (now_ms - refusal.at_ms <= kRefusalKeptMs) refused.emplace(worker, refusal.why);
+    if (now_ms - refusal.at_ms <= kRefusalKeptMs) add(worker, refusal.cause);
   }
   for (const auto& [worker, certificate] : certificates_) {
-    if (!certificate.revoked_ms) continue;
-    refused.emplace(worker, CheckWorker(worker, certificate.key, now_ms).message());
+    if (certificate.revoked_ms) add(worker, CauseOfRefusal(worker, certificate.key, now_ms));
   }
   return refused;
 }
@@ -192,7 +196,7 @@ std::string Access::CallerWhoJoins(std::string_view text, std::int64_t now_ms) c
   if (found == tokens_.end()) return everybody_else;
   const TokenRow& token = found->second;
   const bool holds = token.role == kWorkerRole && now_ms <= token.expires_ms &&
-                     (!token.ended_ms || IsUsed(token)) &&
+                     (!token.ended_ms || token.IsUsed()) &&
                      IsEqualInConstantTime(token.hash, TokenHash(text));
   return holds ? Str("join token ", id) : everybody_else;
 }
@@ -368,9 +372,8 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
   }
   if (token.worker.empty() && is_known && !asks_again) {
     return Denied(Str("there is a worker \"", worker,
-                      "\" already: choose another --id, or replace "
-                      "that worker with a token of `longrun admin join-token create --worker ",
-                      worker, "`"));
+                      "\" already: choose another --id, or replace that worker with ",
+                      TokenFor(worker)));
   }
   ASSIGN_OR_RETURN(Joined joined, issue());
   token.ended_ms = now_ms;

@@ -27,7 +27,6 @@ namespace longrun::coordinator {
 // The roles of people, each with all rights of those before it.
 enum class Role { kViewer, kSubmitter, kOperator, kAdmin };
 inline constexpr Role kRoles[] = {Role::kViewer, Role::kSubmitter, Role::kOperator, Role::kAdmin};
-inline constexpr std::string_view kWorkerRole = "worker";  // of a join token, too
 std::string_view RoleName(Role role);
 std::optional<Role> FindRole(std::string_view name);
 
@@ -53,6 +52,13 @@ struct CreatedToken {
   TokenRow row;
 };
 
+// Why a worker is refused, and what lets it work again.
+struct WorkerRefusal {
+  std::string cause;
+  std::string remedy;
+};
+using RefusedWorkers = std::map<std::string, WorkerRefusal>;  // by worker
+
 class Access {
  public:
   Access(Core& core, IdentityRows rows, AccessLimits limits);
@@ -65,9 +71,8 @@ class Access {
   Result<Principal> OfToken(std::string_view text, std::int64_t now_ms) const;
   Result<Principal> OfWorker(const std::string& worker, const std::string& key,
                              std::int64_t now_ms) const;
-  // Which workers are refused, and why, with the remedy: those whose certificates are revoked, and
-  // those that were refused in the last minutes.
-  std::map<std::string, std::string> RefusedWorkers(std::int64_t now_ms) const;
+  // The workers whose certificates are revoked, and those that were refused in the last minutes.
+  RefusedWorkers RefusedAt(std::int64_t now_ms) const;
   // Why a call of this principal must end now, or ok: asked about live streams.
   Status StillHolds(const Principal& principal, std::int64_t now_ms) const;
 
@@ -121,6 +126,9 @@ class Access {
                    std::int64_t now_ms) const;
   // The same: mutex_ is held.
   Status CheckWorker(const std::string& worker, const std::string& key, std::int64_t now_ms) const;
+  // Why the worker is refused; "" if it is not. mutex_ is held.
+  std::string CauseOfRefusal(const std::string& worker, const std::string& key,
+                             std::int64_t now_ms) const;
 
   Core& core_;
   const AccessLimits limits_;
@@ -130,7 +138,7 @@ class Access {
   std::map<std::string, WorkerCertificateRow, std::less<>> certificates_;
   std::map<std::string, Bucket, std::less<>> buckets_;
   struct Refusal {
-    std::string why;
+    std::string cause;
     std::int64_t at_ms = 0;
   };
   mutable std::map<std::string, Refusal, std::less<>> refusals_;  // the newest of each worker

@@ -129,9 +129,8 @@ std::string_view KindOf(const TokenRow& token) {
 Json EndedJson(const AccessSince& access) {
   Json ended = Json::array();
   for (const TokenRow& token : access.tokens_ended) {
-    const bool is_used = token.role == kWorkerRole && token.ended_by.starts_with("worker ");
     ended.push_back(AccessJson(KindOf(token), token.id,
-                               is_used              ? Str("used by ", token.ended_by)
+                               token.IsUsed()       ? Str("used by ", token.ended_by)
                                : token.note.empty() ? "revoked"
                                                     : Str("\"", token.note, "\", revoked")));
   }

@@ -136,8 +136,9 @@ class PlanMaker {
  public:
   PlanMaker(const Standing& standing, const Forecast& forecast, CellCosts& costs,
             const std::vector<DatasetRow>& datasets, const Sweep& sweep,
-            const std::set<std::string>& refresh, std::int64_t disk_free_bytes)
+            const std::set<std::string>& refresh, std::int64_t disk_free_bytes, bool is_remote)
       : standing_(standing),
+        is_remote_(is_remote),
         forecast_(forecast),
         costs_(costs),
         datasets_(datasets),
@@ -192,15 +193,20 @@ class PlanMaker {
       if (dataset == datasets_.end()) continue;
       const std::string& folder = dataset->folder;
       if (IsMissing(JoinPath(folder, kManifestName))) {
-        AddProblem(Str(key, ": dataset \"", name, "\" is no longer in ", folder,
-                       ": put it back; if it was moved, register its new place: `longrun data "
-                       "register ",
-                       name, " FOLDER`; or import it again"));
+        AddProblem(Str(key, ": dataset \"", name, "\" is no longer in ",
+                       is_remote_ ? "its folder on the coordinator's machine" : folder,
+                       ": put it back; if it was moved, register its new place",
+                       is_remote_ ? " there" : "", ": `longrun data register ", name,
+                       " FOLDER`; or import it again"));
         continue;
       }
       const Status read = ReadManifest(folder).status();
       if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
-      AddProblem(Str(key, ": dataset \"", name, "\": ", read.message()));
+      AddProblem(Str(key, ": dataset \"", name, "\": ",
+                     is_remote_ ? Str("its manifest is damaged: on the coordinator's machine, "
+                                      "`longrun data verify ",
+                                      name, "` says how; import the dataset again")
+                                : read.message()));
     }
   }
 
@@ -419,6 +425,7 @@ class PlanMaker {
   }
 
   const Standing& standing_;
+  const bool is_remote_;
   const Forecast& forecast_;
   CellCosts& costs_;
   const std::vector<DatasetRow>& datasets_;
@@ -467,9 +474,10 @@ void SubmissionPlanner::Look(const State& state, Instant now) {
 
 SweepPlan SubmissionPlanner::Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
                                   const std::vector<MeasuredTask>& measured,
-                                  std::int64_t disk_free_bytes) {
+                                  std::int64_t disk_free_bytes, bool is_remote) {
   const Forecast forecast(measured);
-  PlanMaker maker(standing_, forecast, costs, datasets, sweep_, refresh_, disk_free_bytes);
+  PlanMaker maker(standing_, forecast, costs, datasets, sweep_, refresh_, disk_free_bytes,
+                  is_remote);
   SweepPlan plan = maker.Make();
   if (left_.any_open()) plan.time_left = left_.PredictFrom(measured, costs, maker.all_new());
   return plan;

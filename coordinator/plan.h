@@ -85,8 +85,10 @@ class SubmissionPlanner {
   // Called on the core's thread: notes what the state knows about the sweep. Plan() does the rest.
   void Look(const State& state, Instant now);
   // Reads the manifests of the sweep's datasets. `measured`: NewestMeasured for its kind of device.
+  // `is_remote`: for a caller on another machine, to whom the problems name no folder.
   SweepPlan Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
-                 const std::vector<MeasuredTask>& measured, std::int64_t disk_free_bytes);
+                 const std::vector<MeasuredTask>& measured, std::int64_t disk_free_bytes,
+                 bool is_remote = false);
 
   // The facts that Look() notes.
   struct Standing {

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/str.h"
 
@@ -300,6 +301,14 @@ Result<CertificateFacts> ReadCertificate(const std::string& pem) {
   }
   facts.is_authority = X509_check_ca(certificate.get()) == 1;
   return facts;
+}
+
+Status CheckTime(const CertificateFacts& facts, std::string_view of, std::int64_t now_ms) {
+  if (now_ms >= facts.not_before_ms && now_ms <= facts.not_after_ms) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("the certificate of ", of, " is valid from ", FormatWallMs(facts.not_before_ms),
+                    " to ", FormatWallMs(facts.not_after_ms), ", but this machine's clock says ",
+                    FormatWallMs(now_ms)));
 }
 
 bool IsForHost(const CertificateFacts& facts, std::string_view host) {

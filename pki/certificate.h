@@ -59,6 +59,9 @@ struct CertificateFacts {
   bool is_authority = false;
 };
 
+// kFailedPrecondition, which names the clock, unless the certificate is valid at `now_ms`. `of`
+// says whose certificate it is.
+Status CheckTime(const CertificateFacts& facts, std::string_view of, std::int64_t now_ms);
 // Whether one of its names is the host's; "*.example.org" stands for any one label.
 bool IsForHost(const CertificateFacts& facts, std::string_view host);
 

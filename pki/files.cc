@@ -166,14 +166,8 @@ Status CheckPki(const std::string& state_folder, std::int64_t now_ms) {
   ASSIGN_OR_RETURN(const PkiFiles files, ReadPki(state_folder));
   for (const std::string& pem : {files.chain, files.authority}) {
     ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));
-    if (now_ms < facts.not_before_ms || now_ms > facts.not_after_ms) {
-      return WithRemedy(
-          Status(Code::kFailedPrecondition,
-                 Str("the certificate of ", facts.common_name, " is valid from ",
-                     FormatWallMs(facts.not_before_ms), " to ", FormatWallMs(facts.not_after_ms),
-                     ", but this machine's clock says ", FormatWallMs(now_ms))),
-          paths);
-    }
+    const Status in_time = CheckTime(facts, facts.common_name, now_ms);
+    if (!in_time.ok()) return WithRemedy(in_time, paths);
   }
   return Status();
 }

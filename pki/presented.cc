@@ -167,11 +167,9 @@ Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
 Status CheckServer(const std::vector<std::string>& chain, const HostPort& place,
                    std::int64_t now_ms) {
   ASSIGN_OR_RETURN(const CertificateFacts own, ReadCertificate(chain.front()));
-  if (now_ms < own.not_before_ms || now_ms > own.not_after_ms) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the certificate of ", place.Text(), " is valid from ",
-                      FormatWallMs(own.not_before_ms), " to ", FormatWallMs(own.not_after_ms),
-                      ", but this machine's clock says ", FormatWallMs(now_ms),
+  if (const Status in_time = CheckTime(own, place.Text(), now_ms); !in_time.ok()) {
+    return Status(in_time.code(),
+                  Str(in_time.message(),
                       ": set the clock, or renew the certificate (`longrun admin pki renew` on the "
                       "coordinator's machine)"));
   }

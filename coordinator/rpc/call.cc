@@ -1,8 +1,10 @@
 // See call.h.
 #include "coordinator/rpc/call.h"
 
+#include <cctype>
 #include <chrono>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/clock.h"
@@ -27,6 +29,20 @@ void NoteIfChanges(const CoordinatorParts& parts, const std::string& method, con
   NoteChange(parts, method, status, error, context);
 }
 
+// For callers on other machines. The folder of a dataset is called by the dataset's name, and the
+// state folder as in "STATE/pki/key.pem".
+Status WithoutOurPaths(const CoordinatorParts& parts, const Status& status) {
+  std::string text = status.message();
+  if (text.find('/') == std::string::npos) return status;
+  for (const DatasetRow& row : parts.core.datasets()) {
+    text = WithoutFolder(std::move(text), row.folder, row.info.name);
+  }
+  const std::string& state = parts.core.store().folder();
+  text = WithoutFolder(std::move(text), Str("the state folder ", state),
+                       "the coordinator's state folder");
+  return Status(status.code(), WithoutFolder(std::move(text), state, "STATE"));
+}
+
 }  // namespace
 
 void NoteChange(const CoordinatorParts& parts, const std::string& method, const Status& status,
@@ -44,9 +60,27 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
   parts.audit.Note(std::move(entry));
 }
 
-Result<bool> IsRemote(const Call& call) {
-  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerContext& context) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts.access, context));
   return caller.kind != Principal::Kind::kLocal;
+}
+
+Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
+
+std::string WithoutFolder(std::string text, std::string_view folder, std::string_view instead) {
+  const auto goes_on = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+  };
+  std::size_t at = 0;
+  while ((at = text.find(folder, at)) != std::string::npos) {
+    const std::size_t end = at + folder.size();
+    // Not the end or the beginning of another path's name.
+    const bool is_whole = (at == 0 || (!goes_on(text[at - 1]) && text[at - 1] != '/')) &&
+                          (end == text.size() || !goes_on(text[end]));
+    if (is_whole) text.replace(at, folder.size(), instead);
+    at += is_whole ? instead.size() : 1;
+  }
+  return text;
 }
 
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
@@ -62,7 +96,11 @@ grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& 
                      const RpcError& error, grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
   NoteIfChanges(parts, method, status, error, *context);
-  return ToRpc(status, error, context);
+  if (status.ok()) return ToRpc(status, error, context);
+  // A caller who is not known is not on this machine.
+  const Result<bool> is_remote = IsRemote(parts, *context);
+  if (is_remote.ok() && !*is_remote) return ToRpc(status, error, context);
+  return ToRpc(WithoutOurPaths(parts, status), error, context);
 }
 
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,

@@ -35,7 +35,7 @@ Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
 }
 
 Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersResponse* response) {
-  const std::map<std::string, std::string> refused = call.parts.access.RefusedWorkers(WallMs());
+  RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     const std::int64_t wall_ms = WallMs();
@@ -50,7 +50,8 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
     AddUnsharedWorkers(state, response->mutable_notices());
-    AddRefusedWorkers(state, refused, response->mutable_notices());
+    LeaveOutConnected(state, refused);
+    AddRefusedWorkers(refused, response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   for (v1::PilotInfo& pilot : call.parts.pilots.List(BootMs())) {

@@ -223,13 +223,18 @@ Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
   return call.WithReason("MODEL_INVALID", Register(call.parts, request, response));
 }
 
+std::string SourceShown(const std::string& source, bool is_remote) {
+  return is_remote ? BaseName(source) : source;
+}
+
 Status ListModels(Call& call, const v1::ListModelsRequest&, v1::ListModelsResponse* response) {
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   for (const ModelRow& model : call.parts.core.models()) {
     v1::ModelInfo* info = response->add_models();
     info->set_name(model.name);
     info->set_sha256(model.digest);
     info->set_config_json(model.config_json);
-    info->set_source(model.source);
+    info->set_source(SourceShown(model.source, is_remote));
     info->set_bytes(model.n_bytes);
     info->set_imported_ms(model.imported_wall_ms);
     const Result<NetConfig> net = ConfigOf(model.config_json);

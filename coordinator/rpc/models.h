@@ -22,6 +22,8 @@ Json ExtensionOfModel(const std::vector<ModelRow>& models, const std::string& di
 
 Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
                      v1::RegisterModelResponse* response);
+// The folder from which a model was imported: to a caller on another machine, without its path.
+std::string SourceShown(const std::string& source, bool is_remote);
 Status ListModels(Call& call, const v1::ListModelsRequest& request,
                   v1::ListModelsResponse* response);
 Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/names.h"
 
 namespace longrun::coordinator {
@@ -22,11 +23,7 @@ constexpr std::size_t kPilotsMax = 1000;
 constexpr std::size_t kTextBytesMax = 2000;
 constexpr std::size_t kEndedShown = 3;
 
-bool IsShown(const std::string& text) {
-  return text.size() <= kTextBytesMax && std::ranges::none_of(text, [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-         });
-}
+bool IsShown(const std::string& text) { return text.size() <= kTextBytesMax && IsOneLine(text); }
 
 Status CheckPilot(const v1::PilotInfo& pilot) {
   RETURN_IF_ERROR(CheckName(pilot.name(), "pilot"));

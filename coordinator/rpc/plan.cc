@@ -75,7 +75,7 @@ void FillTravels(const ByteSources& bytes, const SweepPlan& plan, v1::PlanSweepR
 
 }  // namespace
 
-Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
+Status FillPlan(Core& core, StoreReader& reader, bool is_remote, const Sweep& sweep,
                 std::map<std::string, std::string> known_cells, const Refresh* refresh,
                 v1::PlanSweepResponse* response) {
   const std::vector<DatasetRow> datasets = core.datasets();
@@ -86,7 +86,7 @@ Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
                             refresh != nullptr ? refresh->cells : std::set<std::string>());
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { planner.Look(state, BootMs()); }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
-  const SweepPlan plan = planner.Plan(datasets, costs, measured, disk_free_bytes);
+  const SweepPlan plan = planner.Plan(datasets, costs, measured, disk_free_bytes, is_remote);
   FillResponse(sweep, plan, response);
   FillTravels(core.bytes(), plan, response);
   if (refresh == nullptr) return Status();

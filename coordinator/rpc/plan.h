@@ -15,7 +15,7 @@ namespace longrun::coordinator {
 // Plans the submission of `sweep`, and fills the whole response. Times are predicted from the
 // newest tasks that have succeeded. `known_cells`: from StoreReader::CellOwners. `refresh`: the
 // numbers to measure again; null if none were asked for.
-Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
+Status FillPlan(Core& core, StoreReader& reader, bool is_remote, const Sweep& sweep,
                 std::map<std::string, std::string> known_cells, const Refresh* refresh,
                 v1::PlanSweepResponse* response);
 

@@ -175,6 +175,8 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
   response->mutable_info()->Swap(shown.mutable_info());
   response->mutable_runs()->Swap(shown.mutable_runs());
   response->mutable_notices()->Swap(shown.mutable_notices());
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  AddFullDisk(call.parts.core, is_remote, response->mutable_notices());
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
   for (int i = 0; i < response->runs_size(); ++i) {
@@ -215,7 +217,8 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
-  AddFullDisk(call.parts.core, response->mutable_notices());
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  AddFullDisk(call.parts.core, is_remote, response->mutable_notices());
   for (v1::TaskInfo& task : *run->mutable_tasks()) {
     ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,
                      call.reader.AttemptsOfTask(task.task()));

@@ -141,44 +141,32 @@ class Looker {
 };
 
 // Nothing that a trainer reports is stored while the disk is full.
-void HoldByFullDisk(const Core& core, v1::GetReasonsResponse* response) {
-  AddFullDisk(core, response->mutable_notices());
+void HoldByFullDisk(const Core& core, bool is_remote, v1::GetReasonsResponse* response) {
+  AddFullDisk(core, is_remote, response->mutable_notices());
   if (core.CheckDiskSpaceIfLow().ok()) return;
   for (v1::TaskReason& reason : *response->mutable_reasons()) {
     const bool is_live = reason.state() == "RESERVED" || reason.state() == "RUNNING";
     if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
     reason.set_gate("DISK_FULL");
     reason.set_text(
-        Str("its trainer goes on, but nothing that it reports can be stored: the disk of the state "
-            "folder ",
-            core.store().folder(), " has less than ", FormatBytes(core.disk_low_water_bytes()),
-            " free"));
+        Str("its trainer goes on, but nothing that it reports can be stored: the disk of ",
+            StateFolderName(core, is_remote), " has less than ",
+            FormatBytes(core.disk_low_water_bytes()), " free"));
     reason.set_remedy("make room there (`longrun gc --dry-run` shows what can be removed)");
   }
 }
 
-// A worker that is refused is not heard from, and to start it again would not help.
-void TellRefused(const std::map<std::string, std::string>& refused, const State& state,
-                 v1::GetReasonsResponse* response) {
-  for (v1::TaskReason& reason : *response->mutable_reasons()) {
-    const bool is_silent = reason.gate() == "WORKER_SILENT";
-    if (!is_silent && reason.gate() != "WORKER_AWAY" && reason.gate() != "NO_WORKER") continue;
-    std::vector<std::string> texts = {reason.text()}, remedies;
-    for (const auto& [id, why] : refused) {
-      const auto worker = state.workers.find(id);
-      if (worker != state.workers.end() && worker->second.session) continue;
-      if (is_silent && reason.worker() != id) continue;
-      texts.push_back(Str("worker ", id, " is refused"));
-      remedies.push_back(Str("let worker ", id,
-                             " join again with a token of `longrun admin join-token create "
-                             "--worker ",
-                             id, "`"));
-    }
-    if (remedies.empty()) continue;
-    reason.set_text(Join(texts, "; "));
-    remedies.push_back(reason.remedy());
-    reason.set_remedy(Join(remedies, "; or "));
-  }
+// Whether the worker could run the task that waits, as far as it is known: a worker that has never
+// connected may have any slots.
+bool MayFit(const State& state, const std::string& worker_id, const std::string& task_id) {
+  const auto worker = state.workers.find(worker_id);
+  const auto task = state.tasks.find(task_id);
+  if (worker == state.workers.end() || task == state.tasks.end()) return true;
+  return std::ranges::any_of(worker->second.slots, [&](const Slot& slot) {
+    return !worker->second.quarantined.contains(slot.index) &&
+           CouldTake(state, task->second, slot.kind, {slot},
+                     std::numeric_limits<std::int64_t>::max());
+  });
 }
 
 // The newest attempt that ended, of a task whose newest attempt is live.
@@ -279,6 +267,24 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
 
 }  // namespace
 
+void TellRefused(const RefusedWorkers& refused, const State& state,
+                 v1::GetReasonsResponse* response) {
+  for (v1::TaskReason& reason : *response->mutable_reasons()) {
+    const bool is_silent = reason.gate() == "WORKER_SILENT";
+    if (!is_silent && reason.gate() != "WORKER_AWAY" && reason.gate() != "NO_WORKER") continue;
+    std::vector<std::string> texts = {reason.text()}, remedies;
+    for (const auto& [id, refusal] : refused) {
+      if (is_silent ? reason.worker() != id : !MayFit(state, id, reason.task())) continue;
+      texts.push_back(Str("worker ", id, " is refused"));
+      remedies.push_back(refusal.remedy);
+    }
+    if (remedies.empty()) continue;
+    reason.set_text(Join(texts, "; "));
+    remedies.push_back(reason.remedy());
+    reason.set_remedy(Join(remedies, "; or "));
+  }
+}
+
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
@@ -292,14 +298,16 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   } else {
     return call.WithReason("NOT_FOUND", sweep.status());
   }
-  HoldByFullDisk(call.parts.core, response);
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  HoldByFullDisk(call.parts.core, is_remote, response);
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
   if (is_over) return Status();
-  const std::map<std::string, std::string> refused = call.parts.access.RefusedWorkers(WallMs());
+  RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    LeaveOutConnected(state, refused);
     TellRefused(refused, state, response);
-    AddRefusedWorkers(state, refused, response->mutable_notices());
+    AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, BootMs(), WallMs(), response->mutable_notices());

@@ -1,12 +1,19 @@
 // Why the tasks of a sweep or a run, or one task, do not run or have not ended.
 #pragma once
 
+#include "coordinator/access.h"
 #include "coordinator/rpc/call.h"
+#include "coordinator/scheduler/scheduler.h"
 #include "longrun/v1/sweeps.pb.h"
 
 namespace longrun::coordinator {
 
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response);
+
+// Names the refused workers in the reasons of the tasks that they would continue or, as far as is
+// known, could run: such a worker is not heard from, and to start it again would not help.
+void TellRefused(const RefusedWorkers& refused, const State& state,
+                 v1::GetReasonsResponse* response);
 
 }  // namespace longrun::coordinator

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/rpc/session_memory.h"
@@ -56,8 +57,7 @@ Status Malformed(std::string_view what) { return Status(Code::kInvalidArgument, 
 
 // Whether the text is fit to be shown unchanged.
 bool IsShortText(const std::string& text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  return text.size() <= kTextBytesMax && std::ranges::none_of(text, is_control);
+  return text.size() <= kTextBytesMax && IsOneLine(text);
 }
 
 // A slot's description becomes the permanent execution of every run that begins there.

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
 #include "coordinator/rpc/plan.h"
@@ -39,8 +40,7 @@ std::vector<std::pair<std::string, std::string>> Overrides(
 // Checks the file name and overrides, which are stored with the sweep and shown in messages.
 Status CheckFile(const std::string& file_name,
                  const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  if (file_name.size() > kFileNameBytesMax || std::ranges::any_of(file_name, is_control)) {
+  if (file_name.size() > kFileNameBytesMax || !IsOneLine(file_name)) {
     return Status(Code::kInvalidArgument,
                   Str("the sweep file's name has ", file_name.size(), " bytes: expected at most ",
                       kFileNameBytesMax, ", without control characters: rename the file"));
@@ -112,7 +112,8 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
   if (request.refresh_errors()) {
     ASSIGN_OR_RETURN(refresh, FindRefresh(call, known_cells));
   }
-  return FillPlan(call.parts.core, call.reader, sweep, std::move(known_cells),
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  return FillPlan(call.parts.core, call.reader, is_remote, sweep, std::move(known_cells),
                   request.refresh_errors() ? &refresh : nullptr, response);
 }
 

@@ -1,7 +1,6 @@
 // See sweeps.h.
 #include "coordinator/rpc/sweeps.h"
 
-#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/limits.h"
@@ -20,9 +20,7 @@ constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
 
 Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
-  const bool is_control = std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-  if (text.size() <= bytes_max && !is_control && IsUtf8(text)) return Status();
+  if (text.size() <= bytes_max && IsOneLine(text)) return Status();
   return Status(Code::kInvalidArgument,
                 Str("the ", what, " has ", text.size(), " bytes: expected at most ", bytes_max,
                     " of text in UTF-8, without control characters"));

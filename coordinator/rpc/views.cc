@@ -247,14 +247,18 @@ void AddQuarantined(const State& state, Notices* notices) {
   }
 }
 
-void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
-                       Notices* notices) {
-  for (const auto& [id, why] : refused) {
-    const auto worker = state.workers.find(id);
-    if (worker != state.workers.end() && worker->second.session) continue;
+void LeaveOutConnected(const State& state, RefusedWorkers& refused) {
+  std::erase_if(refused, [&](const auto& one) {
+    const auto worker = state.workers.find(one.first);
+    return worker != state.workers.end() && worker->second.session;
+  });
+}
+
+void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices) {
+  for (const auto& [id, refusal] : refused) {
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("access of worker ", id));
-    notice->set_text(Str("worker ", id, " is refused: ", why));
+    notice->set_text(Str("worker ", id, " is refused: ", refusal.cause, "; ", refusal.remedy));
     notice->set_over(Str("worker ", id, " is no longer refused"));
   }
 }
@@ -288,12 +292,17 @@ void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Not
   }
 }
 
-void AddFullDisk(const Core& core, Notices* notices) {
+std::string StateFolderName(const Core& core, bool is_remote) {
+  return is_remote ? "the coordinator's state folder"
+                   : Str("the state folder ", core.store().folder());
+}
+
+void AddFullDisk(const Core& core, bool is_remote, Notices* notices) {
   if (core.CheckDiskSpaceIfLow().ok()) return;
   v1::Notice* notice = notices->Add();
   notice->set_about("disk");
   notice->set_text(
-      Str("the disk of the state folder ", core.store().folder(), " has less than ",
+      Str("the disk of ", StateFolderName(core, is_remote), " has less than ",
           FormatBytes(core.disk_low_water_bytes()),
           " free, so nothing new is stored: make room there (`longrun gc --dry-run` shows what can "
           "be removed); then work continues by itself, and nothing is lost"));
@@ -439,7 +448,6 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
     message->set_finished(finished);
   }));
-  AddFullDisk(core_, message->mutable_notices());
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
   if (!message->finished()) {
     ASSIGN_OR_RETURN(const Remaining remaining, time_left_.Predict(reader, core_.datasets()));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/access.h"
 #include "coordinator/core.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
@@ -41,10 +42,12 @@ using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddQuarantined(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
-void AddFullDisk(const Core& core, Notices* notices);
-// Workers that the coordinator refuses (Access::RefusedWorkers), and which are not connected.
-void AddRefusedWorkers(const State& state, const std::map<std::string, std::string>& refused,
-                       Notices* notices);
+void AddFullDisk(const Core& core, bool is_remote, Notices* notices);
+// What a message calls the state folder: to a caller on another machine, without its path.
+std::string StateFolderName(const Core& core, bool is_remote);
+// Leaves out the workers that are connected: others were refused that use their names.
+void LeaveOutConnected(const State& state, RefusedWorkers& refused);
+void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices);
 // Workers that were given a shared folder and do not use it.
 void AddUnsharedWorkers(const State& state, Notices* notices);
 
@@ -61,8 +64,8 @@ class SweepView {
       : core_(core), sweep_(std::move(sweep)), durations_(durations), losses_(losses) {}
   const SweepRow& sweep() const { return sweep_; }
 
-  // Fills info, runs (without run_json), workers, notices and the time left; `finished` if every
-  // task is terminal.
+  // Fills info, runs (without run_json), workers, notices (without that of a full disk) and the
+  // time left; `finished` if every task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
   // The lengths that the first Fill() found.

@@ -65,6 +65,9 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     const Status filled = view_->Fill(reader, &message_);
     KeepDamage(reader);
     if (!filled.ok()) return End(filled);
+    const Result<bool> is_remote = IsRemote(parts_, *context_);
+    if (!is_remote.ok()) return End(is_remote.status());
+    AddFullDisk(parts_.core, *is_remote, message_.mutable_notices());
     AddPilotNotices(parts_.pilots, message_.mutable_notices());
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();

@@ -32,6 +32,10 @@ Result<bool> HasColumn(Connection& connection, const char* table, const char* co
 
 }  // namespace
 
+bool TokenRow::IsUsed() const {
+  return ended_ms && role == kWorkerRole && ended_by.starts_with("worker ");
+}
+
 Result<IdentityRows> ReadIdentity(Connection& connection) {
   IdentityRows rows;
   ASSIGN_OR_RETURN(const bool has_tables, HasColumn(connection, "access_token", "id"));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -12,6 +13,8 @@
 namespace longrun::coordinator {
 
 class Connection;
+
+inline constexpr std::string_view kWorkerRole = "worker";  // of a join token, and of a worker
 
 struct TokenRow {
   std::string id;
@@ -23,6 +26,9 @@ struct TokenRow {
   std::int64_t expires_ms = 0;
   std::optional<std::int64_t> ended_ms = {};
   std::string ended_by = {};
+
+  // A join token that a worker used up, in contrast to one that was revoked.
+  bool IsUsed() const;
 };
 
 struct WorkerCertificateRow {

@@ -29,6 +29,18 @@ TEST(PrintableBytes, BytesOfNoCharacterAndControlCharactersAreWrittenAsTheirDigi
   EXPECT_EQ(PrintableBytes(""), "");
 }
 
+TEST(IsOneLine, OnlyCharactersThatAListCanShowAreAllowed) {
+  for (const std::string_view shown : {"", "lr 2.0e-3", "caf\u00e9 \u4e2d\U0001f600", "\u00a0"}) {
+    EXPECT_TRUE(IsOneLine(shown)) << shown;
+  }
+  for (const std::string_view hidden :
+       {std::string_view("\0", 1), std::string_view("a\nb"), std::string_view("\t"),
+        std::string_view("\x1b[2J"), std::string_view("\x7f"), std::string_view("\u009b"),
+        std::string_view("\xff")}) {
+    EXPECT_FALSE(IsOneLine(hidden)) << PrintableBytes(hidden);
+  }
+}
+
 TEST(CutAt, NoCharacterIsCut) {
   const std::string_view text = "a\u00e9\u4e2d\U0001f600";  // 1, 2, 3 and 4 bytes
   EXPECT_EQ(CutAt(text, 100), text);

@@ -1,5 +1,6 @@
 // Preloaded into a program: its wall clock is off by as many milliseconds as the file named by
-// LONGRUN_TEST_CLOCK says at that moment. All other clocks are the system's.
+// LONGRUN_TEST_CLOCK says at that moment. All other clocks are the system's. OpenSSL asks time(),
+// which does not go through clock_gettime().
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -31,4 +32,11 @@ extern "C" int clock_gettime(clockid_t clock, timespec* time) {
   const auto result = static_cast<int>(syscall(SYS_clock_gettime, clock, time));
   if (result == 0 && clock == CLOCK_REALTIME) time->tv_sec += ShiftMs() / 1000;
   return result;
+}
+
+extern "C" time_t time(time_t* out) {
+  timespec now = {};
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (out != nullptr) *out = now.tv_sec;
+  return now.tv_sec;
 }

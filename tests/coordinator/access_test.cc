@@ -213,7 +213,7 @@ TEST(AccessTest, ARevocationConcernsTheKnownKey) {
 
 TEST(AccessTest, RefusedWorkersAreKnownUntilTheyJoinAgain) {
   Parts parts;
-  const auto refused = [&](std::int64_t now_ms) { return parts.access.RefusedWorkers(now_ms); };
+  const auto refused = [&](std::int64_t now_ms) { return parts.access.RefusedAt(now_ms); };
   ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
   ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-2").ok());
   EXPECT_TRUE(refused(kNowMs).empty());
@@ -223,8 +223,12 @@ TEST(AccessTest, RefusedWorkersAreKnownUntilTheyJoinAgain) {
   EXPECT_FALSE(parts.access.OfWorker("gpu-2", kOtherKey, kNowMs).ok());
   const auto both = refused(kNowMs + 1);
   ASSERT_EQ(both.size(), 2u);
-  EXPECT_NE(both.at("gpu-1").find("was revoked at"), std::string::npos) << both.at("gpu-1");
-  EXPECT_NE(both.at("gpu-2").find("join-token create --worker gpu-2"), std::string::npos);
+  const std::string& cause = both.at("gpu-1").cause;
+  EXPECT_NE(cause.find("the certificate of worker gpu-1 was revoked at"), std::string::npos)
+      << cause;
+  EXPECT_EQ(both.at("gpu-2").remedy,
+            "let worker gpu-2 join again with a token of `longrun admin join-token create --worker "
+            "gpu-2`");
 
   // One that no longer comes is forgotten; a revocation is not.
   EXPECT_EQ(refused(kNowMs + kHourMs).size(), 1u);

@@ -41,11 +41,11 @@ class PlanTest : public testing::Test {
     return state_.tasks.at(TrainTaskKey(planned.run_key));
   }
   SweepPlan Plan(const std::vector<MeasuredTask>& measured = {},
-                 std::int64_t disk_free_bytes = kAmpleDisk) {
+                 std::int64_t disk_free_bytes = kAmpleDisk, bool is_remote = false) {
     CellCosts costs(datasets_);
     SubmissionPlanner planner(sweep_, {});
     planner.Look(state_, now_);
-    return planner.Plan(datasets_, costs, measured, disk_free_bytes);
+    return planner.Plan(datasets_, costs, measured, disk_free_bytes, is_remote);
   }
   static MeasuredTask Measured(TaskKind kind, const longrun::Run& run, double flops_per_second) {
     return {.kind = kind,
@@ -157,6 +157,23 @@ TEST_F(PlanTest, ADatasetThatIsGoneOrDamagedIsAProblem) {
   ASSERT_EQ(plan.problems.size(), 1U);
   EXPECT_TRUE(plan.problems[0].starts_with("matrix.dataset: dataset \"toy\": "))
       << plan.problems[0];
+}
+
+TEST_F(PlanTest, AProblemForAnotherMachineNamesNoFolder) {
+  const TempFolder folder;
+  datasets_ = {{.info = SampleDataset(), .folder = folder.path()}};
+  SweepPlan plan = Plan({}, kAmpleDisk, /*is_remote=*/true);
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems[0],
+            "matrix.dataset: dataset \"toy\" is no longer in its folder on the coordinator's "
+            "machine: put it back; if it was moved, register its new place there: `longrun data "
+            "register toy FOLDER`; or import it again");
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kManifestName), "{").ok());
+  plan = Plan({}, kAmpleDisk, /*is_remote=*/true);
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems[0],
+            "matrix.dataset: dataset \"toy\": its manifest is damaged: on the coordinator's "
+            "machine, `longrun data verify toy` says how; import the dataset again");
 }
 
 TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {

@@ -78,6 +78,13 @@ std::string SmallSweep(std::string_view spec = "", std::string_view metadata = "
 
 std::string ErrorOf(const Result<Sweep>& sweep) { return sweep.status().message(); }
 
+// The only run of a small sweep with these evaluations.
+PlannedRun RunWith(std::string_view evaluate) {
+  const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
+  EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  return sweep->runs[0];
+}
+
 std::string Summary(const Sweep& sweep) {
   std::string out = Str("sweep ", sweep.name, ": ", sweep.runs.size(), " runs over ",
                         Join(sweep.axes, ", "), "\n");
@@ -305,38 +312,28 @@ TEST(SweepIdentityTest, TheDigestOfAnEvaluatedDatasetIsPartOfItsKeysButItsNameIs
 }
 
 TEST(SweepIdentityTest, AnEvaluationThatNamesTheDatasetOfItsRunIsTheSameAsOneThatNamesNone) {
-  const auto run = [](std::string_view evaluate) {
-    const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
-    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
-    return sweep->runs[0];
-  };
-  const PlannedRun plain = run("perplexity: {context_lengths: [64, 128]}");
-  const PlannedRun named = run("perplexity: {context_lengths: [64, 128], dataset: austen}");
+  const PlannedRun plain = RunWith("perplexity: {context_lengths: [64, 128]}");
+  const PlannedRun named = RunWith("perplexity: {context_lengths: [64, 128], dataset: austen}");
   EXPECT_EQ(named.run_key, plain.run_key);
   ASSERT_EQ(named.evaluations.size(), 1u);
   EXPECT_EQ(named.evaluations[0].evaluation, plain.evaluations[0].evaluation);
   EXPECT_EQ(named.evaluations[0].cells, plain.evaluations[0].cells);
   // Only for the runs of that dataset are the two the same: their lengths come together.
-  const PlannedRun both =
-      run("perplexity: {context_lengths: [128]}, "
-          "{perplexity: {context_lengths: [64], dataset: austen}}");
+  const PlannedRun both = RunWith(
+      "perplexity: {context_lengths: [128]}, "
+      "{perplexity: {context_lengths: [64], dataset: austen}}");
   ASSERT_EQ(both.evaluations.size(), 1u);
   EXPECT_EQ(both.evaluations[0].cells, plain.evaluations[0].cells);
 }
 
 TEST(SweepIdentityTest, AnEvaluationInBf16IsAnotherOneAndInFp32TheSame) {
-  const auto run = [](std::string_view evaluate) {
-    const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
-    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
-    return sweep->runs[0];
-  };
-  const PlannedRun plain = run("perplexity: {context_lengths: [64, 128]}");
-  const PlannedRun fp32 = run("perplexity: {context_lengths: [64, 128], precision: fp32}");
+  const PlannedRun plain = RunWith("perplexity: {context_lengths: [64, 128]}");
+  const PlannedRun fp32 = RunWith("perplexity: {context_lengths: [64, 128], precision: fp32}");
   EXPECT_EQ(fp32.evaluations[0].evaluation, plain.evaluations[0].evaluation);
   EXPECT_EQ(fp32.evaluations[0].cells, plain.evaluations[0].cells);
-  const PlannedRun both =
-      run("perplexity: {context_lengths: [64, 128]}, "
-          "{perplexity: {context_lengths: [64, 128], precision: bf16}}");
+  const PlannedRun both = RunWith(
+      "perplexity: {context_lengths: [64, 128]}, "
+      "{perplexity: {context_lengths: [64, 128], precision: bf16}}");
   EXPECT_EQ(both.run_key, plain.run_key);
   ASSERT_EQ(both.evaluations.size(), 2u);
   EXPECT_EQ(both.evaluations[0].cells, plain.evaluations[0].cells);
@@ -350,10 +347,8 @@ TEST(SweepIdentityTest, AnEvaluationInBf16IsAnotherOneAndInFp32TheSame) {
 
 TEST(SweepIdentityTest, DefaultsAndRangesAreThoseOfTheEvaluatedDataset) {
   const auto tokens = [](std::string_view params) {
-    const Result<Sweep> sweep =
-        Parse(SmallSweep(Str("evaluate: [perplexity: {context_lengths: [64], ", params, "}]")));
-    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
-    return sweep->runs[0].evaluations[0].evaluation["perplexity"]["score_tokens"].get<int>();
+    const PlannedRun run = RunWith(Str("perplexity: {context_lengths: [64], ", params, "}"));
+    return run.evaluations[0].evaluation["perplexity"]["score_tokens"].get<int>();
   };
   // A multiple of 64 windows of at least 8/9 of the split's 8,999 and 19,999 predictions.
   EXPECT_GT(tokens("split: validation"), 9'000);

@@ -144,6 +144,10 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                   .on_message =
                       [raw = agent.get()](const DownMessage& message) {
                         std::visit([raw](const auto& m) { raw->On(m); }, message);
+                      },
+                  .on_unreached =
+                      [raw = agent.get()] {
+                        if (raw->membership_ != nullptr) raw->membership_->LookWhyUnreached();
                       }},
       SeededRandom(EntropySeed()));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);

@@ -113,6 +113,9 @@ void Link::Close(std::int64_t now_ms, const Status& why) {
                      static_cast<std::int64_t>(kBackOffGrowth * static_cast<double>(back_off_ms_)));
   connect_at_ms_ =
       now_ms + 1 + static_cast<std::int64_t>(random_.Uniform() * static_cast<double>(back_off_ms_));
+  if (!was_welcomed && why.code() == Code::kUnavailable && hooks_.on_unreached) {
+    hooks_.on_unreached();
+  }
   // Log once per outage, not once per try.
   if (was_welcomed || back_off_ms_ == kBackOffMs || why.code() != Code::kUnavailable) {
     LogWarning("session_ended", {{"why", why.ok() ? "the coordinator closed it" : why.message()},

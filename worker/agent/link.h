@@ -24,6 +24,7 @@ class Link {
     // Runs a closure on the agent's thread; any thread may call it.
     std::function<void(std::function<void()>)> post;
     std::function<void(const DownMessage&)> on_message;  // of the current session
+    std::function<void()> on_unreached = {};             // a session that never began has ended
   };
   Link(CoordinatorChannel coordinator, Hooks hooks, SeededRandom random);
 

@@ -28,6 +28,9 @@ namespace longrun::agent {
 namespace {
 
 constexpr std::int64_t kLookMs = 20'000;
+// Shorter, since a worker that ends waits for it.
+constexpr std::int64_t kCauseLookMs = 5'000;
+constexpr std::int64_t kCausePauseMs = 60'000;
 constexpr std::chrono::seconds kCallDeadline{20};
 constexpr std::size_t kFileBytesMax = 64 << 10;
 constexpr int kJoinPauseMs = 200;
@@ -65,6 +68,20 @@ std::optional<Lifetime> FindLifetime(const MemberFiles& files, const std::string
                           .whole_ms = own->not_after_ms - own->not_before_ms - kClockSkewMs};
   if (lifetime.left_ms <= 0) return std::nullopt;
   return lifetime;
+}
+
+// kFailedPrecondition unless the worker's own certificate is valid now. If it is not, the clock may
+// be off, or the worker was away for long. Ok if there is no certificate.
+Status CheckOwnTime(const MemberFiles& files, const std::string& worker_id) {
+  const Result<std::string> pem = ReadFile(files.certificate, kFileBytesMax);
+  if (!pem.ok()) return Status();
+  const Result<CertificateFacts> own = ReadCertificate(*pem);
+  if (!own.ok() || own->common_name != worker_id) return Status();
+  const Status in_time = CheckTime(*own, Str("worker ", worker_id), WallMs());
+  if (in_time.ok()) return in_time;
+  return Status(in_time.code(), Str(in_time.message(),
+                                    ": set the clock or, if it is right, join again with a new "
+                                    "token (--join)"));
 }
 
 // The authority that the coordinator presents, if it has the fingerprint that the operator gave.
@@ -270,7 +287,11 @@ Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
       FindLifetime(files, worker_id, PlainFingerprint(options.ca_fingerprint)).has_value();
   if (!is_valid || IsNewToken(joined_path, token_id)) {
     const Status joined = Join(files, joined_path, place, worker_id, options);
-    if (!joined.ok() && !is_valid) return joined;
+    if (!joined.ok() && !is_valid) {
+      const Status in_time = CheckOwnTime(files, worker_id);
+      if (in_time.ok()) return joined;
+      return Status(joined.code(), Str(joined.message(), "; ", in_time.message()));
+    }
     if (!joined.ok()) {
       LogWarning("not_joined_again",
                  {{"why", joined.message()}, {"meaning", "its certificate from before is used"}});
@@ -278,11 +299,13 @@ Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
   }
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(place, files));
   return std::unique_ptr<Membership>(
-      new Membership(std::move(files), worker_id, std::move(coordinator)));
+      new Membership(std::move(files), place, worker_id, std::move(coordinator)));
 }
 
-Membership::Membership(MemberFiles files, std::string worker_id, CoordinatorChannel coordinator)
+Membership::Membership(MemberFiles files, HostPort place, std::string worker_id,
+                       CoordinatorChannel coordinator)
     : files_(std::move(files)),
+      place_(std::move(place)),
       worker_id_(std::move(worker_id)),
       coordinator_(std::move(coordinator)),
       thread_(StartThread([this] { Run(); })) {}
@@ -296,27 +319,70 @@ Membership::~Membership() {
   thread_.join();
 }
 
+void Membership::LookWhyUnreached() {
+  {
+    const std::lock_guard lock(mutex_);
+    unreached_ = true;
+  }
+  stop_.notify_all();
+}
+
+Status Membership::WhyUnreached() const {
+  RETURN_IF_ERROR(CheckOwnTime(files_, worker_id_));
+  ASSIGN_OR_RETURN(const std::vector<std::string> chain,
+                   PresentedCertificates(place_, kCauseLookMs));
+  ASSIGN_OR_RETURN(const std::string presented, AuthorityOf(chain, place_));
+  ASSIGN_OR_RETURN(const std::string trusted, ReadFile(files_.authority, kFileBytesMax));
+  ASSIGN_OR_RETURN(const CertificateFacts own, ReadCertificate(trusted));
+  ASSIGN_OR_RETURN(const CertificateFacts other, ReadCertificate(presented));
+  if (other.fingerprint != own.fingerprint) {
+    return Status(Code::kFailedPrecondition,
+                  Str(place_.Text(), " presents the authority ", other.fingerprint,
+                      ", but this worker joined one with the authority ", own.fingerprint,
+                      ": if its operator has replaced it, join again with a new token (--join) and "
+                      "its --ca-fingerprint; if not, somebody may stand in between"));
+  }
+  return CheckServer(chain, place_, WallMs());
+}
+
 // Renews after half of the certificate's time, and tries more often as its end comes nearer.
 void Membership::Run() {
   const std::optional<Lifetime> found = FindLifetime(files_, worker_id_, "");
-  std::int64_t wait_ms =
-      found ? std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0) : 0;
+  std::int64_t renew_ms =
+      BootMs() + (found ? std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0) : 0);
   std::int64_t end_ms = BootMs() + (found ? found->left_ms : 0);
+  std::int64_t look_ms = BootMs();
   std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return stopping_; })) {
+  while (true) {
+    const std::int64_t wait_ms = std::max<std::int64_t>(renew_ms - BootMs(), 0);
+    stop_.wait_for(lock, std::chrono::milliseconds(wait_ms),
+                   [&] { return stopping_ || unreached_; });
+    if (stopping_) return;
+    const bool looks = std::exchange(unreached_, false) && BootMs() >= look_ms;
     lock.unlock();
-    const Result<std::int64_t> valid_ms = Renew();
-    if (valid_ms.ok()) {
-      wait_ms = *valid_ms / 2;
-      end_ms = BootMs() + *valid_ms;
-      LogInfo("certificate_renewed", {{"id", worker_id_}, {"valid_ms", Str(*valid_ms)}});
-    } else {
-      wait_ms = std::clamp((end_ms - BootMs()) / 10, kRetryMsMin, kRetryMsMax);
-      LogWarning("certificate_not_renewed",
-                 {{"why", valid_ms.status().message()}, {"again_in_ms", Str(wait_ms)}});
+    if (looks) {
+      const Status why = WhyUnreached();
+      if (why.code() == Code::kFailedPrecondition) {
+        LogWarning("coordinator_not_trusted", {{"why", why.message()}});
+      }
+      look_ms = BootMs() + kCausePauseMs;
     }
+    if (BootMs() >= renew_ms) renew_ms = RenewOrTell(end_ms);
     lock.lock();
   }
+}
+
+std::int64_t Membership::RenewOrTell(std::int64_t& end_ms) {
+  const Result<std::int64_t> valid_ms = Renew();
+  if (valid_ms.ok()) {
+    end_ms = BootMs() + *valid_ms;
+    LogInfo("certificate_renewed", {{"id", worker_id_}, {"valid_ms", Str(*valid_ms)}});
+    return BootMs() + *valid_ms / 2;
+  }
+  const std::int64_t wait_ms = std::clamp((end_ms - BootMs()) / 10, kRetryMsMin, kRetryMsMax);
+  LogWarning("certificate_not_renewed",
+             {{"why", valid_ms.status().message()}, {"again_in_ms", Str(wait_ms)}});
+  return BootMs() + wait_ms;
 }
 
 // Keeps the key, so that only one file changes.

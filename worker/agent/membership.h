@@ -47,16 +47,26 @@ class Membership {
   // Its new connections use the newest certificate.
   const CoordinatorChannel& coordinator() const { return coordinator_; }
 
+  // Why the coordinator is not reached, as far as the certificates say: kFailedPrecondition with
+  // the remedy for a clock that is off, or another authority. Connects to the coordinator: blocks.
+  Status WhyUnreached() const;
+  // Looks for that cause soon, and logs it. Does not block; for any thread.
+  void LookWhyUnreached();
+
  private:
-  Membership(MemberFiles files, std::string worker_id, CoordinatorChannel coordinator);
+  Membership(MemberFiles files, HostPort place, std::string worker_id,
+             CoordinatorChannel coordinator);
   void Run();
-  Result<std::int64_t> Renew();  // returns how long the new certificate is valid
+  std::int64_t RenewOrTell(std::int64_t& end_ms);  // returns when to renew again, by BootMs()
+  Result<std::int64_t> Renew();                    // returns how long the new certificate is valid
 
   const MemberFiles files_;
+  const HostPort place_;
   const std::string worker_id_;
   const CoordinatorChannel coordinator_;
-  std::mutex mutex_;  // guards the one below
+  std::mutex mutex_;  // guards the two below
   bool stopping_ = false;
+  bool unreached_ = false;  // to look why
   std::condition_variable stop_;
   std::thread thread_;
 };

@@ -664,26 +664,33 @@ Json ResolveExtend(const std::string& text, const Run& run, std::int64_t n_longe
   return extension;
 }
 
-// Keeps the files that parameters name in the attempt's folder, named by their content, and puts
-// those paths into the parameters.
-Status AddEvaluation(Resolved resolved, TaskFile& task) {
+// Where the attempt keeps the files that parameters name.
+std::string KeptFilesFolder(const TaskFile& task) { return JoinPath(task.attempt_dir, "files"); }
+
+// Touches no file: the paths in the parameters are those at which KeepFiles() stores the files.
+void AddEvaluation(const Resolved& resolved, TaskFile& task) {
+  Json params = resolved.params;
   for (const auto& [param, file] : resolved.files) {
-    const std::string folder = JoinPath(task.attempt_dir, "files");
-    RETURN_IF_ERROR(KeepInputFile(*file, folder));
-    resolved.params[param] = KeptFilePath(file->id, folder);
+    params[param] = KeptFilePath(file->id, KeptFilesFolder(task));
   }
-  resolved.params.erase("context_lengths");
-  task.evaluation = WithExtension({{std::string(resolved.evaluation->name), resolved.params}},
-                                  resolved.extension);
+  params.erase("context_lengths");
+  task.evaluation =
+      WithExtension({{std::string(resolved.evaluation->name), params}}, resolved.extension);
   for (const std::int64_t length : resolved.lengths) {
     const std::string cell = Sha256Hex(Str(task.run_key, CanonicalJson(task.evaluation), length));
-    for (const RowName& row : resolved.evaluation->rows(resolved.params)) {
+    for (const RowName& row : resolved.evaluation->rows(params)) {
       task.expected_cells.push_back({.cell = cell,
                                      .metric = std::string(row.metric),
                                      .context_length = length,
                                      .variant = row.variant,
                                      .depth = row.depth});
     }
+  }
+}
+
+Status KeepFiles(const Resolved& resolved, const TaskFile& task) {
+  for (const auto& [param, file] : resolved.files) {
+    RETURN_IF_ERROR(KeepInputFile(*file, KeptFilesFolder(task)));
   }
   return Status();
 }
@@ -736,12 +743,11 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   if (!task) return EndingOf(task.status());
   resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
   if (!errors.empty()) return EndingOf(errors);
-  // Its precision decides how the machine is opened.
-  task->evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
+  AddEvaluation(resolved, *task);
   if (Status status = TakeOutput(options, parts, *task); !status.ok()) {
     return EndingOf(std::move(status));
   }
-  if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
+  if (Status status = KeepFiles(resolved, *task); !status.ok()) {
     return EndingOf(std::move(status));
   }
   Ending ending = RunWritten(*task);

@@ -331,6 +331,77 @@ TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
   EXPECT_EQ(Longrun(ImportOf("books2")).code, 0);
 }
 
+TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
+  Ran ran = Longrun({"submit", "s.yaml"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  ASSERT_TRUE(RemoveAll(InState("datasets/tiny")).ok());
+  Kill(coordinator);
+  Start({"--disk-low-water", "4611686018427387904"});  // 4 EiB
+
+  const std::string low = "the disk of the coordinator's state folder has ";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> told = {
+      {{"get", "a"}, low},
+      {{"why", "a"}, low},
+      {{"submit", "s.yaml"}, low},
+      {{"plan", "s.yaml"}, "is no longer in its folder on the coordinator's machine"}};
+  // The coordinator notices within a second that its disk is full.
+  EXPECT_TRUE(WaitUntil([&] { return Longrun({"get", "a"}).err.find(low) != std::string::npos; }));
+  for (const auto& [arguments, text] : told) {
+    ran = Longrun(arguments);
+    const std::string said = ran.out + ran.err;
+    EXPECT_NE(said.find(text), std::string::npos) << arguments[0] << ": " << said;
+    EXPECT_EQ(said.find(state), std::string::npos) << arguments[0] << ": " << said;
+  }
+
+  // Nothing runs, so a watcher stays.
+  int watching = SpawnLongrun({"watch", "a"});
+  const auto said = [&] {
+    std::string all;
+    for (const char* const name : {"out", "err"}) {
+      if (const Result<std::string> text = ReadFile(At(name)); text.ok()) all += *text;
+    }
+    return all;
+  };
+  EXPECT_TRUE(WaitUntil([&] { return said().find(low) != std::string::npos; })) << said();
+  EXPECT_EQ(said().find(state), std::string::npos) << said();
+  Kill(watching);
+}
+
+// Of a dataset that is not in the state folder.
+TEST_F(LaptopTest, AnErrorForALaptopNamesADatasetAndNotItsFolder) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  Ran ran = Longrun({"--state", At("alone"), "data", "import", "tiny", "--train", "a.txt",
+                     "--validation", "b.txt"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const std::string elsewhere = At("alone/datasets/tiny");
+  ran = Here({"data", "register", "tiny", elsewhere});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  for (const std::string& name : NamesIn(elsewhere)) {
+    if (name.ends_with(".json")) continue;
+    EXPECT_TRUE(RemoveAll(JoinPath(elsewhere, name)).ok());
+  }
+  // Where its scored tokens end depends on the documents.
+  std::string yaml = kTinySweep;
+  constexpr std::string_view kProtocol = "nonoverlap";
+  yaml.replace(yaml.find(kProtocol), kProtocol.size(), "sliding_bos, stride: 16");
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), yaml).ok());
+
+  ran = Longrun({"submit", "s.yaml"});
+  EXPECT_EQ(ran.code, 2) << ran.err;
+  EXPECT_NE(ran.err.find("cannot be read: "), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err.find(elsewhere), std::string::npos) << ran.err;
+  // On the coordinator's machine, the path helps.
+  const std::string own = JoinPath(laptop, "s.yaml");
+  EXPECT_NE(Here({"submit", own}).err.find(elsewhere), std::string::npos);
+}
+
 TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   InitAndStart();
   const std::string viewer = Login("viewer");

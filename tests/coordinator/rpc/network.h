@@ -96,6 +96,7 @@ class NetworkTest : public ::testing::Test {
     options.argv = {"/bin/sh", "-c", "exec \"$0\" \"$@\" < \"$STDIN\"", kClient};
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin", Str("HOME=", laptop), Str("STDIN=", in)};
+    options.env.insert(options.env.end(), laptop_env.begin(), laptop_env.end());
     if (!failpoints.empty()) options.env.push_back("LONGRUN_FAILPOINTS=" + failpoints);
     options.cwd = laptop;
     options.stdout_path = out;
@@ -273,7 +274,7 @@ class NetworkTest : public ::testing::Test {
   }();
   std::string authority, fingerprint, admin;
   std::string trainer = kTrainer;
-  std::vector<std::string> more_arguments, worker_env;
+  std::vector<std::string> more_arguments, worker_env, laptop_env;
   HostPort place;
   int coordinator = 0;
   int worker = 0;

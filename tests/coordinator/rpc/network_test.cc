@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "base/failpoint.h"
@@ -196,6 +197,35 @@ TEST_F(NetworkTest, EveryMethodIsOpenToItsRolesAndToNobodyElse) {
       EXPECT_EQ(without.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
     }
   }
+}
+
+// A machine with workers must not be able to read or change what people do.
+TEST_F(NetworkTest, AWorkersCertificateOpensOnlyTheMethodsOfWorkers) {
+  InitAndStart();
+  JoinWorker("gpu-1");
+  const std::set<std::string> of_workers = {"/grpc.health.v1.Health/Check",
+                                            "/grpc.health.v1.Health/Watch",
+                                            "/longrun.v1.ArtifactService/AdoptArtifacts",
+                                            "/longrun.v1.ArtifactService/DownloadArtifact",
+                                            "/longrun.v1.ArtifactService/HasArtifacts",
+                                            "/longrun.v1.ArtifactService/UploadArtifact",
+                                            "/longrun.v1.IdentityService/GetCaller",
+                                            "/longrun.v1.IdentityService/JoinWorker",
+                                            "/longrun.v1.IdentityService/RenewWorker",
+                                            "/longrun.v1.WorkerSessionService/Session"};
+  const auto channel = ChannelOf(At("gpu-1"));
+  std::size_t n_open = 0;
+  for (const auto& [path, least] : MethodsWithRole()) {
+    const bool is_endless = path.ends_with("Health/Watch");
+    const grpc::Status status = Call(channel, path, "", is_endless ? 1'000 : kPatienceMs);
+    const bool is_refused = status.error_code() == grpc::StatusCode::PERMISSION_DENIED &&
+                            status.error_message().find("may not call") != std::string::npos;
+    EXPECT_EQ(!is_refused, of_workers.contains(path))
+        << path << ": " << status.error_code() << " " << status.error_message();
+    EXPECT_NE(status.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    n_open += is_refused ? 0 : 1;
+  }
+  EXPECT_EQ(n_open, of_workers.size());
 }
 
 TEST_F(NetworkTest, WrongTokensAreRefusedWithTheRemedy) {
@@ -399,6 +429,49 @@ TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
   EXPECT_NE(ran.err.find("was revoked at"), std::string::npos) << ran.err;
   EXPECT_EQ(Longrun({"context", "rm", "gpu"}).code, 0);
   EXPECT_FALSE(PathExists(JoinPath(laptop, ".config/longrun/contexts/gpu")));
+}
+
+// Certificates are valid from a day before they are made, so two days are too many.
+TEST_F(NetworkTest, AClockThatIsOffIsNamedWithTheRemedy) {
+  InitAndStart();
+  JoinWorker("gpu-1");
+  ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, admin).code, 0);
+  Kill(worker);
+  const std::string clock = At("clock"), remedy = "set the clock or, if it is right, join again";
+  const auto set_clock = [&](std::int64_t off_ms) {
+    ASSERT_TRUE(WriteFileAtomic(clock, Str(off_ms)).ok());
+  };
+  worker_env = {Str("LD_PRELOAD=", LONGRUN_SHIFTED_CLOCK), Str("LONGRUN_TEST_CLOCK=", clock)};
+  laptop_env = worker_env;
+
+  set_clock(-2 * 86'400'000);
+  const Ran ran = Longrun({"ls"});
+  EXPECT_EQ(ran.code, 4) << ran.err;
+  EXPECT_NE(ran.err.find("but this machine's clock says"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("set the clock"), std::string::npos) << ran.err;
+
+  const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "coordinator_not_trusted") > 0; }))
+      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_GT(CountInLog("gpu-1.log", "the certificate of worker gpu-1 is valid from"), 0u);
+  EXPECT_GT(CountInLog("gpu-1.log", remedy), 0u);
+
+  // It needs no new start.
+  set_clock(0);
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed; }))
+      << ReadFile(At("gpu-1.log")).value();
+  Kill(worker);
+
+  // Later than the worker's own certificate: it asks to join again, and its token has been used.
+  set_clock(8 * 86'400'000);
+  const std::size_t n_named = CountInLog("gpu-1.log", remedy);
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  const auto ended = WaitFor(worker, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  worker = 0;
+  EXPECT_EQ((*ended)->code, 77);
+  EXPECT_GT(CountInLog("gpu-1.log", remedy), n_named) << ReadFile(At("gpu-1.log")).value();
 }
 
 TEST_F(NetworkTest, ChangesAndRefusalsAreInTheAuditLog) {

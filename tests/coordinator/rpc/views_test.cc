@@ -1,13 +1,18 @@
-// What a watcher is shown of a training that is under way.
+// What a watcher is shown of a training that is under way, what is said of refused workers, and
+// what a caller on another machine is not told.
 #include "coordinator/rpc/views.h"
 
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "coordinator/rpc/call.h"
+#include "coordinator/rpc/models.h"
+#include "coordinator/rpc/reasons.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun::coordinator {
@@ -102,6 +107,81 @@ TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
   progress = ProgressOf(task);
   EXPECT_EQ(progress.done(), 7);
   EXPECT_EQ(progress.loss(), 2.25);
+}
+
+class RefusedTest : public SweepViewTest {
+ protected:
+  // A worker that has connected once, and is away.
+  void ComeAndGo(SessionId session, const std::string& id, DeviceKind kind) {
+    Worker worker = SampleWorker(1);
+    worker.id = id;
+    worker.slots[0].kind = kind;
+    core_->PostAndWait(WorkerArrived{.session = session, .worker = worker, .attempts = {}});
+    core_->PostAndWait(WorkerGone{.session = session});
+  }
+  // What is said of a waiting task that only a CPU can run, while these workers are refused.
+  v1::TaskReason Told(const std::string& gate, const std::vector<std::string>& refused) {
+    SweepSubmitted cpu = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+    std::string yaml = Str(kSampleYaml, "  resources: {kind: cpu}\n");
+    yaml.replace(yaml.find("seed: [1]"), 9, "seed: [2]");  // not the tasks of the other sweep
+    cpu.sweep = SampleSweep(yaml);
+    RefusedWorkers all;
+    for (const std::string& id : refused) all[id] = {.cause = "revoked", .remedy = "let in " + id};
+    EXPECT_TRUE(core_->PostAndWait(cpu).status.ok());
+    v1::GetReasonsResponse response;
+    EXPECT_TRUE(core_
+                    ->LookAndWait([&](const State& state) {
+                      v1::TaskReason* const reason = response.add_reasons();
+                      for (const std::string& id : state.sweep_tasks.at(cpu.sweep_id)) {
+                        const Task& task = state.tasks.at(id);
+                        if (task.state == TaskState::kReady) reason->set_task(id);
+                      }
+                      EXPECT_FALSE(reason->task().empty());
+                      reason->set_gate(gate);
+                      reason->set_text("it waits");
+                      reason->set_remedy("wait");
+                      TellRefused(all, state, &response);
+                    })
+                    .ok());
+    return response.reasons(0);
+  }
+};
+
+TEST_F(RefusedTest, OnlyWorkersThatCouldRunTheTaskAreNamed) {
+  ComeAndGo(1, "of-cpu", DeviceKind::kCpu);
+  ComeAndGo(2, "of-gpu", DeviceKind::kGpu);
+
+  const v1::TaskReason reason = Told("WORKER_AWAY", {"of-cpu", "of-gpu"});
+  EXPECT_EQ(reason.text(), "it waits; worker of-cpu is refused");
+  EXPECT_EQ(reason.remedy(), "let in of-cpu; or wait");
+}
+
+TEST_F(RefusedTest, AWorkerThatHasNeverConnectedCouldRunIt) {
+  EXPECT_EQ(Told("NO_WORKER", {"unknown"}).text(), "it waits; worker unknown is refused");
+}
+
+TEST_F(RefusedTest, WhatHoldsATaskForAnotherReasonIsNotExplainedByARefusal) {
+  ComeAndGo(1, "of-cpu", DeviceKind::kCpu);
+
+  EXPECT_EQ(Told("PAUSED", {"of-cpu"}).text(), "it waits");
+}
+
+TEST(RemoteTest, AnErrorForAnotherMachineHasAnotherNameForAFolder) {
+  const auto shown = [](const std::string& text) {
+    return WithoutFolder(text, "/srv/lr", "STATE");
+  };
+  EXPECT_EQ(shown("cannot read /srv/lr/pki/key.pem, nor /srv/lr: \"/srv/lr\" is away"),
+            "cannot read STATE/pki/key.pem, nor STATE: \"STATE\" is away");
+  // Other folders.
+  for (const char* const other :
+       {"/srv/lr2/a", "/srv/lr-old", "/data/srv/lr", "a/srv/lr", "/srv"}) {
+    EXPECT_EQ(shown(other), other);
+  }
+}
+
+TEST(RemoteTest, AModelsSourceHasItsPathOnlyOnTheMachineThatHasTheFolder) {
+  EXPECT_EQ(SourceShown("/srv/models/gpt2", /*is_remote=*/false), "/srv/models/gpt2");
+  EXPECT_EQ(SourceShown("/srv/models/gpt2", /*is_remote=*/true), "gpt2");
 }
 
 // A resumed training has several: what the earlier ones did counts, too.

@@ -29,6 +29,14 @@ class WhyTest : public SchedulerTest {
       }
     }
   }
+  // The worker of the session refuses the training that it was offered.
+  void RejectAsBusy(SessionId session) {
+    Do(AttemptRejected{.session = session,
+                       .attempt = Train().attempt,
+                       .epoch = Train().epoch,
+                       .failure_class = "",
+                       .reason = "busy"});
+  }
   // The only task of a sweep.
   Task& OnlyOf(const std::string& sweep) {
     return state.tasks.at(*state.sweep_tasks.at(sweep).begin());
@@ -193,11 +201,7 @@ TEST_F(WhyTest, ACacheThatOthersUseHoldsItUntilTheNextOffer) {
 TEST_F(WhyTest, ASlotThatRefusedAnOfferPausesForAMoment) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.context_lengths = {}});
-  Do(AttemptRejected{.session = 1,
-                     .attempt = Train().attempt,
-                     .epoch = Train().epoch,
-                     .failure_class = "",
-                     .reason = "busy"});
+  RejectAsBusy(1);
 
   EXPECT_WHY(Of(Train()), kSlotPauses, "1 pauses after a failure or a refusal",
              "offered again by itself");
@@ -354,11 +358,7 @@ TEST_F(WhyTest, AWorkerThatIsStoppingAndOneThatIsAwayAreNamed) {
 
   Arrive("w", {}, 2, {}, "B");
   Arrive("x", {CpuSlot()}, 3);
-  Do(AttemptRejected{.session = 3,
-                     .attempt = Train().attempt,
-                     .epoch = Train().epoch,
-                     .failure_class = "",
-                     .reason = "busy"});
+  RejectAsBusy(3);
   Do(WorkerGone{.session = 3});
   EXPECT_WHY(Of(Train()), kWorkerAway, "1 is on worker x, which is not heard from",
              "look at the machine of worker x");
@@ -376,11 +376,7 @@ TEST_F(WhyTest, BesideAWorkerThatIsNotThereADrainedOneIsNamedWithItsCommand) {
   Do(WorkerGone{.session = 1});
   Do(WorkerRemoved{.worker = "stopped"});
   Arrive("gone", {CpuSlot()}, 3);
-  Do(AttemptRejected{.session = 3,
-                     .attempt = Train().attempt,
-                     .epoch = Train().epoch,
-                     .failure_class = "",
-                     .reason = "busy"});
+  RejectAsBusy(3);
   Do(WorkerGone{.session = 3});
   EXPECT_WHY(Of(Train()), kWorkerAway, "1 is drained, 1 is on worker gone",
              "`longrun undrain w`, or look at the machine of worker gone");

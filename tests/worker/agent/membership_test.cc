@@ -88,7 +88,7 @@ class MembershipTest : public testing::Test {
     grpc::SslServerCredentialsOptions tls(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
     tls.pem_key_cert_pairs = {{ReadFile(paths.key).value(), ReadFile(paths.chain).value()}};
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &place_.port);
+    builder.AddListeningPort(place_.Text(), grpc::SslServerCredentials(tls), &place_.port);
     builder.RegisterService(&door);
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
@@ -150,6 +150,47 @@ TEST_F(MembershipTest, WorkerThatGivesUpSaysThatTheCoordinatorWasBusy) {
   EXPECT_TRUE(status.message().ends_with(": too many calls: try again in 10 ms"))
       << status.message();
   EXPECT_GE(CountInLog("not_joined_yet"), 1u) << log_;
+}
+
+// The worker's own certificate is in time, so that only the coordinator's shows the clock.
+TEST_F(MembershipTest, ACoordinatorsCertificateThatIsNotInTimeNamesTheClock) {
+  Door door(state_, {});
+  Serve(door);
+  const auto membership = Enter();
+  ASSERT_TRUE(membership.ok()) << membership.status().message();
+  EXPECT_TRUE((*membership)->WhyUnreached().ok());
+
+  server_->Shutdown();
+  constexpr std::int64_t kYearMs = 365 * 86'400'000LL;
+  for (const std::int64_t made_ms : {WallMs() - 20 * kYearMs, WallMs() + kYearMs}) {
+    ASSERT_TRUE(RenewCoordinator(state_, {"127.0.0.1"}, made_ms).ok());
+    Serve(door);
+    const Status why = (*membership)->WhyUnreached();
+    EXPECT_EQ(why.code(), Code::kFailedPrecondition);
+    EXPECT_TRUE(
+        why.message().starts_with(Str("the certificate of ", place_.Text(), " is valid from ")))
+        << why.message();
+    EXPECT_NE(why.message().find("but this machine's clock says"), std::string::npos);
+    EXPECT_NE(why.message().find("set the clock"), std::string::npos);
+    server_->Shutdown();
+  }
+  EXPECT_EQ((*membership)->WhyUnreached().code(), Code::kUnavailable);
+}
+
+TEST_F(MembershipTest, AnotherAuthorityOfTheCoordinatorIsNamed) {
+  Door door(state_, {});
+  Serve(door);
+  const auto membership = Enter();
+  ASSERT_TRUE(membership.ok()) << membership.status().message();
+
+  server_->Shutdown();
+  state_ = JoinPath(folder_.path(), "another");
+  ASSERT_TRUE(InitPki(state_, {"127.0.0.1"}, WallMs()).ok());
+  Serve(door);
+  const Status why = (*membership)->WhyUnreached();
+  EXPECT_EQ(why.code(), Code::kFailedPrecondition);
+  EXPECT_NE(why.message().find("but this worker joined one with the authority"), std::string::npos)
+      << why.message();
 }
 
 TEST_F(MembershipTest, WrongTokenIsNotTriedAgain) {
