@@ -1,4 +1,4 @@
-"""Train steps of longrun-trainer on a GPU beside the same model in plain PyTorch (torch_peer.py).
+"""Train steps of longrun-trainer on a GPU beside the same model in PyTorch, plain and compiled (torch_peer.py).
 
 Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md. Both sides run the same shape,
 tokens in a step and precision, one after the other in each round; a rate is that of the steps behind
@@ -48,14 +48,18 @@ def ours(args, work, dataset, shape, method, attention):
     return (len(t_ms) - 1 - warm) * batch_tokens / ((t_ms[-1] - t_ms[warm]) / 1e3)
 
 
-def peer(args, text, shape, method):
+# What torch_peer.py is told besides.
+PEERS = {"plain PyTorch": [], "compiled PyTorch": ["--compile"]}
+
+
+def peer(args, text, shape, method, options):
     _, model, vocabulary, length, batch_tokens, precision, steps, warm = shape
     found = subprocess.run(
         [sys.executable, str(ROOT / "tools/torch_peer.py"), "train", method, "--tokens", str(text),
          "--steps", str(steps - warm), "--warm", str(warm), "--length", str(length), "--batch-tokens",
          str(batch_tokens), "--shape", ",".join(map(str, model)), "--vocabulary", str(vocabulary),
          "--precision", precision,
-         "--device", "cuda" if args.device == "gpu" else "cpu"],
+         "--device", "cuda" if args.device == "gpu" else "cpu", *options],
         check=False, capture_output=True, text=True)
     if found.returncode != 0:
         raise Failed(f"torch_peer.py: {found.stderr.strip().splitlines()[-1]}")
@@ -94,14 +98,15 @@ def main():
     for shape in DRY_SHAPES if args.dry_run else SHAPES:
         for method, backends in METHODS.items():
             rates = {backend: [] for backend in backends}
-            peers = []
+            peers = {name: [] for name in PEERS}
             for _ in range(args.rounds):
                 for backend in backends:
                     rates[backend].append(ours(args, work, dataset, shape, method, backend))
-                if has_torch:
-                    peers.append(peer(args, text, shape, method))
+                for name, options in PEERS.items() if has_torch else []:
+                    peers[name].append(peer(args, text, shape, method, options))
             for backend in backends:
-                ratio = [a / b for a, b in zip(rates[backend], peers)]
+                ratio = {name: [a / b for a, b in zip(rates[backend], rates_of_peer)]
+                         for name, rates_of_peer in peers.items()}
                 rows.append({"shape": shape[0], "model": shape[1], "vocabulary": shape[2],
                              "length": shape[3], "batch_tokens": shape[4], "precision": shape[5],
                              "position": method,
@@ -110,15 +115,17 @@ def main():
                 print(json.dumps(rows[-1]), flush=True)
                 # After each: what was measured stays when the time is up.
                 (args.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
-    lines = ["| model | length | precision | position | attention | tokens/s | plain PyTorch | ratio |",
-             "|" + " --- |" * 8]
+    columns = "".join(f" {name} | ratio |" for name in PEERS)
+    lines = ["| model | length | precision | position | attention | tokens/s |" + columns,
+             "|" + " --- |" * (6 + 2 * len(PEERS))]
     for row in rows:
-        ratio = "-" if not row["ratio"] else (f"{statistics.median(row['ratio']):.2f} "
-                                              f"({min(row['ratio']):.2f}–{max(row['ratio']):.2f})")
-        of_peer = f"{statistics.median(row['peer_tokens_per_s']):,.0f}" if row["ratio"] else "-"
+        cells = ""
+        for name in PEERS:
+            ratio, of_peer = row["ratio"][name], row["peer_tokens_per_s"][name]
+            cells += (f" {statistics.median(of_peer):,.0f} | {statistics.median(ratio):.2f} "
+                      f"({min(ratio):.2f}–{max(ratio):.2f}) |") if ratio else " - | - |"
         lines.append(f"| {row['shape']} | {row['length']} | {row['precision']} | {row['position']} | "
-                     f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} | {of_peer} | "
-                     f"{ratio} |")
+                     f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} |{cells}")
     (args.folder / "bench.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     return 0
