@@ -516,7 +516,10 @@ Status Core::Finish(Batch& batch) {
     for (const Command& command : stepped.result.commands) {
       std::visit([this](const auto& one) { Deliver(one); }, command);
     }
+    auto leftover = std::exchange(stepped.result.leftover, nullptr);
     if (stepped.done) stepped.done(stepped.result);
+    // Only now: others have waited for the commit, which need not share a processor with this.
+    if (leftover) offers_.Post({}, [leftover = std::move(leftover)] {});
   }
   for (const WriteItem& item : batch.writes) RETURN_IF_ERROR(item.after());
   for (LookItem& item : batch.looks) item.look(state_);

@@ -753,6 +753,13 @@ class FailingCoreTest : public CoreTest {
   }
 };
 
+TEST_F(CoreTest, NeitherTheCoreNorTheCallerIsLeftWithTheTablesOfASubmissionInParts) {
+  const StepResult result = core->SubmitInParts(InParts(SampleSubmission(kSweepId), 1));
+  EXPECT_TRUE(result.status.ok());
+  EXPECT_EQ(result.submit.runs_new, 2);
+  EXPECT_EQ(result.leftover, nullptr);
+}
+
 TEST_F(FailingCoreTest, ASubmissionIsAnsweredIfOneOfItsPartsCannotBeStored) {
   EXPECT_EQ(Answer([&] { return core->SubmitInParts(Parts()).status.code(); }), Code::kUnavailable);
 }
