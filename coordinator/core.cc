@@ -262,15 +262,26 @@ Status Core::WriteAndWait(WriteItem item) {
   });
 }
 
-Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
-  RETURN_IF_ERROR(CheckDiskSpace());
-  bool changed = false;
-  RETURN_IF_ERROR(WriteAndWait({.apply = [&](ApplyCounts&) -> Status {
-                                  ASSIGN_OR_RETURN(changed, store_.PutDataset(dataset));
+// A refusal is an answer: the transaction goes on without it.
+Result<bool> Core::ChangeName(std::size_t n_writes,
+                              const std::function<Result<NameChange>(ApplyCounts&)>& change,
+                              std::function<Status()> reload) {
+  NameChange changed;
+  RETURN_IF_ERROR(WriteAndWait({.apply = [&](ApplyCounts& counts) -> Status {
+                                  ASSIGN_OR_RETURN(changed, change(counts));
                                   return Status();
                                 },
-                                .after = [this] { return ReloadDatasets(); }}));
-  return changed;
+                                .after = std::move(reload),
+                                .n_writes = n_writes}));
+  RETURN_IF_ERROR(changed.refused);
+  return changed.done;
+}
+
+Result<bool> Core::RegisterDataset(const DatasetRow& dataset, std::int64_t owned_bytes_max) {
+  RETURN_IF_ERROR(CheckDiskSpace());
+  return ChangeName(
+      1, [&](ApplyCounts&) { return store_.PutDataset(dataset, owned_bytes_max); },
+      [this] { return ReloadDatasets(); });
 }
 
 Status Core::RemoveDataset(const std::string& name) {
@@ -278,31 +289,19 @@ Status Core::RemoveDataset(const std::string& name) {
                        .after = [this] { return ReloadDatasets(); }});
 }
 
-// A refusal (unknown name, name taken) is an answer: the transaction goes on without it.
-Result<bool> Core::ChangeModels(std::size_t n_writes,
-                                const std::function<Result<bool>(ApplyCounts&)>& change) {
-  Result<bool> result = false;
-  RETURN_IF_ERROR(WriteAndWait({.apply =
-                                    [&](ApplyCounts& counts) {
-                                      result = change(counts);
-                                      const Code code = result.status().code();
-                                      const bool is_refused =
-                                          code == Code::kNotFound || code == Code::kAlreadyExists;
-                                      return is_refused ? Status() : result.status();
-                                    },
-                                .after = [this] { return ReloadModels(); },
-                                .n_writes = n_writes}));
-  return result;
-}
-
-Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files) {
+Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files,
+                                 std::int64_t owned_bytes_max) {
   RETURN_IF_ERROR(CheckDiskSpace());
-  return ChangeModels(1 + files.size(),
-                      [&](ApplyCounts&) { return store_.PutModel(model, files); });
+  return ChangeName(
+      1 + files.size(),
+      [&](ApplyCounts&) { return store_.PutModel(model, files, owned_bytes_max); },
+      [this] { return ReloadModels(); });
 }
 
-Result<bool> Core::RemoveModel(const std::string& name) {
-  return ChangeModels(1, [&](ApplyCounts& counts) { return store_.DropModel(name, counts); });
+Result<bool> Core::RemoveModel(const std::string& name, ModelBytes bytes) {
+  return ChangeName(
+      1, [&](ApplyCounts& counts) { return store_.DropModel(name, counts, bytes); },
+      [this] { return ReloadModels(); });
 }
 
 Status Core::Annotate(const SweepAnnotation& annotation) {
@@ -517,7 +516,10 @@ Status Core::Finish(Batch& batch) {
     for (const Command& command : stepped.result.commands) {
       std::visit([this](const auto& one) { Deliver(one); }, command);
     }
+    auto leftover = std::exchange(stepped.result.leftover, nullptr);
     if (stepped.done) stepped.done(stepped.result);
+    // Only now: others have waited for the commit, which need not share a processor with this.
+    if (leftover) offers_.Post({}, [leftover = std::move(leftover)] {});
   }
   for (const WriteItem& item : batch.writes) RETURN_IF_ERROR(item.after());
   for (LookItem& item : batch.looks) item.look(state_);

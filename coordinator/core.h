@@ -79,17 +79,20 @@ class Core {
   // that is being submitted in parts; it must not wait.
   void Look(std::function<void(const State&)> look);
   // Stores the dataset; waits for COMMIT. Returns true if the name pointed to other content before.
-  Result<bool> RegisterDataset(const DatasetRow& dataset);
+  // kResourceExhausted if its owner would have more than `owned_bytes_max` then (store/owned.h).
+  Result<bool> RegisterDataset(const DatasetRow& dataset,
+                               std::int64_t owned_bytes_max = kNoOwnedLimit);
   // Removes the name if it exists; waits for COMMIT.
   Status RemoveDataset(const std::string& name);
 
   // Stores the name of an imported checkpoint whose files are in the artifact store; waits for
   // COMMIT. Returns false if the name already refers to this checkpoint; kAlreadyExists if it
-  // refers to another one.
-  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files);
+  // refers to another one, and kResourceExhausted as for a dataset.
+  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files,
+                             std::int64_t owned_bytes_max = kNoOwnedLimit);
   // Removes the name. Returns true if nothing else refers to its bytes, so that they are removed
-  // too. kNotFound.
-  Result<bool> RemoveModel(const std::string& name);
+  // too. kNotFound; kFailedPrecondition if they must go, but a run needs them.
+  Result<bool> RemoveModel(const std::string& name, ModelBytes bytes = ModelBytes::kMayStay);
 
   // Stores labels and note of a sweep, unless the sweep was removed meanwhile; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
@@ -162,8 +165,10 @@ class Core {
   Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options);
   // Waits for COMMIT, and for `after` of the item.
   Status WriteAndWait(WriteItem item);
-  Result<bool> ChangeModels(std::size_t n_writes,
-                            const std::function<Result<bool>(ApplyCounts&)>& change);
+  // The same for a change of a name, whose refusal becomes the error.
+  Result<bool> ChangeName(std::size_t n_writes,
+                          const std::function<Result<NameChange>(ApplyCounts&)>& change,
+                          std::function<Status()> reload);
   Status ReloadDatasets();
   Status ReloadModels();
   bool Push(Item item);  // returns false if the core has stopped

@@ -297,6 +297,12 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_KEPT_FILE_BYTES")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
+  app.add_option("--registered-bytes", options.registered_bytes,
+                 "Bytes that the datasets and models may have together which one person has sent "
+                 "from another machine; 0: a quarter of the disk of --state")
+      ->envname("LONGRUN_REGISTERED_BYTES")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
+      ->capture_default_str();
   app.add_option(
          "--session-memory-bytes", options.session_memory_bytes,
          "Memory that the messages of all worker sessions may take together; beyond it, the "

@@ -372,27 +372,29 @@ Status Serve(const ServerOptions& options) {
   Ticker ticker;
   OverlapSearch overlaps;
   PilotBoard pilots;
-  CoordinatorParts parts{.core = *core,
-                         .artifacts = *artifacts,
-                         .logs = logs,
-                         .metrics = metrics,
-                         .executor = *executor,
-                         .submitter = *submitter,
-                         .planner = *planner,
-                         .receiver = *receiver,
-                         .transfers = *transfers,
-                         .log_writer = *log_writer,
-                         .querier = *querier,
-                         .ticker = ticker,
-                         .overlaps = overlaps,
-                         .access = access,
-                         .audit = audit,
-                         .pilots = pilots,
-                         .session_memory = session_memory,
-                         .kept_file_bytes_max = BytesOfOnePerson(options.kept_file_bytes, options),
-                         .challenge = challenge ? &*challenge : nullptr,
-                         .metrics_address = metrics_address,
-                         .query_program = kOwnProgram};
+  CoordinatorParts parts{
+      .core = *core,
+      .artifacts = *artifacts,
+      .logs = logs,
+      .metrics = metrics,
+      .executor = *executor,
+      .submitter = *submitter,
+      .planner = *planner,
+      .receiver = *receiver,
+      .transfers = *transfers,
+      .log_writer = *log_writer,
+      .querier = *querier,
+      .ticker = ticker,
+      .overlaps = overlaps,
+      .access = access,
+      .audit = audit,
+      .pilots = pilots,
+      .session_memory = session_memory,
+      .kept_file_bytes_max = BytesOfOnePerson(options.kept_file_bytes, options),
+      .registered_bytes_max = BytesOfOnePerson(options.registered_bytes, options),
+      .challenge = challenge ? &*challenge : nullptr,
+      .metrics_address = metrics_address,
+      .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);
   const auto sessions = MakeWorkerSessionService(parts);
   const auto artifact_service = MakeArtifactService(parts);

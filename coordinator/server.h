@@ -20,6 +20,7 @@ struct ServerOptions {
   std::int64_t disk_low_water_bytes = 64 << 20;
   std::int64_t unused_upload_bytes = 0;  // of one person; 0: a quarter of the state folder's disk
   std::int64_t kept_file_bytes = 0;      // of one person; 0: a quarter of that disk
+  std::int64_t registered_bytes = 0;     // of one person; 0: a quarter of that disk
   std::int64_t session_memory_bytes = 256 << 20;  // of all worker sessions (rpc/session_memory.h)
   std::string shared_artifacts = {};  // a folder that workers see, too; "": as at the last start
 };

@@ -50,6 +50,8 @@ struct CoordinatorParts {
   SessionMemory& session_memory;
   // Of the files that tasks of one person on other machines read (kept_files.h).
   std::int64_t kept_file_bytes_max = std::numeric_limits<std::int64_t>::max();
+  // Of the datasets and models of one person on other machines (store/owned.h).
+  std::int64_t registered_bytes_max = kNoOwnedLimit;
   const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h

@@ -13,7 +13,9 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
+#include "coordinator/rpc/owners.h"
 #include "coordinator/store/received_dataset.h"
 #include "model/data/dataset.h"
 #include "model/data/prepare.h"
@@ -70,7 +72,7 @@ const DatasetRow* FindDataset(const std::vector<DatasetRow>& datasets, const std
 
 std::string RemovalFirst(const DatasetRow& row) {
   return Str("remove that dataset first with `longrun data rm ", row.info.name,
-             "`, for which the role operator is needed");
+             "`, as its owner or an operator may do");
 }
 
 // Other content under a name would change what existing sweep files mean.
@@ -102,6 +104,15 @@ DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
   return listing;
 }
 
+// kResourceExhausted if its owner would have too much with the dataset.
+Status CheckRoom(Call& call, const std::string& name, const DatasetListing& listing,
+                 const Storing& storing) {
+  ASSIGN_OR_RETURN(const OwnedBytes before, call.reader.Owned(storing.owner));
+  return CheckOwned(
+      {.what = "dataset", .name = name, .owner = storing.owner, .n_bytes = BytesOf(listing.files)},
+      before, storing.bytes_max);
+}
+
 // The dataset, if it is registered already. If not, it may be stored.
 Result<std::optional<DatasetRow>> FindRegistered(CoordinatorParts& parts,
                                                  const v1::StoreDatasetRequest& request,
@@ -123,6 +134,7 @@ Status InUse(const std::string& name, Code code) {
 Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   CoordinatorParts& parts = call.parts;
   const DatasetListing listing = ListingOf(request);
+  ASSIGN_OR_RETURN(const Storing storing, StoringOf(call));
   const auto hold = parts.dataset_names.Take(request.name());
   if (!hold) return InUse(request.name(), Code::kUnavailable);
   ASSIGN_OR_RETURN(const std::optional<DatasetRow> known, FindRegistered(parts, request, listing));
@@ -130,6 +142,7 @@ Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
     RETURN_IF_ERROR(CheckThere(*known));
     return false;
   }
+  RETURN_IF_ERROR(CheckRoom(call, request.name(), listing, storing));
   const auto go_on = [&]() -> Status {
     if (parts.stopping) {
       return Status(Code::kUnavailable, "the coordinator is stopping: send the dataset again");
@@ -144,8 +157,11 @@ Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   for (const ArtifactFile& file : listing.files) digests.push_back(file.sha256);
   parts.core.NoteUnreferenced(digests);  // the dataset has names of its own for the bytes
   Failpoint("dataset_before_register");
-  ASSIGN_OR_RETURN(const DatasetRow row, DatasetIn(received.folder, request.name()));
-  const Status registered = parts.core.RegisterDataset(row).status();
+  ASSIGN_OR_RETURN(DatasetRow row, DatasetIn(received.folder, request.name()));
+  row.owner = storing.owner;
+  row.owner_bytes = BytesOf(listing.files);
+  // Other calls may have stored something for the same owner meanwhile.
+  const Status registered = parts.core.RegisterDataset(row, storing.bytes_max).status();
   if (!registered.ok() && received.is_new) RETURN_IF_ERROR(RemoveAll(received.folder));
   RETURN_IF_ERROR(registered);
   return true;
@@ -205,7 +221,9 @@ Status CheckUnused(Core& core, StoreReader& reader, const DatasetRow& dataset) {
 Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
                        v1::RegisterDatasetResponse* response) {
   call.error.subject = request.name();
-  ASSIGN_OR_RETURN(const DatasetRow row, call.WithReason("DATASET_INVALID", DatasetOf(request)));
+  ASSIGN_OR_RETURN(DatasetRow row, call.WithReason("DATASET_INVALID", DatasetOf(request)));
+  ASSIGN_OR_RETURN(Storing storing, StoringOf(call));
+  row.owner = std::move(storing.owner);  // only local callers come here: they have no limit
   ASSIGN_OR_RETURN(const bool changed, call.parts.core.RegisterDataset(row));
   response->set_digest(row.info.digest);
   response->set_changed(changed);
@@ -220,6 +238,12 @@ std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetReques
       call.WithReason("DATASET_INVALID", FindRegistered(call.parts, request, listing));
   if (!known.ok()) return known.status();
   if (*known) return std::nullopt;
+  // Before anything is sent.
+  const Result<Storing> storing = StoringOf(call);
+  if (!storing.ok()) return storing.status();
+  Status room =
+      call.WithReason("DATASET_INVALID", CheckRoom(call, request.name(), listing, *storing));
+  if (!room.ok()) return room;
   Status sent = call.WithReason(
       "DATASET_INVALID",
       CheckSent(call.parts.artifacts, call.parts.core.store().folder(), request.name(), listing));
@@ -250,13 +274,18 @@ Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
 Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
                      v1::RemoveDatasetResponse* response) {
   call.error.subject = request.name();
-  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  const bool is_remote = caller.kind != Principal::Kind::kLocal;
   const auto hold = call.parts.dataset_names.Take(request.name());
   if (!hold) {
     return call.WithReason("DATASET_IN_USE", InUse(request.name(), Code::kFailedPrecondition));
   }
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   const DatasetRow* const dataset = FindDataset(datasets, request.name());
+  if (dataset != nullptr) {
+    RETURN_IF_ERROR(call.WithReason(
+        "NOT_OWNER", CheckMayRemove(caller, "dataset", request.name(), dataset->owner)));
+  }
   // What an import of this name has made. Held until it is removed, so that no other import begins.
   const std::string own =
       JoinPath(JoinPath(call.parts.core.store().folder(), "datasets"), request.name());
@@ -276,7 +305,8 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
     return &row != dataset && (row.folder == folder || IsSameFolder(row.folder, folder));
   });
   if (dataset == nullptr) {
-    if (removal && removal->has_anything() && !is_shared) {  // the remains of an import
+    // The remains of an import, of which nobody knows the owner.
+    if (removal && removal->has_anything() && !is_shared && IsOperator(caller)) {
       RETURN_IF_ERROR(removal->Finish());
       response->set_removed(true);
       return Status();

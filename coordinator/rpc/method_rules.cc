@@ -39,10 +39,11 @@ constexpr MethodRule kRules[] = {
     {.path = "/longrun.v1.SweepService/RegisterDataset", .changes = true},
     {.path = "/longrun.v1.SweepService/StoreDataset", .people = kSubmitter, .changes = true},
     {.path = "/longrun.v1.SweepService/ListDatasets", .people = kViewer},
-    {.path = "/longrun.v1.SweepService/RemoveDataset", .people = kOperator, .changes = true},
+    // Whoever is not an operator may remove only their own (owners.h).
+    {.path = "/longrun.v1.SweepService/RemoveDataset", .people = kSubmitter, .changes = true},
     {.path = "/longrun.v1.SweepService/RegisterModel", .people = kSubmitter, .changes = true},
     {.path = "/longrun.v1.SweepService/ListModels", .people = kViewer},
-    {.path = "/longrun.v1.SweepService/RemoveModel", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/RemoveModel", .people = kSubmitter, .changes = true},
     {.path = "/longrun.v1.SweepService/FindCheckpoint", .people = kViewer},
     {.path = "/longrun.v1.SweepService/Query", .people = kViewer},
     {.path = "/longrun.v1.SweepService/ListViews", .people = kViewer},

@@ -10,7 +10,9 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
+#include "coordinator/rpc/owners.h"
 #include "model/data/tokenizer_file.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/manifest.h"
@@ -38,8 +40,9 @@ struct Manifested {
   std::int64_t n_bytes = 0;
 };
 
-// Reads a manifest and checks that the store has all its files. Asking also makes them young, so
-// that garbage collection spares them until the name is stored.
+// Reads a manifest and checks that the store has all its files, of the sizes that the manifest
+// says: the sizes count for the model's owner. Asking also makes them young, so that garbage
+// collection spares them until the name is stored.
 Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::string text,
                    ReadArtifact(artifacts, sha256, kFolderManifestBytesMax));
@@ -54,10 +57,16 @@ Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& s
     ASSIGN_OR_RETURN(manifested.config_json, ReadArtifact(artifacts, file.sha256, kConfigBytesMax));
   }
   for (const ArtifactFile& file : manifested.files) {
+    if (!artifacts.Has(file.sha256)) {
+      return Status(Code::kFailedPrecondition, Str("file ", file.name, " (", file.sha256,
+                                                   ") is not in the store: send it first"));
+    }
+    ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
+    if (found.n_bytes != file.n_bytes) {
+      return Status(Code::kInvalidArgument,
+                    Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
+    }
     manifested.n_bytes += file.n_bytes;
-    if (artifacts.Has(file.sha256)) continue;
-    return Status(Code::kFailedPrecondition, Str("file ", file.name, " (", file.sha256,
-                                                 ") is not in the store: send it first"));
   }
   return manifested;
 }
@@ -67,8 +76,10 @@ Result<NetConfig> ConfigOf(const std::string& config_json) {
   return ParseModelConfig(config);
 }
 
-Status Register(CoordinatorParts& parts, const v1::RegisterModelRequest& request,
+Status Register(const Call& call, const v1::RegisterModelRequest& request,
                 v1::RegisterModelResponse* response) {
+  CoordinatorParts& parts = call.parts;
+  ASSIGN_OR_RETURN(Storing storing, StoringOf(call));
   RETURN_IF_ERROR(CheckName(request.name(), "model"));
   if (request.source().size() > kSourceBytesMax || !IsUtf8(request.source())) {
     return Status(Code::kInvalidArgument,
@@ -83,8 +94,9 @@ Status Register(CoordinatorParts& parts, const v1::RegisterModelRequest& request
                                              .config_json = std::move(manifested.config_json),
                                              .source = request.source(),
                                              .n_bytes = manifested.n_bytes,
-                                             .imported_wall_ms = WallMs()},
-                                            manifested.files));
+                                             .imported_wall_ms = WallMs(),
+                                             .owner = std::move(storing.owner)},
+                                            manifested.files, storing.bytes_max));
   response->set_created(created);
   return Status();
 }
@@ -220,7 +232,7 @@ Json ExtensionOfModel(const std::vector<ModelRow>& models, const std::string& di
 Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
                      v1::RegisterModelResponse* response) {
   call.error.subject = request.name();
-  return call.WithReason("MODEL_INVALID", Register(call.parts, request, response));
+  return call.WithReason("MODEL_INVALID", Register(call, request, response));
 }
 
 std::string SourceShown(const std::string& source, bool is_remote) {
@@ -248,9 +260,23 @@ Status ListModels(Call& call, const v1::ListModelsRequest&, v1::ListModelsRespon
 Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
                    v1::RemoveModelResponse* response) {
   call.error.subject = request.name();
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  // Models are removed one at a time, on the submitter's thread, and keep their owners until then:
+  // what is found here holds until the removal.
+  const std::vector<ModelRow> models = call.parts.core.models();
+  const auto model = std::ranges::find(models, request.name(), &ModelRow::name);
+  if (model != models.end()) {
+    RETURN_IF_ERROR(call.WithReason("NOT_OWNER",
+                                    CheckMayRemove(caller, "model", request.name(), model->owner)));
+  } else if (!IsOperator(caller)) {  // whose a damaged row was is not known
+    return call.WithReason("MODEL_NOT_FOUND", UnknownModel(request.name()));
+  }
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
+  const ModelBytes bytes = IsOperator(caller) ? ModelBytes::kMayStay : ModelBytes::kMustGo;
+  const Result<bool> removed = call.parts.core.RemoveModel(request.name(), bytes);
+  const bool is_unknown = removed.status().code() == Code::kNotFound;
   ASSIGN_OR_RETURN(const bool bytes_go,
-                   call.WithReason("MODEL_NOT_FOUND", call.parts.core.RemoveModel(request.name())));
+                   call.WithReason(is_unknown ? "MODEL_NOT_FOUND" : "MODEL_IN_USE", removed));
   response->set_bytes_go(bytes_go);
   return Status();
 }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -387,6 +388,8 @@ struct StepResult {
   std::vector<std::string> foreign;        // the same: it spoke of an attempt of another worker
   std::vector<std::string> differences;    // for the log: a number that was measured again differs
   std::optional<Instant> wake_at;          // TimePassed is needed by then
+  // Tables that nothing needs any more, and that take long to destroy: not on the core's thread.
+  std::shared_ptr<const void> leftover;
 };
 
 // `wall_ms` is for display columns, and for the duration of an attempt across a reboot. Step

@@ -669,6 +669,7 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     BindSweep(step, event, std::move(plan.added));
   }
   step.result.submit = plan.counts;
+  if (event.part && Ends(event)) step.result.leftover = submission;
 }
 
 }  // namespace longrun::coordinator

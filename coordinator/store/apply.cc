@@ -645,19 +645,19 @@ Status Store::ApplyOne(const DropDamagedResults& write, std::int64_t, ApplyCount
   return DropIfDamaged("result", write.attempt);
 }
 
-// Whether a name or a run that starts from it uses the model; a damaged run may use any.
-Result<bool> Store::IsModelUsed(const std::string& digest) {
+// Whether another name or a run that starts from it uses the model; a damaged run may use any.
+Result<bool> Store::IsModelUsed(const std::string& digest, const std::string& except_name) {
   if (is_model_used_.empty()) {
     const RowSums& sums = connection_->row_sums();
     const std::string model_holds = RowSums::HoldsCall(sums.table("model"));
     const std::string run_holds = RowSums::HoldsCall(sums.table("run"));
-    is_model_used_ = Str("SELECT 1 FROM model WHERE digest = ? OR NOT ", model_holds,
-                         " UNION ALL SELECT 1 FROM run WHERE CASE WHEN ", run_holds,
+    is_model_used_ = Str("SELECT 1 FROM model WHERE name <> ? AND (digest = ? OR NOT ", model_holds,
+                         ") UNION ALL SELECT 1 FROM run WHERE CASE WHEN ", run_holds,
                          " AND json_valid(run) THEN json_extract(run, '$.init.sha256') = ?"
                          " ELSE TRUE END LIMIT 1");
   }
   ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(is_model_used_.c_str()));
-  return statement.Bind(digest).Bind(digest).Step();
+  return statement.Bind(except_name).Bind(digest).Bind(digest).Step();
 }
 
 Status Store::DropDataset(const std::string& name) {
@@ -682,21 +682,36 @@ Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts
   return statement.Bind(sha256).Run();
 }
 
-Result<bool> Store::PutDataset(const DatasetRow& dataset) {
+Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t owned_bytes_max) {
+  RETURN_IF_ERROR(DropIfDamaged("dataset", dataset.info.name));
   const std::string folder = StoredDatasetFolder(folder_, dataset.folder);
-  bool changed = false;
+  std::string owner = dataset.owner;
+  std::int64_t owner_bytes = dataset.owner_bytes;
+  NameChange change;
   {
     ASSIGN_OR_RETURN(Statement statement,
-                     connection_->Prepare("SELECT digest FROM dataset WHERE name = ?"));
+                     connection_->Prepare(
+                         "SELECT digest, folder, owner, owner_bytes FROM dataset WHERE name = ?"));
     ASSIGN_OR_RETURN(const bool is_there, statement.Bind(dataset.info.name).Step());
-    changed = is_there && statement.Text(0) != dataset.info.digest;
+    change.done = is_there && statement.Text(0) != dataset.info.digest;
+    const bool is_same = is_there && !change.done && statement.Text(1) == folder;
+    if (is_same && !statement.Text(2).empty()) {
+      owner = statement.Text(2);
+      owner_bytes = statement.Int(3);
+    } else {
+      ASSIGN_OR_RETURN(const OwnedBytes before, ReadOwned(*connection_, owner));
+      change.refused = CheckOwned(
+          {.what = "dataset", .name = dataset.info.name, .owner = owner, .n_bytes = owner_bytes},
+          before, owned_bytes_max);
+    }
   }
+  if (!change.refused.ok()) return change;
   const std::string split_tokens = CanonicalJson(Json(dataset.info.split_tokens));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO dataset (name, digest, folder, tokenizer,"
-                           " vocab_size, split_tokens, n_tokens, mask_token)"
-                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+                           " vocab_size, split_tokens, n_tokens, mask_token, owner, owner_bytes)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   RETURN_IF_ERROR(statement.Bind(dataset.info.name)
                       .Bind(dataset.info.digest)
                       .Bind(folder)
@@ -705,61 +720,99 @@ Result<bool> Store::PutDataset(const DatasetRow& dataset) {
                       .Bind(split_tokens)
                       .Bind(dataset.info.n_tokens)
                       .Bind(dataset.info.mask_token)
+                      .Bind(owner)
+                      .Bind(owner_bytes)
                       .Run());
-  return changed;
+  return change;
 }
 
-Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile> files) {
+Result<NameChange> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile> files,
+                                   std::int64_t owned_bytes_max) {
   RETURN_IF_ERROR(DropIfDamaged("model", model.name));
   {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
     ASSIGN_OR_RETURN(const bool is_there, statement.Bind(model.name).Step());
-    if (is_there && statement.Text(0) == model.digest) return false;
+    if (is_there && statement.Text(0) == model.digest) return NameChange();
     if (is_there) {
-      return Status(Code::kAlreadyExists,
-                    Str("model \"", model.name, "\" already exists with other content (digest ",
-                        statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
-                        "): choose another name, or remove that model first: `longrun models rm ",
-                        model.name, "`"));
+      return NameChange{
+          .refused =
+              Status(Code::kAlreadyExists,
+                     Str("model \"", model.name, "\" already exists with other content (digest ",
+                         statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
+                         "): choose another name, or remove that model first: `longrun "
+                         "models rm ",
+                         model.name, "`"))};
     }
   }
+  bool is_counted = false;  // under another name of the same owner
   {
     ASSIGN_OR_RETURN(Statement statement,
-                     connection_->Prepare("INSERT INTO model (name, digest, config, source, bytes,"
-                                          " imported_wall_ms) VALUES (?, ?, ?, ?, ?, ?)"));
+                     connection_->Prepare("SELECT 1 FROM model WHERE owner = ? AND digest = ?"));
+    ASSIGN_OR_RETURN(is_counted, statement.Bind(model.owner).Bind(model.digest).Step());
+  }
+  if (!is_counted) {
+    ASSIGN_OR_RETURN(const OwnedBytes before, ReadOwned(*connection_, model.owner));
+    Status room = CheckOwned(
+        {.what = "model", .name = model.name, .owner = model.owner, .n_bytes = model.n_bytes},
+        before, owned_bytes_max);
+    if (!room.ok()) return NameChange{.refused = std::move(room)};
+  }
+  {
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("INSERT INTO model (name, digest, config, source, bytes,"
+                             " imported_wall_ms, owner) VALUES (?, ?, ?, ?, ?, ?, ?)"));
     RETURN_IF_ERROR(statement.Bind(model.name)
                         .Bind(model.digest)
                         .Bind(model.config_json)
                         .Bind(model.source)
                         .Bind(model.n_bytes)
                         .Bind(model.imported_wall_ms)
+                        .Bind(model.owner)
                         .Run());
   }
   RETURN_IF_ERROR(PutCheckpointFiles(model.digest, files));
-  return true;
+  return NameChange{.done = true};
 }
 
-Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
+Status UnknownModel(const std::string& name) {
+  return Status(Code::kNotFound, Str("there is no model \"", name,
+                                     "\"; `longrun models ls` lists the imported models"));
+}
+
+Result<NameChange> Store::DropModel(const std::string& name, ApplyCounts& counts,
+                                    ModelBytes bytes) {
   std::string digest;
   {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
     ASSIGN_OR_RETURN(const bool is_there, statement.Bind(name).Step());
-    if (!is_there) {
-      return Status(Code::kNotFound, Str("there is no model \"", name,
-                                         "\"; `longrun models ls` lists the imported models"));
-    }
+    if (!is_there) return NameChange{.refused = UnknownModel(name)};
     digest = statement.Text(0);
+  }
+  ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest, name));
+  if (is_used && bytes == ModelBytes::kMustGo) {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("SELECT 1 FROM model WHERE digest = ? AND name <> ?"));
+    ASSIGN_OR_RETURN(const bool has_other_name, statement.Bind(digest).Bind(name).Step());
+    if (!has_other_name) {
+      return NameChange{
+          .refused = Status(
+              Code::kFailedPrecondition,
+              Str("runs start from model \"", name,
+                  "\", so its bytes would stay: remove the sweeps that have these runs (`longrun "
+                  "rm`), and have an operator collect what they left (`longrun gc`); or have an "
+                  "operator remove the model"))};
+    }
   }
   {
     ASSIGN_OR_RETURN(Statement statement, connection_->Prepare("DELETE FROM model WHERE name = ?"));
     RETURN_IF_ERROR(statement.Bind(name).Run());
   }
-  ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest));
-  if (is_used) return false;
+  if (is_used) return NameChange();
   RETURN_IF_ERROR(DropCheckpointFiles(digest, counts));
-  return true;
+  return NameChange{.done = true};
 }
 
 Result<std::vector<ArtifactFile>> Store::CheckpointFiles(const std::string& sha256) {

@@ -461,8 +461,8 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
   RETURN_IF_ERROR(OpenReader());
   RETURN_IF_ERROR(ForEach(
       *reader_,
-      "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens, n_tokens, mask_token"
-      " FROM dataset ORDER BY name",
+      "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens, n_tokens, mask_token,"
+      " owner, owner_bytes FROM dataset ORDER BY name",
       [&](const Statement& row) -> Status {
         DatasetRow dataset;
         dataset.info.name = row.Text(0);
@@ -477,6 +477,8 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
         }
         dataset.info.n_tokens = row.Int(6);
         dataset.info.mask_token = row.Int(7);
+        dataset.owner = row.Text(8);
+        dataset.owner_bytes = row.Int(9);
         datasets.push_back(std::move(dataset));
         return Status();
       }));
@@ -488,15 +490,16 @@ Result<std::vector<ModelRow>> Store::LoadModels() {
   std::vector<ModelRow> models;
   RETURN_IF_ERROR(OpenReader());
   RETURN_IF_ERROR(ForEach(*reader_,
-                          "SELECT name, digest, config, source, bytes, imported_wall_ms FROM model"
-                          " ORDER BY name",
+                          "SELECT name, digest, config, source, bytes, imported_wall_ms,"
+                          " owner FROM model ORDER BY name",
                           [&](const Statement& row) -> Status {
                             models.push_back({.name = row.Text(0),
                                               .digest = row.Text(1),
                                               .config_json = row.Text(2),
                                               .source = row.Text(3),
                                               .n_bytes = row.Int(4),
-                                              .imported_wall_ms = row.Int(5)});
+                                              .imported_wall_ms = row.Int(5),
+                                              .owner = row.Text(6)});
                             return Status();
                           }));
   NoteDamaged(reader_->row_sums().TakeDamaged());

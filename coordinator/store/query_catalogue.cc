@@ -19,6 +19,9 @@ constexpr QueryColumn kPosition = {"position", "text", "", "position method"};
 constexpr QueryColumn kSeed = {"seed", "integer", "",
                                "seed of the initial weights and the data order"};
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
+constexpr QueryColumn kDiskOwner = {
+    "owner", "text", "",
+    "for whom it counts on the disk; empty for one that a version without owners stored"};
 constexpr QueryColumn kStage = {"stage", "text", "",
                                 "stage of the run in the sweep; null: the sweep has no stages"};
 
@@ -280,7 +283,11 @@ std::vector<QueryView> MakeViews() {
                    {"folder", "text", "", "folder on the coordinator's machine"},
                    {"tokenizer", "text", "", "fingerprint of the tokenizer"},
                    {"vocab_size", "integer", "", "number of token ids"},
-                   {"split_tokens", "json", "tokens", "map from split to its number of tokens"}}},
+                   {"split_tokens", "json", "tokens", "map from split to its number of tokens"},
+                   kDiskOwner,
+                   {"owner_bytes", "integer", "bytes",
+                    "how much it counts for its owner; 0 if it was registered on the coordinator's "
+                    "machine"}}},
       {.name = "models",
        .meaning = "an imported checkpoint under a name",
        .columns = {{"model", "text", "", "name"},
@@ -290,7 +297,8 @@ std::vector<QueryView> MakeViews() {
                    {"imported_ms", "integer", "ms since 1970", "wall clock"},
                    {"source", "text", "", "the folder from which it was imported"},
                    {"runs", "integer", "", "number of runs that start from it"},
-                   {"config", "json", "", "config.json"}}},
+                   {"config", "json", "", "config.json"},
+                   kDiskOwner}},
       {.name = "workers",
        .meaning = "a worker that has ever connected",
        .columns = {{"worker", "text", "", "id, which stays the same when the worker is restarted"},

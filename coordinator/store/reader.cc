@@ -100,6 +100,10 @@ Result<std::unique_ptr<StoreReader>> StoreReader::Open(const std::string& databa
   return std::unique_ptr<StoreReader>(new StoreReader(std::move(connection)));
 }
 
+Result<OwnedBytes> StoreReader::Owned(const std::string& owner) {
+  return ReadOwned(*connection_, owner);
+}
+
 Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps,
                    ReadRows(*connection_,

@@ -17,6 +17,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/identity.h"
+#include "coordinator/store/owned.h"
 
 namespace longrun::coordinator {
 
@@ -150,6 +151,7 @@ class StoreReader {
   };
 
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
+  Result<OwnedBytes> Owned(const std::string& owner);
   // The newest `n_rows_max` entries of the audit log since then, oldest first; with `only_changes`,
   // of the calls that changed something.
   Result<std::vector<AuditRow>> Audit(std::int64_t since_ms, std::int64_t n_rows_max,

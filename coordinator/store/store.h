@@ -26,6 +26,7 @@
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/identity.h"
+#include "coordinator/store/owned.h"
 #include "sweeps/coordinator_lock.h"
 
 struct sqlite3;
@@ -39,6 +40,8 @@ struct Migration;
 struct DatasetRow {
   DatasetInfo info;
   std::string folder;
+  std::string owner = {};  // whose disk limit it counts for; "": stored by an earlier release
+  std::int64_t owner_bytes = 0;
 };
 
 // An imported checkpoint: what a name refers to.
@@ -49,7 +52,9 @@ struct ModelRow {
   std::string source;       // the folder from which it was imported, for people
   std::int64_t n_bytes = 0;
   std::int64_t imported_wall_ms = 0;
+  std::string owner = {};  // as that of a dataset
 };
+Status UnknownModel(const std::string& name);  // kNotFound
 
 struct StoreSizes {
   std::int64_t wal_bytes = 0;
@@ -72,6 +77,17 @@ struct StoreOptions {
   bool is_momentary = false;     // ends with the command that started it
   bool checks_any_size = false;  // checks and repairs any database; else only one up to 16 MiB
 };
+
+// What a change of a dataset's or model's name did, or why the store refused it. A refusal is an
+// answer and changes nothing, while an error of the store ends the process.
+struct NameChange {
+  Status refused = {};
+  bool done = false;
+};
+
+// Of a model whose name is removed. kMustGo: they must not stay for a run, where they would count
+// for nobody; they may stay under another name, for whose owner they count.
+enum class ModelBytes { kMayStay, kMustGo };
 
 // kForParts is for a submission in parts: its keys are digests, so that its rows reach all pages of
 // the indexes again and again until it ends.
@@ -125,17 +141,23 @@ class Store {
   // an error, call Rollback(): nothing of the transaction is stored.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
-  // Returns true if the name referred to other content before.
-  Result<bool> PutDataset(const DatasetRow& dataset);
+  // `done`: the name referred to other content before. Refused with kResourceExhausted if its owner
+  // would have more than `owned_bytes_max` then. A dataset that is registered again, from the same
+  // folder, stays its owner's.
+  Result<NameChange> PutDataset(const DatasetRow& dataset,
+                                std::int64_t owned_bytes_max = kNoOwnedLimit);
   Status DropDataset(const std::string& name);
   // Stores nothing if the sweep was removed meanwhile.
   Status PutAnnotation(const SweepAnnotation& annotation);
-  // Returns false if the name already refers to the same digest; kAlreadyExists if it refers to
-  // another one.
-  Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFile> files);
-  // Removes the name. If no other name and no run refers to the files, also removes their rows,
-  // adds their digests to counts.dropped, and returns true. kNotFound.
-  Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
+  // Not `done` if the name already refers to the same digest. Refused with kAlreadyExists if it
+  // refers to another one, and with kResourceExhausted as a dataset is.
+  Result<NameChange> PutModel(const ModelRow& model, std::span<const ArtifactFile> files,
+                              std::int64_t owned_bytes_max = kNoOwnedLimit);
+  // Removes the name. If no other name and no run refers to the files, also removes their rows, and
+  // adds their digests to counts.dropped: `done`. Refused with kNotFound, and with
+  // kFailedPrecondition if the bytes must go and a run needs them.
+  Result<NameChange> DropModel(const std::string& name, ApplyCounts& counts,
+                               ModelBytes bytes = ModelBytes::kMayStay);
   // Adds the token, or stores how it ended.
   Status PutToken(const TokenRow& token);
   Status DropToken(const std::string& id);
@@ -208,7 +230,7 @@ class Store {
   Status RunEach(std::span<const char* const> statements, const std::string& bound);
   // The first column of a query with one parameter.
   Result<std::vector<std::string>> Texts(const char* sql, const std::string& bound);
-  Result<bool> IsModelUsed(const std::string& digest);
+  Result<bool> IsModelUsed(const std::string& digest, const std::string& except_name = "");
   Status PutUnknownTask(const Task& task);
   // `result` or `series` is the body of `write.record`. Returns false if no row was new.
   Result<bool> PutResultRow(const PutRecord& write, const ResultRecord& result);

@@ -392,6 +392,94 @@ TEST_F(CoreTest, ARefusedModelIsAnAnswerAndTheCoreGoesOn) {
   EXPECT_TRUE(core->models().empty());
 }
 
+DatasetRow DatasetOf(const std::string& owner, const std::string& name, std::int64_t n_bytes) {
+  DatasetRow row{.info = SampleDataset(),
+                 .folder = Str("/data/", name),
+                 .owner = owner,
+                 .owner_bytes = n_bytes};
+  row.info.name = name;
+  return row;
+}
+
+ModelRow ModelOf(const std::string& owner, const std::string& name, const std::string& content,
+                 std::int64_t n_bytes) {
+  return {.name = name,
+          .digest = Sha256Hex(content),
+          .config_json = "{}",
+          .source = "",
+          .n_bytes = n_bytes,
+          .imported_wall_ms = 1,
+          .owner = owner};
+}
+
+TEST_F(CoreTest, WhatOneOwnerStoresIsLimitedUntilSomethingIsRemovedAndOthersAreNotDisturbed) {
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ada", "words", 60), 100).value());
+  EXPECT_TRUE(core->RegisterModel(ModelOf("ada", "small", "s", 30), {}, 100).value());
+
+  const Status model = core->RegisterModel(ModelOf("ada", "large", "l", 11), {}, 100).status();
+  EXPECT_EQ(model.code(), Code::kResourceExhausted);
+  EXPECT_EQ(model.message(),
+            "model \"large\" has 11 bytes, in addition to the 90 bytes that ada has (60 in "
+            "datasets, 30 in models); the datasets and models of one owner may take 100 bytes "
+            "(--registered-bytes of longrun-coordinator): remove those that you do not need "
+            "(`longrun data rm`, `longrun models rm`), or ask for a higher limit");
+  EXPECT_EQ(core->RegisterDataset(DatasetOf("ada", "books", 11), 100).status().code(),
+            Code::kResourceExhausted);
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ben", "poems", 100), 100).value());
+
+  Restart();
+  ASSERT_EQ(core->datasets().size(), 2u);
+  EXPECT_EQ(core->datasets()[0].owner, "ben");
+  EXPECT_EQ(core->datasets()[1].owner, "ada");
+  EXPECT_EQ(core->datasets()[1].owner_bytes, 60);
+  ASSERT_EQ(core->models().size(), 1u);
+  EXPECT_EQ(core->models()[0].owner, "ada");
+  EXPECT_EQ(core->RegisterDataset(DatasetOf("ada", "books", 11), 100).status().code(),
+            Code::kResourceExhausted);
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ada", "books", 10), 100).value());
+
+  ASSERT_TRUE(core->RemoveDataset("words").ok());
+  EXPECT_TRUE(core->RegisterModel(ModelOf("ada", "large", "l", 60), {}, 100).value());
+  EXPECT_EQ(core->RegisterDataset(DatasetOf("ada", "more", 1), 100).status().code(),
+            Code::kResourceExhausted);
+  EXPECT_TRUE(core->RemoveModel("small").value());
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ada", "more", 30), 100).value());
+}
+
+TEST_F(CoreTest, AModelUnderTwoNamesCountsOnceForEachOwner) {
+  EXPECT_TRUE(core->RegisterModel(ModelOf("ada", "one", "same", 100), {}, 100).value());
+  EXPECT_TRUE(core->RegisterModel(ModelOf("ada", "two", "same", 100), {}, 100).value());
+  // Below what she has: only what is new is refused.
+  EXPECT_FALSE(core->RegisterModel(ModelOf("ada", "one", "same", 100), {}, 50).value());
+  EXPECT_EQ(core->RegisterModel(ModelOf("ben", "three", "same", 100), {}, 99).status().code(),
+            Code::kResourceExhausted);
+  EXPECT_TRUE(core->RegisterModel(ModelOf("ben", "three", "same", 100), {}, 100).value());
+
+  // Neither the other name of hers nor that of another owner makes it go, or stops a removal.
+  EXPECT_FALSE(core->RemoveModel("one", ModelBytes::kMustGo).value());
+  EXPECT_EQ(core->RegisterDataset(DatasetOf("ada", "words", 1), 100).status().code(),
+            Code::kResourceExhausted);
+  EXPECT_FALSE(core->RemoveModel("two", ModelBytes::kMustGo).value());
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ada", "words", 100), 100).value());
+  EXPECT_TRUE(core->RemoveModel("three", ModelBytes::kMustGo).value());
+}
+
+TEST_F(CoreTest, ADatasetThatIsRegisteredAgainStaysItsOwnersUnlessItIsAnotherOne) {
+  DatasetRow dataset = DatasetOf("ada", "words", 60);
+  EXPECT_FALSE(core->RegisterDataset(dataset, 100).value());
+
+  dataset.owner = "operator";
+  dataset.owner_bytes = 0;
+  EXPECT_FALSE(core->RegisterDataset(dataset).value());
+  EXPECT_EQ(core->datasets()[0].owner, "ada");
+  EXPECT_EQ(core->datasets()[0].owner_bytes, 60);
+
+  dataset.folder = "/data/elsewhere";
+  EXPECT_FALSE(core->RegisterDataset(dataset).value());
+  EXPECT_EQ(core->datasets()[0].owner, "operator");
+  EXPECT_FALSE(core->RegisterDataset(DatasetOf("ada", "books", 100), 100).value());
+}
+
 TEST_F(CoreTest, BelowTheLowWaterMarkTheDiskIsSaidToBeFull) {
   disk_low_water_bytes = std::numeric_limits<std::int64_t>::max();
   Restart();
@@ -664,6 +752,13 @@ class FailingCoreTest : public CoreTest {
     return parts;
   }
 };
+
+TEST_F(CoreTest, NeitherTheCoreNorTheCallerIsLeftWithTheTablesOfASubmissionInParts) {
+  const StepResult result = core->SubmitInParts(InParts(SampleSubmission(kSweepId), 1));
+  EXPECT_TRUE(result.status.ok());
+  EXPECT_EQ(result.submit.runs_new, 2);
+  EXPECT_EQ(result.leftover, nullptr);
+}
 
 TEST_F(FailingCoreTest, ASubmissionIsAnsweredIfOneOfItsPartsCannotBeStored) {
   EXPECT_EQ(Answer([&] { return core->SubmitInParts(Parts()).status.code(); }), Code::kUnavailable);

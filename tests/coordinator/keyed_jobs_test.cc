@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace longrun::coordinator {
@@ -59,6 +60,19 @@ TEST(KeyedJobsTest, KeysThatBecomeFreeTogetherStartJobsOnSeveralThreads) {
   jobs.Post({"b"}, [&] { second.set_value(); });
   ends.set_value();
   EXPECT_TRUE(together.get_future().get()) << "the second job waits for the first";
+}
+
+// So that a thread that must not wait can hand over what takes long to destroy.
+TEST(KeyedJobsTest, WhatAJobHoldsIsDestroyedOnTheJobsThread) {
+  std::promise<std::thread::id> destroyed;
+  std::future<std::thread::id> thread = destroyed.get_future();
+  KeyedJobs jobs(1);
+  jobs.Post({}, [held = std::shared_ptr<int>(new int(1), [&destroyed](int* one) {
+                   delete one;
+                   destroyed.set_value(std::this_thread::get_id());
+                 })] {});
+  ASSERT_EQ(thread.wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  EXPECT_NE(thread.get(), std::this_thread::get_id());
 }
 
 TEST(KeyedJobsTest, WhatWaitsIsDroppedAndWhatRunsIsWaitedFor) {

@@ -13,6 +13,7 @@
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
+#include "model/hugging_face/manifest.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/rpc/network.h"
 
@@ -218,6 +219,39 @@ class LaptopTest : public NetworkTest {
     }
     return stub->StoreDataset(context.get(), request, &response);
   }
+  // Sends a model whose only weights are these bytes, and gives it a name. Its manifest says that
+  // there are `more` bytes.
+  grpc::Status RegisterModel(const std::string& token, const std::string& name,
+                             const std::string& weights, std::int64_t more = 0) const {
+    const std::string config =
+        R"({"activation_function":"gelu_new","layer_norm_epsilon":1e-05,"model_type":"gpt2",)"
+        R"("n_embd":16,"n_head":2,"n_layer":2,"n_positions":64,"vocab_size":256})";
+    const std::vector<FolderFile> files = {
+        {.name = "config.json", .sha256 = Sha256Hex(config), .n_bytes = std::ssize(config)},
+        {.name = "model.safetensors",
+         .sha256 = Sha256Hex(weights),
+         .n_bytes = std::ssize(weights) + more}};
+    const std::string manifest = FolderManifest(files);
+    for (const std::string& bytes : {config, weights, manifest}) {
+      const grpc::Status sent = Upload(token, {First(Sha256Hex(bytes), std::ssize(bytes), bytes)});
+      if (!sent.ok()) return sent;
+    }
+    const auto stub = v1::SweepService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::RegisterModelRequest request;
+    v1::RegisterModelResponse response;
+    request.set_name(name);
+    request.set_sha256(Sha256Hex(manifest));
+    return stub->RegisterModel(context.get(), request, &response);
+  }
+  grpc::Status RemoveModel(const std::string& token, const std::string& name) const {
+    const auto stub = v1::SweepService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::RemoveModelRequest request;
+    v1::RemoveModelResponse response;
+    request.set_name(name);
+    return stub->RemoveModel(context.get(), request, &response);
+  }
   bool HasArtifact(const std::string& token, const std::string& sha256) const {
     const auto stub = v1::ArtifactService::NewStub(Channel());
     const auto context = ContextOf(token);
@@ -418,9 +452,9 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
 
   Login("submitter");
   ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
-  ran = Longrun({"data", "rm", "tiny"});
+  ran = Longrun({"--context", "viewer", "data", "rm", "tiny"});
   EXPECT_EQ(ran.code, 5) << ran.err;
-  EXPECT_NE(ran.err.find("it needs the role operator"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
 
   // An operator's removal takes the files that were sent, and never a folder of somebody else.
   ASSERT_TRUE(
@@ -837,6 +871,162 @@ TEST_F(LaptopTest, FilesOfOnePersonsSweepsAreLimitedAndGoOnceNoTaskReadsThem) {
   ASSERT_EQ(Here({"gc"}).code, 0);
   EXPECT_FALSE(PathExists(kept));
   EXPECT_EQ(Longrun({"submit", "a.yaml"}).code, 0) << "there is room again";
+}
+
+TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
+  const auto make = [&](const std::string& name) {
+    WriteTexts();
+    EXPECT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), Str(name, std::string(5'000, 'x'))).ok());
+    EXPECT_TRUE(
+        ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
+                    .shard_tokens = 4'096},
+                   OnLaptop(name))
+            .ok());
+    return BytesOf(ListDataset(OnLaptop(name)).value().files);
+  };
+  const std::int64_t n_bytes = make("aa");
+  ASSERT_EQ(make("bb"), n_bytes);
+  const std::vector<std::string> limit = {"--registered-bytes", Str(2 * n_bytes - 1)};
+  const auto use = [&](const std::string& role) {
+    ASSERT_EQ(Longrun({"context", "use", role}).code, 0);
+  };
+  const auto names = [&] {
+    return Here({"query", "-o", "csv",
+                 "SELECT dataset, owner, owner_bytes FROM datasets ORDER BY dataset"})
+        .out;
+  };
+  InitAndStart(limit);
+  Login("admin");
+  const std::string ben = IdOf(Login("operator")), ada = IdOf(Login("submitter"));
+  const std::string of_ada = Str("token ", ada), of_ben = Str("token ", ben);
+  ASSERT_EQ(Longrun({"data", "register", "one", "aa"}).code, 0);
+
+  // Refused before anything is sent.
+  const Ran refused = Longrun({"data", "register", "two", "bb"});
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find(Str("dataset \"two\" has ", n_bytes, " bytes, in addition to the ",
+                                 n_bytes, " bytes that ", of_ada, " has (", n_bytes,
+                                 " in datasets, 0 in models)")),
+            std::string::npos)
+      << refused.err;
+  EXPECT_NE(refused.err.find("--registered-bytes"), std::string::npos) << refused.err;
+  EXPECT_TRUE(IsAudited("StoreDataset RESOURCE_EXHAUSTED two"));
+  EXPECT_FALSE(IsAudited(Str("UploadArtifact OK ", ListDataset(OnLaptop("bb"))->files[0].sha256)));
+  EXPECT_EQ(NamesIn(InState("datasets")), std::vector<std::string>{"one"});
+  EXPECT_EQ(Longrun({"data", "register", "one", "aa"}).code, 0) << "what she has is nothing new";
+
+  // Another person has room, and the limit outlives a restart.
+  use("operator");
+  EXPECT_EQ(Longrun({"data", "register", "bens", "bb"}).code, 0);
+  Kill(coordinator);
+  Start(limit);
+  use("submitter");
+  EXPECT_NE(Longrun({"data", "register", "two", "bb"}).code, 0);
+  EXPECT_EQ(names(), Str("dataset,owner,owner_bytes\nbens,", of_ben, ",", n_bytes, "\none,", of_ada,
+                         ",", n_bytes, "\n"));
+
+  // Her own she may remove, and nothing else.
+  const Ran of_other = Longrun({"data", "rm", "bens"});
+  EXPECT_NE(of_other.code, 0);
+  EXPECT_NE(of_other.err.find(Str("dataset \"bens\" belongs to ", of_ben, ", and ", of_ada,
+                                  " has the role submitter: have it removed by its owner, or by "
+                                  "an operator")),
+            std::string::npos)
+      << of_other.err;
+  EXPECT_TRUE(IsAudited("RemoveDataset PERMISSION_DENIED bens"));
+  EXPECT_EQ(Longrun({"data", "rm", "one"}).code, 0);
+  EXPECT_EQ(NamesIn(InState("datasets")), std::vector<std::string>{"bens"});
+  EXPECT_EQ(Longrun({"data", "register", "two", "bb"}).code, 0) << "there is room again";
+
+  // On the coordinator's machine, there is no limit, and an operator removes anything.
+  for (const char* const name : {"here", "there", "everywhere"}) {
+    EXPECT_EQ(Here({"data", "register", name, OnLaptop("aa")}).code, 0);
+  }
+  const Ran of_local = Longrun({"data", "rm", "here"});
+  EXPECT_NE(of_local.err.find("dataset \"here\" belongs to "), std::string::npos) << of_local.err;
+  use("operator");
+  EXPECT_EQ(Longrun({"data", "rm", "two"}).code, 0);
+  EXPECT_EQ(Longrun({"data", "rm", "here"}).code, 0);
+  EXPECT_TRUE(IsFolder(OnLaptop("aa")));
+  EXPECT_EQ(NamesIn(InState("datasets")), std::vector<std::string>{"bens"});
+  // The remains of an import have no owner.
+  ASSERT_TRUE(MakeFolders(InState("datasets/rest")).ok());
+  use("submitter");
+  EXPECT_NE(Longrun({"data", "rm", "rest"}).code, 0);
+  EXPECT_TRUE(IsFolder(InState("datasets/rest")));
+  use("operator");
+  EXPECT_EQ(Longrun({"data", "rm", "rest"}).code, 0);
+  EXPECT_FALSE(PathExists(InState("datasets/rest")));
+}
+
+// There was room for the dataset when it was sent, until the model was registered.
+TEST_F(LaptopTest, ADatasetThatFindsItsRoomTakenAtTheEndLeavesNothing) {
+  WriteTexts();
+  ASSERT_TRUE(
+      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
+                  .shard_tokens = 4'096},
+                 OnLaptop("made"))
+          .ok());
+  InitPki();
+  admin = NewToken("admin");
+  Start({"--registered-bytes", Str(BytesOf(ListDataset(OnLaptop("made")).value().files))},
+        "dataset_before_register:delay_ms:3000");
+  const std::string token = Login("submitter");
+  const int registering = SpawnLongrun({"data", "register", "books", "made"});
+  ASSERT_TRUE(WaitUntil([&] { return PathExists(InState("datasets/books")); }));
+  const grpc::Status model = RegisterModel(token, "mine", "weights");
+  const Ran dataset = EndOf(registering);
+
+  // On a machine so slow that the model comes second, the dataset is stored.
+  ASSERT_NE(model.ok(), dataset.code == 0) << model.error_message() << dataset.err;
+  const std::string listed = Here({"query", "-o", "csv", "SELECT dataset FROM datasets"}).out;
+  if (model.ok()) {
+    EXPECT_NE(dataset.err.find("--registered-bytes"), std::string::npos) << dataset.err;
+    EXPECT_TRUE(NamesIn(InState("datasets")).empty());
+    EXPECT_EQ(listed, "dataset\n");
+  } else {
+    EXPECT_EQ(model.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(listed, "dataset\nbooks\n");
+  }
+}
+
+TEST_F(LaptopTest, ModelsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
+  InitAndStart();
+  const std::string ada = NewToken("submitter"), ben = NewToken("submitter");
+  ASSERT_TRUE(RegisterModel(ada, "one", "weights").ok());
+  const std::int64_t n_bytes = std::stoll(
+      std::string(Trim(Here({"query", "-o", "csv", "SELECT bytes FROM models"}).out.substr(6))));
+  Kill(coordinator);
+  Start({"--registered-bytes", Str(n_bytes)});
+  EXPECT_TRUE(RegisterModel(ada, "one", "weights").ok()) << "it has the name already";
+  EXPECT_TRUE(RegisterModel(ada, "same", "weights").ok()) << "the same bytes count once";
+
+  const grpc::Status refused = RegisterModel(ada, "two", "heights");
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(
+      refused.error_message().find(Str("model \"two\" has ", n_bytes, " bytes, in addition to the ",
+                                       n_bytes, " bytes that token ", IdOf(ada), " has")),
+      std::string::npos)
+      << refused.error_message();
+  EXPECT_EQ(Here({"models", "ls"}).out.find("two"), std::string::npos);
+  EXPECT_TRUE(RegisterModel(ben, "bens", "heights").ok());
+
+  const grpc::Status of_other = RemoveModel(ada, "bens");
+  EXPECT_EQ(of_other.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_NE(of_other.error_message().find(Str("model \"bens\" belongs to token ", IdOf(ben))),
+            std::string::npos)
+      << of_other.error_message();
+  EXPECT_EQ(RemoveModel(ada, "none").error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(RemoveModel(ada, "same").ok());
+  EXPECT_FALSE(RegisterModel(ada, "two", "heights").ok()) << "the other name counts";
+  EXPECT_TRUE(RemoveModel(ada, "one").ok());
+  EXPECT_TRUE(RegisterModel(ada, "two", "heights").ok());
+  EXPECT_TRUE(RemoveModel(NewToken("operator"), "bens").ok());
+
+  // Sizes that its manifest invents would count instead of the real ones.
+  const grpc::Status lie = RegisterModel(ben, "lie", "weights", -1);
+  EXPECT_EQ(lie.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(lie.error_message().find("bytes, not "), std::string::npos) << lie.error_message();
 }
 
 // The coordinator ends between the commit and the answer.

@@ -158,6 +158,16 @@ TEST_F(SubmitPartsTest, NothingIsPlacedBeforeTheLastPart) {
   EXPECT_EQ(store.submitting, "");
 }
 
+// So whoever drops this destroys the tables.
+TEST_F(SubmitPartsTest, TheLastPartHandsOverItsTablesAndKeepsNoneOfThem) {
+  const std::vector<SweepSubmitted> parts = InParts(Event({.seeds = {1, 2}}), 1);
+  EXPECT_EQ(Do(parts[0]).leftover, nullptr);
+  const StepResult last = Do(parts[1]);
+  ASSERT_NE(last.leftover, nullptr);
+  EXPECT_EQ(last.leftover.use_count(), 1);
+  EXPECT_EQ(Do(TimePassed{}).leftover, nullptr);
+}
+
 TEST_F(SubmitPartsTest, ARestartDropsWhatThereIsOfIt) {
   Submit({.seeds = {1}}, "other");
   const Json before = Told(store);

@@ -1316,7 +1316,7 @@ TEST_F(DamageTest, AModelIsInUseByARunThatCannotBeRead) {
   const auto bytes_go = store->DropModel("mine", counts);
 
   ASSERT_TRUE(bytes_go.ok()) << bytes_go.status().message();
-  EXPECT_FALSE(*bytes_go);
+  EXPECT_FALSE(bytes_go->done);
   EXPECT_TRUE(counts.dropped.empty());
   EXPECT_TRUE(store->Commit().ok());
 }

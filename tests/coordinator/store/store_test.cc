@@ -243,49 +243,62 @@ TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
   EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
 }
 
+// A database as the release before the first migration of this name left it, with the rows that
+// `fill` inserts. Returns its schema version.
+int WriteOlderDatabase(const std::string& folder, std::string_view migration_name,
+                       const std::string& fill) {
+  constexpr int kRowSumsVersion = 10;
+  const TempFolder other;
+  EXPECT_TRUE(Store::Open(other.path()).ok());
+  const std::int64_t application_id =
+      Connection::Open(JoinPath(other.path(), "longrun.db"), Connection::Mode::kWrite)
+          .value()
+          ->ReadInt("PRAGMA application_id")
+          .value();
+  const auto connection =
+      Connection::Open(JoinPath(folder, "longrun.db"), Connection::Mode::kWrite).value();
+  int version = 0;
+  for (const Migration& migration : Migrations()) {
+    if (migration.name.ends_with(migration_name)) break;
+    EXPECT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
+    version += 1;
+  }
+  EXPECT_LT(version, Store::SchemaVersion());
+  if (version >= kRowSumsVersion) {
+    EXPECT_TRUE(connection->FindRowSums().ok());
+    EXPECT_TRUE(connection->row_sums().Keep().ok());
+  }
+  const Status filled = connection->Execute(Str("PRAGMA application_id = ", application_id,
+                                                "; PRAGMA user_version = ", version, ";", fill));
+  EXPECT_TRUE(filled.ok()) << filled.message();
+  if (version >= kRowSumsVersion) {
+    EXPECT_TRUE(PutSchemaVersion(*connection, version).ok());
+  }
+  return version;
+}
+
 // Three attempts as an earlier release left them: one that took 4 s, one during which the wall
 // clock was set back by a day, one that lives.
 TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBelowZero) {
   const TempFolder folder;
-  const std::string path = JoinPath(folder.path(), "longrun.db");
-  std::int64_t application_id = 0;
-  {
-    const TempFolder other;
-    ASSERT_TRUE(Store::Open(other.path()).ok());
-    application_id =
-        Connection::Open(JoinPath(other.path(), "longrun.db"), Connection::Mode::kWrite)
-            .value()
-            ->ReadInt("PRAGMA application_id")
-            .value();
-  }
-  {
-    const auto connection = Connection::Open(path, Connection::Mode::kWrite).value();
-    int version = 0;
-    for (const Migration& migration : Migrations()) {
-      if (migration.name.ends_with("_durations")) break;
-      ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
-      version += 1;
-    }
-    ASSERT_LT(version, Store::SchemaVersion());
-    const Status filled = connection->Execute(Str(
-        "PRAGMA application_id = ", application_id, "; PRAGMA user_version = ", version, ";",
-        "INSERT INTO task (id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq,"
-        " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
-        " losses_max, needs, device_kind, avoid_worker, expected_cells, checkpoint_every_ms,"
-        " checkpoint_keep, checkpoints) VALUES ('t', 'r', 'train', 'RUNNING', 0, '', 0, 0, 0, 3, 3,"
-        " 'c', '', 0, 0, 0, 0, '', 'cpu', '', '[]', 0, 0, '[]');"
-        "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, durable_seq,"
-        " failure_class, message, started_wall_ms, ended_wall_ms, end_stored) VALUES"
-        " ('a', 't', 1, 1, 'LOST', 'w', 0, 0, '', '', 90000000, 90004000, 1),"
-        " ('b', 't', 2, 2, 'LOST', 'w', 0, 0, '', '', 90000000, 3604000, 1),"
-        " ('c', 't', 3, 3, 'RUNNING', 'w', 0, 0, '', '', 90000000, 0, 0)"));
-    ASSERT_TRUE(filled.ok()) << filled.message();
-  }
+  WriteOlderDatabase(
+      folder.path(), "_durations",
+      "INSERT INTO task (id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq,"
+      " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
+      " losses_max, needs, device_kind, avoid_worker, expected_cells, checkpoint_every_ms,"
+      " checkpoint_keep, checkpoints) VALUES ('t', 'r', 'train', 'RUNNING', 0, '', 0, 0, 0, 3, 3,"
+      " 'c', '', 0, 0, 0, 0, '', 'cpu', '', '[]', 0, 0, '[]');"
+      "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, durable_seq,"
+      " failure_class, message, started_wall_ms, ended_wall_ms, end_stored) VALUES"
+      " ('a', 't', 1, 1, 'LOST', 'w', 0, 0, '', '', 90000000, 90004000, 1),"
+      " ('b', 't', 2, 2, 'LOST', 'w', 0, 0, '', '', 90000000, 3604000, 1),"
+      " ('c', 't', 3, 3, 'RUNNING', 'w', 0, 0, '', '', 90000000, 0, 0)");
 
   const auto store = Store::Open(folder.path());
 
   ASSERT_TRUE(store.ok()) << store.status().message();
-  const auto connection = Connection::Open(path, Connection::Mode::kRead).value();
+  const auto connection =
+      Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kRead).value();
   EXPECT_EQ(connection
                 ->ReadText("SELECT json_group_array(json_array(id, duration_ms, duration_clock))"
                            " FROM (SELECT * FROM attempt ORDER BY id)")
@@ -297,38 +310,18 @@ TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBel
 // bit, so that nothing can mend it.
 TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOthersAreSound) {
   const TempFolder folder;
-  const std::string path = JoinPath(folder.path(), "longrun.db");
+  const int version = WriteOlderDatabase(
+      folder.path(), "_hosts",
+      "INSERT INTO worker (id, incarnation, host, version, slots, dataset_digests) VALUES"
+      " ('sound', 'A', 'host-1', '0.1.0', '[]', '[]'),"
+      " ('torn', 'A', 'host-2', '0.1.0', '[]', '[]');"
+      "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled,"
+      " yaml, file_name, overrides, labels, axes) VALUES"
+      " ('s', 'one', '', 1, 1, 1, '', '', '[]', '{}', '[]')");
+  ASSERT_EQ(version, 14);
   {
-    const TempFolder other;
-    ASSERT_TRUE(Store::Open(other.path()).ok());
-    const std::int64_t application_id =
-        Connection::Open(JoinPath(other.path(), "longrun.db"), Connection::Mode::kWrite)
-            .value()
-            ->ReadInt("PRAGMA application_id")
-            .value();
-    const auto connection = Connection::Open(path, Connection::Mode::kWrite).value();
-    int version = 0;
-    for (const Migration& migration : Migrations()) {
-      if (migration.name.ends_with("_hosts")) break;
-      ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
-      version += 1;
-    }
-    ASSERT_EQ(version, 14);
-    ASSERT_TRUE(connection->FindRowSums().ok());
-    ASSERT_TRUE(connection->row_sums().Keep().ok());
-    const Status filled = connection->Execute(
-        Str("PRAGMA application_id = ", application_id, "; PRAGMA user_version = ", version, ";",
-            "INSERT INTO worker (id, incarnation, host, version, slots, dataset_digests) VALUES"
-            " ('sound', 'A', 'host-1', '0.1.0', '[]', '[]'),"
-            " ('torn', 'A', 'host-2', '0.1.0', '[]', '[]');"
-            "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled,"
-            " yaml, file_name, overrides, labels, axes) VALUES"
-            " ('s', 'one', '', 1, 1, 1, '', '', '[]', '{}', '[]')"));
-    ASSERT_TRUE(filled.ok()) << filled.message();
-    ASSERT_TRUE(PutSchemaVersion(*connection, version).ok());
-  }
-  {
-    const auto other = Connection::Open(path, Connection::Mode::kWrite).value();
+    const auto other =
+        Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kWrite).value();
     ASSERT_TRUE(other->Execute("UPDATE worker SET host = 'elsewhere' WHERE id = 'torn'").ok());
   }
 
@@ -345,6 +338,44 @@ TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOth
   EXPECT_FALSE(state.paused_sweeps.contains("s"));
   ASSERT_EQ((*store)->damaged().size(), 1u);
   EXPECT_EQ((*store)->damaged()[0].object, "the stored row of worker torn on host \"elsewhere\"");
+}
+
+TEST(StoreMigrationTest, ADatasetAndAModelOfAnEarlierReleaseHaveNoOwnerAndCountForNobody) {
+  const TempFolder folder;
+  WriteOlderDatabase(
+      folder.path(), "_disk_owners",
+      "INSERT INTO dataset (name, digest, folder, tokenizer, vocab_size, split_tokens) VALUES"
+      " ('words', 'd', 'datasets/words', 't', 256, '{\"train\":7}');"
+      "INSERT INTO model (name, digest, config, source, bytes, imported_wall_ms) VALUES"
+      " ('mine', 'm', '{}', '/models/mine', 1000, 1)");
+
+  const auto opened = Store::Open(folder.path());
+
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  Store& store = **opened;
+  EXPECT_TRUE(store.repairs().empty());
+  const std::vector<DatasetRow> datasets = store.LoadDatasets().value();
+  ASSERT_EQ(datasets.size(), 1u);
+  EXPECT_EQ(datasets[0].folder, JoinPath(folder.path(), "datasets/words"));
+  EXPECT_EQ(datasets[0].info.split_tokens.at("train"), 7);
+  EXPECT_EQ(datasets[0].owner, "");
+  EXPECT_EQ(datasets[0].owner_bytes, 0);
+  const std::vector<ModelRow> models = store.LoadModels().value();
+  ASSERT_EQ(models.size(), 1u);
+  EXPECT_EQ(models[0].n_bytes, 1000);
+  EXPECT_EQ(models[0].owner, "");
+  EXPECT_TRUE(store.damaged().empty());
+
+  ASSERT_TRUE(store.Begin().ok());
+  const ModelRow hers{.name = "hers",
+                      .digest = "h",
+                      .config_json = "{}",
+                      .source = "",
+                      .n_bytes = 10,
+                      .imported_wall_ms = 1,
+                      .owner = "ada"};
+  EXPECT_TRUE(store.PutModel(hers, {}, 10).value().refused.ok());
+  ASSERT_TRUE(store.Commit().ok());
 }
 
 TEST_F(StoreTest, ADrainAPauseAndLabelsAreKept) {
@@ -785,6 +816,38 @@ TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
 
   Do(SweepRemoved{.sweep_id = listed.sweep_id});
   EXPECT_TRUE(state.runs.empty());
+}
+
+// Its bytes would count for nobody, but take room until the run is gone.
+TEST_F(StoreTest, AModelThatARunStartsFromIsNotRemovedIfItsBytesMustGo) {
+  ASSERT_TRUE(store->Begin().ok());
+  const ModelRow model{.name = "mine",
+                       .digest = Sha256Hex("weights"),
+                       .config_json = "{}",
+                       .source = "",
+                       .n_bytes = 8,
+                       .imported_wall_ms = 1,
+                       .owner = "ada"};
+  ASSERT_TRUE(store->PutModel(model, {}).value().done);
+  ASSERT_TRUE(store->Commit().ok());
+  SweepSubmitted event = SampleSubmission(kSweepId);
+  for (PlannedRun& planned : event.sweep.runs) {
+    planned.run.init = RunInit{.sha256 = model.digest};
+    planned.run_key = planned.run.Key();
+  }
+  Do(event);
+
+  ASSERT_TRUE(store->Begin().ok());
+  const NameChange refused = store->DropModel("mine", counts, ModelBytes::kMustGo).value();
+  EXPECT_EQ(refused.refused.code(), Code::kFailedPrecondition);
+  EXPECT_NE(refused.refused.message().find("`longrun gc`"), std::string::npos);
+  ASSERT_TRUE(store->Commit().ok());
+  ASSERT_EQ(store->LoadModels()->size(), 1u);
+
+  ASSERT_TRUE(store->Begin().ok());
+  EXPECT_TRUE(store->DropModel("mine", counts).value().refused.ok());
+  ASSERT_TRUE(store->Commit().ok());
+  EXPECT_TRUE(store->LoadModels()->empty());
 }
 
 // Each is named after its place in a line of four, of which the store was told in another order.
