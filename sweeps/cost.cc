@@ -27,8 +27,9 @@
 //
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
 // exist at a time: the one being recomputed, and the one before it, whose freed memory the process
-// keeps for later steps (base/kept_memory.h). Of the reference's pairs a CPU uses that memory again,
-// but for one copy of the scores (4 bytes): blocks of rows free and request tensors of many sizes.
+// keeps for later steps (base/kept_memory.h). Of the reference's pairs a CPU uses that memory
+// again, but for one copy of the scores (4 bytes): blocks of rows free and request tensors of many
+// sizes.
 //
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
 // 65536 on a GPU):

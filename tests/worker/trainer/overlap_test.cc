@@ -1,6 +1,6 @@
-// What the host does while the device works: the results of a step are read later than it is queued,
-// and checkpoints are written while training goes on. The records, checkpoints and errors are those
-// of a training that waits for each.
+// What the host does while the device works: the results of a step are read later than it is
+// queued, and checkpoints are written while training goes on. The records, checkpoints and errors
+// are those of a training that waits for each.
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
