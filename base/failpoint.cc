@@ -24,9 +24,10 @@ namespace {
 constexpr const char* kVariable = "LONGRUN_FAILPOINTS";
 
 struct Armed {
-  enum class Action { kExit, kAbort, kStop, kDelay };
+  enum class Action { kExit, kAbort, kStop, kDelay, kWait };
   Action action = Action::kExit;
   std::int64_t delay_ms = 0;
+  std::string file = {};
   std::int64_t at = 0;      // only at this pass; 0: at each one
   std::int64_t passed = 0;  // so far
 };
@@ -47,7 +48,7 @@ std::optional<Armed> ParseAction(std::string_view text) {
     armed.at = *pass;
     text = text.substr(0, at);
   }
-  constexpr std::string_view kDelay = "delay_ms:";
+  constexpr std::string_view kDelay = "delay_ms:", kWait = "wait_for:";
   if (text == "exit") {
     armed.action = Armed::Action::kExit;
   } else if (text == "abort") {
@@ -59,6 +60,9 @@ std::optional<Armed> ParseAction(std::string_view text) {
     if (!delay_ms) return {};
     armed.action = Armed::Action::kDelay;
     armed.delay_ms = *delay_ms;
+  } else if (text.starts_with(kWait) && text.size() > kWait.size()) {
+    armed.action = Armed::Action::kWait;
+    armed.file = text.substr(kWait.size());
   } else {
     return {};
   }
@@ -69,6 +73,13 @@ struct Failpoints {
   std::mutex mutex;  // guards `armed`
   std::map<std::string, Armed, std::less<>> armed;
 };
+
+void Sleep(std::int64_t ms) {
+  timespec rest{.tv_sec = static_cast<time_t>(ms / 1000),
+                .tv_nsec = static_cast<long>(ms % 1000) * 1'000'000};
+  while (nanosleep(&rest, &rest) != 0) {
+  }
+}
 
 // Ends the program if the variable does not parse.
 Failpoints& TheFailpoints() {
@@ -82,10 +93,11 @@ Failpoints& TheFailpoints() {
                               ? std::nullopt
                               : ParseAction(std::string_view(entry).substr(colon + 1));
       if (!action) {
-        LogError("failpoints_invalid",
-                 {{"variable", kVariable},
-                  {"entry", entry},
-                  {"expected", "NAME:exit|abort|stop|delay_ms:N, each with @K or without"}});
+        LogError(
+            "failpoints_invalid",
+            {{"variable", kVariable},
+             {"entry", entry},
+             {"expected", "NAME:exit|abort|stop|delay_ms:N|wait_for:F, each with @K or without"}});
         _exit(78);
       }
       made->armed[entry.substr(0, colon)] = *action;
@@ -123,13 +135,12 @@ void ReachFailpoint(const char* name) {
       // stop with it. SIGCONT continues them.
       raise(SIGSTOP);
       return;
-    case Armed::Action::kDelay: {
-      timespec rest{.tv_sec = static_cast<time_t>(armed.delay_ms / 1000),
-                    .tv_nsec = static_cast<long>(armed.delay_ms % 1000) * 1'000'000};
-      while (nanosleep(&rest, &rest) != 0) {
-      }
+    case Armed::Action::kDelay:
+      Sleep(armed.delay_ms);
       return;
-    }
+    case Armed::Action::kWait:
+      while (access(armed.file.c_str(), F_OK) != 0) Sleep(1);
+      return;
   }
 }
 

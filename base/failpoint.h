@@ -8,6 +8,7 @@
 //   NAME:abort        SIGABRT
 //   NAME:stop         SIGSTOP to its own process, which pauses until SIGCONT or SIGKILL
 //   NAME:delay_ms:N   sleeps
+//   NAME:wait_for:F   sleeps until there is a file F
 //   ...@K             acts only the K-th time that the place is passed (from 1);
 //                     without it every time
 //

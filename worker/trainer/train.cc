@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <exception>
 #include <future>
 #include <limits>
 #include <map>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "model/data/masking.h"
 #include "model/evaluation/perplexity.h"
@@ -79,6 +81,8 @@ struct PendingCheckpoint {
   }
 };
 
+std::string PlaceOfCheckpoint(std::int64_t step) { return Str("checkpoint of step ", step); }
+
 template <typename Tensors>
 void CopyToHost(Tensors& tensors) {
   for (auto& [name, tensor] : tensors) {
@@ -122,9 +126,12 @@ class Trainer {
   bool ReportsValidation(std::int64_t done, std::int64_t of, Status& reported);
   Status TrainSteps();
   Status Checkpoint(bool final, bool best);
-  // Records the checkpoint that is being written, if there is one.
+  // Records the checkpoint that is being written, if there is one, once it is on the disk.
   Status FinishCheckpoint();
-  bool CheckpointIsWritten() const;
+  // The same without waiting, if it is on the disk.
+  Status TakeCheckpoint();
+  // After an error, which is told instead of one of this.
+  void KeepCheckpoint();
   Status RemoveOldCheckpoints();
 
   Session& session_;
@@ -311,6 +318,7 @@ Result<bool> Trainer::AddPasses(std::int64_t step, TrainStep& to) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
   for (std::int64_t done = 0; done < n_sequences;) {
     if (StopRequested()) return false;
+    RETURN_IF_ERROR(TakeCheckpoint());
     const std::int64_t n = std::min(session_.task().execution.micro_batch, n_sequences - done);
     RETURN_IF_ERROR(AddPass((step - 1) * n_sequences + done, n, to));
     done += n;
@@ -392,6 +400,8 @@ bool Trainer::ValidationIsDue() const {
 }
 
 bool Trainer::ReportsValidation(std::int64_t done, std::int64_t of, Status& reported) {
+  reported = TakeCheckpoint();
+  if (!reported.ok()) return false;
   reported = session_.Progress(
       {.phase = "validate", .done = done, .of = of, .tokens_per_s = tokens_per_s_, .step = step_});
   return reported.ok() && !StopRequested();
@@ -458,12 +468,12 @@ Result<bool> Trainer::Validate() {
 Status Trainer::Checkpoint(bool final, bool best) {
   RETURN_IF_ERROR(FinishCheckpoint());
   RETURN_IF_ERROR(ReadResults(0));
-  session_.SetPlace(Str("checkpoint of step ", step_));
+  session_.SetPlace(PlaceOfCheckpoint(step_));
   const TaskFile& task = session_.task();
   std::string digits = Str(step_);
   digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
   const std::string relative = Str("checkpoints/step-", digits);
-  pending_ = std::make_unique<PendingCheckpoint>(PendingCheckpoint{
+  auto pending = std::make_unique<PendingCheckpoint>(PendingCheckpoint{
       .record = {.path = relative, .step = step_, .is_final = final, .is_best = best},
       .folder = JoinPath(task.attempt_dir, relative),
       .config = net_->config(),
@@ -482,29 +492,35 @@ Status Trainer::Checkpoint(bool final, bool best) {
           {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}}});
   saved_step_ = step_;
   saved_ms_ = BootMs();
-  const bool goes_on = overlap_.writes_behind && !final;
+  const bool goes_on = overlap_.writes_behind && !final && !StopRequested();
   if (goes_on) {
-    CopyToHost(pending_->parameters);
-    CopyToHost(pending_->optimizer);
+    CopyToHost(pending->parameters);
+    CopyToHost(pending->optimizer);
   }
-  pending_->written = std::async(goes_on ? std::launch::async : std::launch::deferred,
-                                 [pending = pending_.get()] { return pending->Write(); });
+  pending->written = std::async(goes_on ? std::launch::async : std::launch::deferred,
+                                [content = pending.get()] { return content->Write(); });
+  pending_ = std::move(pending);
   return goes_on ? Status() : FinishCheckpoint();
 }
 
-bool Trainer::CheckpointIsWritten() const {
-  return pending_ &&
-         pending_->written.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+Status Trainer::TakeCheckpoint() {
+  if (!pending_) return Status();
+  const std::future_status written = pending_->written.wait_for(std::chrono::seconds(0));
+  return written == std::future_status::ready ? FinishCheckpoint() : Status();
 }
 
 Status Trainer::FinishCheckpoint() {
   if (!pending_) return Status();
   const std::unique_ptr<PendingCheckpoint> pending = std::move(pending_);
-  ASSIGN_OR_RETURN(const CheckpointSummary summary, pending->written.get());
   CheckpointRecord& record = pending->record;
-  record.sha256 = summary.sha256;
+  const Result<CheckpointSummary> summary = pending->written.get();
+  if (!summary.ok()) {
+    session_.SetPlace(PlaceOfCheckpoint(*record.step));
+    return summary.status();
+  }
+  record.sha256 = summary->sha256;
   record.files.emplace();
-  for (const FolderFile& file : summary.files) {
+  for (const FolderFile& file : summary->files) {
     record.files->push_back({.name = file.name, .sha256 = file.sha256, .n_bytes = file.n_bytes});
   }
   const bool is_best = record.is_best;
@@ -529,11 +545,28 @@ Status Trainer::RemoveOldCheckpoints() {
   return Status();
 }
 
+// What ends the training takes nothing from a checkpoint before it.
 Status Trainer::TrainToEnd() {
-  const Status trained = TrainSteps();
-  // An error of a later step takes nothing from a checkpoint before it.
-  const Status finished = FinishCheckpoint();
-  return trained.ok() ? finished : trained;
+  Status trained;
+  try {
+    trained = TrainSteps();
+  } catch (...) {
+    KeepCheckpoint();
+    throw;
+  }
+  if (trained.ok()) return FinishCheckpoint();
+  KeepCheckpoint();
+  return trained;
+}
+
+void Trainer::KeepCheckpoint() {
+  const std::string place = session_.place();
+  try {
+    static_cast<void>(FinishCheckpoint());
+  } catch (const std::exception& error) {
+    LogWarning("checkpoint_not_kept", {{"error", error.what()}});
+  }
+  session_.SetPlace(place);
 }
 
 Status Trainer::TrainSteps() {
@@ -543,7 +576,7 @@ Status Trainer::TrainSteps() {
   bool stopped = false;
   bool final_written = false;
   while (!stopped) {
-    if (CheckpointIsWritten()) RETURN_IF_ERROR(FinishCheckpoint());
+    RETURN_IF_ERROR(TakeCheckpoint());
     if (validation_pending_) {
       const Result<bool> best = Validate();
       if (!best && best.status().code() == Code::kCancelled) {

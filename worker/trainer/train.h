@@ -40,8 +40,9 @@ struct Overlap {
   // queues another.
   std::size_t n_unread_max = 0;
   // Checkpoints, but for the last, are copied to the host's memory, and written from there while
-  // the training goes on. One is written at a time. Its record comes once it is on the disk, so
-  // after the records of steps that were done meanwhile.
+  // the training goes on. One is written at a time, so a stop may wait for two. Its record comes
+  // between two micro-batches after it is on the disk, so after the records of steps that were done
+  // meanwhile.
   bool writes_behind = false;
 };
 Overlap OverlapOf(const Machine& machine);

@@ -3,12 +3,14 @@
 // are those of a training that waits for each.
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,10 +28,15 @@
 namespace longrun::trainer {
 namespace {
 
-// Before the failpoints are read: between the two files of tensors, each checkpoint waits for longer
-// than some steps take.
-[[gnu::constructor]] void DelayCheckpoints() {
-  setenv("LONGRUN_FAILPOINTS", "trainer_mid_checkpoint:delay_ms:50", 1);
+// While this file is missing, no checkpoint's second file of tensors is written. Its name is set
+// before the failpoints are read.
+std::string& HeldBack() {
+  static std::string* const path = new std::string(
+      JoinPath(::testing::TempDir(), Str("overlap_test-", getpid(), "-checkpoints-go-on")));
+  return *path;
+}
+[[gnu::constructor]] void HoldCheckpoints() {
+  setenv("LONGRUN_FAILPOINTS", Str("trainer_mid_checkpoint:wait_for:", HeldBack()).c_str(), 1);
 }
 
 constexpr std::int64_t kSteps = 8;
@@ -69,6 +76,8 @@ struct Training {
   bool q_is_nan = false;  // the embedding of "Q", so that the step that reads it has no loss
   std::int64_t batch_tokens = kStepTokens;
   std::optional<CheckpointRef> resume = {};
+  std::int64_t checkpoints_wait_for = 0;  // the record of this step
+  std::int64_t throws_at = 0;             // the record of this step
 };
 
 struct Outcome {
@@ -81,7 +90,11 @@ struct Outcome {
 
 class OverlapTest : public ::testing::Test {
  protected:
-  void SetUp() override { Import(2000); }
+  void SetUp() override {
+    Import(2000);
+    ASSERT_TRUE(WriteFileAtomic(HeldBack(), "").ok());
+  }
+  void TearDown() override { static_cast<void>(RemoveAll(HeldBack())); }
   void Import(std::size_t n_bytes) {
     ASSERT_TRUE(RemoveAll(At("dataset")).ok());
     ASSERT_TRUE(WriteFileAtomic(At("train.txt"), Text(n_bytes)).ok());
@@ -112,9 +125,20 @@ class OverlapTest : public ::testing::Test {
     Machine machine;
     machine.compute.device = training.device;
     Outcome outcome;
-    Session session = Session::Begin(task, [&](const RecordBody& body, std::int64_t) {
+    if (training.checkpoints_wait_for > 0) {
+      EXPECT_TRUE(RemoveAll(HeldBack()).ok());
+    }
+    Session session = Session::Begin(task, [&](const RecordBody& body, std::int64_t step) {
                         const auto* const checkpoint = std::get_if<CheckpointRecord>(&body);
-                        if (checkpoint == nullptr) return;
+                        if (checkpoint == nullptr) {
+                          if (step > 0 && step == training.checkpoints_wait_for) {
+                            EXPECT_TRUE(WriteFileAtomic(HeldBack(), "").ok());
+                          }
+                          if (step > 0 && step == training.throws_at) {
+                            throw std::runtime_error("thrown by the test");
+                          }
+                          return;
+                        }
                         outcome.checkpoints.push_back(
                             {.attempt = task.attempt,
                              .checkpoint = JoinPath(task.attempt_dir, *checkpoint->path),
@@ -126,7 +150,11 @@ class OverlapTest : public ::testing::Test {
       start.parameters.at("transformer.wte.weight")[int{'Q'}] =
           std::numeric_limits<float>::quiet_NaN();
     }
-    outcome.status = Train(session, dataset, machine, std::move(start), training.overlap);
+    try {
+      outcome.status = Train(session, dataset, machine, std::move(start), training.overlap);
+    } catch (const std::runtime_error& error) {
+      outcome.status = Status(Code::kInternal, error.what());
+    }
     outcome.place = session.place();
     for (JsonRecord& record : ReadJsonJournal(JoinPath(task.attempt_dir, kJournalName))) {
       if (record.kind != RecordKind::kSeries && record.kind != RecordKind::kCheckpoint) continue;
@@ -168,7 +196,8 @@ std::vector<std::string> Sorted(std::vector<std::string> records) {
 TEST_F(OverlapTest, ACheckpointIsWrittenWhileTrainingGoesOn) {
   const Outcome at_once = Run({});  // the best of some validations, and the last
   ASSERT_GE(at_once.checkpoints.size(), 3u);
-  const Outcome behind = Run({.overlap = {.n_unread_max = 1, .writes_behind = true}});
+  const Outcome behind =
+      Run({.overlap = {.n_unread_max = 1, .writes_behind = true}, .checkpoints_wait_for = 4});
   ASSERT_TRUE(behind.status.ok()) << behind.status.message();
   EXPECT_EQ(Sorted(behind.records), Sorted(at_once.records));
   const auto is_of = [](const std::string& record, const std::string& what) {
@@ -195,14 +224,26 @@ TEST_F(OverlapTest, OneCheckpointIsWrittenAtATime) {
   EXPECT_EQ(resumed.checkpoints.back().sha256, at_once.checkpoints.back().sha256);
 }
 
-// The checkpoint of step 3 is still being written when step 5 turns out to have no loss.
+// The checkpoint of step 3 is not complete before the results of step 4 are read, and the next
+// results are those of step 5, which has no loss.
 TEST_F(OverlapTest, AnErrorTakesNothingFromACheckpointBeforeIt) {
   const Outcome at_once = Run({.q_is_nan = true});
-  const Outcome behind =
-      Run({.overlap = {.n_unread_max = 1, .writes_behind = true}, .q_is_nan = true});
+  const Outcome behind = Run({.overlap = {.n_unread_max = 1, .writes_behind = true},
+                              .q_is_nan = true,
+                              .checkpoints_wait_for = 4});
+  EXPECT_EQ(behind.place, at_once.place);
   EXPECT_EQ(behind.status.message(), at_once.status.message());
   ASSERT_EQ(behind.checkpoints.size(), 1u);
   EXPECT_EQ(Sorted(behind.records), Sorted(at_once.records));
+}
+
+TEST_F(OverlapTest, NorDoesAnException) {
+  const Outcome behind = Run({.overlap = {.n_unread_max = 1, .writes_behind = true},
+                              .checkpoints_wait_for = 4,
+                              .throws_at = 4});
+  EXPECT_EQ(behind.status.message(), "thrown by the test");
+  ASSERT_EQ(behind.checkpoints.size(), 1u);
+  EXPECT_EQ(behind.checkpoints[0].step, 3);
 }
 
 TEST_F(OverlapTest, ACheckpointThatCannotBeWrittenEndsTheTraining) {
@@ -214,6 +255,7 @@ TEST_F(OverlapTest, ACheckpointThatCannotBeWrittenEndsTheTraining) {
   EXPECT_FALSE(behind.status.ok());
   EXPECT_NE(behind.status.message().find("checkpoints"), std::string::npos)
       << behind.status.message();
+  EXPECT_EQ(behind.place, "checkpoint of step 3");
   EXPECT_TRUE(behind.checkpoints.empty());
 }
 
