@@ -20,7 +20,6 @@
 #include <utility>
 
 #include "base/str.h"
-#include "kernels/adamw.h"
 #include "model/net/gradient.h"
 #include "model/net/row_operators.h"
 
@@ -57,6 +56,11 @@ AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
     group.exp_avg_sq.push_back(at::zeros_like(parameter.detach()));
     group.steps.push_back(step_);
   }
+}
+
+AdamW::AdamW(const OptimizerConfig& config, const Net& net)
+    : AdamW(config, net.parameters(), net.compute().kernels) {
+  copies_ = net.weight_copies();
 }
 
 at::Tensor AdamW::ClipGradients() {
@@ -105,28 +109,37 @@ void AdamW::Step(double lr, const at::Tensor& results) {
     at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
                       lr, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
                       /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
+    // The operator does not count up the versions by which stale copies are noticed.
+    for (const at::Tensor& parameter : group.parameters) {
+      parameter.unsafeGetTensorImpl()->bump_version();
+    }
   }
+}
+
+std::vector<AdamWTensor> AdamW::Tensors() {
+  std::vector<AdamWTensor> tensors;
+  for (const Group& group : groups_) {
+    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
+      const at::Tensor& parameter = group.parameters[i];
+      at::Tensor& gradient = parameter.mutable_grad();
+      LR_CHECK(parameter.is_contiguous());
+      if (!gradient.is_contiguous()) gradient = gradient.contiguous();
+      tensors.push_back({.n = parameter.numel(),
+                         .gradient = gradient.const_data_ptr<float>(),
+                         .parameter = parameter.mutable_data_ptr<float>(),
+                         .m = group.exp_avg[i].mutable_data_ptr<float>(),
+                         .v = group.exp_avg_sq[i].mutable_data_ptr<float>(),
+                         .copy = copies_ ? copies_->Written(parameter) : nullptr,
+                         .weight_decay = group.weight_decay});
+    }
+  }
+  return tensors;
 }
 
 void AdamW::StepThroughKernel(double lr, const at::Tensor& results) {
   const double clip = std::exchange(clip_, 1.0);
   if (results.defined() && !AllFinite(results)) return;
-  std::vector<at::Tensor> gradients;  // kept until the end
-  std::vector<AdamWTensor> tensors;
-  for (const Group& group : groups_) {
-    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
-      const at::Tensor& parameter = group.parameters[i];
-      LR_CHECK(parameter.is_contiguous());
-      gradients.push_back(parameter.grad().contiguous());
-      tensors.push_back({.n = parameter.numel(),
-                         .gradient = gradients.back().const_data_ptr<float>(),
-                         .parameter = parameter.mutable_data_ptr<float>(),
-                         .m = group.exp_avg[i].mutable_data_ptr<float>(),
-                         .v = group.exp_avg_sq[i].mutable_data_ptr<float>(),
-                         .weight_decay = group.weight_decay});
-    }
-  }
-  AdamWUpdate(tensors,
+  AdamWUpdate(Tensors(),
               {.lr = lr,
                .beta1 = config_.beta1,
                .beta2 = config_.beta2,

@@ -5,20 +5,24 @@
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
 // Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused
-// operator, with one call per group.
+// operator, with one call per group. Our kernel writes the weights' bf16 copies in the same pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "kernels/adamw.h"
 #include "kernels/simd.h"
+#include "model/net/net.h"
 #include "model/net/parameters.h"
+#include "model/net/weight_copies.h"
 #include "model/train_config.h"
 
 namespace longrun {
@@ -29,6 +33,8 @@ class AdamW {
   // With `kernels` (Compute::kernels) our kernel is used, and the parameters must be fp32 on a CPU.
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
+  // Of all parameters of the network, with its kernels and its weight copies.
+  AdamW(const OptimizerConfig& config, const Net& net);
 
   // Returns the global norm of the gradients (of all parameters together, before clipping), a
   // double without dimensions on the parameters' device. If config.grad_clip is positive and
@@ -52,6 +58,7 @@ class AdamW {
   };
 
   void StepThroughKernel(double lr, const at::Tensor& results);
+  std::vector<AdamWTensor> Tensors();
 
   OptimizerConfig config_;
   Group groups_[2];       // with weight decay, without
@@ -59,7 +66,8 @@ class AdamW {
   at::Tensor grad_clip_;  // config_.grad_clip as a double, on the parameters' device
   std::int64_t t_ = 0;
   std::optional<Simd> kernels_;
-  double clip_ = 1.0;  // for the next Step with our kernel
+  std::shared_ptr<WeightCopies> copies_;  // null: none are kept
+  double clip_ = 1.0;                     // for the next Step with our kernel
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
