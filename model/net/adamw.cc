@@ -6,6 +6,7 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/div.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -20,8 +21,11 @@
 #include <utility>
 
 #include "base/str.h"
+#include "kernels/cuda_rows.h"
 #include "model/net/gradient.h"
+#include "model/net/on_gpu.h"
 #include "model/net/row_operators.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -61,6 +65,7 @@ AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
 AdamW::AdamW(const OptimizerConfig& config, const Net& net)
     : AdamW(config, net.parameters(), net.compute().kernels) {
   copies_ = net.weight_copies();
+  gpu_kernels_ = net.compute().gpu_kernels && net.compute().device.is_cuda();
 }
 
 at::Tensor AdamW::ClipGradients() {
@@ -89,7 +94,11 @@ at::Tensor AdamW::ClipGradients() {
   if (config_.grad_clip > 0.0) {
     // A factor of 1 changes no bit, so a small norm needs no branch, for which the host would wait.
     const at::Tensor factor = at::where(norm.gt(grad_clip_), at::div(grad_clip_, norm), 1.0);
-    at::_foreach_mul_(gradients, factor.to(gradients.front().scalar_type()));
+    if (gpu_kernels_) {
+      clip_on_gpu_ = factor.to(at::kDouble);
+    } else {
+      at::_foreach_mul_(gradients, factor.to(gradients.front().scalar_type()));
+    }
   }
   return norm;
 }
@@ -98,6 +107,7 @@ void AdamW::Step(double lr, const at::Tensor& results) {
   const at::NoGradGuard no_grad;
   t_ += 1;
   if (kernels_) return StepThroughKernel(lr, results);
+  if (gpu_kernels_) return StepOnGpu(lr, results);
   step_.fill_(static_cast<double>(t_));
   // 1: the operator changes nothing.
   std::optional<at::Tensor> found_inf;
@@ -147,6 +157,28 @@ void AdamW::StepThroughKernel(double lr, const at::Tensor& results) {
                .t = t_,
                .clip = clip},
               RowOptions(*kernels_, kPieceElements));
+}
+
+void AdamW::StepOnGpu(double lr, const at::Tensor& results) {
+  const at::Tensor clip = std::exchange(clip_on_gpu_, at::Tensor());
+  const c10::Device device = step_.device();
+  const at::Tensor host = at::empty({2}, at::kFloat);
+  host.mutable_data_ptr<float>()[0] = static_cast<float>(t_);
+  host.mutable_data_ptr<float>()[1] = static_cast<float>(lr);
+  const at::Tensor numbers = ToDevice(host, device);
+  const at::Tensor dense = results.defined() ? results.contiguous() : results;
+  const std::vector<AdamWTensor> tensors = Tensors();
+  RunOnGpu(&CudaAdamW,
+           CudaAdamWCall{.tensors = tensors,
+                         .beta1 = config_.beta1,
+                         .beta2 = config_.beta2,
+                         .eps = config_.eps,
+                         .t = numbers.const_data_ptr<float>(),
+                         .lr = numbers.const_data_ptr<float>() + 1,
+                         .clip = clip.defined() ? clip.const_data_ptr<double>() : nullptr,
+                         .results = dense.defined() ? dense.const_data_ptr<double>() : nullptr,
+                         .n_result = dense.defined() ? dense.numel() : 0},
+           device);
 }
 
 std::map<std::string, at::Tensor> AdamW::State() const {

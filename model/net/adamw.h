@@ -4,8 +4,9 @@
 //   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused
-// operator, with one call per group. Our kernel writes the weights' bf16 copies in the same pass.
+// Computed by our kernel (kernels/adamw.h; on a GPU kernels/cuda_rows.h), with all tensors in one
+// pass, or by LibTorch's fused operator, with one call per group. Our kernels write the weights'
+// bf16 copies in the same pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -38,7 +39,7 @@ class AdamW {
 
   // Returns the global norm of the gradients (of all parameters together, before clipping), a
   // double without dimensions on the parameters' device. If config.grad_clip is positive and
-  // smaller, the gradients are scaled down to it; with our kernel this happens in the next Step,
+  // smaller, the gradients are scaled down to it; with our kernels this happens in the next Step,
   // and the gradients themselves stay unchanged.
   at::Tensor ClipGradients();
   // With `results` (doubles on the parameters' device), parameters and moments stay as they are
@@ -58,6 +59,7 @@ class AdamW {
   };
 
   void StepThroughKernel(double lr, const at::Tensor& results);
+  void StepOnGpu(double lr, const at::Tensor& results);
   std::vector<AdamWTensor> Tensors();
 
   OptimizerConfig config_;
@@ -67,7 +69,9 @@ class AdamW {
   std::int64_t t_ = 0;
   std::optional<Simd> kernels_;
   std::shared_ptr<WeightCopies> copies_;  // null: none are kept
-  double clip_ = 1.0;                     // for the next Step with our kernel
+  bool gpu_kernels_ = false;
+  double clip_ = 1.0;       // for the next Step with our kernel
+  at::Tensor clip_on_gpu_;  // the same, a double on the GPU; undefined: 1
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
