@@ -5,7 +5,8 @@
 //   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// Types:   fp32, with the coefficients formed in double
+// Types:   fp32, with the coefficients formed in double. A bf16 copy of theta is the fp32 result,
+//          rounded to nearest even
 // Bits:    an element's bits depend only on that element. The norm's bits depend on the gradients,
 //          not on threads: parts of fixed size are summed in fp32, and their sums in double, in
 //          order
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/elements.h"
 #include "kernels/simd.h"
 
 namespace longrun {
@@ -39,6 +41,7 @@ struct AdamWTensor {
   float* parameter = nullptr;
   float* m = nullptr;
   float* v = nullptr;
+  Bf16* copy = nullptr;       // of theta, for products in bf16; null: none is kept
   double weight_decay = 0.0;  // lambda
 };
 

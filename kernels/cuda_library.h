@@ -19,6 +19,7 @@ struct CudaLibrary {
   LongrunActivationBackwardFunction activation_backward = nullptr;
   LongrunCrossEntropyFunction cross_entropy = nullptr;
   LongrunColumnSumFunction column_sum = nullptr;
+  LongrunAdamWFunction adamw = nullptr;
 };
 
 // kFailedPrecondition if there is no plug-in at `path`, if it cannot be loaded, or if it is of

@@ -212,6 +212,23 @@ struct LongrunColumnSumCall {
   float* total;
 };
 
+// As in kernels/cuda_rows.h. The vectors are an array on the host.
+struct LongrunAdamWVector {
+  const float* gradient;
+  float *parameter, *m, *v;
+  void* copy;  // bf16
+  std::int64_t n;
+  float weight_decay;
+};
+struct LongrunAdamWCall {
+  const LongrunAdamWVector* vectors;
+  std::int64_t n_vector;
+  float beta1, beta2, eps;
+  const float *t, *lr;
+  const double *clip, *results;
+  std::int64_t n_result;
+};
+
 // Returns null, or CUDA's own message about the error (static memory).
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
 // Returns the kLongrunCudaVersion that the plug-in was compiled with.
@@ -238,11 +255,13 @@ using LongrunCrossEntropyFunction = const char* (*)(const LongrunCrossEntropyCal
                                                     const LongrunRowOptions* options);
 using LongrunColumnSumFunction = const char* (*)(const LongrunColumnSumCall* call,
                                                  const LongrunRowOptions* options);
+using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
+                                             const LongrunRowOptions* options);
 
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 3;
+inline constexpr std::int32_t kLongrunCudaVersion = 4;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";
@@ -254,3 +273,4 @@ inline constexpr const char* kLongrunActivationForwardSymbol = "LongrunActivatio
 inline constexpr const char* kLongrunActivationBackwardSymbol = "LongrunActivationBackward";
 inline constexpr const char* kLongrunCrossEntropySymbol = "LongrunCrossEntropy";
 inline constexpr const char* kLongrunColumnSumSymbol = "LongrunColumnSum";
+inline constexpr const char* kLongrunAdamWSymbol = "LongrunAdamW";

@@ -145,4 +145,38 @@ LongrunColumnSumCall ToPlugin(const ColumnSumCall& call) {
   return {call.n_row, call.n_channel, Of(call.x), call.total};
 }
 
+std::vector<LongrunAdamWVector> AdamWVectors(std::span<const AdamWTensor> tensors) {
+  std::vector<LongrunAdamWVector> vectors;
+  vectors.reserve(tensors.size());
+  for (const AdamWTensor& tensor : tensors) {
+    if (tensor.n == 0) continue;
+    LR_CHECK(tensor.n > 0 && tensor.gradient != nullptr && tensor.parameter != nullptr);
+    LR_CHECK(tensor.m != nullptr && tensor.v != nullptr);
+    vectors.push_back({.gradient = tensor.gradient,
+                       .parameter = tensor.parameter,
+                       .m = tensor.m,
+                       .v = tensor.v,
+                       .copy = tensor.copy,
+                       .n = tensor.n,
+                       .weight_decay = static_cast<float>(tensor.weight_decay)});
+  }
+  return vectors;
+}
+
+LongrunAdamWCall ToPlugin(const CudaAdamWCall& call, std::span<const LongrunAdamWVector> vectors) {
+  LR_CHECK(call.t != nullptr && call.lr != nullptr);
+  LR_CHECK(call.n_result >= 0 && call.n_result <= kChannelsMax);
+  LR_CHECK(call.n_result == 0 || call.results != nullptr);
+  return {.vectors = vectors.data(),
+          .n_vector = static_cast<std::int64_t>(vectors.size()),
+          .beta1 = static_cast<float>(call.beta1),
+          .beta2 = static_cast<float>(call.beta2),
+          .eps = static_cast<float>(call.eps),
+          .t = call.t,
+          .lr = call.lr,
+          .clip = call.clip,
+          .results = call.results,
+          .n_result = call.n_result};
+}
+
 }  // namespace longrun

@@ -2,6 +2,9 @@
 // of the caller fails (LR_CHECK). Nothing is copied but the structures themselves.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "kernels/cuda_plugin.h"
 #include "kernels/cuda_rows.h"
 
@@ -16,5 +19,8 @@ LongrunActivationForwardCall ToPlugin(const GatedForwardCall& call);
 LongrunActivationBackwardCall ToPlugin(const GatedBackwardCall& call);
 LongrunCrossEntropyCall ToPlugin(const CrossEntropyCall& call);
 LongrunColumnSumCall ToPlugin(const ColumnSumCall& call);
+// `vectors` are the AdamWVectors of the call's tensors, and must outlive the result.
+std::vector<LongrunAdamWVector> AdamWVectors(std::span<const AdamWTensor> tensors);
+LongrunAdamWCall ToPlugin(const CudaAdamWCall& call, std::span<const LongrunAdamWVector> vectors);
 
 }  // namespace longrun

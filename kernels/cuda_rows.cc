@@ -1,5 +1,8 @@
 #include "kernels/cuda_rows.h"
 
+#include <string_view>
+#include <vector>
+
 #include "base/str.h"
 #include "kernels/cuda_library.h"
 #include "kernels/cuda_row_calls.h"
@@ -7,14 +10,17 @@
 namespace longrun {
 namespace {
 
+Status StatusOf(std::string_view what, const char* error, const CudaRowOptions& options) {
+  if (error == nullptr) return {};
+  return Status(Code::kInternal, Str(what, " in ", MemoryName(options.memory), ": ", error));
+}
+
 template <typename Function, typename Call>
 Status Run(std::string_view what, Function function, const Call& call,
            const CudaRowOptions& options) {
   const auto c_call = ToPlugin(call);
   const LongrunRowOptions c_options = ToPlugin(options);
-  const char* const error = function(&c_call, &c_options);
-  if (error == nullptr) return {};
-  return Status(Code::kInternal, Str(what, " in ", MemoryName(options.memory), ": ", error));
+  return StatusOf(what, function(&c_call, &c_options), options);
 }
 
 }  // namespace
@@ -43,6 +49,12 @@ Status CudaCrossEntropy(const CrossEntropyCall& call, const CudaRowOptions& opti
 }
 Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options) {
   return Run("sum over rows", OpenedCudaLibrary().column_sum, call, options);
+}
+Status CudaAdamW(const CudaAdamWCall& call, const CudaRowOptions& options) {
+  const std::vector<LongrunAdamWVector> vectors = AdamWVectors(call.tensors);
+  const LongrunAdamWCall c_call = ToPlugin(call, vectors);
+  const LongrunRowOptions c_options = ToPlugin(options);
+  return StatusOf("AdamW", OpenedCudaLibrary().adamw(&c_call, &c_options), options);
 }
 
 }  // namespace longrun

@@ -1,5 +1,6 @@
 // The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h, activation.h and
-// cross_entropy.h, computed by the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/).
+// cross_entropy.h, and AdamW, computed by the plug-in that nvcc compiled (cuda_plugin.h,
+// kernels/cuda/).
 // OpenCudaLibrary or CudaAttention has loaded it before, for a GPU that CheckCudaGpu accepts.
 //
 // Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
@@ -15,8 +16,11 @@
 // Subnormal numbers: kept, except in exponentials
 #pragma once
 
+#include <span>
+
 #include "base/status.h"
 #include "kernels/activation.h"
+#include "kernels/adamw.h"
 #include "kernels/attention.h"  // MemorySpace, WorkingMemory
 #include "kernels/cross_entropy.h"
 #include "kernels/norm.h"
@@ -45,5 +49,20 @@ struct ColumnSumCall {
   float* total = nullptr;
 };
 Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options);
+
+// AdamW (kernels/adamw.h). What changes from step to step lies on the GPU, which may still be
+// computing it. The bits are those of LibTorch's fused operator on a GPU after multiplying the
+// gradients by the clip factor in fp32.
+struct CudaAdamWCall {
+  std::span<const AdamWTensor> tensors = {};  // the array itself lies on the host
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  const float* t = nullptr;  // the number of the step, from 1
+  const float* lr = nullptr;
+  const double* clip = nullptr;  // null: 1
+  // Unless all of these are finite, nothing changes.
+  const double* results = nullptr;
+  std::int64_t n_result = 0;
+};
+Status CudaAdamW(const CudaAdamWCall& call, const CudaRowOptions& options);
 
 }  // namespace longrun

@@ -150,8 +150,9 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
       Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters + n_tokens * layers_bytes +
             LogitsBytes(model, n_tokens, path.device_kind));
   if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
-  // The gradients and the optimizer's moments stay while longer windows are read.
-  return std::max(trains, Bytes(12.0 * parameters) +
+  // The gradients, the optimizer's moments and the rounded weights stay while longer windows are
+  // read.
+  return std::max(trains, Bytes((rounds ? 14.0 : 12.0) * parameters) +
                               EvaluateMemoryBytes(model, train.validate.length, path, false));
 }
 

@@ -23,6 +23,8 @@ NET = "model/net/"  # its tests need LibTorch
 TARGETS = {  # by the beginning of a file's path
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
+    "kernels/cuda/adamw": ["test_kernels_rows_cuda_host"],
+    "kernels/cpu/adamw": ["test_kernels_adamw"],
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
@@ -46,6 +48,7 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
         "leaky_rerope", "lm_infinite", "streaming", "score_noise"))
 READING, CACHE, ATTENTION, STACK = (
     "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/stack.cc")
+ADAMW, WEIGHT_COPIES = "model/net/adamw.cc", "model/net/weight_copies.cc"
 NETWORK, REGION_SCORES = "model/net/terms/network.cc", "model/net/region_scores.cc"
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
 DOCUMENTS = "model/sample_source/documents.cc"
@@ -303,6 +306,20 @@ ERRORS = [
     keeps("by key biases backward", "kernels/cpu/key_bias.cc", "  LONGRUN_OF_SIMD(KeyBiasBackwardOf"),
     ("subnormal operands kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x8000;"),
     ("subnormal results kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x0040;"),
+    # The optimizer, and the bf16 copies of weights.
+    ("a weight's copy without the update", "kernels/cpu/adamw.cc", "at.Store(theta, copy + c)", "at.Store(kept, copy + c)"),
+    ("a GPU's copy of a weight before the update", "kernels/cuda/adamw-inl.h",
+     "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, theta);",
+     "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, g);"),
+    ("a GPU's update in spite of an infinite loss", "kernels/cuda/adamw-inl.h", "if (!(x - x == 0.0)) return;",
+     "if (x != x) return;"),
+    ("a GPU's block beyond a vector's last", "kernels/cuda/adamw-inl.h", "p.first_block[middle] <= block",
+     "p.first_block[middle] < block"),
+    ("a stale copy after LibTorch's update", ADAMW, "parameter.unsafeGetTensorImpl()->bump_version();",
+     "static_cast<void>(parameter);"),
+    ("a copy that the update does not write", ADAMW, "copies_ ? copies_->Written(parameter) : nullptr", "nullptr"),
+    ("a stale copy of a weight that an operator changed", WEIGHT_COPIES, "entry.version != weight._version()",
+     "entry.version > weight._version()"),
     # Frequencies of extensions.
     ("pi multiplied", PI, "frequency /= factor;", "frequency *= factor;"),
     ("the exponent of ntk turned over", NTK, "d / (d - 2.0)) : 1.0", "(d - 2.0) / d) : 1.0"),

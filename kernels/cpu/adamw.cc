@@ -53,12 +53,14 @@ struct Coefficients {
   float decay, one_minus_beta1, beta2, one_minus_beta2, step, root, eps, clip;
 };
 
+template <bool kCopies>
 HWY_NOINLINE void UpdatePiece(const AdamWTensor& tensor, const Piece& piece,
                               const Coefficients& k) {
   const float* const gradient = tensor.gradient + piece.begin;
   float* const parameter = tensor.parameter + piece.begin;
   float* const first = tensor.m + piece.begin;
   float* const second = tensor.v + piece.begin;
+  Bf16* const copy = kCopies ? tensor.copy + piece.begin : nullptr;
   const F f;
   ForColumns(piece.n, [&](std::int64_t c, auto at) HWY_ATTR {
     const V g = hn::Mul(at.Load(gradient + c), hn::Set(f, k.clip));
@@ -70,7 +72,9 @@ HWY_NOINLINE void UpdatePiece(const AdamWTensor& tensor, const Piece& piece,
     at.Store(v, second + c);
     const V divisor = hn::MulAdd(hn::Sqrt(v), hn::Set(f, k.root), hn::Set(f, k.eps));
     const V kept = hn::Mul(at.Load(parameter + c), hn::Set(f, k.decay));
-    at.Store(hn::NegMulAdd(hn::Set(f, k.step), hn::Div(m, divisor), kept), parameter + c);
+    const V theta = hn::NegMulAdd(hn::Set(f, k.step), hn::Div(m, divisor), kept);
+    at.Store(theta, parameter + c);
+    if constexpr (kCopies) at.Store(theta, copy + c);
   });
 }
 
@@ -111,13 +115,15 @@ void AdamWUpdateOf(std::span<const AdamWTensor> tensors, const AdamWStep& step,
   std::vector<Coefficients> of_tensor;
   of_tensor.reserve(tensors.size());
   for (const AdamWTensor& tensor : tensors) of_tensor.push_back(coefficients(tensor));
-  ForParts(options, static_cast<std::int64_t>(pieces.size()),
-           [&](std::int64_t begin, std::int64_t end) {
-             for (std::int64_t i = begin; i < end; ++i) {
-               const Piece& piece = pieces[static_cast<std::size_t>(i)];
-               UpdatePiece(tensors[piece.tensor], piece, of_tensor[piece.tensor]);
-             }
-           });
+  ForParts(
+      options, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Piece& piece = pieces[static_cast<std::size_t>(i)];
+          const AdamWTensor& tensor = tensors[piece.tensor];
+          const auto update = tensor.copy != nullptr ? &UpdatePiece<true> : &UpdatePiece<false>;
+          update(tensor, piece, of_tensor[piece.tensor]);
+        }
+      });
 }
 
 }  // namespace HWY_NAMESPACE

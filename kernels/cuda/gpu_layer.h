@@ -100,6 +100,7 @@ struct GpuLayer {
     return y;
   }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
+  static __device__ __forceinline__ float Pow(float x, float y) { return powf(x, y); }
   static __device__ __forceinline__ float Reciprocal(float x) {
     float y;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -110,3 +110,8 @@ extern "C" const char* LongrunColumnSum(const LongrunColumnSumCall* call,
                                         const LongrunRowOptions* options) {
   return longrun::gpu::RunOnGpu(*call, *options);
 }
+
+extern "C" const char* LongrunAdamW(const LongrunAdamWCall* call,
+                                    const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}

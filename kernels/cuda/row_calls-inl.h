@@ -7,6 +7,7 @@
 #include <initializer_list>
 
 #include "kernels/cuda/activation-inl.h"
+#include "kernels/cuda/adamw-inl.h"
 #include "kernels/cuda/cross_entropy-inl.h"
 #include "kernels/cuda/norm-inl.h"
 #include "kernels/cuda_plugin.h"
@@ -151,7 +152,49 @@ class RowCall {
     return error_;
   }
 
+  const char* Run(const LongrunAdamWCall& call) {
+    AdamWParams p;
+    p.beta1 = call.beta1;
+    p.beta2 = call.beta2;
+    p.eps = call.eps;
+    p.t = call.t;
+    p.lr = call.lr;
+    p.clip = call.clip;
+    p.results = call.results;
+    p.n_result = static_cast<int>(call.n_result);
+    for (std::int64_t i = 0; i < call.n_vector; ++i) {
+      const LongrunAdamWVector& of = call.vectors[i];
+      const std::int64_t n_block = AdamWKernel<Layer>::BlocksOfVector(of.n);
+      if (n_block > 0 && !Adds(p, n_block)) {
+        Launch<AdamWKernel<Layer>>(p);
+        p.n_vector = 0;
+        if (!Adds(p, n_block)) return "a tensor is too large for AdamW";
+      }
+      if (n_block == 0) continue;
+      AdamWVector& vector = p.vectors[p.n_vector];
+      vector.gradient = of.gradient;
+      vector.parameter = of.parameter;
+      vector.m = of.m;
+      vector.v = of.v;
+      vector.copy = static_cast<Bf16Bits*>(of.copy);
+      vector.n = of.n;
+      vector.weight_decay = of.weight_decay;
+      vector.is_aligned =
+          AreAligned(kChunk, {of.gradient, of.parameter, of.m, of.v, of.copy}) ? 1 : 0;
+      p.first_block[p.n_vector + 1] = p.first_block[p.n_vector] + static_cast<int>(n_block);
+      ++p.n_vector;
+    }
+    Launch<AdamWKernel<Layer>>(p);
+    return error_;
+  }
+
  private:
+  // Whether a launch has room for one more vector.
+  static bool Adds(const AdamWParams& p, std::int64_t n_block) {
+    constexpr std::int64_t kBlocksMax = 0x7fffffff;
+    return p.n_vector < kAdamWVectorsMax && p.first_block[p.n_vector] + n_block <= kBlocksMax;
+  }
+
   // The least rows of a range: few enough that thousands of blocks share a training step's rows,
   // many enough that the partial sums are small beside the rows.
   static constexpr std::int64_t kNormRows = 16, kElementRows = 64;

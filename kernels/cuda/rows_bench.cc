@@ -2,9 +2,9 @@
 //
 //   longrun-cuda-rows-bench [--rounds N] [--rows N] [C ...]
 //
-// Norms and activations as a training step in bf16 calls them, for each number of channels; the
-// median of the rounds, after two that are not counted. GB/s counts each tensor once, as if sums
-// over rows took none. The plug-in lies in the program's folder.
+// Norms, activations and AdamW as a training step in bf16 calls them, for each number of channels;
+// the median of the rounds, after two that are not counted. GB/s counts each tensor once, as if
+// sums over rows took none. The plug-in lies in the program's folder.
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -39,7 +39,7 @@ class Numbers {
       if constexpr (std::is_same_v<T, Bf16>) {
         numbers.push_back(RoundedToBf16(x));
       } else {
-        numbers.push_back(x);
+        numbers.push_back(static_cast<T>(x));
       }
     }
     const std::size_t n_byte = numbers.size() * sizeof(T);
@@ -165,6 +165,35 @@ void Measure(const Setting& setting, const GpuTimer& timer) {
   });
 }
 
+// AdamW of a matrix of this many rows, with its bf16 copy. The clip factor is also the result that
+// must be finite.
+void MeasureAdamW(const Setting& setting, const GpuTimer& timer) {
+  const std::int64_t n = setting.n_row * setting.n_channel;
+  const Numbers<float> gradient(n), parameter(n), m(n), v(n), numbers(2);
+  const Numbers<Bf16> copy(n);
+  const Numbers<double> results(1);
+  constexpr float kNumbers[] = {10.0F, 1e-4F};  // t, lr
+  Check(cudaMemcpy(numbers.data(), kNumbers, sizeof kNumbers, cudaMemcpyHostToDevice));
+  Check(cudaMemset(v.data(), 0, static_cast<std::size_t>(n) * sizeof(float)));
+  const AdamWTensor tensors[] = {{.n = n,
+                                  .gradient = gradient.data(),
+                                  .parameter = parameter.data(),
+                                  .m = m.data(),
+                                  .v = v.data(),
+                                  .copy = copy.data(),
+                                  .weight_decay = 0.1}};
+  // g, theta, m, v; theta, m, v, and the copy.
+  Report(setting, timer, "adamw with a copy", 30, [&](const CudaRowOptions& options) {
+    return CudaAdamW({.tensors = tensors,
+                      .t = numbers.data(),
+                      .lr = numbers.data() + 1,
+                      .clip = results.data(),
+                      .results = results.data(),
+                      .n_result = 1},
+                     options);
+  });
+}
+
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
   const std::vector<std::int64_t> channels = ReadArguments(
@@ -174,6 +203,7 @@ int Main(const std::vector<std::string>& arguments) {
   for (const std::int64_t n_channel : channels) {
     setting.n_channel = n_channel;
     Measure(setting, timer);
+    MeasureAdamW(setting, timer);
   }
   return 0;
 }

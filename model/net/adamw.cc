@@ -6,6 +6,7 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/div.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -20,9 +21,11 @@
 #include <utility>
 
 #include "base/str.h"
-#include "kernels/adamw.h"
+#include "kernels/cuda_rows.h"
 #include "model/net/gradient.h"
+#include "model/net/on_gpu.h"
 #include "model/net/row_operators.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -59,6 +62,12 @@ AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
   }
 }
 
+AdamW::AdamW(const OptimizerConfig& config, const Net& net)
+    : AdamW(config, net.parameters(), net.compute().kernels) {
+  copies_ = net.weight_copies();
+  gpu_kernels_ = net.compute().gpu_kernels && net.compute().device.is_cuda();
+}
+
 at::Tensor AdamW::ClipGradients() {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
@@ -85,7 +94,11 @@ at::Tensor AdamW::ClipGradients() {
   if (config_.grad_clip > 0.0) {
     // A factor of 1 changes no bit, so a small norm needs no branch, for which the host would wait.
     const at::Tensor factor = at::where(norm.gt(grad_clip_), at::div(grad_clip_, norm), 1.0);
-    at::_foreach_mul_(gradients, factor.to(gradients.front().scalar_type()));
+    if (gpu_kernels_) {
+      clip_on_gpu_ = factor.to(at::kDouble);
+    } else {
+      at::_foreach_mul_(gradients, factor.to(gradients.front().scalar_type()));
+    }
   }
   return norm;
 }
@@ -94,6 +107,7 @@ void AdamW::Step(double lr, const at::Tensor& results) {
   const at::NoGradGuard no_grad;
   t_ += 1;
   if (kernels_) return StepThroughKernel(lr, results);
+  if (gpu_kernels_) return StepOnGpu(lr, results);
   step_.fill_(static_cast<double>(t_));
   // 1: the operator changes nothing.
   std::optional<at::Tensor> found_inf;
@@ -105,28 +119,37 @@ void AdamW::Step(double lr, const at::Tensor& results) {
     at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
                       lr, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
                       /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
+    // The operator does not count up the versions by which stale copies are noticed.
+    for (const at::Tensor& parameter : group.parameters) {
+      parameter.unsafeGetTensorImpl()->bump_version();
+    }
   }
+}
+
+std::vector<AdamWTensor> AdamW::Tensors() {
+  std::vector<AdamWTensor> tensors;
+  for (const Group& group : groups_) {
+    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
+      const at::Tensor& parameter = group.parameters[i];
+      at::Tensor& gradient = parameter.mutable_grad();
+      LR_CHECK(parameter.is_contiguous());
+      if (!gradient.is_contiguous()) gradient = gradient.contiguous();
+      tensors.push_back({.n = parameter.numel(),
+                         .gradient = gradient.const_data_ptr<float>(),
+                         .parameter = parameter.mutable_data_ptr<float>(),
+                         .m = group.exp_avg[i].mutable_data_ptr<float>(),
+                         .v = group.exp_avg_sq[i].mutable_data_ptr<float>(),
+                         .copy = copies_ ? copies_->Written(parameter) : nullptr,
+                         .weight_decay = group.weight_decay});
+    }
+  }
+  return tensors;
 }
 
 void AdamW::StepThroughKernel(double lr, const at::Tensor& results) {
   const double clip = std::exchange(clip_, 1.0);
   if (results.defined() && !AllFinite(results)) return;
-  std::vector<at::Tensor> gradients;  // kept until the end
-  std::vector<AdamWTensor> tensors;
-  for (const Group& group : groups_) {
-    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
-      const at::Tensor& parameter = group.parameters[i];
-      LR_CHECK(parameter.is_contiguous());
-      gradients.push_back(parameter.grad().contiguous());
-      tensors.push_back({.n = parameter.numel(),
-                         .gradient = gradients.back().const_data_ptr<float>(),
-                         .parameter = parameter.mutable_data_ptr<float>(),
-                         .m = group.exp_avg[i].mutable_data_ptr<float>(),
-                         .v = group.exp_avg_sq[i].mutable_data_ptr<float>(),
-                         .weight_decay = group.weight_decay});
-    }
-  }
-  AdamWUpdate(tensors,
+  AdamWUpdate(Tensors(),
               {.lr = lr,
                .beta1 = config_.beta1,
                .beta2 = config_.beta2,
@@ -134,6 +157,28 @@ void AdamW::StepThroughKernel(double lr, const at::Tensor& results) {
                .t = t_,
                .clip = clip},
               RowOptions(*kernels_, kPieceElements));
+}
+
+void AdamW::StepOnGpu(double lr, const at::Tensor& results) {
+  const at::Tensor clip = std::exchange(clip_on_gpu_, at::Tensor());
+  const c10::Device device = step_.device();
+  const at::Tensor host = at::empty({2}, at::kFloat);
+  host.mutable_data_ptr<float>()[0] = static_cast<float>(t_);
+  host.mutable_data_ptr<float>()[1] = static_cast<float>(lr);
+  const at::Tensor numbers = ToDevice(host, device);
+  const at::Tensor dense = results.defined() ? results.contiguous() : results;
+  const std::vector<AdamWTensor> tensors = Tensors();
+  RunOnGpu(&CudaAdamW,
+           CudaAdamWCall{.tensors = tensors,
+                         .beta1 = config_.beta1,
+                         .beta2 = config_.beta2,
+                         .eps = config_.eps,
+                         .t = numbers.const_data_ptr<float>(),
+                         .lr = numbers.const_data_ptr<float>() + 1,
+                         .clip = clip.defined() ? clip.const_data_ptr<double>() : nullptr,
+                         .results = dense.defined() ? dense.const_data_ptr<double>() : nullptr,
+                         .n_result = dense.defined() ? dense.numel() : 0},
+           device);
 }
 
 std::map<std::string, at::Tensor> AdamW::State() const {

@@ -4,21 +4,26 @@
 //   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused
-// operator, with one call per group.
+// Computed by our kernel (kernels/adamw.h; on a GPU kernels/cuda_rows.h), with all tensors in one
+// pass, or by LibTorch's fused operator, with one call per group. Our kernels write the weights'
+// bf16 copies in the same pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "kernels/adamw.h"
 #include "kernels/simd.h"
+#include "model/net/net.h"
 #include "model/net/parameters.h"
+#include "model/net/weight_copies.h"
 #include "model/train_config.h"
 
 namespace longrun {
@@ -29,10 +34,12 @@ class AdamW {
   // With `kernels` (Compute::kernels) our kernel is used, and the parameters must be fp32 on a CPU.
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
+  // Of all parameters of the network, with its kernels and its weight copies.
+  AdamW(const OptimizerConfig& config, const Net& net);
 
   // Returns the global norm of the gradients (of all parameters together, before clipping), a
   // double without dimensions on the parameters' device. If config.grad_clip is positive and
-  // smaller, the gradients are scaled down to it; with our kernel this happens in the next Step,
+  // smaller, the gradients are scaled down to it; with our kernels this happens in the next Step,
   // and the gradients themselves stay unchanged.
   at::Tensor ClipGradients();
   // With `results` (doubles on the parameters' device), parameters and moments stay as they are
@@ -52,6 +59,8 @@ class AdamW {
   };
 
   void StepThroughKernel(double lr, const at::Tensor& results);
+  void StepOnGpu(double lr, const at::Tensor& results);
+  std::vector<AdamWTensor> Tensors();
 
   OptimizerConfig config_;
   Group groups_[2];       // with weight decay, without
@@ -59,7 +68,10 @@ class AdamW {
   at::Tensor grad_clip_;  // config_.grad_clip as a double, on the parameters' device
   std::int64_t t_ = 0;
   std::optional<Simd> kernels_;
-  double clip_ = 1.0;  // for the next Step with our kernel
+  std::shared_ptr<WeightCopies> copies_;  // null: none are kept
+  bool gpu_kernels_ = false;
+  double clip_ = 1.0;       // for the next Step with our kernel
+  at::Tensor clip_on_gpu_;  // the same, a double on the GPU; undefined: 1
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then

@@ -17,8 +17,11 @@ at::Tensor Backward(Net& net, const at::Tensor& hidden, const at::Tensor& target
   const at::Tensor hidden_NC = hidden.detach().flatten(0, -2);
   const Head& weights = net.head();
   const bool biased = weights.bias_V.defined();
-  const Head detached = {.weight_VC = weights.weight_VC.detach(),
-                         .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
+  Head detached = {.weight_VC = weights.weight_VC.detach(),
+                   .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
+  if (net.weight_copies()) {
+    detached.rounded_VC = net.weight_copies()->Rounded(weights.weight_VC).detach();
+  }
   Head sums = {.weight_VC = weights.weight_VC.grad(),
                .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
   const HeadGradient head = HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(),

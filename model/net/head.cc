@@ -30,7 +30,9 @@ std::int64_t ChunkRows(const Head& head, const Compute& compute) {
 
 // The head in its product's type, converted once for all chunks.
 Head ForProduct(const Head& head, const Compute& compute) {
-  return {.weight_VC = head.weight_VC.to(compute.product), .bias_V = head.bias_V};
+  return {
+      .weight_VC = head.rounded_VC.defined() ? head.rounded_VC : head.weight_VC.to(compute.product),
+      .bias_V = head.bias_V};
 }
 
 at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {

@@ -23,6 +23,8 @@ namespace longrun {
 struct Head {
   at::Tensor weight_VC;
   at::Tensor bias_V = {};  // undefined if there is none
+  // The weight in the type of products; undefined: HeadNll and HeadNllBackward round it.
+  at::Tensor rounded_VC = {};
 };
 
 // (N, V), of type compute.dtype.

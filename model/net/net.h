@@ -20,6 +20,7 @@
 #include "model/net/device.h"
 #include "model/net/head.h"
 #include "model/net/parameters.h"
+#include "model/net/weight_copies.h"
 
 namespace longrun {
 
@@ -63,6 +64,11 @@ class Net {
   // (recompute.h): the same bits, less memory. This object must not move between Hidden() and the
   // backward pass.
   virtual void SetActivationCheckpointing(bool on) = 0;
+  // From now on keeps matrices in the type of products from pass to pass, for whoever trains. Does
+  // nothing if products take the weights' own type.
+  virtual void KeepWeightCopies() = 0;
+  // Null unless they are kept.
+  virtual const std::shared_ptr<WeightCopies>& weight_copies() const = 0;
   // If the embeddings are tied, the head's weight is the embedding.
   virtual const Head& head() const = 0;
   // Memory for the gradient of head().weight_VC, kept between passes and steps.

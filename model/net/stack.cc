@@ -98,6 +98,10 @@ void Stack::Bind(const ParameterMap& parameters) {
   }
 }
 
+void Stack::KeepWeightCopies() {
+  if (compute_.product != compute_.dtype && !copies_) copies_ = std::make_shared<WeightCopies>();
+}
+
 void Stack::SetRotation(const ExtendedRotation& rotation) {
   attention_.SetRotation(rotation.frequency, rotation.magnitude);
   if (full_attention_) full_attention_->SetRotation(rotation.frequency, rotation.magnitude);
@@ -119,9 +123,11 @@ void Stack::ProjectLearned() {
 
 at::Tensor Stack::Linear(const at::Tensor& x, const StoredWeights& product) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
+  const at::Tensor weight =
+      copies_ ? copies_->Rounded(product.weight) : product.weight.to(compute_.product);
   // Transposed in every call: a view of a leaf must be taken while gradients are recorded.
-  const at::Tensor weight_IO = inputs_first_ ? product.weight : product.weight.t();
-  const at::Tensor y = BiasedLinear(rows, weight_IO.to(compute_.product), product.bias, compute_);
+  const at::Tensor weight_IO = inputs_first_ ? weight : weight.t();
+  const at::Tensor y = BiasedLinear(rows, weight_IO, product.bias, compute_);
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
   shape.back() = weight_IO.size(1);
   return y.view(shape);

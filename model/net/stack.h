@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@
 #include "model/net/parameters.h"
 #include "model/net/planned_reading.h"
 #include "model/net/row_operators.h"
+#include "model/net/weight_copies.h"
 
 namespace longrun {
 
@@ -48,6 +50,9 @@ class Stack {
 
   AttentionBackend backend() const { return attention_.backend(); }
   void SetActivationCheckpointing(bool on) { recomputes_ = on; }
+  // As Net's.
+  void KeepWeightCopies();
+  const std::shared_ptr<WeightCopies>& weight_copies() const { return copies_; }
   // From the next call on; for a method that rotates.
   void SetRotation(const ExtendedRotation& rotation);
   // Call it before each pass: clamps learned tensors of the position method to their ranges.
@@ -122,6 +127,7 @@ class Stack {
   bool keys_first_ = false;
   std::vector<Layer> layers_;
   bool recomputes_ = false;
+  std::shared_ptr<WeightCopies> copies_;  // shared with the optimizer that writes them
 };
 
 }  // namespace longrun

@@ -77,7 +77,8 @@ Status NetThroughput::Begin(const ProbeShape& shape) {
   ids_BT_ =
       RandomIds(shape.batch, n_ids, source_.config().model.vocab_size).to(source_.compute().device);
   if (trains) {
-    optimizer_.emplace(OptimizerConfig(), net_->parameters(), net_->compute().kernels);
+    net_->KeepWeightCopies();
+    optimizer_.emplace(OptimizerConfig(), *net_);
   } else if (shape.direction == Direction::kGenerate) {
     ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(*net_, shape.batch, length + shape.new_tokens));
     decoder_.emplace(std::move(decoder));

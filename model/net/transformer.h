@@ -60,6 +60,10 @@ class Transformer final : public Net {
   const ParameterMap& parameters() const override { return parameters_; }
   void RequireGradients(bool required) override;
   void SetActivationCheckpointing(bool on) override { stack_.SetActivationCheckpointing(on); }
+  void KeepWeightCopies() override { stack_.KeepWeightCopies(); }
+  const std::shared_ptr<WeightCopies>& weight_copies() const override {
+    return stack_.weight_copies();
+  }
   const Head& head() const override { return head_; }
   GradientRoom* head_room() override { return &head_room_; }
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+
 #include "kernels/reference/rows.h"
 #include "tests/kernels/fixture.h"
 #include "tests/kernels/rows.h"
@@ -77,6 +80,44 @@ TEST_P(AdamWKernelTest, ThreeStepsOverManyTensorsAreTheReference) {
     states[i].parameter.ExpectBandsWhole();
     states[i].m.ExpectBandsWhole();
     states[i].v.ExpectBandsWhole();
+  }
+}
+
+// Numbers between two of bf16, ties among them, and subnormal ones, which a copy keeps.
+TEST_P(AdamWKernelTest, TheCopyOfAParameterIsItsRoundedResult) {
+  for (const std::int64_t n : kSizes) {
+    State with(n), without(n);
+    Guarded<Bf16> copy(n);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto bits = static_cast<std::uint32_t>(0x3f800000 + 0x4000 * i);
+      with.parameter.data()[i] = i % 3 == 0   ? std::bit_cast<float>(bits)
+                                 : i % 3 == 1 ? 1e-39F * static_cast<float>(i)
+                                              : with.parameter.data()[i];
+      without.parameter.data()[i] = with.parameter.data()[i];
+    }
+    // Zero, so that the ties stay ties.
+    const std::vector<float> nothing(static_cast<std::size_t>(n), 0.0F);
+    const std::vector<float> gradient = Draw<float>(n, 9);
+    for (const bool moves : {false, true}) {
+      const std::vector<float>& of_step = moves ? gradient : nothing;
+      const auto update = [&](State& state, Bf16* to) {
+        if (!moves) std::fill_n(state.m.data(), n, 0.0F);
+        const AdamWTensor tensors[] = {{.n = n,
+                                        .gradient = of_step.data(),
+                                        .parameter = state.parameter.data(),
+                                        .m = state.m.data(),
+                                        .v = state.v.data(),
+                                        .copy = to}};
+        AdamWUpdate(tensors, {.lr = 0.01}, options(3));
+      };
+      update(with, copy.data());
+      update(without, nullptr);
+      EXPECT_TRUE(SameBits(with.parameter, without.parameter));
+      for (std::int64_t i = 0; i < n; ++i) {
+        ASSERT_EQ(copy.data()[i].bits, ToBf16(with.parameter.data()[i])) << i << " of " << n;
+      }
+      copy.ExpectBandsWhole();
+    }
   }
 }
 

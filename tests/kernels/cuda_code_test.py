@@ -6,8 +6,8 @@ For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must ha
 its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
 memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
 
-The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) have no stack and no local memory
-either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
+The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) and AdamW's have no stack and no
+local memory either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
 The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
 where there is an nvcc. Without them, the test is skipped (77). Standard library only.
@@ -26,7 +26,7 @@ HEAD_DIMS = [64, 128]
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
 # or 2 of a gradient; 5 operations on elements, and the loss, of 2 types, aligned or not.
 ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "CrossEntropyKernel": 4,
-               "PartialSumKernel": 1}
+               "PartialSumKernel": 1, "AdamWKernel": 1}
 
 
 def name_of(function):
@@ -42,8 +42,8 @@ def row_kernel_of(function):
 
 
 def is_aligned(function):
-    """Whether a kernel over rows moves 16 bytes at once: RowShape<.., true>, ElementKernel<.., true>."""
-    return "Lb1E" in function
+    """Whether a kernel over rows moves 16 bytes at once: RowShape<.., true>, ElementKernel<.., true>, AdamW's."""
+    return "Lb1E" in function or row_kernel_of(function) == "AdamWKernel"
 
 
 def run(command, environment):

@@ -572,6 +572,8 @@ TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
             "cross-entropy in the memory of GPU 1: cross-entropy");
   EXPECT_EQ(message(CudaColumnSum({.n_channel = 1, .total = At<float>(16)}, options)),
             "sum over rows in the memory of GPU 1: column sum");
+  EXPECT_EQ(message(CudaAdamW({.t = At<float>(16), .lr = At<float>(16)}, options)),
+            "AdamW in the memory of GPU 1: adamw");
 }
 
 TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
@@ -579,6 +581,10 @@ TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
   EXPECT_DEATH(ToPlugin(ActivationForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
   EXPECT_DEATH(ToPlugin(CrossEntropyCall{.n_row = 1, .n_vocab = 1}), "");
   EXPECT_DEATH(ToPlugin(ColumnSumCall{.n_row = -1, .n_channel = 1, .total = At<float>(16)}), "");
+  EXPECT_DEATH(ToPlugin(CudaAdamWCall{.t = At<float>(16)}, {}), "");
+  const AdamWTensor without_moments[] = {
+      {.n = 1, .gradient = At<const float>(16), .parameter = At<float>(16)}};
+  EXPECT_DEATH(AdamWVectors(without_moments), "");
   EXPECT_DEATH(
       ToPlugin(ActivationForwardCall{
           .shape = {.n_row = 1, .n_channel = 1}, .h = At<const Bf16>(16), .y = At<float>(16)}),

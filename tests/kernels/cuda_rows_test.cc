@@ -1,9 +1,15 @@
 // What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h,
-// activation.h and cross_entropy.h: sums over rows, rows that are not aligned, rows far from 0,
-// ranges of rows.
+// activation.h and cross_entropy.h: sums over rows, AdamW, rows that are not aligned, rows far from
+// 0, ranges of rows.
 #include "kernels/cuda_rows.h"
 
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
 
 #include "kernels/reference/rows.h"
 #include "tests/kernels/row_kernels.h"
@@ -56,6 +62,176 @@ void ExpectColumnSums(const testing::RowKernels& kernels) {
 TEST_P(CudaRowsTest, SumsOverRowsAreTheReferenceForEveryShapeAndType) {
   ExpectColumnSums<float>(*GetParam());
   ExpectColumnSums<Bf16>(*GetParam());
+}
+
+// ---- AdamW -------------------------------------------------------------------------------------
+
+// The vectors of one optimizer, with the first of its gradients.
+struct AdamWVectors {
+  explicit AdamWVectors(const std::vector<std::int64_t>& sizes, std::uint64_t stream = 1) {
+    for (const std::int64_t n : sizes) {
+      std::vector<float> square = Draw<float>(n, stream + 2, 0.1);
+      for (float& one : square) one *= one;
+      gradient.push_back(Draw<float>(n, stream + 3));
+      parameter.emplace_back(Draw<float>(n, stream));
+      m.emplace_back(Draw<float>(n, stream + 1, 0.1));
+      v.emplace_back(square);
+      copy.emplace_back(n);
+      stream += 4;
+    }
+  }
+  // Every second one decays, and every third one has no copy. `apart` elements are left out at the
+  // beginning of each.
+  std::vector<AdamWTensor> Tensors(std::int64_t apart = 0) {
+    std::vector<AdamWTensor> tensors;
+    for (std::size_t i = 0; i < parameter.size(); ++i) {
+      const auto n = static_cast<std::int64_t>(gradient[i].size());
+      tensors.push_back({.n = n - apart,
+                         .gradient = gradient[i].data() + apart,
+                         .parameter = parameter[i].data() + apart,
+                         .m = m[i].data() + apart,
+                         .v = v[i].data() + apart,
+                         .copy = i % 3 == 2 ? nullptr : copy[i].data() + apart,
+                         .weight_decay = i % 2 == 0 ? 0.1 : 0.0});
+    }
+    return tensors;
+  }
+  std::vector<std::vector<float>> gradient;
+  std::vector<Guarded<float>> parameter, m, v;
+  std::vector<Guarded<Bf16>> copy;
+};
+
+// None, one, tails, more than a block's 4,096 elements.
+const std::vector<std::int64_t> kAdamWSizes = {0, 1, 15, 64, 2049, 4096, 4104, 20000};
+
+struct AdamWNumbers {
+  float t = 1.0F, lr = 0.01F;
+  double clip = 0.37;
+  std::vector<double> results = {2.0, 3.0};
+
+  CudaAdamWCall Call(std::span<const AdamWTensor> tensors) const {
+    return {.tensors = tensors,
+            .beta1 = 0.9,
+            .beta2 = 0.95,
+            .t = &t,
+            .lr = &lr,
+            .clip = &clip,
+            .results = results.data(),
+            .n_result = static_cast<std::int64_t>(results.size())};
+  }
+};
+
+std::vector<double> Signed(double sign, std::vector<double> x) {
+  for (double& one : x) one = sign * std::abs(one);
+  return x;
+}
+
+TEST_P(CudaRowsTest, ThreeStepsOfAdamWAreTheReferenceAndCopiesAreRounded) {
+  AdamWVectors vectors(kAdamWSizes);
+  // The same with terms that cannot cancel, since all have one sign: what rounding goes by.
+  std::vector<ReferenceAdamWState> expected, size;
+  for (std::size_t i = 0; i < kAdamWSizes.size(); ++i) {
+    expected.push_back({.parameter = vectors.parameter[i].doubles(),
+                        .m = vectors.m[i].doubles(),
+                        .v = vectors.v[i].doubles()});
+    size.push_back({.parameter = Signed(1.0, expected.back().parameter),
+                    .m = Signed(-1.0, expected.back().m),
+                    .v = expected.back().v});
+  }
+  const std::vector<AdamWTensor> tensors = vectors.Tensors();
+  for (const std::int64_t t : {1, 2, 3}) {
+    for (std::size_t i = 0; i < kAdamWSizes.size(); ++i) {
+      std::ranges::copy(Draw<float>(kAdamWSizes[i], 100 * static_cast<std::uint64_t>(t) + i),
+                        vectors.gradient[i].begin());
+      const AdamWStep step = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .t = t, .clip = 0.37};
+      const std::vector<double> gradient = ToDoubles(vectors.gradient[i]);
+      ReferenceAdamWUpdate(step, tensors[i].weight_decay, gradient, expected[i]);
+      ReferenceAdamWUpdate(step, tensors[i].weight_decay, Signed(-1.0, gradient), size[i]);
+    }
+    GetParam()->Run(AdamWNumbers{.t = static_cast<float>(t)}.Call(tensors));
+  }
+  for (std::size_t i = 0; i < kAdamWSizes.size(); ++i) {
+    SCOPED_TRACE(kAdamWSizes[i]);
+    // 1 - beta2^t is small at first: the rounding of its fp32 terms is 2^-24 / (1 - beta2).
+    ExpectClose(vectors.parameter[i].doubles(), expected[i].parameter, size[i].parameter, 2e-6,
+                "theta");
+    ExpectClose(vectors.m[i].doubles(), expected[i].m, Signed(1.0, size[i].m), 1e-6, "m");
+    ExpectClose(vectors.v[i].doubles(), expected[i].v, 1e-6, "v");
+    for (Guarded<float>* of : {&vectors.parameter[i], &vectors.m[i], &vectors.v[i]}) {
+      of->ExpectBandsWhole();
+    }
+    vectors.copy[i].ExpectBandsWhole();
+    for (std::int64_t at = 0; tensors[i].copy != nullptr && at < kAdamWSizes[i]; ++at) {
+      ASSERT_EQ(tensors[i].copy[at].bits, ToBf16(tensors[i].parameter[at])) << at;
+    }
+  }
+}
+
+// More vectors than a launch has room for.
+TEST_P(CudaRowsTest, AdamWTakesAnyNumberOfTensors) {
+  const std::vector<std::int64_t> sizes(600, 9);
+  AdamWVectors together(sizes), apart(sizes);
+  GetParam()->Run(AdamWNumbers().Call(together.Tensors()));
+  const std::vector<AdamWTensor> tensors = apart.Tensors();
+  for (const std::size_t i : {0, 1, 255, 256, 257, 511, 512, 599}) {
+    GetParam()->Run(AdamWNumbers().Call(std::span(tensors).subspan(i, 1)));
+    EXPECT_TRUE(SameBits(together.parameter[i], apart.parameter[i])) << i;
+    EXPECT_TRUE(SameBits(together.v[i], apart.v[i])) << i;
+  }
+}
+
+TEST_P(CudaRowsTest, AdamWOfArraysThatAreNotAlignedHasTheSameBits) {
+  const std::vector<std::int64_t> sizes = {4104, 4105};
+  AdamWVectors vectors(sizes), whole({4104 - 3, 4105 - 3});
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const std::size_t n = static_cast<std::size_t>(sizes[i]) - 3;
+    std::copy_n(vectors.gradient[i].data() + 3, n, whole.gradient[i].data());
+    std::copy_n(vectors.parameter[i].data() + 3, n, whole.parameter[i].data());
+    std::copy_n(vectors.m[i].data() + 3, n, whole.m[i].data());
+    std::copy_n(vectors.v[i].data() + 3, n, whole.v[i].data());
+  }
+  GetParam()->Run(AdamWNumbers().Call(vectors.Tensors(3)));
+  GetParam()->Run(AdamWNumbers().Call(whole.Tensors()));
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    EXPECT_TRUE(SameBits(vectors.parameter[i].values().subspan(3), whole.parameter[i].values()));
+    EXPECT_TRUE(SameBits(vectors.copy[i].values().subspan(3), whole.copy[i].values()));
+  }
+}
+
+TEST_P(CudaRowsTest, AdamWChangesNothingUnlessAllResultsAreFinite) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const std::vector<std::int64_t> sizes = {40, 41};
+  for (const double wrong : {kInfinity, -kInfinity, std::nan("")}) {
+    for (const std::size_t at : {0, 1}) {
+      AdamWVectors vectors(sizes), before(sizes);
+      AdamWNumbers numbers;
+      numbers.results[at] = wrong;
+      GetParam()->Run(numbers.Call(vectors.Tensors()));
+      for (std::size_t i = 0; i < sizes.size(); ++i) {
+        EXPECT_TRUE(SameBits(vectors.parameter[i], before.parameter[i]));
+        EXPECT_TRUE(SameBits(vectors.m[i], before.m[i]) && SameBits(vectors.v[i], before.v[i]));
+        EXPECT_TRUE(SameBits(vectors.copy[i], before.copy[i]));
+      }
+    }
+  }
+  AdamWVectors vectors(sizes), before(sizes);
+  GetParam()->Run(AdamWNumbers().Call(vectors.Tensors()));
+  EXPECT_FALSE(SameBits(vectors.parameter[0], before.parameter[0]));
+}
+
+TEST_P(CudaRowsTest, AdamWWithoutAClipFactorTakesTheGradientsAsTheyAre) {
+  const std::vector<std::int64_t> sizes = {4104};
+  AdamWVectors without(sizes), with(sizes);
+  const AdamWNumbers one = {.clip = 1.0};
+  const std::vector<AdamWTensor> tensors = without.Tensors();
+  CudaAdamWCall call = one.Call(tensors);
+  call.clip = nullptr;
+  call.results = nullptr;
+  call.n_result = 0;
+  GetParam()->Run(call);
+  GetParam()->Run(one.Call(with.Tensors()));
+  EXPECT_TRUE(SameBits(without.parameter[0], with.parameter[0]));
+  EXPECT_TRUE(SameBits(without.m[0], with.m[0]));
 }
 
 // Numbers that only a run that diverges has.

@@ -48,6 +48,7 @@ LONGRUN_SAY(ActivationForward, "activation forward")
 LONGRUN_SAY(ActivationBackward, "activation backward")
 LONGRUN_SAY(CrossEntropy, "cross-entropy")
 LONGRUN_SAY(ColumnSum, "column sum")
+LONGRUN_SAY(AdamW, "adamw")
 #endif
 
 }  // extern "C"

@@ -33,7 +33,9 @@ class RowKernels {
   virtual void Run(const GatedForwardCall& call, int n_threads) const = 0;
   virtual void Run(const GatedBackwardCall& call, int n_threads) const = 0;
   virtual void Run(const CrossEntropyCall& call, int n_threads) const = 0;
-  virtual void Run(const ColumnSumCall& call) const = 0;  // no kernel of the CPU has it
+  // The CPU has no kernels with these two calls.
+  virtual void Run(const ColumnSumCall& call) const = 0;
+  virtual void Run(const CudaAdamWCall& call) const = 0;
 };
 
 // They live as long as the program.

@@ -139,6 +139,18 @@ class GpuRowKernels final : public RowKernels {
       copies.Out(there.n_channel, there.total);
     });
   }
+  void Run(const CudaAdamWCall& call) const override {
+    std::vector<AdamWTensor> tensors(call.tensors.begin(), call.tensors.end());
+    RunOnGpu(call, &CudaAdamW, [&](RowCopies& copies, CudaAdamWCall& there) {
+      for (AdamWTensor& tensor : tensors) {
+        copies.In(tensor.n, tensor.gradient);
+        copies.Out(tensor.n, tensor.parameter, tensor.m, tensor.v, tensor.copy);
+      }
+      there.tensors = tensors;
+      copies.In(1, there.t, there.lr, there.clip);
+      copies.In(there.n_result, there.results);
+    });
+  }
 
  private:
   static std::int64_t SizeOf(const ActivationShape& shape) { return shape.n_row * shape.n_channel; }

@@ -9,13 +9,16 @@ namespace longrun::testing {
 namespace {
 
 template <typename Call>
-void RunOnHost(const Call& call) {
+void RunPlugin(const Call& c_call) {
   const ScopedSubnormals mode(Subnormals::kKept);
-  const auto c_call = ToPlugin(call);
   const LongrunRowOptions options = ToPlugin(CudaRowOptions{.working_memory = HostMemory()});
   HostDevice device = HostDeviceOfNextCall();
   const char* const error = gpu::RunRows(c_call, options, device);
   ASSERT_EQ(error, nullptr) << error;
+}
+template <typename Call>
+void RunOnHost(const Call& call) {
+  RunPlugin(ToPlugin(call));
 }
 
 class CudaHostRowKernels final : public RowKernels {
@@ -29,6 +32,10 @@ class CudaHostRowKernels final : public RowKernels {
   void Run(const GatedBackwardCall& call, int) const override { RunOnHost(call); }
   void Run(const CrossEntropyCall& call, int) const override { RunOnHost(call); }
   void Run(const ColumnSumCall& call) const override { RunOnHost(call); }
+  void Run(const CudaAdamWCall& call) const override {
+    const std::vector<LongrunAdamWVector> vectors = AdamWVectors(call.tensors);
+    RunPlugin(ToPlugin(call, vectors));
+  }
 };
 
 }  // namespace

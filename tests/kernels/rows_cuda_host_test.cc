@@ -1,7 +1,8 @@
 // The host's model of a GPU finds errors that are planted in the kernels over rows, so that the
-// tests beside this one mean something.
+// tests beside this one mean something. And what only the host can compare to the bit.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "kernels/cuda/cross_entropy-inl.h"
 #include "kernels/cuda/norm-inl.h"
 #include "tests/kernels/cuda_host.h"
+#include "tests/kernels/row_kernels.h"
+#include "tests/kernels/rows.h"
 
 namespace longrun::testing {
 namespace {
@@ -145,6 +148,40 @@ TEST(RowsOnHostTest, AForgottenSecondBarrierOfALossIsFound) {
   Arrays wide(1032);
   EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<WithoutABarrier<2>, float, true>>(wide.Loss())),
             kRace);
+}
+
+// ATen/native/cuda/fused_adam_utils.cuh of LibTorch 2.11, in which one multiplication and one
+// subtraction become a fused multiply-add (FFMA in the machine code of libtorch_cuda.so).
+TEST(RowsOnHostTest, AdamWRoundsAsLibTorchsFusedOperator) {
+  constexpr std::int64_t kN = 5000;
+  std::vector<float> g = Draw<float>(kN, 1), theta = Draw<float>(kN, 2), m = Draw<float>(kN, 3),
+                     v = Draw<float>(kN, 4);
+  for (float& one : v) one *= one;
+  const std::vector<float> before = theta, m_before = m, v_before = v;
+  const float t = 7.0F, lr = 3e-4F, decay = 0.1F, beta1 = 0.9F, beta2 = 0.95F, eps = 1e-8F;
+  const double clip = 0.83;
+  const AdamWTensor tensors[] = {{.n = kN,
+                                  .gradient = g.data(),
+                                  .parameter = theta.data(),
+                                  .m = m.data(),
+                                  .v = v.data(),
+                                  .weight_decay = 0.1}};
+  RowKernelsUnderTest().front()->Run(CudaAdamWCall{
+      .tensors = tensors, .beta1 = 0.9, .beta2 = 0.95, .t = &t, .lr = &lr, .clip = &clip});
+  const float correction1 = 1 - std::pow(beta1, t);
+  const float correction2_sqrt = std::sqrt(1 - std::pow(beta2, t));
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const float grad = g[i] * static_cast<float>(clip), square = grad * grad;
+    const float exp_avg = std::fma(beta1, m_before[i], std::fma(-beta1, grad, grad));
+    const float exp_avg_sq = std::fma(beta2, v_before[i], std::fma(-beta2, square, square));
+    const float lr_decay = lr * decay, step_size = lr / correction1;
+    float param = std::fma(-lr_decay, before[i], before[i]);
+    const float denom = (std::sqrt(exp_avg_sq) / correction2_sqrt) + eps;
+    param -= step_size * exp_avg / denom;
+    ASSERT_EQ(theta[i], param) << i;
+    ASSERT_EQ(m[i], exp_avg) << i;
+    ASSERT_EQ(v[i], exp_avg_sq) << i;
+  }
 }
 
 // sweeps/cost.cc relies on it.

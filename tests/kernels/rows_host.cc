@@ -35,6 +35,7 @@ class HostRowKernels final : public RowKernels {
     CrossEntropy(call, Options(n_threads));
   }
   void Run(const ColumnSumCall&) const override { LR_CHECK(false); }
+  void Run(const CudaAdamWCall&) const override { LR_CHECK(false); }
 
  private:
   KernelOptions Options(int n_threads) const {

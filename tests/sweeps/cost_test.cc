@@ -114,6 +114,18 @@ TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {
                 64 * 4 * (8 * 96 + 2 * (6 * 96 + 2 * 384) + 8 * 4) + 8 * 64 * 256);
 }
 
+// As long as a training task reads windows that take more memory than its steps.
+TEST(CostTest, Bf16KeepsRoundedWeightsDuringAValidation) {
+  const ModelConfig model = Micro();
+  TrainConfig train = Short();
+  train.precision = Precision::kBf16;
+  train.validate.every = 1;
+  train.validate.length = 8192;
+  EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path(kFused)),
+            14 * model.ParameterCount() +
+                EvaluateMemoryBytes(model, train.validate.length, Path(kFused), false));
+}
+
 // Size tiny with a vocabulary of bytes, at 16,384 tokens: one of two slots of a machine of 24 GB.
 TEST(CostTest, SizeTinyTrainsAt16384TokensOnHalfOf24Gigabytes) {
   ModelConfig model = *ModelConfig::Preset("tiny");

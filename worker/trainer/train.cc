@@ -103,7 +103,7 @@ class Trainer {
         run_(session.task().run),
         samples_(std::move(samples)),
         net_(std::move(net)),
-        optimizer_(run_.train.optimizer, net_->parameters(), net_->compute().kernels),
+        optimizer_(run_.train.optimizer, *net_),
         initial_weights_(std::move(initial_weights)),
         overlap_(overlap) {}
 
@@ -184,6 +184,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(start.config, std::move(start.parameters),
                                                      task.execution.attention, machine.compute));
   net->SetActivationCheckpointing(task.activation_checkpointing);
+  net->KeepWeightCopies();
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
   Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights),
                   overlap);

@@ -18,8 +18,11 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/function.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
+#include <limits>
 
 #include "base/process.h"
 #include "base/str.h"
@@ -357,11 +360,100 @@ TEST_P(DeviceTest, ATablesGradientHasTheSameBitsForALongText) {
   }
 }
 
+// What is in the weights and in the optimizer after six steps of two passes, and the results of
+// the steps. The loss of the second step is infinite, so its update is left out; the gradients of
+// the others are clipped.
+std::vector<at::Tensor> AfterSixSteps(Transformer& net, AdamW& optimizer) {
+  const at::Tensor tokens = SmallTokens(4, 101);
+  std::vector<at::Tensor> all;
+  for (int t = 1; t <= 6; ++t) {
+    TrainStep step(net, t == 2 ? std::numeric_limits<double>::infinity() : 1.0 / 40);
+    for (std::int64_t row = 0; row < 4; row += 2) {
+      step.Add(Samples{.ids_BT = tokens.narrow(0, row, 2).narrow(1, 0, 100).contiguous(),
+                       .targets_BT = tokens.narrow(0, row, 2).narrow(1, 1, 100).contiguous()});
+    }
+    all.push_back(step.Finish(optimizer, 1e-2));
+  }
+  for (const auto& [name, weight] : net.parameters()) all.push_back(weight.detach());
+  for (const auto& [name, moment] : optimizer.State()) all.push_back(moment);
+  return all;
+}
+
+bool HaveTheSameBits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  return std::ranges::equal(a, b, [](const at::Tensor& x, const at::Tensor& y) {
+    const at::Tensor p = x.to(at::kCPU).contiguous(), q = y.to(at::kCPU).contiguous();
+    return p.nbytes() == q.nbytes() && std::memcmp(p.data_ptr(), q.data_ptr(), p.nbytes()) == 0;
+  });
+}
+
+// With the optimizer of the device's kernels.
+TEST_P(DeviceTest, WeightCopiesChangeNoBitOfATraining) {
+  for (const char* architecture : {"gpt2", "llama"}) {
+    NetConfig config = SmallConfig("rope");
+    config.model.d_model = 32;
+    if (std::string(architecture) != "gpt2") config = WithBody(config, architecture);
+    for (const bool recomputes : {false, true}) {
+      const auto weights = [&] { return InitialParameters(ParametersOf(config.model).value(), 7); };
+      Transformer with = Net(config, weights(), "bf16"), without = Net(config, weights(), "bf16");
+      with.KeepWeightCopies();
+      with.SetActivationCheckpointing(recomputes);
+      without.SetActivationCheckpointing(recomputes);
+      AdamW optimizer(OptimizerConfig(), with), other(OptimizerConfig(), without);
+      EXPECT_TRUE(HaveTheSameBits(AfterSixSteps(with, optimizer), AfterSixSteps(without, other)))
+          << architecture << " " << recomputes;
+
+      // What the optimizer wrote is what rounding gives.
+      const at::NoGradGuard no_grad;
+      int n_copy = 0;
+      for (const auto& [name, weight] : with.parameters()) {
+        if (with.weight_copies()->Written(weight) == nullptr) continue;
+        ++n_copy;
+        EXPECT_TRUE(at::equal(with.weight_copies()->Rounded(weight), weight.to(at::kBFloat16)))
+            << name;
+      }
+      EXPECT_GE(n_copy, 9);
+
+      // A copy that is stale is seen, so products read the copies.
+      const at::Tensor ids_BT = SmallTokens(1, 20).to(with.compute().device);
+      const at::Tensor before = with.Hidden(ids_BT);
+      EXPECT_TRUE(at::equal(before, without.Hidden(ids_BT)));
+      const auto matrix = std::ranges::find_if(with.parameters(), [&](const auto& one) {
+        return one.second.dim() == 2 && !one.second.is_same(with.head().weight_VC) &&
+               with.weight_copies()->Written(one.second) != nullptr;
+      });
+      with.weight_copies()->Rounded(matrix->second).zero_();
+      EXPECT_FALSE(at::equal(with.Hidden(ids_BT), before)) << matrix->first;
+    }
+  }
+}
+
+// kernels/cuda/adamw-inl.h rounds as LibTorch's operator does.
+TEST_P(DeviceTest, OurOptimizerHasTheBitsOfLibTorchsOnAGpu) {
+  if (std::string(GetParam()) != "cuda") GTEST_SKIP() << "the CPU's kernel rounds in another way";
+  if (!OpenCompute("cuda", "fp32").value().gpu_kernels) GTEST_SKIP() << "no kernels for this GPU";
+  NetConfig config = SmallConfig("cable");
+  config.model.d_model = 32;
+  for (const char* precision : {"fp32", "bf16"}) {
+    for (const double grad_clip : {0.0, 1e-3, 1.0}) {
+      const auto weights = [&] { return InitialParameters(ParametersOf(config.model).value(), 7); };
+      Transformer ours = Net(config, weights(), precision),
+                  theirs = Net(config, weights(), precision);
+      ours.KeepWeightCopies();
+      AdamW optimizer({.grad_clip = grad_clip}, ours);
+      AdamW of_libtorch({.grad_clip = grad_clip}, theirs.parameters());
+      EXPECT_TRUE(
+          HaveTheSameBits(AfterSixSteps(ours, optimizer), AfterSixSteps(theirs, of_libtorch)))
+          << precision << " " << grad_clip;
+    }
+  }
+}
+
 TEST_P(DeviceTest, Bf16LearnsOneBatchByHeart) {
   const NetConfig config = GoldenConfig("cable");
   const at::Tensor tokens = GoldenTensor("cable", "tokens");
   Transformer net = Net(config, InitialParameters(ParametersOf(config.model).value(), 1), "bf16");
-  AdamW optimizer(OptimizerConfig(), net.parameters());
+  net.KeepWeightCopies();
+  AdamW optimizer(OptimizerConfig(), net);
 
   const double before = Gradients(net, tokens);
   const double after = TrainSteps(net, optimizer, tokens, 60);
@@ -396,7 +488,8 @@ TEST_P(DeviceTest, AStepMakesTheHostWaitForNothing) {
           Transformer net = Transformer::Make(config, InitialParameters(specs, 7), attention,
                                               OpenCompute(GetParam(), precision).value())
                                 .value();
-          AdamW optimizer(OptimizerConfig(), net.parameters(), net.compute().kernels);
+          net.KeepWeightCopies();
+          AdamW optimizer(OptimizerConfig(), net);
           const NoWait no_wait(is_cuda);
           std::vector<HostCopy> queued;
           std::vector<double> read;
@@ -427,7 +520,8 @@ TEST_P(DeviceTest, ResumedRunGoesOnBitForBit) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "checkpoint");
   Transformer net = Net(config, InitialParameters(ParametersOf(config.model).value(), 1), "fp32");
-  AdamW optimizer(OptimizerConfig(), net.parameters());
+  net.KeepWeightCopies();
+  AdamW optimizer(OptimizerConfig(), net);
 
   TrainSteps(net, optimizer, tokens, 3);
   ASSERT_TRUE(WriteCheckpoint(path, {.config = net.config(),
@@ -439,7 +533,8 @@ TEST_P(DeviceTest, ResumedRunGoesOnBitForBit) {
 
   LoadedCheckpoint loaded = LoadCheckpoint(path, "").value();
   Transformer resumed = Net(loaded.model.config, std::move(loaded.model.parameters), "fp32");
-  AdamW resumed_optimizer(OptimizerConfig(), resumed.parameters());
+  resumed.KeepWeightCopies();
+  AdamW resumed_optimizer(OptimizerConfig(), resumed);
   ASSERT_TRUE(resumed_optimizer.Restore(loaded.optimizer, 3).ok());
   EXPECT_EQ(TrainSteps(resumed, resumed_optimizer, tokens, 3), undisturbed);
   for (const auto& [name, parameter] : net.parameters()) {

@@ -61,7 +61,8 @@ struct StepMemory {
 
 // Of the second step: the first makes what later ones keep.
 StepMemory TrainStep(Transformer net, std::int64_t n) {
-  AdamW optimizer(OptimizerConfig(), net.parameters());
+  net.KeepWeightCopies();
+  AdamW optimizer(OptimizerConfig(), net);
   const at::Tensor ids_BT = SmallTokens(1, n + 1);
   StepMemory found;
   for (int step = 0; step < 2; ++step) {
