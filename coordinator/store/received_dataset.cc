@@ -28,21 +28,11 @@ Status WithoutPath(const Status& status, const std::string& folder) {
   return Status(status.code(), std::move(message));
 }
 
-Status NotInStore(const ArtifactFile& file) {
-  return Status(Code::kFailedPrecondition,
-                Str("file ", file.name, " (", file.sha256, ") is not in the store: send it first"));
-}
-
 // A second name for the artifact, so that the store may forget it. On another disk, a copy.
 Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::string& path) {
-  if (!artifacts.Has(file.sha256)) return NotInStore(file);
-  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
-  if (found.n_bytes != file.n_bytes) {
-    return Status(Code::kInvalidArgument,
-                  Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
-  }
+  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.FindSent(file));
   if (link(found.path.c_str(), path.c_str()) == 0) return Status();
-  if (errno == ENOENT) return NotInStore(file);
+  if (errno == ENOENT) return NotSent(file);
   if (errno != EXDEV) return ErrnoStatus(errno, Str("cannot make ", path));
   std::error_code error;
   if (!std::filesystem::copy_file(found.path, path, error)) {
@@ -77,7 +67,7 @@ Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::
                  const DatasetListing& listing) {
   if (PathExists(JoinPath(JoinPath(state, "datasets"), name))) return Status();
   for (const ArtifactFile& file : listing.files) {
-    if (!artifacts.Has(file.sha256)) return NotInStore(file);
+    RETURN_IF_ERROR(artifacts.FindSent(file).status());
   }
   return Status();
 }

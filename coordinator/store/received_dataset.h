@@ -23,7 +23,8 @@ struct ReceivedDataset {
   bool is_new = false;  // false: it was there already
 };
 
-// kFailedPrecondition if a file must be sent first. Takes only a moment.
+// kFailedPrecondition if a file must be sent first, kInvalidArgument if one has another size. Takes
+// only a moment.
 Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::string& name,
                  const DatasetListing& listing);
 
