@@ -41,10 +41,13 @@ Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::strin
   return SyncFile(path);
 }
 
-Status CheckDataset(const std::string& folder, const std::string& digest,
+// Also checks that the listing is the one of the folder: the sizes that it names count for the
+// dataset's owner.
+Status CheckDataset(const std::string& folder, const DatasetListing& listing,
                     const std::function<Status()>& go_on) {
+  RETURN_IF_ERROR(CheckListed(folder, listing));
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
-  if (dataset.digest() != digest) {
+  if (dataset.digest() != listing.digest) {
     return Status(Code::kFailedPrecondition, Str(folder, " holds another dataset"));
   }
   return dataset.Verify(go_on);
@@ -57,8 +60,7 @@ Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::
     RETURN_IF_ERROR(Link(artifacts, file, JoinPath(folder, file.name)));
   }
   RETURN_IF_ERROR(SyncFolder(folder));
-  RETURN_IF_ERROR(CheckListed(folder, listing));
-  return CheckDataset(folder, listing.digest, go_on);
+  return CheckDataset(folder, listing, go_on);
 }
 
 }  // namespace
@@ -79,7 +81,7 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
   const std::string datasets = JoinPath(state, "datasets");
   const std::string folder = JoinPath(datasets, name);
   if (PathExists(folder)) {
-    if (CheckDataset(folder, listing.digest, go_on).ok()) return ReceivedDataset{.folder = folder};
+    if (CheckDataset(folder, listing, go_on).ok()) return ReceivedDataset{.folder = folder};
     RETURN_IF_ERROR(go_on());
     return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,
