@@ -21,7 +21,7 @@ constexpr QueryColumn kSeed = {"seed", "integer", "",
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
 constexpr QueryColumn kDiskOwner = {
     "owner", "text", "",
-    "for whom it counts on the disk; empty for one that a version without owners stored"};
+    "who stored it, and whose disk limit it counts toward; empty if an earlier release stored it"};
 constexpr QueryColumn kStage = {"stage", "text", "",
                                 "stage of the run in the sweep; null: the sweep has no stages"};
 
@@ -286,8 +286,8 @@ std::vector<QueryView> MakeViews() {
                    {"split_tokens", "json", "tokens", "map from split to its number of tokens"},
                    kDiskOwner,
                    {"owner_bytes", "integer", "bytes",
-                    "how much it counts for its owner; 0 if it was registered on the coordinator's "
-                    "machine"}}},
+                    "bytes that count toward the owner's limit; 0 if it was registered on the "
+                    "coordinator's machine"}}},
       {.name = "models",
        .meaning = "an imported checkpoint under a name",
        .columns = {{"model", "text", "", "name"},
