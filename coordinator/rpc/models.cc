@@ -57,15 +57,7 @@ Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& s
     ASSIGN_OR_RETURN(manifested.config_json, ReadArtifact(artifacts, file.sha256, kConfigBytesMax));
   }
   for (const ArtifactFile& file : manifested.files) {
-    if (!artifacts.Has(file.sha256)) {
-      return Status(Code::kFailedPrecondition, Str("file ", file.name, " (", file.sha256,
-                                                   ") is not in the store: send it first"));
-    }
-    ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
-    if (found.n_bytes != file.n_bytes) {
-      return Status(Code::kInvalidArgument,
-                    Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
-    }
+    RETURN_IF_ERROR(artifacts.FindSent(file).status());
     manifested.n_bytes += file.n_bytes;
   }
   return manifested;

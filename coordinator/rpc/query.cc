@@ -33,6 +33,7 @@ Status Answer(Call& call, const v1::QueryRequest& request, v1::QueryResponse* re
   QueryLimits limits;
   if (request.timeout_ms() != 0) limits.timeout_ms = request.timeout_ms();
   if (request.rows_max() != 0) limits.rows_max = request.rows_max();
+  ASSIGN_OR_RETURN(limits.hides_folders, IsRemote(call));
   RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
   RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
   ASSIGN_OR_RETURN(QueryAnswer answer,

@@ -548,6 +548,14 @@ Status Store::DropIfDamaged(const std::string& table, const std::string& key) {
   return statement.Bind(key).Run();
 }
 
+Result<bool> Store::HasSound(const std::string& table, const std::string& key) {
+  const SummedTable& summed = connection_->row_sums().table(table);
+  ASSIGN_OR_RETURN(Statement statement, connection_->PrepareOnce(Str(
+                                            "SELECT 1 FROM ", table, " WHERE ", summed.key.front(),
+                                            " = ? AND ", RowSums::HoldsCall(summed))));
+  return statement.Bind(key).Step();
+}
+
 Status Store::RunEach(std::span<const char* const> statements, const std::string& bound) {
   for (const char* const sql : statements) {
     ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(sql));
@@ -683,7 +691,8 @@ Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts
 }
 
 Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t owned_bytes_max) {
-  RETURN_IF_ERROR(DropIfDamaged("dataset", dataset.info.name));
+  // A damaged row is treated as missing, but dropped only once nothing refuses its replacement.
+  ASSIGN_OR_RETURN(const bool is_sound, HasSound("dataset", dataset.info.name));
   const std::string folder = StoredDatasetFolder(folder_, dataset.folder);
   std::string owner = dataset.owner;
   std::int64_t owner_bytes = dataset.owner_bytes;
@@ -692,20 +701,23 @@ Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t own
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare(
                          "SELECT digest, folder, owner, owner_bytes FROM dataset WHERE name = ?"));
-    ASSIGN_OR_RETURN(const bool is_there, statement.Bind(dataset.info.name).Step());
+    ASSIGN_OR_RETURN(const bool is_any, statement.Bind(dataset.info.name).Step());
+    const bool is_there = is_any && is_sound;
     change.done = is_there && statement.Text(0) != dataset.info.digest;
     const bool is_same = is_there && !change.done && statement.Text(1) == folder;
     if (is_same && !statement.Text(2).empty()) {
       owner = statement.Text(2);
       owner_bytes = statement.Int(3);
     } else {
-      ASSIGN_OR_RETURN(const OwnedBytes before, ReadOwned(*connection_, owner));
+      ASSIGN_OR_RETURN(const OwnedBytes before,
+                       ReadOwned(*connection_, owner, {.dataset = dataset.info.name}));
       change.refused = CheckOwned(
           {.what = "dataset", .name = dataset.info.name, .owner = owner, .n_bytes = owner_bytes},
           before, owned_bytes_max);
     }
   }
   if (!change.refused.ok()) return change;
+  RETURN_IF_ERROR(DropIfDamaged("dataset", dataset.info.name));
   const std::string split_tokens = CanonicalJson(Json(dataset.info.split_tokens));
   ASSIGN_OR_RETURN(
       Statement statement,
@@ -728,13 +740,13 @@ Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t own
 
 Result<NameChange> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile> files,
                                    std::int64_t owned_bytes_max) {
-  RETURN_IF_ERROR(DropIfDamaged("model", model.name));
-  {
+  // A damaged row is treated as missing, but dropped only once nothing refuses its replacement.
+  ASSIGN_OR_RETURN(const bool is_there, HasSound("model", model.name));
+  if (is_there) {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
-    ASSIGN_OR_RETURN(const bool is_there, statement.Bind(model.name).Step());
-    if (is_there && statement.Text(0) == model.digest) return NameChange();
-    if (is_there) {
+    RETURN_IF_ERROR(statement.Bind(model.name).Step().status());
+    if (statement.Text(0) != model.digest) {
       return NameChange{
           .refused =
               Status(Code::kAlreadyExists,
@@ -744,20 +756,25 @@ Result<NameChange> Store::PutModel(const ModelRow& model, std::span<const Artifa
                          "models rm ",
                          model.name, "`"))};
     }
+    return NameChange();
   }
   bool is_counted = false;  // under another name of the same owner
   {
-    ASSIGN_OR_RETURN(Statement statement,
-                     connection_->Prepare("SELECT 1 FROM model WHERE owner = ? AND digest = ?"));
-    ASSIGN_OR_RETURN(is_counted, statement.Bind(model.owner).Bind(model.digest).Step());
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("SELECT 1 FROM model WHERE owner = ? AND digest = ? AND name <> ?"));
+    ASSIGN_OR_RETURN(is_counted,
+                     statement.Bind(model.owner).Bind(model.digest).Bind(model.name).Step());
   }
   if (!is_counted) {
-    ASSIGN_OR_RETURN(const OwnedBytes before, ReadOwned(*connection_, model.owner));
+    ASSIGN_OR_RETURN(const OwnedBytes before,
+                     ReadOwned(*connection_, model.owner, {.model = model.name}));
     Status room = CheckOwned(
         {.what = "model", .name = model.name, .owner = model.owner, .n_bytes = model.n_bytes},
         before, owned_bytes_max);
     if (!room.ok()) return NameChange{.refused = std::move(room)};
   }
+  RETURN_IF_ERROR(DropIfDamaged("model", model.name));
   {
     ASSIGN_OR_RETURN(
         Statement statement,

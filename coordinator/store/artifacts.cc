@@ -30,6 +30,11 @@ timespec TimeOf(std::int64_t ms) {
 
 }  // namespace
 
+Status NotSent(const ArtifactFile& file) {
+  return Status(Code::kFailedPrecondition,
+                Str("file ", file.name, " (", file.sha256, ") is not in the store: send it first"));
+}
+
 ArtifactStore::ArtifactStore(Options options)
     : options_(std::move(options)),
       unfinished_({.folder = JoinPath(options_.folder, kUnfinished), .wall_ms = options_.wall_ms}),
@@ -119,6 +124,14 @@ Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) cons
   found.may_go_at_ms = MayGoAtMs(
       sha256, std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
   return found;
+}
+
+Result<ArtifactStore::Found> ArtifactStore::FindSent(const ArtifactFile& file) {
+  if (!Has(file.sha256)) return NotSent(file);
+  ASSIGN_OR_RETURN(Found found, Find(file.sha256));
+  if (found.n_bytes == file.n_bytes) return found;
+  return Status(Code::kInvalidArgument,
+                Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
 }
 
 std::string ArtifactStore::TemporaryPath() {

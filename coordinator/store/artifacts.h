@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/artifact_file.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/shared_objects.h"
@@ -30,6 +31,9 @@
 namespace longrun::coordinator {
 
 inline constexpr std::size_t kArtifactFrameBytesMax = 1u << 20;
+
+// kFailedPrecondition: the store does not have the file, which must be sent first.
+Status NotSent(const ArtifactFile& file);
 
 class ArtifactStore {
  public:
@@ -68,6 +72,9 @@ class ArtifactStore {
   };
   // kNotFound if the store does not have it.
   Result<Found> Find(const std::string& sha256) const;
+  // The bytes of a file that a client says it has sent, which are made young. kFailedPrecondition
+  // if the store does not have them, kInvalidArgument if the client says another size.
+  Result<Found> FindSent(const ArtifactFile& file);
 
   class Upload {
    public:

@@ -7,13 +7,16 @@
 namespace longrun::coordinator {
 
 // The writing connection also sees damaged rows: their bytes are on the disk all the same.
-Result<OwnedBytes> ReadOwned(Connection& connection, const std::string& owner) {
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection.Prepare("SELECT (SELECT ifnull(sum(owner_bytes), 0) FROM dataset WHERE owner = ?),"
-                         " (SELECT ifnull(sum(bytes), 0)"
-                         "  FROM (SELECT DISTINCT digest, bytes FROM model WHERE owner = ?))"));
-  RETURN_IF_ERROR(row.Bind(owner).Bind(owner).Step().status());
+Result<OwnedBytes> ReadOwned(Connection& connection, const std::string& owner,
+                             const ReplacedNames& replaced) {
+  ASSIGN_OR_RETURN(Statement row,
+                   connection.Prepare("SELECT (SELECT ifnull(sum(owner_bytes), 0) FROM dataset"
+                                      "         WHERE owner = ? AND name <> ?),"
+                                      " (SELECT ifnull(sum(bytes), 0)"
+                                      "  FROM (SELECT DISTINCT digest, bytes FROM model"
+                                      "        WHERE owner = ? AND name <> ?))"));
+  row.Bind(owner).Bind(replaced.dataset).Bind(owner).Bind(replaced.model);
+  RETURN_IF_ERROR(row.Step().status());
   return OwnedBytes{.in_datasets = row.Int(0), .in_models = row.Int(1)};
 }
 

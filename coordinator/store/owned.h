@@ -1,5 +1,5 @@
-// The room that a person's datasets and models take on the coordinator's disk. Nothing removes them
-// but somebody who asks for it, so each counts for its owner, who may have only so much together.
+// The room that a person's datasets and models take on the coordinator's disk. They stay until
+// somebody removes them, so each counts for its owner, who may have only so much together.
 //
 // A model under several names of one owner counts once. If two owners have the same model, it
 // counts for both, since each of them can remove only their own names.
@@ -23,7 +23,12 @@ struct OwnedBytes {
   std::int64_t in_models = 0;
 };
 
-Result<OwnedBytes> ReadOwned(Connection& connection, const std::string& owner);
+// Names that are about to get a new row: the present one does not count.
+struct ReplacedNames {
+  std::string_view dataset = {}, model = {};
+};
+Result<OwnedBytes> ReadOwned(Connection& connection, const std::string& owner,
+                             const ReplacedNames& replaced = {});
 
 struct NewlyOwned {
   std::string_view what;  // "dataset", "model"

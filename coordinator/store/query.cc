@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <span>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -200,6 +201,9 @@ Status Execute(sqlite3* db, const std::string& sql) {
   return code == SQLITE_OK ? Status() : SqliteStatus(db, code, "preparing a query's database");
 }
 
+// The columns that QueryLimits::hides_folders leaves empty.
+constexpr RowSums::BlankColumn kFolderColumns[] = {{"dataset", "folder"}, {"model", "source"}};
+
 // The rows that came with the query, as a table of this connection alone.
 Status AddGivenRows(sqlite3* db, const std::string& rows_json) {
   const QueryView& view = GivenView();
@@ -233,10 +237,10 @@ Status AddGivenRows(sqlite3* db, const std::string& rows_json) {
   return code == SQLITE_DONE ? Status() : SqliteStatus(db, code, "preparing a query's database");
 }
 
-// `sums` is for the real database, whose damaged rows are left out, and so is `given_json`, the
-// rows of GivenView().
+// The last three are for the real database: `sums` leaves out its damaged rows, `given_json` has
+// the rows of GivenView(), and the columns `blank` are empty.
 Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_ptr<RowSums>* sums,
-                const std::string& given_json) {
+                const std::string& given_json, std::span<const RowSums::BlankColumn> blank) {
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw,
                                    flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
@@ -262,7 +266,7 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
   }
   if (sums != nullptr) {
     ASSIGN_OR_RETURN(*sums, RowSums::Of(db.get()));
-    RETURN_IF_ERROR((*sums)->HideDamaged());
+    RETURN_IF_ERROR((*sums)->HideDamaged(blank));
     if (!given_json.empty()) RETURN_IF_ERROR(AddGivenRows(db.get(), given_json));
   }
   for (const int n_values : {2, 3}) {
@@ -454,7 +458,7 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   {
     ASSIGN_OR_RETURN(const Db views,
                      Open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, names,
-                          /*sums=*/nullptr, /*given_json=*/""));
+                          /*sums=*/nullptr, /*given_json=*/"", /*blank=*/{}));
     RETURN_IF_ERROR(Prepare(views.get(), sql, names).status());
   }
   if (names.reads_given && claims_json.empty()) {
@@ -465,8 +469,10 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   }
   Guard guard = {.on_views_only = false};
   std::unique_ptr<RowSums> sums;  // must outlive its connection
+  std::span<const RowSums::BlankColumn> blank;
+  if (limits.hides_folders) blank = kFolderColumns;
   ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard, &sums,
-                                     names.reads_given ? claims_json : ""));
+                                     names.reads_given ? claims_json : "", blank));
   Watchdog dog = {.limits = limits, .deadline_ms = BootMs() + limits.timeout_ms};
   sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);
   ASSIGN_OR_RETURN(const Prepared statement, Prepare(db.get(), sql, guard));

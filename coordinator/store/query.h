@@ -27,6 +27,7 @@ struct QueryLimits {
   std::int64_t rows_max = 10'000;
   std::int64_t answer_bytes_max = 16ll << 20;
   std::int64_t memory_bytes_max = 128ll << 20;  // SQLite's memory: see query_process.h
+  bool hides_folders = false;  // columns with a folder of the coordinator's machine are empty
 };
 
 inline constexpr std::int64_t kQueryTimeoutMsMax = 60'000;

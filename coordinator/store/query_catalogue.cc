@@ -21,7 +21,7 @@ constexpr QueryColumn kSeed = {"seed", "integer", "",
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
 constexpr QueryColumn kDiskOwner = {
     "owner", "text", "",
-    "for whom it counts on the disk; empty for one that a version without owners stored"};
+    "who stored it, and whose disk limit it counts toward; empty if an earlier release stored it"};
 constexpr QueryColumn kStage = {"stage", "text", "",
                                 "stage of the run in the sweep; null: the sweep has no stages"};
 
@@ -280,14 +280,15 @@ std::vector<QueryView> MakeViews() {
            "a registered dataset, with the content and the folder that its name refers to now",
        .columns = {{"dataset", "text", "", "name"},
                    {"digest", "text", "", "SHA-256 of its content"},
-                   {"folder", "text", "", "folder on the coordinator's machine"},
+                   {"folder", "text", "",
+                    "folder on the coordinator's machine; empty for a caller on another machine"},
                    {"tokenizer", "text", "", "fingerprint of the tokenizer"},
                    {"vocab_size", "integer", "", "number of token ids"},
                    {"split_tokens", "json", "tokens", "map from split to its number of tokens"},
                    kDiskOwner,
                    {"owner_bytes", "integer", "bytes",
-                    "how much it counts for its owner; 0 if it was registered on the coordinator's "
-                    "machine"}}},
+                    "bytes that count toward the owner's limit; 0 if it was registered on the "
+                    "coordinator's machine"}}},
       {.name = "models",
        .meaning = "an imported checkpoint under a name",
        .columns = {{"model", "text", "", "name"},
@@ -295,7 +296,8 @@ std::vector<QueryView> MakeViews() {
                    {"architecture", "text", "", "model_type of its config.json"},
                    {"bytes", "integer", "bytes", "size of all files"},
                    {"imported_ms", "integer", "ms since 1970", "wall clock"},
-                   {"source", "text", "", "the folder from which it was imported"},
+                   {"source", "text", "",
+                    "the folder from which it was imported; empty for a caller on another machine"},
                    {"runs", "integer", "", "number of runs that start from it"},
                    {"config", "json", "", "config.json"},
                    kDiskOwner}},

@@ -56,6 +56,7 @@ std::string QuestionText(const std::string& database_path, const std::string& sq
   return Framed({{"answer_bytes_max", limits.answer_bytes_max},
                  {"claims_json", claims_json},
                  {"database_path", database_path},
+                 {"hides_folders", limits.hides_folders},
                  {"memory_bytes_max", limits.memory_bytes_max},
                  {"rows_max", limits.rows_max},
                  {"text_bytes", sql.size()},
@@ -155,6 +156,7 @@ Result<std::string> ReadInput() {
 Result<QueryAnswer> AnswerTo(const Frame& question) {
   QueryLimits limits;
   ASSIGN_OR_RETURN(limits.answer_bytes_max, GetInt(question.header, "answer_bytes_max"));
+  ASSIGN_OR_RETURN(limits.hides_folders, GetBool(question.header, "hides_folders"));
   ASSIGN_OR_RETURN(limits.memory_bytes_max, GetInt(question.header, "memory_bytes_max"));
   ASSIGN_OR_RETURN(limits.rows_max, GetInt(question.header, "rows_max"));
   ASSIGN_OR_RETURN(limits.timeout_ms, GetInt(question.header, "timeout_ms"));

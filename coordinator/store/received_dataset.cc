@@ -28,21 +28,11 @@ Status WithoutPath(const Status& status, const std::string& folder) {
   return Status(status.code(), std::move(message));
 }
 
-Status NotInStore(const ArtifactFile& file) {
-  return Status(Code::kFailedPrecondition,
-                Str("file ", file.name, " (", file.sha256, ") is not in the store: send it first"));
-}
-
 // A second name for the artifact, so that the store may forget it. On another disk, a copy.
 Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::string& path) {
-  if (!artifacts.Has(file.sha256)) return NotInStore(file);
-  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
-  if (found.n_bytes != file.n_bytes) {
-    return Status(Code::kInvalidArgument,
-                  Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
-  }
+  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.FindSent(file));
   if (link(found.path.c_str(), path.c_str()) == 0) return Status();
-  if (errno == ENOENT) return NotInStore(file);
+  if (errno == ENOENT) return NotSent(file);
   if (errno != EXDEV) return ErrnoStatus(errno, Str("cannot make ", path));
   std::error_code error;
   if (!std::filesystem::copy_file(found.path, path, error)) {
@@ -51,10 +41,13 @@ Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::strin
   return SyncFile(path);
 }
 
-Status CheckDataset(const std::string& folder, const std::string& digest,
+// Also checks that the listing is the one of the folder: the sizes that it names count for the
+// dataset's owner.
+Status CheckDataset(const std::string& folder, const DatasetListing& listing,
                     const std::function<Status()>& go_on) {
+  RETURN_IF_ERROR(CheckListed(folder, listing));
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
-  if (dataset.digest() != digest) {
+  if (dataset.digest() != listing.digest) {
     return Status(Code::kFailedPrecondition, Str(folder, " holds another dataset"));
   }
   return dataset.Verify(go_on);
@@ -67,8 +60,7 @@ Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::
     RETURN_IF_ERROR(Link(artifacts, file, JoinPath(folder, file.name)));
   }
   RETURN_IF_ERROR(SyncFolder(folder));
-  RETURN_IF_ERROR(CheckListed(folder, listing));
-  return CheckDataset(folder, listing.digest, go_on);
+  return CheckDataset(folder, listing, go_on);
 }
 
 }  // namespace
@@ -77,7 +69,7 @@ Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::
                  const DatasetListing& listing) {
   if (PathExists(JoinPath(JoinPath(state, "datasets"), name))) return Status();
   for (const ArtifactFile& file : listing.files) {
-    if (!artifacts.Has(file.sha256)) return NotInStore(file);
+    RETURN_IF_ERROR(artifacts.FindSent(file).status());
   }
   return Status();
 }
@@ -89,7 +81,7 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
   const std::string datasets = JoinPath(state, "datasets");
   const std::string folder = JoinPath(datasets, name);
   if (PathExists(folder)) {
-    if (CheckDataset(folder, listing.digest, go_on).ok()) return ReceivedDataset{.folder = folder};
+    if (CheckDataset(folder, listing, go_on).ok()) return ReceivedDataset{.folder = folder};
     RETURN_IF_ERROR(go_on());
     return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,

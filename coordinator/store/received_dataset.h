@@ -23,14 +23,15 @@ struct ReceivedDataset {
   bool is_new = false;  // false: it was there already
 };
 
-// kFailedPrecondition if a file must be sent first. Takes only a moment.
+// kFailedPrecondition if a file must be sent first, kInvalidArgument if one has another size. Takes
+// only a moment.
 Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::string& name,
                  const DatasetListing& listing);
 
-// kFailedPrecondition if a file is not in the store, or the folder of this name has other content.
-// An error of `go_on`, which is asked now and then, ends the work. After any error, nothing new is
-// left. A folder that holds this dataset already (after a crash between 3 and the registration) is
-// checked and used. No message has a path of this machine.
+// kFailedPrecondition if a file is not in the store, kAlreadyExists if the folder of this name has
+// other files. An error of `go_on`, which is asked now and then, ends the work. After any error,
+// nothing new is left. A folder that has exactly the files of the listing already (after a crash
+// between 3 and the registration) is checked and used. No message has a path of this machine.
 Result<ReceivedDataset> ReceiveDataset(
     ArtifactStore& artifacts, const std::string& state, const std::string& name,
     const DatasetListing& listing, const std::function<Status()>& go_on = [] { return Status(); });

@@ -288,15 +288,23 @@ Status RowSums::Keep() {
   return Status();
 }
 
-Status RowSums::HideDamaged() {
+Status RowSums::HideDamaged(std::span<const BlankColumn> blank) {
   RETURN_IF_ERROR(Execute(db_, "PRAGMA temp_store = MEMORY"));
   // If a query also demands `kind = 'train'`, SQLite would use the constant instead of the column
   // before it knows whether the row has that value, and the checksum of another kind's
   // row would not hold.
   sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, db_, kPropagateConstants);
   for (const SummedTable& table : tables_) {
+    std::vector<std::string> columns;
+    for (const std::string& column : table.columns) {
+      const bool is_blank = std::ranges::any_of(blank, [&](const BlankColumn& one) {
+        return one.table == table.name && one.column == column;
+      });
+      columns.push_back(is_blank ? Str("'' AS ", Quoted(column)) : Quoted(column));
+    }
+    // In WHERE, a column's name means the column and not the '' of the same name.
     RETURN_IF_ERROR(
-        Execute(db_, Str("CREATE TEMP VIEW ", table.name, " AS SELECT ", List(table.columns),
+        Execute(db_, Str("CREATE TEMP VIEW ", table.name, " AS SELECT ", Join(columns, ", "),
                          " FROM main.", table.name, " WHERE ", HoldsCall(table))));
   }
   // A view of the database reads its tables; created again here, it reads the views above.

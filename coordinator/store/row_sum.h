@@ -57,9 +57,12 @@ class RowSums {
   // From now on this connection writes every row with its checksum. A row that was already damaged
   // before it was changed stays damaged.
   Status Keep();
-  // From now on this connection does not see damaged rows in tables and views. The names stay the
-  // same.
-  Status HideDamaged();
+  struct BlankColumn {
+    std::string_view table, column;
+  };
+  // From now on this connection does not see damaged rows in tables and views, and sees no text in
+  // the columns of `blank`. The names stay the same.
+  Status HideDamaged(std::span<const BlankColumn> blank = {});
   // Writes the checksums of a table that has none yet. A row that does not agree with its own
   // digests gets an invalid one.
   Status FillIn(const SummedTable& table);

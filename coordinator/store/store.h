@@ -143,7 +143,7 @@ class Store {
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   // `done`: the name referred to other content before. Refused with kResourceExhausted if its owner
   // would have more than `owned_bytes_max` then. A dataset that is registered again, from the same
-  // folder, stays its owner's.
+  // folder, stays its owner's. A damaged row of the name is treated as missing, and replaced.
   Result<NameChange> PutDataset(const DatasetRow& dataset,
                                 std::int64_t owned_bytes_max = kNoOwnedLimit);
   Status DropDataset(const std::string& name);
@@ -226,6 +226,8 @@ class Store {
   // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may
   // stay. `key`: the first column of the primary key.
   Status DropIfDamaged(const std::string& table, const std::string& key);
+  // Whether there is such a row, and it is not damaged.
+  Result<bool> HasSound(const std::string& table, const std::string& key);
   // Runs statements that each take `bound` as their only parameter.
   Status RunEach(std::span<const char* const> statements, const std::string& bound);
   // The first column of a query with one parameter.

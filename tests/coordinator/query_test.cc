@@ -196,6 +196,35 @@ TEST_F(QueryTest, EachViewHasRowsOfTheTypesThatAreDescribed) {
   }
 }
 
+TEST_F(QueryTest, FoldersAreEmptyForACallerOnAnotherMachine) {
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store
+                  ->PutModel({.name = "pythia",
+                              .digest = std::string(64, 'a'),
+                              .config_json = "{}",
+                              .source = "/models/pythia",
+                              .n_bytes = 12,
+                              .imported_wall_ms = 1},
+                             {})
+                  .ok());
+  ASSERT_TRUE(store->Commit().ok());
+  const std::string folders =
+      "SELECT dataset, folder FROM datasets UNION ALL SELECT model, source FROM models";
+  const std::string found =
+      "SELECT (SELECT count(*) FROM datasets WHERE folder LIKE '/data%'),"
+      " (SELECT count(*) FROM models WHERE source LIKE '/models%')";
+  const QueryLimits remote = {.hides_folders = true};
+
+  EXPECT_EQ(Rows(folders), Json::parse(R"([["toy","/data/toy"],["pythia","/models/pythia"]])"));
+  EXPECT_EQ(Rows(found), Json::parse("[[1,1]]"));
+  for (const auto& answer : {Ask(folders, remote), AskChild(folders, remote)}) {
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    EXPECT_EQ(answer->rows_json, R"([["toy",""],["pythia",""]])");
+    EXPECT_TRUE(answer->damaged.empty());
+  }
+  EXPECT_EQ(Ask(found, remote)->rows_json, "[[0,0]]");
+}
+
 TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
   CarryOutSweep();
   EXPECT_EQ(Rows("SELECT claim, verdict, effect, limit_low, reason FROM claims ORDER BY claim"),

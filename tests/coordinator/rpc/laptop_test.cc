@@ -431,7 +431,13 @@ TEST_F(LaptopTest, AnErrorForALaptopNamesADatasetAndNotItsFolder) {
   EXPECT_EQ(ran.code, 2) << ran.err;
   EXPECT_NE(ran.err.find("cannot be read: "), std::string::npos) << ran.err;
   EXPECT_EQ(ran.err.find(elsewhere), std::string::npos) << ran.err;
+  const std::vector<std::string> query = {"query", "-o", "csv", "SELECT folder FROM datasets"};
+  ran = Longrun(query);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("folder"), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find(elsewhere), std::string::npos) << ran.out;
   // On the coordinator's machine, the path helps.
+  EXPECT_NE(Here(query).out.find(elsewhere), std::string::npos);
   const std::string own = JoinPath(laptop, "s.yaml");
   EXPECT_NE(Here({"submit", own}).err.find(elsewhere), std::string::npos);
 }

@@ -151,6 +151,28 @@ TEST_F(ReceivedDatasetTest, AFolderWithOtherContentStaysAsItIs) {
   EXPECT_EQ(Dataset::Open(JoinPath(state, "datasets/mine"))->digest(), listing.digest);
 }
 
+// The sizes of the listing count for the dataset's owner, also if the folder is there already.
+TEST_F(ReceivedDatasetTest, AFolderThatIsThereIsUsedOnlyForTheListingOfAllItsFiles) {
+  const DatasetListing listing = Sent(made);
+  ASSERT_TRUE(Receive(listing).ok());
+  std::vector<DatasetListing> wrong;
+  wrong.push_back({.digest = listing.digest, .files = {listing.files.back()}});
+  wrong.back().files[0].n_bytes = 0;
+  for (std::size_t i = 0; i < listing.files.size(); ++i) {
+    wrong.push_back(listing);
+    wrong.back().files[i].n_bytes = 0;
+    wrong.push_back(listing);
+    wrong.back().files.erase(wrong.back().files.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+
+  for (std::size_t i = 0; i < wrong.size(); ++i) {
+    EXPECT_FALSE(Receive(wrong[i]).ok()) << "case " << i;
+  }
+
+  EXPECT_TRUE(Receive(listing).ok());
+  EXPECT_EQ(Left(), std::vector<std::string>{"mine"});
+}
+
 TEST_F(ReceivedDatasetTest, AMissingFileIsNamed) {
   const Result<ReceivedDataset> refused = Receive(Sent(made, "train-00001.lrtk"));
   EXPECT_EQ(refused.status().code(), Code::kFailedPrecondition);

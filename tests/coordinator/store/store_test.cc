@@ -850,6 +850,60 @@ TEST_F(StoreTest, AModelThatARunStartsFromIsNotRemovedIfItsBytesMustGo) {
   EXPECT_TRUE(store->LoadModels()->empty());
 }
 
+// What a refused owner offers must not remove a row of somebody else.
+TEST_F(StoreTest, ADamagedNameStaysUnlessAnotherRowTakesItsPlace) {
+  const auto dataset_of = [](const std::string& owner) {
+    DatasetRow row{.info = SampleDataset(), .folder = "/data/toy"};
+    row.owner = owner;
+    row.owner_bytes = 8;
+    return row;
+  };
+  const auto model_of = [](const std::string& owner) {
+    return ModelRow{.name = "mine",
+                    .digest = Sha256Hex("weights"),
+                    .config_json = "{}",
+                    .source = "",
+                    .n_bytes = 8,
+                    .imported_wall_ms = 1,
+                    .owner = owner};
+  };
+  const auto put = [&](const std::string& owner, std::int64_t bytes_max) {
+    EXPECT_TRUE(store->Begin().ok());
+    const NameChange of_dataset = store->PutDataset(dataset_of(owner), bytes_max).value();
+    const NameChange of_model = store->PutModel(model_of(owner), {}, bytes_max).value();
+    EXPECT_TRUE(store->Commit().ok());
+    return std::vector<Code>{of_dataset.refused.code(), of_model.refused.code()};
+  };
+  const auto damage = [&] {
+    // Without checksums of its own, this connection leaves those of the rows as they are.
+    const auto other = Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+    ASSERT_TRUE(other
+                    ->Execute("UPDATE dataset SET tokenizer = 'torn';"
+                              "UPDATE model SET source = 'torn'")
+                    .ok());
+  };
+  const auto owners = [&] {
+    const auto other = Connection::Open(store->database_path(), Connection::Mode::kReadAll).value();
+    return other->ReadTexts("SELECT owner FROM dataset UNION ALL SELECT owner FROM model").value();
+  };
+  const std::vector<Code> full(2, Code::kResourceExhausted), done(2, Code::kOk);
+  ASSERT_EQ(put("ada", 16), done);
+  ASSERT_NO_FATAL_FAILURE(damage());
+  ASSERT_TRUE(store->LoadDatasets()->empty());
+  ASSERT_TRUE(store->LoadModels()->empty());
+
+  EXPECT_EQ(put("ben", 7), full);
+  EXPECT_EQ(owners(), (std::vector<std::string>{"ada", "ada"}));
+
+  // The rows that are replaced do not count.
+  EXPECT_EQ(put("ada", 16), done);
+  EXPECT_EQ(store->LoadDatasets()->size(), 1u);
+  EXPECT_EQ(store->LoadModels()->size(), 1u);
+  ASSERT_NO_FATAL_FAILURE(damage());
+  EXPECT_EQ(put("ben", 16), done);
+  EXPECT_EQ(owners(), (std::vector<std::string>{"ben", "ben"}));
+}
+
 // Each is named after its place in a line of four, of which the store was told in another order.
 TEST_F(StoreTest, OfTasksWithoutASweepThatOneComesFirstWhichTheOthersAreNeededBy) {
   std::vector<Write> writes;
