@@ -30,6 +30,12 @@
 namespace longrun {
 namespace {
 
+// A peak of several threads depends on which of them hold their buffers at the same time.
+class OneThread : public testing::Environment {
+  void SetUp() override { at::set_num_threads(1); }
+};
+const testing::Environment* const kOneThread = testing::AddGlobalTestEnvironment(new OneThread);
+
 constexpr std::int64_t kKiB = 1 << 10;
 
 bool IsSoak() { return GetEnv("LONGRUN_SOAK").has_value(); }
@@ -82,7 +88,6 @@ class StepMemoryTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(StepMemoryTest, APeakGrowsAsTheLengthAndNoAllocationIsOfItsSquare) {
   if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
-  at::set_num_threads(1);  // a peak of several depends on which of them hold their buffers at once
   const std::int64_t unit = IsSoak() ? kKiB : kKiB / 8;
   for (const char* precision : {"fp32", "bf16"}) {
     std::map<std::int64_t, StepMemory> at;
