@@ -65,7 +65,7 @@ struct Run {
 };
 
 // LibTorch's operators, or our kernels: on a GPU these are only of norms, activations, the
-// gradients of biases and the loss.
+// gradients of biases, the loss and AdamW.
 enum class OperatorSet { kAten, kLongrun };
 template <>
 struct EnumNames<OperatorSet> {

@@ -28,7 +28,7 @@ struct Compute {
   // These kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
   // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations, the
-  // gradients of biases and the loss on a GPU.
+  // gradients of biases, the loss and AdamW on a GPU.
   bool gpu_kernels = false;
 };
 
