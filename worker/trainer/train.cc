@@ -601,7 +601,9 @@ Status Trainer::TrainSteps() {
     const Result<bool> stepped = Step();
     if (!stepped) {
       // An error of this step, such as a sample that cannot be read, hides no result of another.
+      const std::string place = session_.place();
       RETURN_IF_ERROR(ReadResults(0));
+      session_.SetPlace(place);
       return stepped.status();
     }
     stopped = !*stepped;
