@@ -193,4 +193,20 @@ Result<std::string> AuthorityOf(const std::vector<std::string>& chain, const Hos
                     "certificates `longrun admin pki init` has made?"));
 }
 
+Status CheckPresented(const HostPort& place, const TrustedAuthority& authority,
+                      std::int64_t timeout_ms) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> chain, PresentedCertificates(place, timeout_ms));
+  ASSIGN_OR_RETURN(const std::string found, AuthorityOf(chain, place));
+  ASSIGN_OR_RETURN(const CertificateFacts trusted, ReadCertificate(std::string(authority.pem)));
+  ASSIGN_OR_RETURN(const CertificateFacts presented, ReadCertificate(found));
+  if (presented.fingerprint != trusted.fingerprint) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str(place.Text(), " presents the authority ", presented.fingerprint, ", but ",
+            authority.trusted_by, " ", trusted.fingerprint, ": if its operator has replaced it, ",
+            authority.trust_another, "; if not, somebody may stand in between"));
+  }
+  return CheckServer(chain, place, WallMs());
+}
+
 }  // namespace longrun

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -25,5 +26,18 @@ Result<std::string> AuthorityOf(const std::vector<std::string>& chain, const Hos
 // with the remedy.
 Status CheckServer(const std::vector<std::string>& chain, const HostPort& place,
                    std::int64_t now_ms);
+
+// An authority (PEM) that a program trusts, and how it came to, as errors say it.
+struct TrustedAuthority {
+  std::string_view pem;
+  std::string_view trusted_by;     // "X presents the authority A, but <trusted_by> B"
+  std::string_view trust_another;  // what to do if the coordinator's operator has replaced it
+};
+
+// Whether a client that trusts only `authority` can trust what listens there now. Also
+// kFailedPrecondition with the remedy if that has another authority, or a certificate that
+// CheckServer refuses.
+Status CheckPresented(const HostPort& place, const TrustedAuthority& authority,
+                      std::int64_t timeout_ms);
 
 }  // namespace longrun

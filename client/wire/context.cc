@@ -1,11 +1,9 @@
 #include "client/wire/context.h"
 
-#include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
-#include "pki/certificate.h"
 #include "pki/host_port.h"
 #include "pki/presented.h"
 #include "sweeps/coordinator_address.h"
@@ -139,18 +137,11 @@ Status UseContext(const std::string& name) {
 
 Status WhyNotReached(const Destination& destination) {
   ASSIGN_OR_RETURN(const HostPort place, ParseHostPort(destination.address));
-  ASSIGN_OR_RETURN(const std::vector<std::string> chain, PresentedCertificates(place, kLookMs));
-  ASSIGN_OR_RETURN(const std::string authority, AuthorityOf(chain, place));
-  ASSIGN_OR_RETURN(const CertificateFacts trusted, ReadCertificate(destination.authority));
-  ASSIGN_OR_RETURN(const CertificateFacts presented, ReadCertificate(authority));
-  if (presented.fingerprint != trusted.fingerprint) {
-    return Status(Code::kFailedPrecondition,
-                  Str(place.Text(), " presents the authority ", presented.fingerprint,
-                      ", but at `longrun login` you trusted ", trusted.fingerprint,
-                      ": if its operator has replaced it, log in again; if not, somebody may stand "
-                      "in between"));
-  }
-  RETURN_IF_ERROR(CheckServer(chain, place, WallMs()));
+  RETURN_IF_ERROR(CheckPresented(place,
+                                 {.pem = destination.authority,
+                                  .trusted_by = "at `longrun login` you trusted",
+                                  .trust_another = "log in again"},
+                                 kLookMs));
   return Status(Code::kUnavailable, Str("the coordinator at ", place.Text(),
                                         " does not answer: it may be starting or "
                                         "stopping; try again"));

@@ -329,20 +329,13 @@ void Membership::LookWhyUnreached() {
 
 Status Membership::WhyUnreached() const {
   RETURN_IF_ERROR(CheckOwnTime(files_, worker_id_));
-  ASSIGN_OR_RETURN(const std::vector<std::string> chain,
-                   PresentedCertificates(place_, kCauseLookMs));
-  ASSIGN_OR_RETURN(const std::string presented, AuthorityOf(chain, place_));
-  ASSIGN_OR_RETURN(const std::string trusted, ReadFile(files_.authority, kFileBytesMax));
-  ASSIGN_OR_RETURN(const CertificateFacts own, ReadCertificate(trusted));
-  ASSIGN_OR_RETURN(const CertificateFacts other, ReadCertificate(presented));
-  if (other.fingerprint != own.fingerprint) {
-    return Status(Code::kFailedPrecondition,
-                  Str(place_.Text(), " presents the authority ", other.fingerprint,
-                      ", but this worker joined one with the authority ", own.fingerprint,
-                      ": if its operator has replaced it, join again with a new token (--join) and "
-                      "its --ca-fingerprint; if not, somebody may stand in between"));
-  }
-  return CheckServer(chain, place_, WallMs());
+  ASSIGN_OR_RETURN(const std::string authority, ReadFile(files_.authority, kFileBytesMax));
+  return CheckPresented(
+      place_,
+      {.pem = authority,
+       .trusted_by = "this worker joined one with the authority",
+       .trust_another = "join again with a new token (--join) and its --ca-fingerprint"},
+      kCauseLookMs);
 }
 
 // Renews after half of the certificate's time, and tries more often as its end comes nearer.
