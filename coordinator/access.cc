@@ -33,6 +33,10 @@ std::string JoinAgain(const std::string& worker) {
   return Str("let worker ", worker, " join again with ", TokenFor(worker));
 }
 
+Status Refused(const std::string& worker, std::string_view cause) {
+  return Denied(Str(cause, "; ", JoinAgain(worker)));
+}
+
 std::string AskFor(const TokenRow& token) {
   return token.role == kWorkerRole
              ? "ask for another one (`longrun admin join-token create`)"
@@ -120,7 +124,7 @@ std::string Access::CauseOfRefusal(const std::string& worker, const std::string&
 Status Access::CheckWorker(const std::string& worker, const std::string& key,
                            std::int64_t now_ms) const {
   const std::string cause = CauseOfRefusal(worker, key, now_ms);
-  return cause.empty() ? Status() : Denied(Str(cause, "; ", JoinAgain(worker)));
+  return cause.empty() ? Status() : Refused(worker, cause);
 }
 
 Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) const {
@@ -148,7 +152,7 @@ Result<Principal> Access::OfWorker(const std::string& worker, const std::string&
                                    std::int64_t now_ms) const {
   const std::lock_guard lock(mutex_);
   if (std::string cause = CauseOfRefusal(worker, key, now_ms); !cause.empty()) {
-    Status refused = Denied(Str(cause, "; ", JoinAgain(worker)));
+    Status refused = Refused(worker, cause);
     if (refusals_.size() >= kRefusalsMax) {
       std::erase_if(refusals_,
                     [&](const auto& one) { return now_ms - one.second.at_ms > kRefusalKeptMs; });
