@@ -15,6 +15,7 @@
 #include "kernels/cuda/pipelined_backward-inl.h"
 #include "kernels/cuda/pipelined_forward-inl.h"
 #include "kernels/cuda/rows-inl.h"
+#include "kernels/cuda/split-inl.h"
 #include "kernels/cuda_plugin.h"
 
 namespace longrun {
@@ -83,7 +84,9 @@ class AttentionCall {
     AddTerms();
     TurnInputs(call.q, call.k, is_fp32, true);
     Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
-    if (is_fp32) {
+    if (IsSplit()) {
+      LaunchSplit(is_fp32);
+    } else if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
     } else if (!TakesPipelined()) {
       LaunchAny<ForwardKernel, Bf16Math>();
@@ -354,6 +357,24 @@ class AttentionCall {
     Launch<SumKernel<Layer>>(sums);
   }
 
+  // Without a split, a single tile of queries would leave most of a GPU idle while one block of
+  // each head walks all keys. It depends only on the lengths, so that a sequence's bits do not
+  // depend on the others of its batch.
+  bool IsSplit() const { return p_.n_query_tile == 1 && p_.n_key > kSplitKeys; }
+  void LaunchSplit(bool is_fp32) {
+    SplitParams split;
+    static_cast<Params&>(split) = p_;
+    split.n_split = (p_.n_key + kSplitKeys - 1) / kSplitKeys;
+    const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
+    split.parts = memory_.template Take<float>(n_row * split.n_split * split.PartStep());
+    if (is_fp32) {
+      LaunchWith<ForwardKernel, Fp32Math>(split);
+    } else {
+      LaunchWith<ForwardKernel, Bf16Math>(split);
+    }
+    Launch<MergeKernel<Layer>>(split);
+  }
+
   // Whether FewParams describes the call.
   template <typename Math>
   bool HasFewTerms() const {
@@ -388,12 +409,16 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchAny() {
+    LaunchWith<Kernel, Math>(p_);
+  }
+  template <template <typename, typename> typename Kernel, typename Math, typename Known>
+  void LaunchWith(const Known& params) {
     if (p_.head_dim <= 64) {
-      Launch<Kernel<Layer, Shape<Math, 64>>>(p_);
+      Launch<Kernel<Layer, Shape<Math, 64, Known>>>(params);
     } else if (p_.head_dim <= 128) {
-      Launch<Kernel<Layer, Shape<Math, 128>>>(p_);
+      Launch<Kernel<Layer, Shape<Math, 128, Known>>>(params);
     } else {
-      Launch<Kernel<Layer, Shape<Math, 256>>>(p_);
+      Launch<Kernel<Layer, Shape<Math, 256, Known>>>(params);
     }
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>

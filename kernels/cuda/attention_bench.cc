@@ -1,13 +1,14 @@
 // The time of fused attention on a GPU, by CUDA's events: one JSON object per line.
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
-//                                [--types bf16,fp32] [--terms none,...] [T ...]
+//                                [--queries N] [--types bf16,fp32] [--terms none,...] [T ...]
 //
 // Causal attention, for each T, type and setting of terms (none, key_bias, distance_table,
-// rotation); the median of the rounds, after two that are not counted. The plug-in lies in the
-// program's folder.
+// rotation); the median of the rounds, after two that are not counted. With --queries, forward of
+// the last N positions of T keys, as when a model writes. The plug-in lies in the program's folder.
 //
-// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward.
+// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward. Of a few queries, the
+// bytes of the keys and values are counted instead, once.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -31,6 +32,7 @@ namespace {
 
 struct Setting {
   std::int64_t batch = 1, n_head = 12, head_dim = 64, length = 1024;
+  std::int64_t n_query = 0;  // 0: as many as keys
   Scalar scalar = Scalar::kBf16;
   std::string terms;
   int rounds = 10;
@@ -54,16 +56,16 @@ class GpuMemory {
 // (B, T, H, D) of random numbers.
 class Rows {
  public:
-  Rows(const Setting& of, SeededRandom& random)
-      : n_(of.batch * of.length * of.n_head * of.head_dim),
+  Rows(const Setting& of, std::int64_t n_row, SeededRandom& random)
+      : n_(of.batch * n_row * of.n_head * of.head_dim),
         memory_(static_cast<std::size_t>(n_) * 4),
         layout_{.data = memory_.data(),
                 .scalar = of.scalar,
                 .batch = of.batch,
-                .n_row = of.length,
+                .n_row = n_row,
                 .n_head = of.n_head,
                 .head_dim = of.head_dim,
-                .batch_step = of.length * of.n_head * of.head_dim,
+                .batch_step = n_row * of.n_head * of.head_dim,
                 .row_step = of.n_head * of.head_dim,
                 .head_step = of.head_dim,
                 .memory = kGpu} {
@@ -117,9 +119,11 @@ class Doubles {
 
 void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTimer& timer) {
   SeededRandom random(1);
-  const Rows q(setting, random), k(setting, random), v(setting, random), o(setting, random);
-  const Rows o_gradient(setting, random), dq(setting, random), dk(setting, random),
-      dv(setting, random);
+  const std::int64_t n_query = setting.n_query > 0 ? setting.n_query : setting.length;
+  const Rows q(setting, n_query, random), k(setting, setting.length, random),
+      v(setting, setting.length, random), o(setting, n_query, random);
+  const Rows o_gradient(setting, n_query, random), dq(setting, n_query, random),
+      dk(setting, setting.length, random), dv(setting, setting.length, random);
   const auto n_row = static_cast<std::size_t>(setting.batch * setting.n_head * setting.length);
   const Doubles lse(std::vector<double>(n_row, 0.0));
 
@@ -137,6 +141,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   const Doubles cos(angles), sin(angles);
 
   AttentionTerms terms = {.scale = 1.0 / std::sqrt(static_cast<double>(setting.head_dim)),
+                          .visibility = {.q_offset = setting.length - n_query},
                           .memory = kGpu};
   AttentionBackwardCall backward = {.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
                                     .o = o.View(),
@@ -162,20 +167,25 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
                                           .working_memory = GpuTimer::Memory()};
   const double forward_ms =
       timer.Milliseconds([&] { return kernel.forward(forward, terms, options); });
-  const double backward_ms =
-      timer.Milliseconds([&] { return kernel.backward(backward, terms, options); });
-  const auto length = static_cast<double>(setting.length);
-  const double flop = 2.0 * static_cast<double>(setting.batch * setting.n_head * setting.head_dim) *
-                      length * length;
   std::printf(
       "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":%lld,\"heads\":%"
-      "lld,"
-      "\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,\"forward_tflops\":%.2f,"
-      "\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
+      "lld,\"queries\":%lld,\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,",
       std::string(ScalarName(setting.scalar)).c_str(), setting.terms.c_str(),
       static_cast<long long>(setting.batch), static_cast<long long>(setting.n_head),
-      static_cast<long long>(setting.length), static_cast<long long>(setting.head_dim), forward_ms,
-      flop / forward_ms * 1e-9, backward_ms, 2.5 * flop / backward_ms * 1e-9);
+      static_cast<long long>(n_query), static_cast<long long>(setting.length),
+      static_cast<long long>(setting.head_dim), forward_ms);
+  const auto length = static_cast<double>(setting.length);
+  const auto channels = static_cast<double>(setting.batch * setting.n_head * setting.head_dim);
+  if (n_query < setting.length) {
+    const double n_byte = 2.0 * channels * length * (setting.scalar == Scalar::kBf16 ? 2.0 : 4.0);
+    std::printf("\"forward_gb_s\":%.0f}\n", n_byte / forward_ms * 1e-6);
+  } else {
+    const double backward_ms =
+        timer.Milliseconds([&] { return kernel.backward(backward, terms, options); });
+    const double flop = 2.0 * channels * length * length;
+    std::printf("\"forward_tflops\":%.2f,\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
+                flop / forward_ms * 1e-9, backward_ms, 2.5 * flop / backward_ms * 1e-9);
+  }
   std::fflush(stdout);
 }
 
@@ -187,6 +197,7 @@ int Main(const std::vector<std::string>& arguments) {
                                                            {"--batch", &setting.batch},
                                                            {"--heads", &setting.n_head},
                                                            {"--head-dim", &setting.head_dim},
+                                                           {"--queries", &setting.n_query},
                                                            {"--types", &types},
                                                            {"--terms", &terms}},
                                                           {1024, 8192});
@@ -199,6 +210,7 @@ int Main(const std::vector<std::string>& arguments) {
       LR_CHECK(type == "bf16" || type == "fp32");
       for (const std::string& of_call : Split(terms, ',')) {
         setting.length = length;
+        LR_CHECK(setting.n_query <= length);
         setting.scalar = type == "bf16" ? Scalar::kBf16 : Scalar::kFp32;
         setting.terms = of_call;
         Measure(**kernel, setting, timer);

@@ -155,6 +155,20 @@ struct Params {
   // What the kinds of parameters below know better.
   static constexpr bool kCopiesRows = false;
   static constexpr bool kMayHaveLow = true;
+  static constexpr bool kIsSplit = false;
+};
+
+// A forward call of few queries: the keys are split into ranges of kSplitKeys, each of which has
+// blocks of its own. What they find is merged afterwards (split-inl.h).
+inline constexpr int kSplitKeys = 512;
+struct SplitParams : Params {
+  static constexpr bool kIsSplit = true;
+  int n_split = 1;
+  // (B, H, T_q, n_split, head_dim + 2): the row of o before it is divided, the largest score in
+  // base 2, and the sum of the exponentials.
+  float* parts = nullptr;
+
+  LR_BOTH std::int64_t PartStep() const { return head_dim + 2; }
 };
 
 // Parameters of calls with few terms, which hide what is known of them. A kernel for all terms has

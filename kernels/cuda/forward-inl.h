@@ -1,5 +1,6 @@
 // Forward: a block owns kRows queries of one head, and walks the tiles of keys from the nearest to
-// the oldest. A warp owns 16 of the queries. The softmax is in base 2, with a running maximum.
+// the oldest; of a call that is split, those of one range of keys. A warp owns 16 of the queries.
+// The softmax is in base 2, with a running maximum.
 #pragma once
 
 #include "kernels/cuda/products-inl.h"
@@ -60,7 +61,7 @@ struct ForwardKernel {
            TileNumbers<Layer>::kBytes + RegionKeys<Layer>::kBytes + 4 * Shape::kScratch;
   }
   static std::int64_t Blocks(const Params& p) {
-    return static_cast<std::int64_t>(p.batch) * p.n_head * p.n_query_tile;
+    return static_cast<std::int64_t>(p.batch) * p.n_head * BlocksOfHead(p);
   }
 
   // s += the products of the tile's keys, as region r rotates both sides.
@@ -75,8 +76,9 @@ struct ForwardKernel {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const std::int64_t head = Layer::Block() / p.n_query_tile;
-    const int tile = p.n_query_tile - 1 - static_cast<int>(Layer::Block() % p.n_query_tile);
+    const std::int64_t head = Layer::Block() / BlocksOfHead(p);
+    const int of_head = BlocksOfHead(p) - 1 - static_cast<int>(Layer::Block() % BlocksOfHead(p));
+    const int tile = Params::kIsSplit ? 0 : of_head;
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
     const int h_kv = h / p.group, i_0 = tile * kRows;
     const int row = Layer::Thread() / 32 * 16;
@@ -113,7 +115,7 @@ struct ForwardKernel {
 
     float o[kHeadDim / 8][4] = {};
     float largest[2] = {kHidden, kHidden}, sums[2] = {0.0F, 0.0F};
-    for (int key_tile = (p.n_key + kColumns - 1) / kColumns - 1; key_tile >= 0; --key_tile) {
+    for (int key_tile = LastKeyTile(p, of_head); key_tile >= FirstKeyTile(of_head); --key_tile) {
       const int j_0 = key_tile * kColumns;
       const TileView view = ViewOf(p, b, i_0, kRows, j_0, kColumns);
       if (view.is_hidden) continue;
@@ -178,20 +180,64 @@ struct ForwardKernel {
     }
 
     Layer::QuadSum(sums);
-    float factors[2];
+    if constexpr (Params::kIsSplit) {
+      StorePart(p, of_head, b, h, row, largest, sums, o);
+    } else {
+      float factors[2];
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        factors[half] = sums[half] == 0.0F ? 0.0F : 1.0F / sums[half];
+        const int i = i_0 + row + Layer::Thread() % 32 / 4 + 8 * half;
+        if (i < p.n_query && Layer::Thread() % 4 == 0) {
+          const double lse = sums[half] == 0.0F ? static_cast<double>(kHidden)
+                                                : LseAnchor(p, anchor) +
+                                                      static_cast<double>(largest[half]) * kLn2 +
+                                                      Layer::Log(static_cast<double>(sums[half]));
+          WriteNumber(p.lse, head * p.n_query + i, lse);
+        }
+      }
+      StoreRows<Layer, kHeadDim>(p, p.o, b, h, i_0 + row, p.n_query, 0, factors, o);
+    }
+  }
+
+ private:
+  // A split call has one tile of queries, and a block for each range of keys.
+  static LR_BOTH int BlocksOfHead(const Params& p) {
+    if constexpr (Params::kIsSplit) {
+      return p.n_split;
+    } else {
+      return p.n_query_tile;
+    }
+  }
+  // Of the block's keys.
+  static LR_DEVICE int FirstKeyTile(int of_head) {
+    return Params::kIsSplit ? of_head * (kSplitKeys / kColumns) : 0;
+  }
+  static LR_DEVICE int LastKeyTile(const Params& p, int of_head) {
+    const int last = (p.n_key + kColumns - 1) / kColumns - 1;
+    return Params::kIsSplit ? Min(last, FirstKeyTile(of_head + 1) - 1) : last;
+  }
+
+  // The warp's queries are those from `first` on.
+  static LR_DEVICE void StorePart(const Params& p, int split, int b, int h, int first,
+                                  const float (&largest)[2], const float (&sums)[2],
+                                  const float (&o)[kHeadDim / 8][4]) {
+    Rows parts;
+    parts.data = p.parts + split * p.PartStep();
+    parts.row_step = p.n_split * p.PartStep();
+    parts.head_step = p.n_query * parts.row_step;
+    parts.batch_step = p.n_head * parts.head_step;
+    constexpr float kWhole[2] = {1.0F, 1.0F};
+    StoreRows<Layer, kHeadDim>(p, parts, b, h, first, p.n_query, 0, kWhole, o);
     LR_UNROLL
     for (int half = 0; half < 2; ++half) {
-      factors[half] = sums[half] == 0.0F ? 0.0F : 1.0F / sums[half];
-      const int i = i_0 + row + Layer::Thread() % 32 / 4 + 8 * half;
+      const int i = first + Layer::Thread() % 32 / 4 + 8 * half;
       if (i < p.n_query && Layer::Thread() % 4 == 0) {
-        const double lse = sums[half] == 0.0F
-                               ? static_cast<double>(kHidden)
-                               : LseAnchor(p, anchor) + static_cast<double>(largest[half]) * kLn2 +
-                                     Layer::Log(static_cast<double>(sums[half]));
-        WriteNumber(p.lse, head * p.n_query + i, lse);
+        float* const numbers = static_cast<float*>(parts.data) + parts.At(b, h, i) + p.head_dim;
+        numbers[0] = largest[half];
+        numbers[1] = sums[half];
       }
     }
-    StoreRows<Layer, kHeadDim>(p, p.o, b, h, i_0 + row, p.n_query, 0, factors, o);
   }
 };
 

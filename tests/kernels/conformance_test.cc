@@ -245,6 +245,66 @@ TEST_P(KernelTest, OtherNumbersOfQueriesThanKeysAreTheReferences) {
   }
 }
 
+// On a GPU, the keys of up to 64 queries are split, 512 to a block. Some blocks see no key: of what
+// comes later, beyond the window, of another document.
+TEST_P(KernelTest, FewQueriesOfManyKeysAreTheReferences) {
+  for (const std::int64_t n_query : {1, 5, 64}) {
+    for (const std::int64_t n_key : {513, 1024, 1601}) {
+      const auto expect = [&](std::int64_t head_dim, const auto& add_terms) {
+        const ProblemShape shape = {.batch = 1,
+                                    .n_head = 2,
+                                    .n_kv_head = 1,
+                                    .n_query = n_query,
+                                    .n_key = n_key,
+                                    .head_dim = head_dim};
+        ForEachType(shape, [&](Problem& p) {
+          p.terms.visibility.q_offset = n_key - n_query;
+          add_terms(p);
+        });
+      };
+      expect(16, [](Problem&) {});
+      expect(16, [&](Problem& p) { p.terms.visibility.q_offset = 500; });
+      expect(24, [&](Problem& p) {
+        p.terms.visibility.window = 70;
+        p.terms.visibility.n_sink = 3;
+        p.AddKeyBias(random_);
+      });
+      if (n_query != 5) continue;
+      expect(72, [&](Problem& p) { p.AddKeyBias(random_, true); });
+      expect(136, [&](Problem& p) { p.AddDistanceTable(random_, 100, 0); });
+      expect(32, [&](Problem& p) { p.AddRotation(true, 32); });
+      expect(16, [&](Problem& p) { p.SetDocuments({0, 300, 500, static_cast<int>(n_key)}); });
+      expect(16, [&](Problem& p) {
+        p.terms.dropout = Dropout{.probability = 0.3, .seed = 7, .offset = 2};
+      });
+      expect(16, [&](Problem& p) {
+        p.AddRotation(true, 16);
+        p.AddRegions(random_, 3);
+      });
+    }
+  }
+}
+
+// On a GPU, 128 of these blocks are merged at once. A few keys among many weigh: what is merged does
+// not cancel. With a region, so that there is no backward, which would take long on the host.
+TEST_P(KernelTest, AQueryOfKeysInMoreThan128BlocksIsTheReferences) {
+  constexpr std::int64_t kKeys = 128 * 512 + 700;
+  const ProblemShape shape = {
+      .batch = 1, .n_head = 1, .n_kv_head = 1, .n_query = 1, .n_key = kKeys, .head_dim = 8};
+  for (const bool grows : {false, true}) {
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility.q_offset = kKeys - 1;
+      p.AddKeyBias(random_);
+      for (double& bias : p.key_bias) bias = -40.0;
+      for (const std::int64_t j : {0, 600, 30'000, 65'535, 65'536, 66'235}) {
+        p.key_bias[static_cast<std::size_t>(j)] = (grows ? 1e-5 : -1e-5) * static_cast<double>(j);
+      }
+      p.AddRotation(true, 8);
+      p.AddRegions(random_, 1);
+    });
+  }
+}
+
 TEST_P(KernelTest, SharedKeyHeadsAreTheReferences) {
   ForEachType({.n_head = 6, .n_kv_head = 2, .n_query = 70, .n_key = 70, .head_dim = 16},
               [&](Problem& p) { p.AddKeyBias(random_); });

@@ -1,0 +1,13 @@
+#include "kernels/cuda/forward-inl.h"
+#include "kernels/cuda/launch-inl.h"
+#include "kernels/cuda/split-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+LR_COMPILE_ANY(ForwardKernel, Bf16Math, SplitParams);
+LR_COMPILE_ANY(ForwardKernel, Fp32Math, SplitParams);
+LR_COMPILE_KERNEL(MergeKernel<GpuLayer>);
+
+}  // namespace gpu
+}  // namespace longrun
