@@ -51,6 +51,14 @@ class LaptopTest : public NetworkTest {
     ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), text).ok());
     ASSERT_TRUE(WriteFileAtomic(OnLaptop("b.txt"), std::string(5'000, 'b')).ok());
   }
+  // Makes a dataset of several shards from the texts of WriteTexts().
+  void MakeDataset(const std::string& in) const {
+    const Status made =
+        ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
+                    .shard_tokens = 4'096},
+                   in);
+    ASSERT_TRUE(made.ok()) << made.message();
+  }
   std::vector<std::string> ImportOf(const std::string& name) const {
     return {"data", "import", name, "--train", "a.txt", "--validation", "b.txt"};
   }
@@ -339,11 +347,7 @@ TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
   InitAndStart();
   Login("submitter");
   WriteTexts();
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                  .shard_tokens = 4'096},
-                 OnLaptop("made"))
-          .ok());
+  MakeDataset(OnLaptop("made"));
   const Ran registered = Longrun({"data", "register", "books", "made"});
   ASSERT_EQ(registered.code, 0) << registered.err;
   EXPECT_EQ(ListFolder(InState("datasets/books")).value(), ListFolder(OnLaptop("made")).value());
@@ -463,10 +467,7 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
 
   // An operator's removal takes the files that were sent, and never a folder of somebody else.
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
-                 At("of-a-user"))
-          .ok());
+  MakeDataset(At("of-a-user"));
   ASSERT_EQ(Here({"data", "register", "theirs", At("of-a-user")}).code, 0);
   ASSERT_EQ(Here({"data", "register", "also", InState("datasets/tiny")}).code, 0);
   Login("operator");
@@ -704,10 +705,7 @@ TEST_F(LaptopTest, ADatasetThatIsNotWhatItSaysIsRefused) {
   const std::string token = NewToken("submitter");
   WriteTexts();
   const std::string made = OnLaptop("made");
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
-                 made)
-          .ok());
+  MakeDataset(made);
   const DatasetListing listing = ListDataset(made).value();
   const auto store = [&](const DatasetListing& sent, const std::string& name) {
     return Store(token, sent, name);
@@ -883,11 +881,7 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
   const auto make = [&](const std::string& name) {
     WriteTexts();
     EXPECT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), Str(name, std::string(5'000, 'x'))).ok());
-    EXPECT_TRUE(
-        ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                    .shard_tokens = 4'096},
-                   OnLaptop(name))
-            .ok());
+    MakeDataset(OnLaptop(name));
     return BytesOf(ListDataset(OnLaptop(name)).value().files);
   };
   const std::int64_t n_bytes = make("aa");
@@ -968,11 +962,7 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
 // There was room for the dataset when it was sent, until the model was registered.
 TEST_F(LaptopTest, ADatasetThatFindsItsRoomTakenAtTheEndLeavesNothing) {
   WriteTexts();
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                  .shard_tokens = 4'096},
-                 OnLaptop("made"))
-          .ok());
+  MakeDataset(OnLaptop("made"));
   InitPki();
   admin = NewToken("admin");
   Start({"--registered-bytes", Str(BytesOf(ListDataset(OnLaptop("made")).value().files))},
