@@ -64,7 +64,8 @@ void AddDataRegister(Verbs& verbs, Verb& data) {
   verb.AddArgument("FOLDER", *folder, "folder that holds dataset.json").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, folder, output] {
-    return RegisterDataset(*name, *folder, verbs.state, *output);
+    const Status registered = RegisterDataset(*name, *folder, verbs.state, *output);
+    return registered.ok() ? kExitOk : Report(registered);
   });
 }
 

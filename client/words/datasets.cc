@@ -1,5 +1,7 @@
 #include "client/words/datasets.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -8,7 +10,6 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
-#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
 #include "client/words/progress_line.h"
@@ -124,27 +125,30 @@ Result<std::string> MakingFolder(const std::string& state) {
   return JoinPath(JoinPath(cache, "longrun/contexts"), BaseName(state));
 }
 
-int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
-                    const std::string& output) {
-  const Result<std::string> absolute = AbsolutePath(folder);
-  if (!absolute.ok()) return Report(absolute.status());
-  const Result<Registered> registered = Register(name, *absolute, state);
-  if (!registered.ok()) return Report(registered.status());
-  const Result<Manifest> manifest = ReadManifest(*absolute);
-  if (!manifest.ok()) return Report(manifest.status());
+Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
+                       const std::string& output) {
+  ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(folder));
+  ASSIGN_OR_RETURN(const Registered registered, Register(name, absolute, state));
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(absolute));
   if (output == "json") {
     Json json = {{"name", name},
-                 {"digest", registered->digest},
-                 {"splits", SplitsJson(*manifest)},
-                 {"status", registered->news}};
-    if (!IsContext(state)) json["folder"] = *absolute;  // elsewhere, it is not needed any more
+                 {"digest", registered.digest},
+                 {"splits", SplitsJson(manifest)},
+                 {"status", registered.news}};
+    if (!IsContext(state)) json["folder"] = absolute;  // elsewhere, it is not needed any more
     Print(RenderJson(json));
-    return kExitOk;
+    return Status();
   }
-  const bool is_changed = std::string_view(registered->news) == kChanged;
-  Print(Str(name, ": ", registered->digest, is_changed ? " (other content than before)\n" : "\n",
-            SplitsText(*manifest), "\n"));
-  return kExitOk;
+  const bool is_changed = std::string_view(registered.news) == kChanged;
+  Print(Str(name, ": ", registered.digest, is_changed ? " (other content than before)\n" : "\n",
+            SplitsText(manifest), "\n"));
+  return Status();
+}
+
+bool IsRefusal(const Status& status) {
+  constexpr Code kFinal[] = {Code::kInvalidArgument, Code::kAlreadyExists, Code::kPermissionDenied,
+                             Code::kOutOfRange,      Code::kUnimplemented, Code::kDataLoss};
+  return std::ranges::find(kFinal, status.code()) != std::end(kFinal);
 }
 
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {

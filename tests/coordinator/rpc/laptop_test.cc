@@ -63,6 +63,11 @@ class LaptopTest : public NetworkTest {
     return {"data", "import", name, "--train", "a.txt", "--validation", "b.txt"};
   }
 
+  // Where a dataset is made before it is sent.
+  std::string InCache(const std::string& context, const std::string& name) const {
+    return OnLaptop(Str(".cache/longrun/contexts/", context, "/datasets/", name));
+  }
+
   // Empty if there is no such folder.
   static std::vector<std::string> NamesIn(const std::string& path) {
     const Result<std::vector<std::string>> names = ListFolder(path);
@@ -282,7 +287,7 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   const Result<Dataset> dataset = Dataset::Open(InState("datasets/tiny"));
   ASSERT_TRUE(dataset.ok()) << dataset.status().message();
   EXPECT_TRUE(dataset->Verify().ok());
-  EXPECT_FALSE(PathExists(OnLaptop(".cache/longrun/contexts/submitter/datasets/tiny")));
+  EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
   const Ran again = Longrun(
       {"data", "import", "tiny", "--train", "a.txt", "--validation", "b.txt", "-o", "json"});
   EXPECT_EQ(again.code, 0) << again.err;
@@ -353,20 +358,39 @@ TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
   EXPECT_EQ(ListFolder(InState("datasets/books")).value(), ListFolder(OnLaptop("made")).value());
   EXPECT_TRUE(IsFolder(OnLaptop("made")));
 
-  // Other content under a known name is refused before anything is sent.
+  // Other content under a known name is refused before anything is sent, and does not stay.
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "another text").ok());
+  const auto n_uploads = [&] {
+    return std::ranges::count_if(
+        Audit(), [](const std::string& line) { return line.starts_with("UploadArtifact"); });
+  };
+  const auto n_before = n_uploads();
+  EXPECT_GT(n_before, 0);
   const Ran other = Longrun(ImportOf("books"));
   EXPECT_EQ(other.code, 4) << other.err;
   EXPECT_NE(other.err.find("already exists with other content"), std::string::npos) << other.err;
-  EXPECT_FALSE(IsAudited("UploadArtifact OK " +
-                         ListDataset(OnLaptop(".cache/longrun/contexts/submitter/datasets/books"))
-                             ->files.front()
-                             .sha256));
+  EXPECT_EQ(other.err.find("stays"), std::string::npos) << other.err;
+  EXPECT_FALSE(PathExists(InCache("submitter", "books")));
+  EXPECT_EQ(n_uploads(), n_before);
   EXPECT_TRUE(IsAudited("StoreDataset OK books"));
   EXPECT_TRUE(IsAudited("StoreDataset ALREADY_EXISTS books"));
-  // The rest of the refused import is no obstacle for the next one.
-  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "a third text").ok());
-  EXPECT_EQ(Longrun(ImportOf("books2")).code, 0);
+}
+
+TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  Kill(coordinator);
+  const Ran down = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(down.code, 6) << down.err;
+  EXPECT_NE(down.err.find(Str("the dataset stays in ", InCache("submitter", "tiny"), ": ")),
+            std::string::npos)
+      << down.err;
+  EXPECT_TRUE(Dataset::Open(InCache("submitter", "tiny")).ok());
+
+  Start();
+  EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
 }
 
 TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
