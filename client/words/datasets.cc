@@ -26,16 +26,19 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 
 namespace {
 
-constexpr const char* kChanged = "changed";  // other content under a known name
+constexpr const char* kNew = "new";
+constexpr const char* kSame = "same";
+constexpr const char* kChanged = "changed";    // other content under a known name
+constexpr const char* kRepaired = "repaired";  // the same content, which was damaged
 
 // What a registration changed, compared with the datasets known before it.
 const char* NewsOf(const std::string& name, const v1::ListDatasetsResponse& before,
                    const v1::RegisterDatasetResponse& answer) {
   if (answer.changed()) return kChanged;
   for (const v1::DatasetInfo& dataset : before.datasets()) {
-    if (dataset.name() == name) return "same";
+    if (dataset.name() == name) return kSame;
   }
-  return "new";
+  return kNew;
 }
 
 // [{"name": "train", "documents": 3, "tokens": 1024}, ...]
@@ -62,6 +65,11 @@ std::string SplitsText(const Manifest& manifest) {
 }  // namespace
 
 namespace {
+
+std::string_view NewsText(std::string_view news) {
+  if (news == kChanged) return " (other content than before)";
+  return news == kRepaired ? " (the coordinator's copy was damaged, and has been replaced)" : "";
+}
 
 // The coordinator answers first whether it may be, and whether it lacks anything.
 Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std::string& folder,
@@ -97,6 +105,11 @@ struct Registered {
   const char* news = "";
 };
 
+const char* NewsOf(const v1::StoreDatasetResponse& answer) {
+  if (answer.repaired()) return kRepaired;
+  return answer.created() ? kNew : kSame;
+}
+
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state) {
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
@@ -105,7 +118,7 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
     ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
                      SendDataset(name, folder, state, connection));
     ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
-    return Registered{.digest = manifest.digest, .news = answer.created() ? "new" : "same"};
+    return Registered{.digest = manifest.digest, .news = NewsOf(answer)};
   }
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, connection.ListDatasets());
   ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer,
@@ -139,9 +152,8 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
     Print(RenderJson(json));
     return Status();
   }
-  const bool is_changed = std::string_view(registered.news) == kChanged;
-  Print(Str(name, ": ", registered.digest, is_changed ? " (other content than before)\n" : "\n",
-            SplitsText(manifest), "\n"));
+  Print(Str(name, ": ", registered.digest, NewsText(registered.news), "\n", SplitsText(manifest),
+            "\n"));
   return Status();
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "base/hash.h"
@@ -35,14 +36,15 @@ class LaptopTest : public NetworkTest {
   std::string OnLaptop(const std::string& name) const { return JoinPath(laptop, name); }
   std::string InState(const std::string& name) const { return JoinPath(state, name); }
 
-  // Logs the laptop in, and returns the token.
-  std::string Login(const std::string& role) {
+  // Logs the laptop in, with a context of that name, and returns the token.
+  std::string LoginAs(const std::string& context, const std::string& role) {
     const std::string token = NewToken(role);
     const Ran ran =
-        Longrun({"login", place.Text(), "--name", role, "--ca-fingerprint", fingerprint}, token);
+        Longrun({"login", place.Text(), "--name", context, "--ca-fingerprint", fingerprint}, token);
     EXPECT_EQ(ran.code, 0) << ran.err;
     return token;
   }
+  std::string Login(const std::string& role) { return LoginAs(role, role); }
   static std::string IdOf(const std::string& token) { return token.substr(3, 16); }
 
   void WriteTexts(std::int64_t n_bytes = 20'000) {
@@ -80,6 +82,15 @@ class LaptopTest : public NetworkTest {
     EXPECT_TRUE(WriteFileAtomic(path, "").ok());
     EXPECT_EQ(truncate(path.c_str(), n_bytes), 0);
     return path;
+  }
+  // In place: all names of the file have other bytes then.
+  static void FlipBit(const std::string& path, std::int64_t at) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(at);
+    const int byte = file.get();
+    file.seekp(at);
+    file.put(static_cast<char>(byte ^ 4));
+    ASSERT_TRUE(file.good()) << path;
   }
   // Whether the coordinator has opened the file.
   bool IsOpen(const std::string& path) const {
@@ -391,6 +402,78 @@ TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
   Start();
   EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
   EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
+}
+
+TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
+  InitAndStart();
+  const std::string ada = IdOf(LoginAs("ada", "submitter"));
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  Login("operator");
+  LoginAs("ben", "submitter");
+  const std::string stored = InState("datasets/tiny"), shard = JoinPath(stored, "train-00000.lrtk");
+  const std::int64_t n_bytes = FileBytes(shard).value();
+  const std::string owners = "SELECT dataset, owner, owner_bytes FROM datasets";
+  const std::string owned = Here({"query", "-o", "csv", owners}).out;
+  EXPECT_NE(owned.find(Str("tiny,token ", ada, ",")), std::string::npos) << owned;
+  const std::vector<std::pair<const char*, std::function<void()>>> damages = {
+      // The artifact store still has the same file, under its own name.
+      {"a bit", [&] { FlipBit(shard, n_bytes - 100); }},
+      {"the end of a file", [&] { ASSERT_EQ(truncate(shard.c_str(), n_bytes / 2), 0); }},
+      {"a file", [&] { ASSERT_TRUE(RemoveAll(shard).ok()); }},
+      {"dataset.json", [&] { ASSERT_TRUE(RemoveAll(JoinPath(stored, "dataset.json")).ok()); }},
+      {"the folder", [&] { ASSERT_TRUE(RemoveAll(stored).ok()); }},
+  };
+  for (const auto& [what, damage] : damages) {
+    SCOPED_TRACE(what);
+    damage();
+    ASSERT_EQ(Longrun({"context", "use", "ben"}).code, 0);
+    const Ran refused = Longrun(ImportOf("tiny"));
+    EXPECT_NE(refused.code, 0);
+    EXPECT_NE(refused.err.find(Str("dataset \"tiny\" is damaged on the coordinator's machine: have "
+                                   "it imported again by its owner, token ",
+                                   ada, ", or by an operator")),
+              std::string::npos)
+        << refused.err;
+    EXPECT_FALSE(PathExists(InCache("ben", "tiny")));
+
+    const bool by_owner = std::string_view(what) != "a file";
+    ASSERT_EQ(Longrun({"context", "use", by_owner ? "ada" : "operator"}).code, 0);
+    const Ran repaired = Longrun(ImportOf("tiny"));
+    EXPECT_EQ(repaired.code, 0) << repaired.err;
+    EXPECT_NE(repaired.out.find("was damaged, and has been replaced"), std::string::npos)
+        << repaired.out;
+    const Result<Dataset> dataset = Dataset::Open(stored);
+    ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+    EXPECT_TRUE(dataset->Verify().ok());
+    EXPECT_EQ(NamesIn(InState("datasets")), std::vector<std::string>{"tiny"});
+    EXPECT_EQ(Here({"query", "-o", "csv", owners}).out, owned);
+    std::vector<std::string> again = ImportOf("tiny");
+    again.insert(again.end(), {"-o", "json"});
+    EXPECT_EQ(ParseJson(Longrun(again).out).value()["status"], "same");
+  }
+}
+
+// A folder that somebody has registered on the coordinator's machine is not the coordinator's.
+TEST_F(LaptopTest, ARepairLeavesTheFoldersOfOthersAsTheyAre) {
+  InitAndStart();
+  Login("operator");
+  WriteTexts();
+  MakeDataset(At("of-a-user"));
+  ASSERT_EQ(Here({"data", "register", "theirs", At("of-a-user")}).code, 0);
+  const std::string shard = JoinPath(At("of-a-user"), "train-00000.lrtk");
+  FlipBit(shard, FileBytes(shard).value() - 100);
+  const std::string damaged = Sha256OfFile(shard).value();
+  MakeDataset(OnLaptop("made"));
+
+  const Ran repaired = Longrun({"data", "register", "theirs", "made", "-o", "json"});
+
+  ASSERT_EQ(repaired.code, 0) << repaired.err;
+  EXPECT_EQ(ParseJson(repaired.out).value()["status"], "repaired");
+  EXPECT_EQ(Sha256OfFile(shard).value(), damaged);
+  EXPECT_TRUE(Dataset::Open(InState("datasets/theirs"))->Verify().ok());
+  EXPECT_EQ(ParseJson(Here({"data", "ls", "-o", "json"}).out).value()[0]["folder"],
+            InState("datasets/theirs"));
 }
 
 TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
