@@ -32,6 +32,8 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   message->set_folder(row.folder);
   message->set_tokenizer(row.info.tokenizer_fingerprint);
   message->set_vocab_size(row.info.vocab_size);
+  message->set_owner(row.owner);
+  message->set_bytes(row.n_bytes);
   for (const auto& [split, n_tokens] : row.info.split_tokens) {
     (*message->mutable_split_tokens())[split] = n_tokens;
   }
@@ -52,6 +54,9 @@ Result<DatasetRow> DatasetIn(const std::string& folder, const std::string& name)
     ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(split_name));
     row.info.split_tokens[split_name] = split->n_tokens();
   }
+  // Has no listing if it has too many files to be sent to another machine.
+  const Result<DatasetListing> listing = ListDataset(folder);
+  if (listing.ok()) row.n_bytes = BytesOf(listing->files);
   return row;
 }
 

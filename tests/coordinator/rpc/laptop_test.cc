@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "base/units.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
@@ -289,7 +290,7 @@ class LaptopTest : public NetworkTest {
 
 TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   InitAndStart();
-  Login("submitter");
+  const std::string token = Login("submitter");
   WriteTexts();
   const Ran imported = Longrun(ImportOf("tiny"));
   ASSERT_EQ(imported.code, 0) << imported.err;
@@ -303,9 +304,16 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
       {"data", "import", "tiny", "--train", "a.txt", "--validation", "b.txt", "-o", "json"});
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(ParseJson(again.out).value()["status"], "same");
-  const Ran listed = Longrun({"data", "ls"});
-  EXPECT_NE(listed.out.find("tiny"), std::string::npos) << listed.out;
+  const std::int64_t n_bytes = BytesOf(ListDataset(InState("datasets/tiny")).value().files);
+  const Ran listed = Longrun({"data", "ls", "-o", "csv"});
+  EXPECT_EQ(listed.out.substr(0, listed.out.find('\n')), "name,digest,tokenizer,tokens,size,owner");
+  EXPECT_TRUE(listed.out.ends_with(
+      Str(" validation=5K,", FormatBytes(n_bytes), ",token ", IdOf(token), "\n")))
+      << listed.out;
   EXPECT_EQ(listed.out.find(state), std::string::npos) << listed.out;
+  const Json json = ParseJson(Longrun({"data", "ls", "-o", "json"}).out).value()[0];
+  EXPECT_EQ(json["bytes"], n_bytes);
+  EXPECT_EQ(json["owner"], Str("token ", IdOf(token)));
 
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
@@ -413,7 +421,7 @@ TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
   LoginAs("ben", "submitter");
   const std::string stored = InState("datasets/tiny"), shard = JoinPath(stored, "train-00000.lrtk");
   const std::int64_t n_bytes = FileBytes(shard).value();
-  const std::string owners = "SELECT dataset, owner, owner_bytes FROM datasets";
+  const std::string owners = "SELECT dataset, owner, owner_bytes, bytes FROM datasets";
   const std::string owned = Here({"query", "-o", "csv", owners}).out;
   EXPECT_NE(owned.find(Str("tiny,token ", ada, ",")), std::string::npos) << owned;
   const std::vector<std::pair<const char*, std::function<void()>>> damages = {
