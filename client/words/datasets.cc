@@ -66,6 +66,14 @@ std::string SplitsText(const Manifest& manifest) {
 
 namespace {
 
+// What the coordinator has already, and whose it is, if that is not the caller's.
+std::string OthersText(const std::string& name, const v1::DatasetInfo& dataset) {
+  return Str("the coordinator ", dataset.name() == name ? "already" : "also",
+             " has this dataset as \"", dataset.name(), "\", ",
+             dataset.owner().empty() ? "whose owner is not known"
+                                     : Str("which belongs to ", dataset.owner()));
+}
+
 std::string_view NewsText(std::string_view news) {
   if (news == kChanged) return " (other content than before)";
   return news == kRepaired ? " (the coordinator's copy was damaged, and has been replaced)" : "";
@@ -103,7 +111,18 @@ Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std:
 struct Registered {
   std::string digest;
   const char* news = "";
+  std::vector<v1::DatasetInfo> names;  // of this content; empty if the coordinator does not answer
 };
+
+std::vector<v1::DatasetInfo> NamesOf(const std::string& digest, CoordinatorConnection& connection) {
+  std::vector<v1::DatasetInfo> names;
+  const Result<v1::ListDatasetsResponse> known = connection.ListDatasets();
+  if (!known.ok()) return names;
+  for (const v1::DatasetInfo& dataset : known->datasets()) {
+    if (dataset.digest() == digest) names.push_back(dataset);
+  }
+  return names;
+}
 
 const char* NewsOf(const v1::StoreDatasetResponse& answer) {
   if (answer.repaired()) return kRepaired;
@@ -118,12 +137,16 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
     ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
                      SendDataset(name, folder, state, connection));
     ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
-    return Registered{.digest = manifest.digest, .news = NewsOf(answer)};
+    return Registered{.digest = manifest.digest,
+                      .news = NewsOf(answer),
+                      .names = NamesOf(manifest.digest, connection)};
   }
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, connection.ListDatasets());
   ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer,
                    connection.RegisterDataset(name, folder));
-  return Registered{.digest = answer.digest(), .news = NewsOf(name, before, answer)};
+  return Registered{.digest = answer.digest(),
+                    .news = NewsOf(name, before, answer),
+                    .names = NamesOf(answer.digest(), connection)};
 }
 
 }  // namespace
@@ -143,6 +166,9 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
   ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(folder));
   ASSIGN_OR_RETURN(const Registered registered, Register(name, absolute, state));
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(absolute));
+  for (const v1::DatasetInfo& dataset : registered.names) {
+    if (!dataset.own()) SayLine(OthersText(name, dataset));
+  }
   if (output == "json") {
     Json json = {{"name", name},
                  {"digest", registered.digest},

@@ -16,7 +16,8 @@ std::string DatasetFolder(const std::string& state, const std::string& name);
 Result<std::string> MakingFolder(const std::string& state);
 
 // Registers the folder, after sending its files if `state` is a context. Prints name, digest and
-// the contents of its splits (as JSON for "json").
+// the contents of its splits (as JSON for "json"), and says if the dataset belongs to somebody else
+// or is also registered by somebody else under another name.
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                        const std::string& output);
 

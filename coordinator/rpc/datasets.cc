@@ -26,13 +26,15 @@ namespace {
 
 constexpr std::size_t kDigitsShown = 8;
 
-void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
+// `caller`: the owner of what the caller stores.
+void FillDataset(const DatasetRow& row, const std::string& caller, v1::DatasetInfo* message) {
   message->set_name(row.info.name);
   message->set_digest(row.info.digest);
   message->set_folder(row.folder);
   message->set_tokenizer(row.info.tokenizer_fingerprint);
   message->set_vocab_size(row.info.vocab_size);
   message->set_owner(row.owner);
+  message->set_own(row.owner == caller);
   message->set_bytes(row.n_bytes);
   for (const auto& [split, n_tokens] : row.info.split_tokens) {
     (*message->mutable_split_tokens())[split] = n_tokens;
@@ -284,9 +286,10 @@ Status StoreDataset(Call& call, const v1::StoreDatasetRequest& request,
 Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
                     v1::ListDatasetsResponse* response) {
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  ASSIGN_OR_RETURN(const Storing caller, StoringOf(call));
   for (const DatasetRow& row : call.parts.core.datasets()) {
     v1::DatasetInfo* const message = response->add_datasets();
-    FillDataset(row, message);
+    FillDataset(row, caller.owner, message);
     if (is_remote) message->clear_folder();
   }
   return Status();

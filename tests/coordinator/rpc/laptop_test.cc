@@ -314,6 +314,7 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   const Json json = ParseJson(Longrun({"data", "ls", "-o", "json"}).out).value()[0];
   EXPECT_EQ(json["bytes"], n_bytes);
   EXPECT_EQ(json["owner"], Str("token ", IdOf(token)));
+  EXPECT_EQ(json["own"], true);
 
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
@@ -482,6 +483,28 @@ TEST_F(LaptopTest, ARepairLeavesTheFoldersOfOthersAsTheyAre) {
   EXPECT_TRUE(Dataset::Open(InState("datasets/theirs"))->Verify().ok());
   EXPECT_EQ(ParseJson(Here({"data", "ls", "-o", "json"}).out).value()[0]["folder"],
             InState("datasets/theirs"));
+}
+
+TEST_F(LaptopTest, WhoeverSendsADatasetThatAnotherPersonHasIsToldSo) {
+  InitAndStart();
+  const std::string ada = IdOf(LoginAs("ada", "submitter"));
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  LoginAs("ben", "submitter");
+  const std::string whose = Str(" has this dataset as \"tiny\", which belongs to token ", ada);
+  const Ran same = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(same.code, 0) << same.err;
+  EXPECT_NE(same.err.find(Str("the coordinator already", whose)), std::string::npos) << same.err;
+  const Ran other_name = Longrun(ImportOf("mine"));
+  EXPECT_EQ(other_name.code, 0) << other_name.err;
+  EXPECT_NE(other_name.err.find(Str("the coordinator also", whose)), std::string::npos)
+      << other_name.err;
+
+  ASSERT_EQ(Longrun({"data", "rm", "mine"}).code, 0);
+  ASSERT_EQ(Longrun({"context", "use", "ada"}).code, 0);
+  const Ran own = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(own.code, 0) << own.err;
+  EXPECT_EQ(own.err.find("belongs to"), std::string::npos) << own.err;
 }
 
 TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
