@@ -23,6 +23,8 @@
 namespace longrun::client {
 namespace {
 
+constexpr std::size_t kSizeColumn = 4;  // of `data ls`
+
 int List(const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::ReachToRead(state);
   if (!coordinator.ok()) return Report(coordinator.status());
@@ -43,14 +45,15 @@ int List(const std::string& output, const std::string& state) {
       splits.push_back(split + "=" + FormatCount(n_tokens));
     }
     rows.push_back({dataset.name(), ShortId(dataset.digest()), ShortId(dataset.tokenizer()),
-                    Join(splits, " ")});
+                    Join(splits, " "), dataset.bytes() > 0 ? FormatBytes(dataset.bytes()) : "",
+                    dataset.owner()});
     if (!IsContext(state)) rows.back().push_back(dataset.folder());
   }
-  std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens"};
+  std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "size", "owner"};
   if (!IsContext(state)) header.push_back("folder");  // only of use on its machine
-  Print(output == "csv"
-            ? RenderCsv(header, rows)
-            : RenderColumns(header, std::vector<Align>(header.size(), Align::kLeft), rows));
+  std::vector<Align> align(header.size(), Align::kLeft);
+  align[kSizeColumn] = Align::kRight;
+  Print(output == "csv" ? RenderCsv(header, rows) : RenderColumns(header, align, rows));
   return kExitOk;
 }
 
@@ -64,7 +67,8 @@ void AddDataRegister(Verbs& verbs, Verb& data) {
   verb.AddArgument("FOLDER", *folder, "folder that holds dataset.json").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, folder, output] {
-    return RegisterDataset(*name, *folder, verbs.state, *output);
+    const Status registered = RegisterDataset(*name, *folder, verbs.state, *output);
+    return registered.ok() ? kExitOk : Report(registered);
   });
 }
 

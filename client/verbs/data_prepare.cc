@@ -179,6 +179,18 @@ Status CheckName(const std::string& name) {
   return refused("use only letters, digits, '.', '_' and '-'");
 }
 
+// Removes the dataset that was made for another machine, unless sending it again could help.
+int EndOfSending(const Status& registered, const std::string& folder) {
+  const int code = registered.ok() ? kExitOk : Report(registered);
+  if (!registered.ok() && !IsRefusal(registered)) {
+    SayLine(Str("the dataset stays in ", folder,
+                ": the same command sends what the coordinator lacks, and then removes it"));
+    return code;
+  }
+  const Status removed = RemoveMade(folder);
+  return removed.ok() ? code : Report(removed);
+}
+
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                     const Making& making, const std::string& state) {
   if (Status named = CheckName(name); !named.ok()) return Report(named);
@@ -188,10 +200,9 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   const bool is_cache = IsContext(state) && folder == DatasetFolder(*makes_in, name);
   Status imported = MakeDataset(name, spec, folder, making, is_cache);
   if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
-  const int code = RegisterDataset(name, folder, state, *making.output);
-  if (code != kExitOk || !is_cache) return code;
-  const Status removed = RemoveMade(folder);  // the coordinator has it now
-  return removed.ok() ? code : Report(removed);
+  const Status registered = RegisterDataset(name, folder, state, *making.output);
+  if (is_cache) return EndOfSending(registered, folder);
+  return registered.ok() ? kExitOk : Report(registered);
 }
 
 // ---- import ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 #include "client/words/datasets.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -8,7 +10,6 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
-#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
 #include "client/words/progress_line.h"
@@ -25,16 +26,19 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 
 namespace {
 
-constexpr const char* kChanged = "changed";  // other content under a known name
+constexpr const char* kNew = "new";
+constexpr const char* kSame = "same";
+constexpr const char* kChanged = "changed";    // other content under a known name
+constexpr const char* kRepaired = "repaired";  // the same content, which was damaged
 
 // What a registration changed, compared with the datasets known before it.
 const char* NewsOf(const std::string& name, const v1::ListDatasetsResponse& before,
                    const v1::RegisterDatasetResponse& answer) {
   if (answer.changed()) return kChanged;
   for (const v1::DatasetInfo& dataset : before.datasets()) {
-    if (dataset.name() == name) return "same";
+    if (dataset.name() == name) return kSame;
   }
-  return "new";
+  return kNew;
 }
 
 // [{"name": "train", "documents": 3, "tokens": 1024}, ...]
@@ -61,6 +65,19 @@ std::string SplitsText(const Manifest& manifest) {
 }  // namespace
 
 namespace {
+
+// What the coordinator has already, and whose it is, if that is not the caller's.
+std::string OthersText(const std::string& name, const v1::DatasetInfo& dataset) {
+  return Str("the coordinator ", dataset.name() == name ? "already" : "also",
+             " has this dataset as \"", dataset.name(), "\", ",
+             dataset.owner().empty() ? "whose owner is not known"
+                                     : Str("which belongs to ", dataset.owner()));
+}
+
+std::string_view NewsText(std::string_view news) {
+  if (news == kChanged) return " (other content than before)";
+  return news == kRepaired ? " (the coordinator's copy was damaged, and has been replaced)" : "";
+}
 
 // The coordinator answers first whether it may be, and whether it lacks anything.
 Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std::string& folder,
@@ -94,7 +111,23 @@ Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std:
 struct Registered {
   std::string digest;
   const char* news = "";
+  std::vector<v1::DatasetInfo> names;  // of this content; empty if the coordinator does not answer
 };
+
+std::vector<v1::DatasetInfo> NamesOf(const std::string& digest, CoordinatorConnection& connection) {
+  std::vector<v1::DatasetInfo> names;
+  const Result<v1::ListDatasetsResponse> known = connection.ListDatasets();
+  if (!known.ok()) return names;
+  for (const v1::DatasetInfo& dataset : known->datasets()) {
+    if (dataset.digest() == digest) names.push_back(dataset);
+  }
+  return names;
+}
+
+const char* NewsOf(const v1::StoreDatasetResponse& answer) {
+  if (answer.repaired()) return kRepaired;
+  return answer.created() ? kNew : kSame;
+}
 
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state) {
@@ -104,12 +137,16 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
     ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
                      SendDataset(name, folder, state, connection));
     ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
-    return Registered{.digest = manifest.digest, .news = answer.created() ? "new" : "same"};
+    return Registered{.digest = manifest.digest,
+                      .news = NewsOf(answer),
+                      .names = NamesOf(manifest.digest, connection)};
   }
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, connection.ListDatasets());
   ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer,
                    connection.RegisterDataset(name, folder));
-  return Registered{.digest = answer.digest(), .news = NewsOf(name, before, answer)};
+  return Registered{.digest = answer.digest(),
+                    .news = NewsOf(name, before, answer),
+                    .names = NamesOf(answer.digest(), connection)};
 }
 
 }  // namespace
@@ -124,27 +161,32 @@ Result<std::string> MakingFolder(const std::string& state) {
   return JoinPath(JoinPath(cache, "longrun/contexts"), BaseName(state));
 }
 
-int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
-                    const std::string& output) {
-  const Result<std::string> absolute = AbsolutePath(folder);
-  if (!absolute.ok()) return Report(absolute.status());
-  const Result<Registered> registered = Register(name, *absolute, state);
-  if (!registered.ok()) return Report(registered.status());
-  const Result<Manifest> manifest = ReadManifest(*absolute);
-  if (!manifest.ok()) return Report(manifest.status());
+Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
+                       const std::string& output) {
+  ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(folder));
+  ASSIGN_OR_RETURN(const Registered registered, Register(name, absolute, state));
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(absolute));
+  for (const v1::DatasetInfo& dataset : registered.names) {
+    if (!dataset.own()) SayLine(OthersText(name, dataset));
+  }
   if (output == "json") {
     Json json = {{"name", name},
-                 {"digest", registered->digest},
-                 {"splits", SplitsJson(*manifest)},
-                 {"status", registered->news}};
-    if (!IsContext(state)) json["folder"] = *absolute;  // elsewhere, it is not needed any more
+                 {"digest", registered.digest},
+                 {"splits", SplitsJson(manifest)},
+                 {"status", registered.news}};
+    if (!IsContext(state)) json["folder"] = absolute;  // elsewhere, it is not needed any more
     Print(RenderJson(json));
-    return kExitOk;
+    return Status();
   }
-  const bool is_changed = std::string_view(registered->news) == kChanged;
-  Print(Str(name, ": ", registered->digest, is_changed ? " (other content than before)\n" : "\n",
-            SplitsText(*manifest), "\n"));
-  return kExitOk;
+  Print(Str(name, ": ", registered.digest, NewsText(registered.news), "\n", SplitsText(manifest),
+            "\n"));
+  return Status();
+}
+
+bool IsRefusal(const Status& status) {
+  constexpr Code kFinal[] = {Code::kInvalidArgument, Code::kAlreadyExists, Code::kPermissionDenied,
+                             Code::kOutOfRange,      Code::kUnimplemented, Code::kDataLoss};
+  return std::ranges::find(kFinal, status.code()) != std::end(kFinal);
 }
 
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {

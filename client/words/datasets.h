@@ -16,9 +16,14 @@ std::string DatasetFolder(const std::string& state, const std::string& name);
 Result<std::string> MakingFolder(const std::string& state);
 
 // Registers the folder, after sending its files if `state` is a context. Prints name, digest and
-// the contents of its splits (as JSON for "json"), and returns the exit code.
-int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
-                    const std::string& output);
+// the contents of its splits (as JSON for "json"), and says if the dataset belongs to somebody else
+// or is also registered by somebody else under another name.
+Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
+                       const std::string& output);
+
+// Whether an error of RegisterDataset is final: the coordinator would refuse the same dataset
+// again. Not if it did not answer, or if there may be room for the dataset later.
+bool IsRefusal(const Status& status);
 
 // The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else
 // the one that the coordinator has registered under that name. kNotFound if there is none.

@@ -26,12 +26,16 @@ namespace {
 
 constexpr std::size_t kDigitsShown = 8;
 
-void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
+// `caller`: the owner of what the caller stores.
+void FillDataset(const DatasetRow& row, const std::string& caller, v1::DatasetInfo* message) {
   message->set_name(row.info.name);
   message->set_digest(row.info.digest);
   message->set_folder(row.folder);
   message->set_tokenizer(row.info.tokenizer_fingerprint);
   message->set_vocab_size(row.info.vocab_size);
+  message->set_owner(row.owner);
+  message->set_own(row.owner == caller);
+  message->set_bytes(row.n_bytes);
   for (const auto& [split, n_tokens] : row.info.split_tokens) {
     (*message->mutable_split_tokens())[split] = n_tokens;
   }
@@ -52,6 +56,9 @@ Result<DatasetRow> DatasetIn(const std::string& folder, const std::string& name)
     ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(split_name));
     row.info.split_tokens[split_name] = split->n_tokens();
   }
+  // Has no listing if it has too many files to be sent to another machine.
+  const Result<DatasetListing> listing = ListDataset(folder);
+  if (listing.ok()) row.n_bytes = BytesOf(listing->files);
   return row;
 }
 
@@ -85,14 +92,20 @@ Status CheckSame(const DatasetRow& row, const std::string& digest) {
           "): choose another name, or ", RemovalFirst(row)));
 }
 
-// What `row` has registered must still be there. Its disk may not answer for long.
-Status CheckThere(const DatasetRow& row) {
-  if (Dataset::Open(row.folder).ok()) return Status();
+// Whoever may remove a damaged dataset may also replace its files.
+Status CheckMayRepair(const Call& call, const DatasetRow& row) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  if (MayChange(caller, row.owner)) return Status();
+  const std::string owner = row.owner.empty() ? "" : Str("by its owner, ", row.owner, ", or ");
   return Status(Code::kDataLoss, Str("dataset \"", row.info.name,
-                                     "\" is damaged on the coordinator's machine, where "
-                                     "`longrun data verify ",
-                                     row.info.name, "` names the file: ", RemovalFirst(row),
-                                     ", then import it again"));
+                                     "\" is damaged on the coordinator's machine: have it imported "
+                                     "again ",
+                                     owner, "by an operator"));
+}
+
+bool IsSameFolder(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error);
 }
 
 DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
@@ -131,18 +144,18 @@ Status InUse(const std::string& name, Code code) {
                           "\" just now: try again when it has ended"));
 }
 
-Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
+struct Stored {
+  bool created = false;
+  bool repaired = false;
+};
+
+Result<Stored> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   CoordinatorParts& parts = call.parts;
   const DatasetListing listing = ListingOf(request);
   ASSIGN_OR_RETURN(const Storing storing, StoringOf(call));
   const auto hold = parts.dataset_names.Take(request.name());
   if (!hold) return InUse(request.name(), Code::kUnavailable);
   ASSIGN_OR_RETURN(const std::optional<DatasetRow> known, FindRegistered(parts, request, listing));
-  if (known) {
-    RETURN_IF_ERROR(CheckThere(*known));
-    return false;
-  }
-  RETURN_IF_ERROR(CheckRoom(call, request.name(), listing, storing));
   const auto go_on = [&]() -> Status {
     if (parts.stopping) {
       return Status(Code::kUnavailable, "the coordinator is stopping: send the dataset again");
@@ -150,26 +163,35 @@ Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
     if (!call.context->IsCancelled()) return Status();
     return Status(Code::kCancelled, "the client disconnected, or waited for too long");
   };
-  ASSIGN_OR_RETURN(
-      const ReceivedDataset received,
-      ReceiveDataset(parts.artifacts, parts.core.store().folder(), request.name(), listing, go_on));
+  if (known) {
+    if (CheckStored(known->folder, listing.digest, go_on).ok()) return Stored();
+    RETURN_IF_ERROR(go_on());
+    RETURN_IF_ERROR(CheckMayRepair(call, *known));
+  } else {
+    RETURN_IF_ERROR(CheckRoom(call, request.name(), listing, storing));
+  }
+  // A folder that a user has registered stays as it is: the name then refers to another one.
+  const std::string& state = parts.core.store().folder();
+  const std::string own = JoinPath(JoinPath(state, "datasets"), request.name());
+  const bool is_ours = known && (known->folder == own || IsSameFolder(known->folder, own));
+  ASSIGN_OR_RETURN(const ReceivedDataset received,
+                   is_ours
+                       ? ReceiveAgain(parts.artifacts, state, request.name(), listing, go_on)
+                       : ReceiveDataset(parts.artifacts, state, request.name(), listing, go_on));
   std::vector<std::string> digests;
   for (const ArtifactFile& file : listing.files) digests.push_back(file.sha256);
   parts.core.NoteUnreferenced(digests);  // the dataset has names of its own for the bytes
   Failpoint("dataset_before_register");
   ASSIGN_OR_RETURN(DatasetRow row, DatasetIn(received.folder, request.name()));
-  row.owner = storing.owner;
-  row.owner_bytes = BytesOf(listing.files);
+  // A repair changes neither the owner nor what counts for the owner.
+  row.owner = known ? known->owner : storing.owner;
+  row.owner_bytes = known ? known->owner_bytes : BytesOf(listing.files);
   // Other calls may have stored something for the same owner meanwhile.
-  const Status registered = parts.core.RegisterDataset(row, storing.bytes_max).status();
+  const Status registered =
+      parts.core.RegisterDataset(row, known ? kNoOwnedLimit : storing.bytes_max).status();
   if (!registered.ok() && received.is_new) RETURN_IF_ERROR(RemoveAll(received.folder));
   RETURN_IF_ERROR(registered);
-  return true;
-}
-
-bool IsSameFolder(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return std::filesystem::equivalent(a, b, error);
+  return Stored{.created = !known, .repaired = known.has_value()};
 }
 
 // kFailedPrecondition while a task that has not ended reads the dataset: as the one of its run, or
@@ -254,18 +276,20 @@ std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetReques
 Status StoreDataset(Call& call, const v1::StoreDatasetRequest& request,
                     v1::StoreDatasetResponse* response) {
   call.error.subject = request.name();
-  ASSIGN_OR_RETURN(const bool created,
+  ASSIGN_OR_RETURN(const Stored stored,
                    call.WithReason("DATASET_INVALID", StoreSent(call, request)));
-  response->set_created(created);
+  response->set_created(stored.created);
+  response->set_repaired(stored.repaired);
   return Status();
 }
 
 Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
                     v1::ListDatasetsResponse* response) {
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  ASSIGN_OR_RETURN(const Storing caller, StoringOf(call));
   for (const DatasetRow& row : call.parts.core.datasets()) {
     v1::DatasetInfo* const message = response->add_datasets();
-    FillDataset(row, message);
+    FillDataset(row, caller.owner, message);
     if (is_remote) message->clear_folder();
   }
   return Status();

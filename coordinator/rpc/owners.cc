@@ -17,9 +17,13 @@ bool IsOperator(const Principal& caller) {
   return caller.kind != Principal::Kind::kWorker && caller.role >= Role::kOperator;
 }
 
+bool MayChange(const Principal& caller, const std::string& owner) {
+  return IsOperator(caller) || owner == caller.Name();
+}
+
 Status CheckMayRemove(const Principal& caller, std::string_view what, const std::string& name,
                       const std::string& owner) {
-  if (IsOperator(caller) || owner == caller.Name()) return Status();
+  if (MayChange(caller, owner)) return Status();
   const std::string of = owner.empty()
                              ? "was registered by an earlier release, which did not note its owner"
                              : Str("belongs to ", owner);

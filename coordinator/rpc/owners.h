@@ -22,7 +22,10 @@ Result<Storing> StoringOf(const Call& call);
 // Whether the caller may remove what is of others.
 bool IsOperator(const Principal& caller);
 
-// kPermissionDenied unless `owner` or an operator asks. `what`: "dataset", "model".
+// Whether the caller may remove or repair what `owner` has: the owner, and operators.
+bool MayChange(const Principal& caller, const std::string& owner);
+
+// kPermissionDenied unless the caller may change what `owner` has. `what`: "dataset", "model".
 Status CheckMayRemove(const Principal& caller, std::string_view what, const std::string& name,
                       const std::string& owner);
 

@@ -722,8 +722,8 @@ Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t own
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO dataset (name, digest, folder, tokenizer,"
-                           " vocab_size, split_tokens, n_tokens, mask_token, owner, owner_bytes)"
-                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                           " vocab_size, split_tokens, n_tokens, mask_token, owner, owner_bytes,"
+                           " bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   RETURN_IF_ERROR(statement.Bind(dataset.info.name)
                       .Bind(dataset.info.digest)
                       .Bind(folder)
@@ -734,6 +734,7 @@ Result<NameChange> Store::PutDataset(const DatasetRow& dataset, std::int64_t own
                       .Bind(dataset.info.mask_token)
                       .Bind(owner)
                       .Bind(owner_bytes)
+                      .Bind(dataset.n_bytes)
                       .Run());
   return change;
 }

@@ -373,6 +373,20 @@ Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::strin
   return ErrnoStatus(errno, Str("cannot remove ", found->path));
 }
 
+bool ArtifactStore::DropDamaged(const std::string& sha256, const std::string& link) {
+  {
+    const std::lock_guard lock(mutex_);
+    struct stat stored {
+    }, damaged{};
+    const std::string path = PathOf(sha256);
+    const bool is_same = stat(path.c_str(), &stored) == 0 && stat(link.c_str(), &damaged) == 0 &&
+                         stored.st_dev == damaged.st_dev && stored.st_ino == damaged.st_ino;
+    if (!is_same || unlink(path.c_str()) != 0) return false;
+  }
+  ForgetUnused(sha256);
+  return true;
+}
+
 std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
     const std::vector<std::string>& candidates,
     const std::function<Result<bool>(const std::string& sha256)>& is_referenced) {

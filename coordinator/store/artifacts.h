@@ -146,6 +146,11 @@ class ArtifactStore {
     std::int64_t n_bytes = 0;
     std::int64_t may_go_at_ms = 0;
   };
+  // Removes an artifact whose bytes, as the caller has found, do not have its digest. `link` is
+  // another name of the file with these bytes: true only if the store still has that file, and not
+  // a new one.
+  bool DropDamaged(const std::string& sha256, const std::string& link);
+
   // Removes those of `candidates` that are old enough and unreferenced. Returns those that are
   // still too young, and those whose removal failed (which is logged). The `may_go_at_ms` of the
   // latter has passed, so the caller can try again at once. `is_referenced` must see every commit

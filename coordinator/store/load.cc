@@ -462,7 +462,7 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
   RETURN_IF_ERROR(ForEach(
       *reader_,
       "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens, n_tokens, mask_token,"
-      " owner, owner_bytes FROM dataset ORDER BY name",
+      " owner, owner_bytes, bytes FROM dataset ORDER BY name",
       [&](const Statement& row) -> Status {
         DatasetRow dataset;
         dataset.info.name = row.Text(0);
@@ -479,6 +479,7 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
         dataset.info.mask_token = row.Int(7);
         dataset.owner = row.Text(8);
         dataset.owner_bytes = row.Int(9);
+        dataset.n_bytes = row.Int(10);
         datasets.push_back(std::move(dataset));
         return Status();
       }));

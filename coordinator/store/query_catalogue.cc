@@ -288,6 +288,9 @@ std::vector<QueryView> MakeViews() {
                    kDiskOwner,
                    {"owner_bytes", "integer", "bytes",
                     "bytes that count toward the owner's limit; 0 if it was registered on the "
+                    "coordinator's machine"},
+                   {"bytes", "integer", "bytes",
+                    "size of all files; 0 if an earlier release registered it on the "
                     "coordinator's machine"}}},
       {.name = "models",
        .meaning = "an imported checkpoint under a name",

@@ -10,8 +10,10 @@
 
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "model/data/dataset.h"
+#include "model/data/prepare.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -28,9 +30,11 @@ Status WithoutPath(const Status& status, const std::string& folder) {
   return Status(status.code(), std::move(message));
 }
 
-// A second name for the artifact, so that the store may forget it. On another disk, a copy.
+// A second name for the artifact, so that the store may forget it. On another disk, a copy. Its
+// bytes are checked later, with those of the other files.
 Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::string& path) {
-  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.FindSent(file));
+  if (!artifacts.Has(file.sha256)) return NotSent(file);
+  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
   if (link(found.path.c_str(), path.c_str()) == 0) return Status();
   if (errno == ENOENT) return NotSent(file);
   if (errno != EXDEV) return ErrnoStatus(errno, Str("cannot make ", path));
@@ -53,6 +57,21 @@ Status CheckDataset(const std::string& folder, const DatasetListing& listing,
   return dataset.Verify(go_on);
 }
 
+// Drops the artifacts that were linked into `folder` and are damaged, such as those that shared
+// their files with a dataset when it was damaged. NotSent if there are any: a new copy may be sent.
+Status DropDamaged(ArtifactStore& artifacts, const DatasetListing& listing,
+                   const std::string& folder, const std::function<Status()>& go_on) {
+  Status not_sent;
+  for (const ArtifactFile& file : listing.files) {
+    RETURN_IF_ERROR(go_on());
+    const std::string link = JoinPath(folder, file.name);
+    ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(link));
+    if (sha256 == file.sha256 || !artifacts.DropDamaged(file.sha256, link)) continue;
+    if (not_sent.ok()) not_sent = NotSent(file);
+  }
+  return not_sent;
+}
+
 Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::string& folder,
             const std::function<Status()>& go_on) {
   for (const ArtifactFile& file : listing.files) {
@@ -60,7 +79,25 @@ Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::
     RETURN_IF_ERROR(Link(artifacts, file, JoinPath(folder, file.name)));
   }
   RETURN_IF_ERROR(SyncFolder(folder));
-  return CheckDataset(folder, listing, go_on);
+  Status checked = CheckDataset(folder, listing, go_on);
+  if (checked.code() != Code::kDataLoss) return checked;
+  RETURN_IF_ERROR(DropDamaged(artifacts, listing, folder, go_on));
+  return checked;
+}
+
+// Makes STATE/datasets/.NAME.receiving of the listing, and calls `publish` with its path.
+Status Receive(ArtifactStore& artifacts, const std::string& datasets, const std::string& name,
+               const DatasetListing& listing, const std::function<Status()>& go_on,
+               const std::function<Status(const std::string& received)>& publish) {
+  const std::string unfinished = JoinPath(datasets, Str(".", name, ".receiving"));
+  RETURN_IF_ERROR(MakeFolders(datasets, 0700));
+  RETURN_IF_ERROR(RemoveAll(unfinished));  // of a coordinator that was killed
+  RETURN_IF_ERROR(MakeFolder(unfinished, 0700));
+  Status status = Fill(artifacts, listing, unfinished, go_on);
+  if (status.ok()) Failpoint("dataset_before_publish");
+  if (status.ok()) status = publish(unfinished);
+  RETURN_IF_ERROR(RemoveAll(unfinished));
+  return status.ok() ? status : WithoutPath(status, unfinished);
 }
 
 }  // namespace
@@ -88,16 +125,39 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
                       "\": choose another name, or remove them first with `longrun data rm ", name,
                       "`, for which the role operator is needed"));
   }
-  const std::string unfinished = JoinPath(datasets, Str(".", name, ".receiving"));
-  RETURN_IF_ERROR(MakeFolders(datasets, 0700));
-  RETURN_IF_ERROR(RemoveAll(unfinished));  // of a coordinator that was killed
-  RETURN_IF_ERROR(MakeFolder(unfinished, 0700));
-  Status status = Fill(artifacts, listing, unfinished, go_on);
-  if (status.ok()) Failpoint("dataset_before_publish");
-  if (status.ok()) status = RenameSync(unfinished, folder);
-  if (status.ok()) return ReceivedDataset{.folder = folder, .is_new = true};
-  RETURN_IF_ERROR(RemoveAll(unfinished));
-  return WithoutPath(status, unfinished);
+  RETURN_IF_ERROR(
+      Receive(artifacts, datasets, name, listing, go_on,
+              [&](const std::string& received) { return RenameSync(received, folder); }));
+  return ReceivedDataset{.folder = folder, .is_new = true};
+}
+
+Status CheckStored(const std::string& folder, const std::string& digest,
+                   const std::function<Status()>& go_on) {
+  ASSIGN_OR_RETURN(const DatasetListing listing, ListDataset(folder));
+  if (listing.digest != digest) {
+    return Status(Code::kDataLoss, Str(folder, " holds another dataset"));
+  }
+  return CheckDataset(folder, listing, go_on);
+}
+
+Result<ReceivedDataset> ReceiveAgain(ArtifactStore& artifacts, const std::string& state,
+                                     const std::string& name, const DatasetListing& listing,
+                                     const std::function<Status()>& go_on) {
+  RETURN_IF_ERROR(CheckListing(listing));
+  const std::string datasets = JoinPath(state, "datasets");
+  const std::string folder = JoinPath(datasets, name);
+  if (!PathExists(folder)) return ReceiveDataset(artifacts, state, name, listing, go_on);
+  const Result<Removal> held = Removal::Begin(folder);  // so that no import begins there
+  if (held.status().code() == Code::kFailedPrecondition) {
+    return Status(Code::kUnavailable,
+                  Str("an import of \"", name,
+                      "\" is running on the coordinator's machine: try again when it has ended"));
+  }
+  if (!held.ok()) return WithoutPath(held.status(), folder);
+  RETURN_IF_ERROR(
+      Receive(artifacts, datasets, name, listing, go_on,
+              [&](const std::string& received) { return ExchangeFolders(received, folder); }));
+  return ReceivedDataset{.folder = folder};
 }
 
 }  // namespace longrun::coordinator

@@ -3,7 +3,7 @@
 //
 //   1. STATE/datasets/.NAME.receiving   links to the artifacts
 //   2. every byte is checked, as `longrun data verify` does
-//   3. the folder gets its name
+//   3. the folder gets its name; that of a damaged dataset is exchanged for it
 //
 // Nothing that a client says is believed: the listing has only plain names, and the digest of the
 // dataset is computed from its tokens. One caller at a time.
@@ -20,7 +20,7 @@ namespace longrun::coordinator {
 
 struct ReceivedDataset {
   std::string folder;
-  bool is_new = false;  // false: it was there already
+  bool is_new = false;  // false: a folder of this name was there already
 };
 
 // kFailedPrecondition if a file must be sent first, kInvalidArgument if one has another size. Takes
@@ -35,5 +35,17 @@ Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::
 Result<ReceivedDataset> ReceiveDataset(
     ArtifactStore& artifacts, const std::string& state, const std::string& name,
     const DatasetListing& listing, const std::function<Status()>& go_on = [] { return Status(); });
+
+// Whether every byte of the dataset in `folder` is as its import wrote it, and the dataset has this
+// digest. An error of `go_on` ends the check.
+Status CheckStored(const std::string& folder, const std::string& digest,
+                   const std::function<Status()>& go_on);
+
+// ReceiveDataset for a dataset whose folder of this name is damaged or missing: what is received
+// replaces the folder in one step. kUnavailable while an import on this machine uses the folder.
+// After any error, the folder is as it was.
+Result<ReceivedDataset> ReceiveAgain(ArtifactStore& artifacts, const std::string& state,
+                                     const std::string& name, const DatasetListing& listing,
+                                     const std::function<Status()>& go_on);
 
 }  // namespace longrun::coordinator

@@ -42,6 +42,7 @@ struct DatasetRow {
   std::string folder;
   std::string owner = {};  // whose disk limit it counts for; "": stored by an earlier release
   std::int64_t owner_bytes = 0;
+  std::int64_t n_bytes = 0;  // of all files; 0: registered by a release that noted no size
 };
 
 // An imported checkpoint: what a name refers to.

@@ -331,22 +331,6 @@ std::string AnewFolder(const std::string& folder) {
   return JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".anew"));
 }
 
-// Exchanges the names of both folders in one step, so that the dataset is never missing; in two
-// steps where the file system cannot do that (NFS).
-Status Exchange(const std::string& made, const std::string& folder) {
-  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
-  if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
-    return SyncFolder(FolderOf(folder));
-  }
-  if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
-    return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
-  }
-  const std::string old = Str(made, ".old");
-  RETURN_IF_ERROR(RenameSync(folder, old));
-  RETURN_IF_ERROR(RenameSync(made, folder));
-  return RemoveAll(old);
-}
-
 // Takes the lock for making or removing anything in the folder.
 Result<FileLock> LockWork(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder);
@@ -491,6 +475,20 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
   return holding;
 }
 
+Status ExchangeFolders(const std::string& made, const std::string& folder) {
+  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
+  if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
+    return SyncFolder(FolderOf(folder));
+  }
+  if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
+    return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
+  }
+  const std::string old = Str(made, ".old");
+  RETURN_IF_ERROR(RenameSync(folder, old));
+  RETURN_IF_ERROR(RenameSync(made, folder));
+  return RemoveAll(old);
+}
+
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
@@ -503,7 +501,7 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
     return made;
   }
   Failpoint("data_before_exchange");
-  RETURN_IF_ERROR(Exchange(anew, folder));
+  RETURN_IF_ERROR(ExchangeFolders(anew, folder));
   return RemoveAll(anew);
 }
 

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "base/units.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
@@ -35,14 +37,15 @@ class LaptopTest : public NetworkTest {
   std::string OnLaptop(const std::string& name) const { return JoinPath(laptop, name); }
   std::string InState(const std::string& name) const { return JoinPath(state, name); }
 
-  // Logs the laptop in, and returns the token.
-  std::string Login(const std::string& role) {
+  // Logs the laptop in, with a context of that name, and returns the token.
+  std::string LoginAs(const std::string& context, const std::string& role) {
     const std::string token = NewToken(role);
     const Ran ran =
-        Longrun({"login", place.Text(), "--name", role, "--ca-fingerprint", fingerprint}, token);
+        Longrun({"login", place.Text(), "--name", context, "--ca-fingerprint", fingerprint}, token);
     EXPECT_EQ(ran.code, 0) << ran.err;
     return token;
   }
+  std::string Login(const std::string& role) { return LoginAs(role, role); }
   static std::string IdOf(const std::string& token) { return token.substr(3, 16); }
 
   void WriteTexts(std::int64_t n_bytes = 20'000) {
@@ -51,8 +54,21 @@ class LaptopTest : public NetworkTest {
     ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), text).ok());
     ASSERT_TRUE(WriteFileAtomic(OnLaptop("b.txt"), std::string(5'000, 'b')).ok());
   }
+  // Makes a dataset of several shards from the texts of WriteTexts().
+  void MakeDataset(const std::string& in) const {
+    const Status made =
+        ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
+                    .shard_tokens = 4'096},
+                   in);
+    ASSERT_TRUE(made.ok()) << made.message();
+  }
   std::vector<std::string> ImportOf(const std::string& name) const {
     return {"data", "import", name, "--train", "a.txt", "--validation", "b.txt"};
+  }
+
+  // Where a dataset is made before it is sent.
+  std::string InCache(const std::string& context, const std::string& name) const {
+    return OnLaptop(Str(".cache/longrun/contexts/", context, "/datasets/", name));
   }
 
   // Empty if there is no such folder.
@@ -67,6 +83,15 @@ class LaptopTest : public NetworkTest {
     EXPECT_TRUE(WriteFileAtomic(path, "").ok());
     EXPECT_EQ(truncate(path.c_str(), n_bytes), 0);
     return path;
+  }
+  // In place: all names of the file have other bytes then.
+  static void FlipBit(const std::string& path, std::int64_t at) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(at);
+    const int byte = file.get();
+    file.seekp(at);
+    file.put(static_cast<char>(byte ^ 4));
+    ASSERT_TRUE(file.good()) << path;
   }
   // Whether the coordinator has opened the file.
   bool IsOpen(const std::string& path) const {
@@ -265,7 +290,7 @@ class LaptopTest : public NetworkTest {
 
 TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   InitAndStart();
-  Login("submitter");
+  const std::string token = Login("submitter");
   WriteTexts();
   const Ran imported = Longrun(ImportOf("tiny"));
   ASSERT_EQ(imported.code, 0) << imported.err;
@@ -274,14 +299,22 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   const Result<Dataset> dataset = Dataset::Open(InState("datasets/tiny"));
   ASSERT_TRUE(dataset.ok()) << dataset.status().message();
   EXPECT_TRUE(dataset->Verify().ok());
-  EXPECT_FALSE(PathExists(OnLaptop(".cache/longrun/contexts/submitter/datasets/tiny")));
+  EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
   const Ran again = Longrun(
       {"data", "import", "tiny", "--train", "a.txt", "--validation", "b.txt", "-o", "json"});
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(ParseJson(again.out).value()["status"], "same");
-  const Ran listed = Longrun({"data", "ls"});
-  EXPECT_NE(listed.out.find("tiny"), std::string::npos) << listed.out;
+  const std::int64_t n_bytes = BytesOf(ListDataset(InState("datasets/tiny")).value().files);
+  const Ran listed = Longrun({"data", "ls", "-o", "csv"});
+  EXPECT_EQ(listed.out.substr(0, listed.out.find('\n')), "name,digest,tokenizer,tokens,size,owner");
+  EXPECT_TRUE(listed.out.ends_with(
+      Str(" validation=5K,", FormatBytes(n_bytes), ",token ", IdOf(token), "\n")))
+      << listed.out;
   EXPECT_EQ(listed.out.find(state), std::string::npos) << listed.out;
+  const Json json = ParseJson(Longrun({"data", "ls", "-o", "json"}).out).value()[0];
+  EXPECT_EQ(json["bytes"], n_bytes);
+  EXPECT_EQ(json["owner"], Str("token ", IdOf(token)));
+  EXPECT_EQ(json["own"], true);
 
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
@@ -339,30 +372,139 @@ TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
   InitAndStart();
   Login("submitter");
   WriteTexts();
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                  .shard_tokens = 4'096},
-                 OnLaptop("made"))
-          .ok());
+  MakeDataset(OnLaptop("made"));
   const Ran registered = Longrun({"data", "register", "books", "made"});
   ASSERT_EQ(registered.code, 0) << registered.err;
   EXPECT_EQ(ListFolder(InState("datasets/books")).value(), ListFolder(OnLaptop("made")).value());
   EXPECT_TRUE(IsFolder(OnLaptop("made")));
 
-  // Other content under a known name is refused before anything is sent.
+  // Other content under a known name is refused before anything is sent, and does not stay.
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "another text").ok());
+  const auto n_uploads = [&] {
+    return std::ranges::count_if(
+        Audit(), [](const std::string& line) { return line.starts_with("UploadArtifact"); });
+  };
+  const auto n_before = n_uploads();
+  EXPECT_GT(n_before, 0);
   const Ran other = Longrun(ImportOf("books"));
   EXPECT_EQ(other.code, 4) << other.err;
   EXPECT_NE(other.err.find("already exists with other content"), std::string::npos) << other.err;
-  EXPECT_FALSE(IsAudited("UploadArtifact OK " +
-                         ListDataset(OnLaptop(".cache/longrun/contexts/submitter/datasets/books"))
-                             ->files.front()
-                             .sha256));
+  EXPECT_EQ(other.err.find("stays"), std::string::npos) << other.err;
+  EXPECT_FALSE(PathExists(InCache("submitter", "books")));
+  EXPECT_EQ(n_uploads(), n_before);
   EXPECT_TRUE(IsAudited("StoreDataset OK books"));
   EXPECT_TRUE(IsAudited("StoreDataset ALREADY_EXISTS books"));
-  // The rest of the refused import is no obstacle for the next one.
-  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "a third text").ok());
-  EXPECT_EQ(Longrun(ImportOf("books2")).code, 0);
+}
+
+TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  Kill(coordinator);
+  const Ran down = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(down.code, 6) << down.err;
+  EXPECT_NE(down.err.find(Str("the dataset stays in ", InCache("submitter", "tiny"), ": ")),
+            std::string::npos)
+      << down.err;
+  EXPECT_TRUE(Dataset::Open(InCache("submitter", "tiny")).ok());
+
+  Start();
+  EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
+}
+
+TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
+  InitAndStart();
+  const std::string ada = IdOf(LoginAs("ada", "submitter"));
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  Login("operator");
+  LoginAs("ben", "submitter");
+  const std::string stored = InState("datasets/tiny"), shard = JoinPath(stored, "train-00000.lrtk");
+  const std::int64_t n_bytes = FileBytes(shard).value();
+  const std::string owners = "SELECT dataset, owner, owner_bytes, bytes FROM datasets";
+  const std::string owned = Here({"query", "-o", "csv", owners}).out;
+  EXPECT_NE(owned.find(Str("tiny,token ", ada, ",")), std::string::npos) << owned;
+  const std::vector<std::pair<const char*, std::function<void()>>> damages = {
+      // The artifact store still has the same file, under its own name.
+      {"a bit", [&] { FlipBit(shard, n_bytes - 100); }},
+      {"the end of a file", [&] { ASSERT_EQ(truncate(shard.c_str(), n_bytes / 2), 0); }},
+      {"a file", [&] { ASSERT_TRUE(RemoveAll(shard).ok()); }},
+      {"dataset.json", [&] { ASSERT_TRUE(RemoveAll(JoinPath(stored, "dataset.json")).ok()); }},
+      {"the folder", [&] { ASSERT_TRUE(RemoveAll(stored).ok()); }},
+  };
+  for (const auto& [what, damage] : damages) {
+    SCOPED_TRACE(what);
+    damage();
+    ASSERT_EQ(Longrun({"context", "use", "ben"}).code, 0);
+    const Ran refused = Longrun(ImportOf("tiny"));
+    EXPECT_NE(refused.code, 0);
+    EXPECT_NE(refused.err.find(Str("dataset \"tiny\" is damaged on the coordinator's machine: have "
+                                   "it imported again by its owner, token ",
+                                   ada, ", or by an operator")),
+              std::string::npos)
+        << refused.err;
+    EXPECT_FALSE(PathExists(InCache("ben", "tiny")));
+
+    const bool by_owner = std::string_view(what) != "a file";
+    ASSERT_EQ(Longrun({"context", "use", by_owner ? "ada" : "operator"}).code, 0);
+    const Ran repaired = Longrun(ImportOf("tiny"));
+    EXPECT_EQ(repaired.code, 0) << repaired.err;
+    EXPECT_NE(repaired.out.find("was damaged, and has been replaced"), std::string::npos)
+        << repaired.out;
+    const Result<Dataset> dataset = Dataset::Open(stored);
+    ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+    EXPECT_TRUE(dataset->Verify().ok());
+    EXPECT_EQ(NamesIn(InState("datasets")), std::vector<std::string>{"tiny"});
+    EXPECT_EQ(Here({"query", "-o", "csv", owners}).out, owned);
+    std::vector<std::string> again = ImportOf("tiny");
+    again.insert(again.end(), {"-o", "json"});
+    EXPECT_EQ(ParseJson(Longrun(again).out).value()["status"], "same");
+  }
+}
+
+// A folder that somebody has registered on the coordinator's machine is not the coordinator's.
+TEST_F(LaptopTest, ARepairLeavesTheFoldersOfOthersAsTheyAre) {
+  InitAndStart();
+  Login("operator");
+  WriteTexts();
+  MakeDataset(At("of-a-user"));
+  ASSERT_EQ(Here({"data", "register", "theirs", At("of-a-user")}).code, 0);
+  const std::string shard = JoinPath(At("of-a-user"), "train-00000.lrtk");
+  FlipBit(shard, FileBytes(shard).value() - 100);
+  const std::string damaged = Sha256OfFile(shard).value();
+  MakeDataset(OnLaptop("made"));
+
+  const Ran repaired = Longrun({"data", "register", "theirs", "made", "-o", "json"});
+
+  ASSERT_EQ(repaired.code, 0) << repaired.err;
+  EXPECT_EQ(ParseJson(repaired.out).value()["status"], "repaired");
+  EXPECT_EQ(Sha256OfFile(shard).value(), damaged);
+  EXPECT_TRUE(Dataset::Open(InState("datasets/theirs"))->Verify().ok());
+  EXPECT_EQ(ParseJson(Here({"data", "ls", "-o", "json"}).out).value()[0]["folder"],
+            InState("datasets/theirs"));
+}
+
+TEST_F(LaptopTest, WhoeverSendsADatasetThatAnotherPersonHasIsToldSo) {
+  InitAndStart();
+  const std::string ada = IdOf(LoginAs("ada", "submitter"));
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  LoginAs("ben", "submitter");
+  const std::string whose = Str(" has this dataset as \"tiny\", which belongs to token ", ada);
+  const Ran same = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(same.code, 0) << same.err;
+  EXPECT_NE(same.err.find(Str("the coordinator already", whose)), std::string::npos) << same.err;
+  const Ran other_name = Longrun(ImportOf("mine"));
+  EXPECT_EQ(other_name.code, 0) << other_name.err;
+  EXPECT_NE(other_name.err.find(Str("the coordinator also", whose)), std::string::npos)
+      << other_name.err;
+
+  ASSERT_EQ(Longrun({"data", "rm", "mine"}).code, 0);
+  ASSERT_EQ(Longrun({"context", "use", "ada"}).code, 0);
+  const Ran own = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(own.code, 0) << own.err;
+  EXPECT_EQ(own.err.find("belongs to"), std::string::npos) << own.err;
 }
 
 TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
@@ -463,10 +605,7 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
 
   // An operator's removal takes the files that were sent, and never a folder of somebody else.
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
-                 At("of-a-user"))
-          .ok());
+  MakeDataset(At("of-a-user"));
   ASSERT_EQ(Here({"data", "register", "theirs", At("of-a-user")}).code, 0);
   ASSERT_EQ(Here({"data", "register", "also", InState("datasets/tiny")}).code, 0);
   Login("operator");
@@ -704,10 +843,7 @@ TEST_F(LaptopTest, ADatasetThatIsNotWhatItSaysIsRefused) {
   const std::string token = NewToken("submitter");
   WriteTexts();
   const std::string made = OnLaptop("made");
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
-                 made)
-          .ok());
+  MakeDataset(made);
   const DatasetListing listing = ListDataset(made).value();
   const auto store = [&](const DatasetListing& sent, const std::string& name) {
     return Store(token, sent, name);
@@ -883,11 +1019,7 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
   const auto make = [&](const std::string& name) {
     WriteTexts();
     EXPECT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), Str(name, std::string(5'000, 'x'))).ok());
-    EXPECT_TRUE(
-        ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                    .shard_tokens = 4'096},
-                   OnLaptop(name))
-            .ok());
+    MakeDataset(OnLaptop(name));
     return BytesOf(ListDataset(OnLaptop(name)).value().files);
   };
   const std::int64_t n_bytes = make("aa");
@@ -968,11 +1100,7 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
 // There was room for the dataset when it was sent, until the model was registered.
 TEST_F(LaptopTest, ADatasetThatFindsItsRoomTakenAtTheEndLeavesNothing) {
   WriteTexts();
-  ASSERT_TRUE(
-      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
-                  .shard_tokens = 4'096},
-                 OnLaptop("made"))
-          .ok());
+  MakeDataset(OnLaptop("made"));
   InitPki();
   admin = NewToken("admin");
   Start({"--registered-bytes", Str(BytesOf(ListDataset(OnLaptop("made")).value().files))},

@@ -2,6 +2,7 @@
 #include "coordinator/store/received_dataset.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -17,6 +18,7 @@
 #include "base/str.h"
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
+#include "model/data/prepare.h"
 #include "tests/commit_seed.h"
 
 namespace longrun::coordinator {
@@ -171,6 +173,64 @@ TEST_F(ReceivedDatasetTest, AFolderThatIsThereIsUsedOnlyForTheListingOfAllItsFil
 
   EXPECT_TRUE(Receive(listing).ok());
   EXPECT_EQ(Left(), std::vector<std::string>{"mine"});
+}
+
+// The dataset that is sent again replaces a damaged one, and nothing else.
+TEST_F(ReceivedDatasetTest, WhatIsReceivedAgainReplacesTheFolderOrChangesNothing) {
+  const DatasetListing listing = Sent(made);
+  const std::string stored = Receive(listing).value().folder;
+  const std::string shard = JoinPath(stored, listing.files[0].name);
+  const auto go_on = [] { return Status(); };
+  EXPECT_TRUE(CheckStored(stored, listing.digest, go_on).ok());
+  EXPECT_FALSE(CheckStored(stored, Sha256Hex("another"), go_on).ok());
+  ASSERT_TRUE(RemoveAll(shard).ok());
+  EXPECT_EQ(CheckStored(stored, listing.digest, go_on).code(), Code::kDataLoss);
+
+  const auto again = [&](const std::function<Status()>& asked) {
+    return ReceiveAgain(*store, state, "mine", listing, asked);
+  };
+  EXPECT_EQ(again([] { return Status(Code::kCancelled, "not wanted"); }).status().code(),
+            Code::kCancelled);
+  EXPECT_FALSE(PathExists(shard));
+  {
+    const Removal running = Removal::Begin(stored).value();
+    EXPECT_EQ(again(go_on).status().code(), Code::kUnavailable);
+  }
+  const Result<ReceivedDataset> received = again(go_on);
+  ASSERT_TRUE(received.ok()) << received.status().message();
+  EXPECT_EQ(received->folder, stored);
+  EXPECT_FALSE(received->is_new);
+  EXPECT_TRUE(CheckStored(stored, listing.digest, go_on).ok());
+  EXPECT_EQ(ListFolder(stored).value(), ListFolder(made).value());
+  EXPECT_EQ(Left(), std::vector<std::string>{"mine"});
+
+  ASSERT_TRUE(RemoveAll(stored).ok());
+  EXPECT_TRUE(again(go_on).value().is_new);
+}
+
+// A file that is damaged has the same bytes under all of its names.
+TEST_F(ReceivedDatasetTest, ADamagedArtifactMustBeSentAgain) {
+  const DatasetListing listing = Sent(made);
+  const std::string stored = Receive(listing).value().folder;
+  const ArtifactFile& shard = listing.files[0];
+  const std::string bytes = ReadFile(JoinPath(made, shard.name)).value();
+  ASSERT_EQ(truncate(JoinPath(stored, shard.name).c_str(), 0), 0);
+  ASSERT_EQ(truncate(JoinPath(stored, shard.name).c_str(), std::ssize(bytes)), 0);
+  const auto again = [&] {
+    return ReceiveAgain(*store, state, "mine", listing, [] { return Status(); });
+  };
+
+  const Status refused = again().status();
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_NE(refused.message().find(shard.name), std::string::npos) << refused.message();
+  EXPECT_FALSE(store->Has(shard.sha256));
+  EXPECT_TRUE(store->Has(listing.files[1].sha256));
+  Put(bytes);
+  EXPECT_TRUE(again().ok());
+  EXPECT_EQ(ReadFile(JoinPath(stored, shard.name)).value(), bytes);
+  // Only a damaged artifact goes.
+  EXPECT_FALSE(store->DropDamaged(shard.sha256, JoinPath(made, shard.name)));
+  EXPECT_TRUE(store->Has(shard.sha256));
 }
 
 TEST_F(ReceivedDatasetTest, AMissingFileIsNamed) {

@@ -340,6 +340,31 @@ TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOth
   EXPECT_EQ((*store)->damaged()[0].object, "the stored row of worker torn on host \"elsewhere\"");
 }
 
+TEST(StoreMigrationTest, TheBytesThatCountForAnOwnerAreTheSizeOfADatasetOfAnEarlierRelease) {
+  const TempFolder folder;
+  WriteOlderDatabase(
+      folder.path(), "_dataset_bytes",
+      "INSERT INTO dataset (name, digest, folder, tokenizer, vocab_size, split_tokens, owner,"
+      " owner_bytes) VALUES ('here', 'd', '/data/here', 't', 256, '{}', 'ada', 0),"
+      " ('sent', 'e', '/data/sent', 't', 256, '{}', 'token 1', 60)");
+
+  const auto opened = Store::Open(folder.path());
+
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  Store& store = **opened;
+  std::vector<DatasetRow> datasets = store.LoadDatasets().value();
+  ASSERT_EQ(datasets.size(), 2u);
+  EXPECT_EQ(datasets[0].n_bytes, 0);
+  EXPECT_EQ(datasets[1].n_bytes, 60);
+  EXPECT_TRUE(store.damaged().empty());
+  // Noted when it is registered again.
+  datasets[0].n_bytes = 50;
+  ASSERT_TRUE(store.Begin().ok());
+  ASSERT_TRUE(store.PutDataset(datasets[0], kNoOwnedLimit).ok());
+  ASSERT_TRUE(store.Commit().ok());
+  EXPECT_EQ(store.LoadDatasets().value()[0].n_bytes, 50);
+}
+
 TEST(StoreMigrationTest, ADatasetAndAModelOfAnEarlierReleaseHaveNoOwnerAndCountForNobody) {
   const TempFolder folder;
   WriteOlderDatabase(
