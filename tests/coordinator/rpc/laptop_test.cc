@@ -902,6 +902,11 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
         .out;
   };
   InitAndStart(limit);
+  const std::string log = ReadFile(At("log")).value();
+  EXPECT_NE(log.find(Str(" kept_file_bytes=\"a quarter of the disk\" registered_bytes=",
+                         2 * n_bytes - 1, " ")),
+            std::string::npos)
+      << log;
   Login("admin");
   const std::string ben = IdOf(Login("operator")), ada = IdOf(Login("submitter"));
   const std::string of_ada = Str("token ", ada), of_ben = Str("token ", ben);
