@@ -14,6 +14,7 @@
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
 #include "model/hugging_face/manifest.h"
+#include "sweeps/protocol.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/rpc/network.h"
 
@@ -86,21 +87,22 @@ class LaptopTest : public NetworkTest {
     }
     return n_bytes;
   }
-  // The audit log's entries, as "METHOD OUTCOME SUBJECT".
-  std::vector<std::string> Audit() {
+  // The audit log's entries, as "METHOD OUTCOME SUBJECT"; `of`: only those of this principal.
+  std::vector<std::string> Audit(const std::string& of = "") {
     const Ran ran = Here({"admin", "audit", "--since", "1h", "-o", "json"});
     std::vector<std::string> lines;
     const Result<Json> entries = ParseJson(ran.out);
     if (!entries.ok()) return lines;
     for (const Json& entry : *entries) {
+      if (!of.empty() && entry["principal"] != of) continue;
       lines.push_back(Str(entry["method"].get<std::string>(), " ",
                           entry["outcome"].get<std::string>(), " ",
                           entry["subject"].get<std::string>()));
     }
     return lines;
   }
-  bool IsAudited(const std::string& begin) {
-    const std::vector<std::string> lines = Audit();
+  bool IsAudited(const std::string& begin, const std::string& of = "") {
+    const std::vector<std::string> lines = Audit(of);
     return std::ranges::any_of(lines, [&](const std::string& l) { return l.starts_with(begin); });
   }
 
@@ -292,6 +294,9 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
             std::string::npos)
       << run.err;
   EXPECT_EQ(ReadFile(InState(Str("files/", Sha256Hex(kQuestions)))).value(), kQuestions);
+  // What a person sends is audited, and what the worker on the coordinator's machine stores is not.
+  EXPECT_TRUE(IsAudited(Str("UploadArtifact OK ", Sha256Hex(kQuestions))));
+  EXPECT_FALSE(IsAudited("UploadArtifact", "local"));
   const Ran table = Longrun({"table", "a", "--metric", "perplexity,acc", "-o", "csv"});
   EXPECT_EQ(table.code, 0) << table.err;
   EXPECT_NE(table.out.find(",nonoverlap,"), std::string::npos) << table.out;
@@ -333,6 +338,24 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   };
   EXPECT_EQ(keys(At("alone"), "a"), keys(state, "a"));
   EXPECT_NE(keys(state, "a").find("run_key"), std::string::npos);
+}
+
+// Only the caller's certificate, or the socket of the coordinator's machine, makes it a worker.
+TEST_F(LaptopTest, APersonWhoCallsAsAWorkerIsAudited) {
+  InitAndStart();
+  const std::string token = NewToken("submitter"), bytes = "bytes";
+  const auto stub = v1::ArtifactService::NewStub(Channel());
+  const auto context = ContextOf(token);
+  context->AddMetadata(kWorkerMetadata, "gpu-1");
+  v1::UploadArtifactResponse response;
+  const auto writer = stub->UploadArtifact(context.get(), &response);
+  writer->Write(First(Sha256Hex(bytes), std::ssize(bytes), bytes));
+  writer->WritesDone();
+  ASSERT_TRUE(writer->Finish().ok());
+
+  EXPECT_TRUE(IsAudited(Str("UploadArtifact OK ", Sha256Hex(bytes)), Str("token ", IdOf(token))));
+}
+
 }
 
 TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
