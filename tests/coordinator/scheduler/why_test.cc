@@ -64,6 +64,21 @@ TEST_F(WhyTest, WithoutAWorkerItSaysHowToStartOne) {
   EXPECT_EQ(Of(Train()).until, std::nullopt) << "nobody knows when one comes";
 }
 
+TEST_F(WhyTest, ACallerOnAnotherMachineLearnsHowAWorkerJoins) {
+  Submit({});
+
+  const auto expect = [](const Why& why) {
+    EXPECT_NE(why.remedy.find("`longrun admin join-token create`"), std::string::npos)
+        << why.remedy;
+    EXPECT_EQ(why.remedy.find("`longrun up`"), std::string::npos) << why.remedy;
+  };
+  expect(WhyHeld(state, Train(), now, WallMs(), /*is_remote=*/true));
+  const std::vector<WhyGroup> groups =
+      GroupByGate(state, state.sweep_tasks.at("sweep-1"), now, WallMs(), /*is_remote=*/true);
+  ASSERT_EQ(groups.size(), 2u) << "the evaluation waits for the training";
+  for (const WhyGroup& group : groups) expect(group.why);
+}
+
 TEST_F(WhyTest, WhileAllSlotsAreBusyItCountsTheTasksThatArePlacedBefore) {
   Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1);
   Submit({.seeds = {1, 2, 3, 4}, .context_lengths = {}});
