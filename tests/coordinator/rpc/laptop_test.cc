@@ -356,6 +356,30 @@ TEST_F(LaptopTest, APersonWhoCallsAsAWorkerIsAudited) {
   EXPECT_TRUE(IsAudited(Str("UploadArtifact OK ", Sha256Hex(bytes)), Str("token ", IdOf(token))));
 }
 
+TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
+  const std::vector<std::string> plan = {"plan", "s.yaml", "--set", "resources.kind=gpu"};
+  const std::string join = "`longrun admin join-token create`", up = "`longrun up`";
+
+  const std::string cpu = Longrun({"plan", "s.yaml"}).out;
+  EXPECT_NE(cpu.find("were compared with those of the coordinator's machine"), std::string::npos)
+      << cpu;
+  const std::string gpu = Longrun(plan).out;
+  EXPECT_NE(gpu.find("no worker is known yet: the tasks need a gpu slot of at least "),
+            std::string::npos)
+      << gpu;
+  ASSERT_EQ(Longrun({"submit", "s.yaml"}).code, 0);
+  const std::string why = Longrun({"why", "a"}).out;
+  for (const std::string& said : {gpu, why}) {
+    EXPECT_NE(said.find(join), std::string::npos) << said;
+    EXPECT_EQ(said.find(up), std::string::npos) << said;
+  }
+  const std::string here = Here({"why", "a"}).out;
+  EXPECT_NE(here.find(up), std::string::npos) << here;
 }
 
 TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
