@@ -1,5 +1,5 @@
-// The audit log: every call that changed something, and every refusal, with who made it. Kept in
-// the database; `longrun admin audit` shows it.
+// The audit log: every call that changed something, and every refusal, with who made it, except for
+// the bytes that workers store. Kept in the database; `longrun admin audit` shows it.
 //
 // The newest kAuditRowsMax entries of each kind are kept: calls that changed something; calls of
 // known callers that failed or were refused; those of callers whom nobody knows. So whoever reaches

@@ -52,7 +52,7 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
 }
 
 Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
-  Slots slots;
+  Slots slots{.kind = device_kind == DeviceChoice::kGpu ? DeviceKind::kGpu : DeviceKind::kCpu};
   for (const auto& [id, worker] : state.workers) {
     if (!gone_too && !TakesWork(worker)) continue;
     slots.any_worker = true;

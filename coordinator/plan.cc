@@ -145,7 +145,9 @@ class PlanMaker {
         sweep_(sweep),
         refresh_(refresh),
         slots_(standing.slots),
-        memory_bytes_(slots_.memory_bytes > 0 ? slots_.memory_bytes : MachineMemoryBytes()) {
+        memory_bytes_(slots_.memory_bytes > 0 || slots_.kind == DeviceKind::kGpu
+                          ? slots_.memory_bytes
+                          : MachineMemoryBytes()) {
     plan_.counts = standing.counts;
     plan_.disk_free_bytes = disk_free_bytes;
     plan_.slots = slots_;
@@ -155,14 +157,19 @@ class PlanMaker {
   const std::vector<TimeLeft::New>& all_new() const { return all_new_; }
 
   SweepPlan Make() {
-    if (slots_.any_worker && slots_.n == 0) {
-      AddProblem(Str("resources.kind: no known worker has a ", EnumName(sweep_.device_kind),
-                     " slot: start a worker on a machine that has one"));
-    }
     CheckDatasets();
     for (const PlannedRun& planned : sweep_.runs) {
       plan_.runs.push_back(PlanRun(planned));
       if (HasWork(plan_.runs.back())) NoteRead(planned);
+    }
+    if (slots_.any_worker && slots_.n == 0) {
+      plan_.problems.insert(
+          plan_.problems.begin(),
+          Str("resources.kind: no known worker has a ", EnumName(sweep_.device_kind), " slot",
+              step_bytes_max_ == 0 ? ""
+                                   : Str("; training with micro-batch 1 needs one of at least ",
+                                         FormatBytes(step_bytes_max_)),
+              ": start a worker on a machine that has one"));
     }
     for (const auto& [name, digest] : read_) PlanTravel(name, digest);
     CheckDisk();
@@ -247,8 +254,9 @@ class PlanMaker {
   RunPlan PlanRun(const PlannedRun& planned) {
     const Run& run = planned.run;
     RunPlan plan{.parameters = run.model.ParameterCount(), .train_flops = FlopsToTrain(run)};
+    const MemoryPath path = PathOf(planned);
+    plan.device_kind = path.device_kind;
     if (run.trains()) {
-      const MemoryPath path = PathOf(planned);
       const auto begun = standing_.executions.find(planned.run_key);
       plan.micro_batch = begun != standing_.executions.end()
                              ? begun->second.micro_batch
@@ -305,6 +313,8 @@ class PlanMaker {
     const bool is_under_way = plan.training == PlannedTraining::kUnderWay;
     if (!is_under_way && plan.training != PlannedTraining::kToDo) return;
     if (!trainings_.insert(planned.run_key).second) return;
+    const std::int64_t step_bytes = TrainMemoryBytes(run.model, run.train, 1, PathOf(planned));
+    step_bytes_max_ = std::max(step_bytes_max_, step_bytes);
     plan.disk_bytes = (sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model);
     if (is_under_way) {
       plan_.under_way_flops += plan.train_flops;
@@ -312,7 +322,7 @@ class PlanMaker {
     }
     plan_.train_flops += plan.train_flops;
     const bool recomputes = sweep_.activation_checkpointing;
-    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, PathOf(planned)),
+    CheckMemory(planned, "training", step_bytes,
                 recomputes ? "a smaller model or a shorter train_length"
                            : "train.activation_checkpointing: true, a smaller model or a shorter "
                              "train_length");
@@ -432,7 +442,8 @@ class PlanMaker {
   const Sweep& sweep_;
   const std::set<std::string>& refresh_;  // cells
   const Slots slots_;
-  const std::int64_t memory_bytes_;
+  const std::int64_t memory_bytes_;  // of the largest slot; 0: a GPU, and none is known
+  std::int64_t step_bytes_max_ = 0;  // of the largest run, with micro-batch 1; 0: no training
   SweepPlan plan_;
   std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;

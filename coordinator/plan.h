@@ -32,12 +32,13 @@ std::string_view PlannedTrainingName(PlannedTraining training);
 // One point of the matrix. Work that several points share is counted at the first one.
 struct RunPlan {
   PlannedTraining training = PlannedTraining::kToDo;
-  std::int64_t parameters = 0;            // a tied head is counted once
-  double train_flops = 0;                 // of the run's own steps, without those of its parent
-  std::int64_t micro_batch = 0;           // sequences, for the largest slot; 0: no training
-  std::int64_t memory_bytes = 0;          // of a train step at this micro-batch; 0: no training
-  std::int64_t disk_bytes = 0;            // of the checkpoints of an unfinished training
-  std::int64_t cells_known = 0;           // measured or under way
+  std::int64_t parameters = 0;                // a tied head is counted once
+  double train_flops = 0;                     // of the run's own steps, without those of its parent
+  DeviceKind device_kind = DeviceKind::kCpu;  // for which the memory was computed
+  std::int64_t micro_batch = 0;   // sequences, for the largest slot, 1 if none fits; 0: no training
+  std::int64_t memory_bytes = 0;  // of a train step at this micro-batch; 0: no training
+  std::int64_t disk_bytes = 0;    // of the checkpoints of an unfinished training
+  std::int64_t cells_known = 0;   // measured or under way
   std::int64_t cells_under_way = 0;       // part of cells_known
   std::int64_t cells_refreshed = 0;       // part of cells_known: to be measured again
   std::int64_t cells_missing = 0;         // to be measured

@@ -450,6 +450,9 @@ Status Serve(const ServerOptions& options) {
 }  // namespace
 
 int RunServer(const ServerOptions& options) {
+  const auto of_person = [](std::int64_t n_bytes) {
+    return n_bytes > 0 ? Str(n_bytes) : std::string("a quarter of the disk");
+  };
   LogInfo("configuration", {{"version", std::string(kVersion)},
                             {"commit", std::string(BuildCommit())},
                             {"state", options.state_folder},
@@ -463,7 +466,13 @@ int RunServer(const ServerOptions& options) {
                             {"stop_grace_ms", Str(options.limits.stop_grace_ms)},
                             {"back_off_base_ms", Str(options.limits.back_off.base_ms)},
                             {"back_off_limit_ms", Str(options.limits.back_off.limit_ms)},
-                            {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
+                            {"disk_low_water_bytes", Str(options.disk_low_water_bytes)},
+                            {"owner_tasks_max", Str(options.limits.owner_tasks_max)},
+                            {"unused_upload_bytes", of_person(options.unused_upload_bytes)},
+                            {"kept_file_bytes", of_person(options.kept_file_bytes)},
+                            {"registered_bytes", of_person(options.registered_bytes)},
+                            {"session_memory_bytes", Str(options.session_memory_bytes)},
+                            {"worker_certificate_ms", Str(options.access.worker_certificate_ms)}});
   const Status status = NamingDenied(Serve(options), options.state_folder);
   if (status.ok()) return 0;
   LogError("cannot_serve",

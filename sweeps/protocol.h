@@ -33,6 +33,9 @@ inline constexpr std::string_view kDatasetsCapability = "datasets";
 // `longrun workers` lists it for a worker that sees the shared folder of the artifact store. It is
 // not said in Hello, but proved (SharedSeen).
 inline constexpr std::string_view kSharedCapability = "shared-artifacts";
+// The metadata of a worker's calls about artifacts: its id. It tells the coordinator that the bytes
+// come from a worker of its own machine, which has no certificate, and not from a person.
+inline constexpr const char* kWorkerMetadata = "longrun-worker";
 // The capabilities of this build, on either side.
 std::vector<std::string> OwnCapabilities();
 

@@ -13,6 +13,7 @@
 #include "client/console/output.h"
 #include "client/tables/sweep_results.h"
 #include "client/verb.h"
+#include "client/wire/context.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
 #include "client/words/render.h"
@@ -56,9 +57,12 @@ std::string TimeText(const v1::TimeEstimate& time) {
              SecondsText(time.high_s()), ")");
 }
 
+bool IsToTrain(const v1::PlannedRunInfo& run) {
+  return run.training() == "to_do" || run.training() == "under_way";
+}
+
 double WorkFlops(const v1::PlannedRunInfo& run) {
-  const bool trains = run.training() == "to_do" || run.training() == "under_way";
-  return run.evaluate_flops() + (trains ? run.train_flops() : 0);
+  return run.evaluate_flops() + (IsToTrain(run) ? run.train_flops() : 0);
 }
 
 std::string RunTimeText(const v1::PlannedRunInfo& run) {
@@ -97,16 +101,25 @@ std::string TrainingText(const v1::PlannedRunInfo& run, bool service_runs) {
   return training == "to_do" ? "to do" : training;
 }
 
+// "2.29 GiB (gpu, micro-batch 4)" of training; "2.29 GiB (gpu, evaluation)", if that needs more.
+std::string MemoryText(const v1::PlannedRunInfo& run) {
+  const std::int64_t n_bytes = std::max(run.memory_bytes(), run.evaluate_memory_bytes());
+  std::string text = FormatBytes(n_bytes);
+  if (n_bytes == 0 || run.device_kind().empty()) return text;  // an earlier service does not say
+  const bool evaluates = run.evaluate_memory_bytes() > run.memory_bytes();
+  return Str(text, " (", run.device_kind(), ", ",
+             evaluates ? "evaluation" : Str("micro-batch ", run.micro_batch()), ")");
+}
+
 Rows PlanRows(const v1::PlanSweepResponse& plan, bool service_runs, std::size_t n_shown) {
   Rows rows;
   rows.reserve(n_shown);
   for (int i = 0; i < static_cast<int>(n_shown); ++i) {
     const v1::PlannedRunInfo& run = plan.runs(i);
     rows.push_back({ShortId(run.run_key()), AxesText(run), FormatCount(run.parameters()),
-                    FlopsText(WorkFlops(run)),
-                    FormatBytes(std::max(run.memory_bytes(), run.evaluate_memory_bytes())),
-                    FormatBytes(run.disk_bytes()), TrainingText(run, service_runs),
-                    CellsText(run, service_runs), RunTimeText(run)});
+                    FlopsText(WorkFlops(run)), MemoryText(run), FormatBytes(run.disk_bytes()),
+                    TrainingText(run, service_runs), CellsText(run, service_runs),
+                    RunTimeText(run)});
   }
   return rows;
 }
@@ -115,7 +128,39 @@ std::string MoreText(std::size_t n_more) {
   return n_more == 0 ? "" : Str("… ", n_more, " more (--limit 0 shows all)\n");
 }
 
-std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const RunLimit& limit) {
+// Of a sweep that needs a GPU; "" if it does not. Only a worker knows its GPUs.
+std::string NeededGpuText(const v1::PlanSweepResponse& plan) {
+  bool needs_gpu = false;
+  const v1::PlannedRunInfo* largest = nullptr;
+  for (const v1::PlannedRunInfo& run : plan.runs()) {
+    if (run.device_kind() != "gpu" || WorkFlops(run) == 0) continue;
+    needs_gpu = true;
+    if (!IsToTrain(run)) continue;
+    if (largest == nullptr || run.memory_bytes() > largest->memory_bytes()) largest = &run;
+  }
+  if (!needs_gpu) return "";
+  if (largest == nullptr) return "a gpu slot";
+  return Str("a gpu slot of at least ", FormatBytes(largest->memory_bytes()),
+             ", for training with micro-batch ", largest->micro_batch());
+}
+
+std::string NoWorkerText(const v1::PlanSweepResponse& plan, bool is_remote) {
+  const std::string_view machine = is_remote ? "the coordinator's machine" : "this machine";
+  const std::string needed = NeededGpuText(plan);
+  if (needed.empty()) {
+    return Str("no worker is known yet: the memory and disk needed were compared with those of ",
+               machine, "\n");
+  }
+  return Str("no worker is known yet: the tasks need ", needed, "; ",
+             is_remote ? "start longrun-worker on a machine that has one, with a token that "
+                         "`longrun admin join-token create` makes, or `longrun pilot slurm`"
+                       : "`longrun run` and `longrun up` start a worker on this machine, which "
+                         "must have one",
+             "\nthe disk needed was compared with that of ", machine, "\n");
+}
+
+std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool is_remote,
+                     const RunLimit& limit) {
   const auto n_runs = static_cast<std::size_t>(plan.runs_size());
   const std::size_t n_shown = limit.Of("table", n_runs);
   std::string text =
@@ -169,11 +214,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
     text += Str("will not run: ", problems[i], "\n");
   }
   text += MoreText(n_problems - n_told);
-  if (plan.slots_of() == "machine") {
-    text +=
-        "no worker is known yet: the memory and disk needed were compared with those of this "
-        "machine\n";
-  }
+  if (plan.slots_of() == "machine") text += NoWorkerText(plan, is_remote);
   return text;
 }
 
@@ -324,7 +365,9 @@ std::string PlanCsv(const v1::PlanSweepResponse& plan, std::size_t n_shown) {
                                            "evaluate_s_low",
                                            "evaluate_s_high",
                                            "cells_not_applicable",
-                                           "cells_refreshed"};
+                                           "cells_refreshed",
+                                           "device_kind",
+                                           "micro_batch"};
   Rows rows;
   rows.reserve(n_shown);
   for (int i = 0; i < static_cast<int>(n_shown); ++i) {
@@ -348,6 +391,8 @@ std::string PlanCsv(const v1::PlanSweepResponse& plan, std::size_t n_shown) {
     }
     row.push_back(Str(run.cells_not_applicable()));
     row.push_back(Str(run.cells_refreshed()));
+    row.push_back(run.device_kind());
+    row.push_back(Str(run.micro_batch()));
   }
   return RenderCsv(header, rows);
 }
@@ -392,7 +437,8 @@ void AddPlan(Verbs& verbs) {
     } else {
       const bool service_runs = !client.coordinator().momentary();
       Print(*output == "csv" ? PlanCsv(*plan, n_shown)
-                             : PlanText(*plan, service_runs, *limit) + ClaimsText(*claims));
+                             : PlanText(*plan, service_runs, IsContext(verbs.state), *limit) +
+                                   ClaimsText(*claims));
       if (!service_runs && IsUnderWay(*plan)) {
         SayLine(NoServiceText(client.coordinator().connection(), verbs.state));
       }

@@ -24,6 +24,7 @@
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
+#include "client/words/task_reasons.h"
 
 namespace longrun::client {
 namespace {
@@ -111,6 +112,17 @@ int ReportFile(const std::string& file, const Status& status, const std::string&
                            "` shows it, and `longrun run` takes the file that it came from")));
 }
 
+// Why the worker of this machine can do nothing more of the sweep.
+int ReportUnfit(const std::string& sweep, const std::string& state) {
+  const Result<v1::GetReasonsResponse> answer = RetryingClient(state).GetReasons(sweep);
+  if (!answer.ok()) return Report(answer.status());
+  return Report(Status(
+      Code::kFailedPrecondition,
+      Str(UnfitText(*answer),
+          "\n`longrun run` starts a worker only on this machine; with `longrun up --listen`, "
+          "workers on other machines can join (docs/security.md)")));
+}
+
 int Run(const RunArguments& arguments, const std::string& state) {
   Result<v1::SubmitSweepRequest> request = SubmitRequest(*arguments.file, state);
   if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
@@ -173,9 +185,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
   // message.
   std::optional<v1::WatchSweepResponse> refused;
   const auto give_up = [&](const v1::WatchSweepResponse& message) {
-    Status status = daemons != nullptr ? NothingFits(message) : Status();
-    if (!status.ok()) refused = message;
-    return status;
+    if (daemons == nullptr || !NothingFits(message)) return Status();
+    refused = message;
+    return Status(Code::kFailedPrecondition, "no worker can run the remaining tasks");
   };
   const Result<v1::WatchSweepResponse> end = FollowSweep(
       state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
@@ -193,6 +205,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (refused && refused->info().tasks_succeeded() > 0) {
     PrintEnd(*refused, *request, *arguments.output, state);
   }
+  if (refused) return ReportUnfit(sweep, state);
   if (!end.ok()) return Report(end.status());
   if (refresh != nullptr) {
     std::fprintf(stderr, "%s", RefreshOutcomeText(*refresh, end->runs()).c_str());

@@ -72,7 +72,9 @@ void AddUp(Verbs& verbs) {
       "address of the coordinator's metrics page, 127.0.0.1:PORT (default: a free port)");
   verb.AddArgument("--listen", options->listen,
                    "also serve other machines, with TLS: HOST:PORT, such as 0.0.0.0:7443; needs "
-                   "`longrun admin pki init`");
+                   "`longrun admin pki init`.\nThe limits for people on other machines are "
+                   "environment variables, such as LONGRUN_REGISTERED_BYTES\n(see "
+                   "`longrun-coordinator --help`)");
   verb.SetRun([&verbs, options] { return Up(*options, verbs.state); });
 }
 

@@ -37,7 +37,6 @@ namespace {
 constexpr std::size_t kSparkWidth = 20;
 constexpr std::int64_t kReconnectMs = 60'000;  // after so long, a coordinator counts as gone
 constexpr std::int64_t kPollMs = 50;
-constexpr std::size_t kRefusedShown = 20;
 constexpr std::size_t kFailuresShown = 20;
 constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
@@ -412,12 +411,12 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
             deadline = BootMs() + kReconnectMs;
             last = message;
             announcer.Set(message);
-            if (options.show) {
+            if (options.give_up) given_up = options.give_up(message);
+            if (given_up.ok() && options.show) {
               options.show(message);
-            } else {
+            } else if (given_up.ok()) {
               display.Show(message);
             }
-            if (options.give_up) given_up = options.give_up(message);
             return given_up.ok() && !Interrupted() && !message.finished();
           });
       done = true;
@@ -439,34 +438,22 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
   }
 }
 
-Status NothingFits(const v1::WatchSweepResponse& message) {
+bool NothingFits(const v1::WatchSweepResponse& message) {
   // The entry of a worker that has not connected yet is from its last visit.
   const bool is_there = std::ranges::any_of(
       message.workers(), [](const v1::WorkerInfo& worker) { return worker.state() == "READY"; });
-  if (!is_there) return Status();
-  std::vector<std::string> refused;
-  RunNames names(message.runs());
+  if (!is_there) return false;
+  bool any = false;
   for (const v1::RunInfo& run : message.runs()) {
     for (const v1::TaskInfo& task : run.tasks()) {
       const std::string& state = task.state();
-      if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return Status();
+      if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return false;
       if (state != "READY") continue;
-      const std::string& reason = task.reason();
-      if (!reason.starts_with(kNobodyCan)) return Status();
-      refused.push_back(Str(task.kind(), " task of ", names.Of(run), " cannot run here: ", reason));
+      if (!task.reason().starts_with(kNobodyCan)) return false;
+      any = true;
     }
   }
-  if (refused.empty()) return Status();
-  if (refused.size() > kRefusedShown) {
-    const std::string more = Str("and ", refused.size() - kRefusedShown, " more tasks");
-    refused.resize(kRefusedShown);
-    refused.push_back(more);
-  }
-  return Status(
-      Code::kFailedPrecondition,
-      Str(Join(refused, "\n"),
-          "\nno other worker is connected: `longrun plan` shows what the sweep needs; give each "
-          "slot more memory (fewer --cpu-slots), or let a worker on another machine join"));
+  return any;
 }
 
 void PrintNotices(const Repeated<v1::Notice>& notices) {

@@ -98,14 +98,13 @@ struct FollowOptions {
   std::function<void(const v1::WatchSweepResponse&)> show =
       {};  // called with each message; nothing is drawn then
   std::function<Status(const v1::WatchSweepResponse&)> give_up =
-      {};  // called after each message; an error ends it
+      {};  // called with each message before `show`; an error ends it
 };
 Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::string& sweep,
                                            const FollowOptions& options = {});
 
-// kFailedPrecondition with the reason for each task, if nothing is running and no remaining task
-// fits any slot of the present workers.
-Status NothingFits(const v1::WatchSweepResponse& message);
+// Whether nothing is running, and no remaining task fits any slot of the present workers.
+bool NothingFits(const v1::WatchSweepResponse& message);
 
 // From now on Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program.
 void CatchInterrupts();

@@ -16,16 +16,19 @@ namespace longrun::client {
 namespace {
 
 constexpr int kReasonsShown = 30;
+constexpr std::string_view kNobodyCan = "no worker can run it";  // how a scheduler's reason begins
+
+// "4 train tasks", or "train task 1f2e3d4c".
+std::string TasksText(const v1::TaskReason& reason) {
+  if (reason.tasks() != 1) return Str(reason.tasks(), " ", reason.kind(), " tasks");
+  const std::string evaluation = EvaluationName(JsonIn(reason.evaluation_json()), /*whole=*/false);
+  return Str(reason.kind(), " task ", ShortId(reason.task()),
+             evaluation.empty() ? "" : Str(" (", evaluation, ")"));
+}
 
 // "4 train tasks are READY", or "train task 1f2e3d4c is READY".
 std::string SubjectText(const v1::TaskReason& reason) {
-  const bool is_one = reason.tasks() == 1;
-  const std::string evaluation =
-      is_one ? EvaluationName(JsonIn(reason.evaluation_json()), /*whole=*/false) : "";
-  return Str(is_one ? Str(reason.kind(), " task ", ShortId(reason.task()))
-                    : Str(reason.tasks(), " ", reason.kind(), " tasks"),
-             evaluation.empty() ? "" : Str(" (", evaluation, ")"), is_one ? " is " : " are ",
-             reason.state());
+  return Str(TasksText(reason), reason.tasks() == 1 ? " is " : " are ", reason.state());
 }
 
 // How the last attempt that did not succeed ended, unless the text tells it already.
@@ -93,6 +96,20 @@ std::string ReasonsText(const v1::GetReasonsResponse& answer) {
     if (!IsTold(answer, notice)) text += Str("also: ", notice.text(), "\n");
   }
   return text;
+}
+
+std::string UnfitText(const v1::GetReasonsResponse& answer) {
+  std::vector<std::string> lines;
+  for (const v1::TaskReason& reason : answer.reasons()) {
+    if (reason.state() != "READY") continue;
+    std::string_view text = reason.text();
+    const std::string subject = TasksText(reason);
+    const bool is_told = text.starts_with(kNobodyCan);
+    if (is_told) text.remove_prefix(kNobodyCan.size());
+    lines.push_back(is_told ? Str("no worker can run ", subject, text) : Str(subject, ": ", text));
+    lines.push_back(Str("  what ends it: ", reason.remedy()));
+  }
+  return Join(lines, "\n");
 }
 
 void SayNoService(const std::string& state, v1::GetReasonsResponse& answer) {

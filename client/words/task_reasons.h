@@ -11,6 +11,9 @@ namespace longrun::client {
 // are many reasons, shows the first ones and counts the others.
 std::string ReasonsText(const v1::GetReasonsResponse& answer);
 
+// Why the READY tasks run on no worker, and what ends that.
+std::string UnfitText(const v1::GetReasonsResponse& answer);
+
 // While no service runs, nothing starts: says so of tasks that would otherwise wait for a worker or
 // run. `state`: the state folder.
 void SayNoService(const std::string& state, v1::GetReasonsResponse& answer);

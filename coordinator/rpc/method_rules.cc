@@ -53,7 +53,8 @@ constexpr MethodRule kRules[] = {
      .people = kSubmitter,
      .workers = true,
      .changes = true},
-    {.path = "/longrun.v1.ArtifactService/AdoptArtifacts", .workers = true, .changes = true},
+    // For each checkpoint, and never by a person: not for the audit log.
+    {.path = "/longrun.v1.ArtifactService/AdoptArtifacts", .workers = true},
     {.path = "/longrun.v1.ArtifactService/DownloadArtifact", .people = kViewer, .workers = true},
 
     {.path = "/longrun.v1.WorkerSessionService/Session", .workers = true},

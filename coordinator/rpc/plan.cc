@@ -20,6 +20,7 @@ void FillRun(const PlannedRun& planned, const RunPlan& plan, v1::PlannedRunInfo*
   info->set_dataset(planned.dataset_name);
   info->set_parameters(plan.parameters);
   info->set_train_flops(plan.train_flops);
+  info->set_device_kind(std::string(EnumName(plan.device_kind)));
   info->set_micro_batch(plan.micro_batch);
   info->set_memory_bytes(plan.memory_bytes);
   info->set_disk_bytes(plan.disk_bytes);

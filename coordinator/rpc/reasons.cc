@@ -63,10 +63,13 @@ bool WantsWorker(Gate gate) {
 // Looks at tasks on the core's thread.
 class Looker {
  public:
-  Looker(const State& state, const std::vector<Pilot>& pilots)
-      : state_(state), pilots_(pilots), now_(BootMs()), wall_ms_(WallMs()) {}
-  Instant now() const { return now_; }
-  std::int64_t wall_ms() const { return wall_ms_; }
+  Looker(const State& state, const std::vector<Pilot>& pilots, bool is_remote)
+      : state_(state), pilots_(pilots), is_remote_(is_remote), now_(BootMs()), wall_ms_(WallMs()) {}
+
+  Why WhyOf(const Task& task) const { return WhyHeld(state_, task, now_, wall_ms_, is_remote_); }
+  std::vector<WhyGroup> Groups(const std::set<std::string>& tasks) const {
+    return GroupByGate(state_, tasks, now_, wall_ms_, is_remote_);
+  }
 
   void Fill(const Task& task, const Why& why, std::int64_t n_tasks, v1::TaskReason* message) const {
     message->set_tasks(static_cast<std::int32_t>(n_tasks));
@@ -77,7 +80,7 @@ class Looker {
     if (why.gate != Gate::kNeedsTask || root == state_.tasks.end()) {
       return AddPilots(task, why.gate, message);
     }
-    AddPilots(root->second, WhyHeld(state_, root->second, now_, wall_ms_).gate, message);
+    AddPilots(root->second, WhyOf(root->second).gate, message);
     message->set_gate(std::string(EnumName(why.gate)));
   }
 
@@ -136,6 +139,7 @@ class Looker {
 
   const State& state_;
   const std::vector<Pilot>& pilots_;
+  const bool is_remote_;
   const Instant now_;
   const std::int64_t wall_ms_;
 };
@@ -183,16 +187,16 @@ Status FillLastEnd(StoreReader& reader, v1::TaskReason* reason) {
 }
 
 Status ReasonsOfSweep(Call& call, const SweepRow& sweep, v1::GetReasonsResponse* response) {
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   const std::vector<Pilot> pilots = PilotsOf(call.parts.pilots);
   bool is_gone = false;
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
-    const Looker looker(state, pilots);
+    const Looker looker(state, pilots, is_remote);
     FillSweep(state, sweep, response->mutable_info());
     const auto tasks = state.sweep_tasks.find(sweep.id);
     is_gone = tasks == state.sweep_tasks.end();
     if (is_gone) return;
-    for (const WhyGroup& group :
-         GroupByGate(state, tasks->second, looker.now(), looker.wall_ms())) {
+    for (const WhyGroup& group : looker.Groups(tasks->second)) {
       looker.Fill(*group.example, group.why, group.n_tasks, response->add_reasons());
     }
   }));
@@ -202,14 +206,14 @@ Status ReasonsOfSweep(Call& call, const SweepRow& sweep, v1::GetReasonsResponse*
 
 Status ReasonsOfTasks(Call& call, const std::vector<std::string>& tasks,
                       v1::GetReasonsResponse* response) {
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   const std::vector<Pilot> pilots = PilotsOf(call.parts.pilots);
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
-    const Looker looker(state, pilots);
+    const Looker looker(state, pilots, is_remote);
     for (const std::string& id : tasks) {
       const auto task = state.tasks.find(id);
       if (task == state.tasks.end()) continue;
-      const Why why = WhyHeld(state, task->second, looker.now(), looker.wall_ms());
-      looker.Fill(task->second, why, 1, response->add_reasons());
+      looker.Fill(task->second, looker.WhyOf(task->second), 1, response->add_reasons());
     }
   }));
   for (v1::TaskReason& reason : *response->mutable_reasons()) {

@@ -25,10 +25,13 @@ bool IsUnfitReason(std::string_view reason) {
       kBeginnings, [&](std::string_view beginning) { return reason.starts_with(beginning); });
 }
 
-std::string Gigabytes(std::int64_t bytes) {
-  // One decimal is enough to compare by eye.
-  const std::int64_t tenths = (bytes + 50'000'000) / 100'000'000;
-  return Str(tenths / 10, ".", tenths % 10, " GB");
+// An evaluation requires no memory of a GPU.
+bool Trains(const ReadyClass& ready) { return ready.gpu_memory_bytes > 0; }
+
+// What the required memory is for.
+std::string WorkText(const ReadyClass& ready) {
+  if (!Trains(ready)) return "the evaluation";
+  return Str("training with micro-batch ", ready.execution ? ready.execution->micro_batch : 1);
 }
 
 // What the worker has said of its cache, if the cache can never hold what the class reads.
@@ -49,7 +52,9 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
     return has == wants || lack([&] { return Str(what, " is ", has, ", not ", wants); });
   };
   const auto same_kind = [&](std::string_view wants) {
-    return same("its kind", EnumName(slot.kind), wants);
+    const std::string_view has = EnumName(slot.kind);
+    return has == wants ||
+           lack([&] { return Str("it is a ", has, " slot, not a ", wants, " slot"); });
   };
   if (!Admits(ready.device_kind, slot.kind) && !same_kind(EnumName(ready.device_kind))) return;
   if (ready.execution) {
@@ -86,8 +91,9 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
                               : IsFused(slot)               ? ready.gpu_fused_memory_bytes
                                                             : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed && !lack([&] {
-        return Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
-                   Gigabytes(needed));
+        return Str("its memory is ", FormatBytes(slot.memory_bytes), ", less than the ",
+                   FormatBytes(needed), " that ", WorkText(ready), " needs on a ",
+                   EnumName(slot.kind));
       })) {
     return;
   }
@@ -132,12 +138,28 @@ std::string WantedText(const ReadyClass& ready) {
         "instruction set ", execution.simd,
         execution.linear.empty() ? "" : Str(", matrix path ", execution.linear));
   }
-  const bool on_gpu = ready.device_kind == DeviceChoice::kGpu;
-  const std::int64_t needed = on_gpu ? ready.gpu_memory_bytes : ready.cpu_memory_bytes;
-  return Str("connect a worker with a ",
-             ready.device_kind == DeviceChoice::kAny ? "" : Str(EnumName(ready.device_kind), " "),
-             "slot of at least ", FormatBytes(needed),
+  std::vector<std::string> slots;
+  const auto add = [&](DeviceKind kind, std::int64_t needed) {
+    if (!Admits(ready.device_kind, kind)) return;
+    slots.push_back(Str("a ", EnumName(kind), " slot",
+                        needed == 0 ? "" : Str(" of at least ", FormatBytes(needed))));
+  };
+  add(DeviceKind::kCpu, ready.cpu_memory_bytes);
+  add(DeviceKind::kGpu, ready.gpu_memory_bytes);
+  return Str("connect a worker with ", Join(slots, " or "), ", for ", WorkText(ready),
              " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
+}
+
+// How a worker whose CPU slots have too little memory could run the class; "" if it could not, or
+// lacks something else.
+std::string FewerSlotsText(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  if (slot.kind != DeviceKind::kCpu || slot.memory_bytes >= ready.cpu_memory_bytes) return "";
+  std::int64_t n_bytes = 0;
+  for (const Slot& one : worker.slots) {
+    if (one.kind == DeviceKind::kCpu) n_bytes += one.memory_bytes;
+  }
+  if (CountLacks(ready, worker, slot) > 1 || n_bytes < ready.cpu_memory_bytes) return "";
+  return Str("give each slot of worker ", worker.id, " more memory (fewer --cpu-slots), or ");
 }
 
 // Why no known slot can run the tasks of a class, and what ends that.
@@ -220,15 +242,16 @@ Unfit FindUnfit(const State& state, const ReadyClass& ready) {
   if (is_withheld) return withheld.Told();
   if (nearest_slot == nullptr) return {};  // without any worker it just waits
   const bool only_cache = n_least == 1 && SmallCache(ready, *nearest_worker) != nullptr;
-  return {.gate = only_cache ? Gate::kCacheTooSmall : Gate::kNoFit,
-          .reason = Str(kNobodyCan,
-                        ready.execution ? " with the settings with which its run began: " : ": ",
-                        "slot ", nearest_slot->index, " of worker ", nearest_worker->id, " (",
-                        nearest_worker->host, ") comes closest, but ",
-                        Join(Lacks(ready, *nearest_worker, *nearest_slot), ", and ")),
-          .remedy = only_cache
-                        ? Str("start worker ", nearest_worker->id, " with larger --cache-bytes")
-                        : WantedText(ready)};
+  return {
+      .gate = only_cache ? Gate::kCacheTooSmall : Gate::kNoFit,
+      .reason =
+          Str(kNobodyCan, ready.execution ? " with the settings with which its run began: " : ": ",
+              "slot ", nearest_slot->index, " of worker ", nearest_worker->id, " (",
+              nearest_worker->host, ") comes closest, but ",
+              Join(Lacks(ready, *nearest_worker, *nearest_slot), ", and ")),
+      .remedy = only_cache
+                    ? Str("start worker ", nearest_worker->id, " with larger --cache-bytes")
+                    : FewerSlotsText(ready, *nearest_worker, *nearest_slot) + WantedText(ready)};
 }
 
 void TellUnfit(StepContext& step, const ReadyClass& ready, Task& task) {

@@ -442,7 +442,9 @@ struct Why {
   std::string root = {};  // the task at which the text's cause is, if this task waits for another
   std::optional<std::int64_t> n_before = {};  // READY tasks that are placed before it, if counted
 };
-Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms);
+// `is_remote`: for a caller on another machine, where `longrun up` would help nobody.
+Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms,
+            bool is_remote = false);
 
 // Tasks of a sweep that are held by the same thing.
 struct WhyGroup {
@@ -454,7 +456,7 @@ struct WhyGroup {
 };
 // First those that wait, then those that failed, then those that run; of these the largest first.
 std::vector<WhyGroup> GroupByGate(const State& state, const std::set<std::string>& tasks,
-                                  Instant now, std::int64_t wall_ms);
+                                  Instant now, std::int64_t wall_ms, bool is_remote = false);
 
 // What to say of a live attempt whose worker is silent (IsHeardOf).
 std::string NotHeardText(const Attempt& attempt);

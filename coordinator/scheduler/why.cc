@@ -34,6 +34,15 @@ std::string CountText(std::int64_t n, std::string_view one, std::string_view man
   return Str(n, " ", n == 1 ? one : many);
 }
 
+// How to get a worker where none is connected.
+std::string_view WorkerRemedy(bool is_remote) {
+  return is_remote ? "let one join: start longrun-worker on any machine with a token that "
+                     "`longrun admin join-token create` makes (docs/security.md), or `longrun "
+                     "pilot slurm` for jobs of a cluster"
+                   : "start one: `longrun up` on this machine, longrun-worker on another, or "
+                     "`longrun pilot slurm` for jobs of a cluster";
+}
+
 // The fitting slots of a class that take nothing now, by what keeps them.
 struct Taken {
   std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_quarantined = 0, n_drained = 0,
@@ -151,8 +160,8 @@ struct Held {
 
 class Finder {
  public:
-  Finder(const State& state, const Moment& moment)
-      : state_(state), moment_(moment), free_(FreeSlots(state, moment)) {
+  Finder(const State& state, const Moment& moment, bool is_remote)
+      : state_(state), moment_(moment), is_remote_(is_remote), free_(FreeSlots(state, moment)) {
     for (const Attempt* const attempt : QuietAttempts(state, moment.now)) {
       quiet_.insert(attempt->id);
     }
@@ -348,9 +357,7 @@ class Finder {
     if (of.fitting.empty()) {
       of.gate = Gate::kNoWorker;
       of.text = "no worker is connected";
-      of.remedy =
-          "start one: `longrun up` on this machine, longrun-worker on another, or `longrun pilot "
-          "slurm` for jobs of a cluster";
+      of.remedy = WorkerRemedy(is_remote_);
       return of;
     }
     of.text = taken.Text() + BoundText(state_, ready, of.fitting.size());
@@ -474,6 +481,7 @@ class Finder {
 
   const State& state_;
   const Moment moment_;
+  const bool is_remote_;
   const std::vector<FreeSlot> free_;
   std::set<std::string> quiet_;             // attempts
   std::map<std::string, ClassGate> gates_;  // by class
@@ -493,13 +501,14 @@ std::string NotHeardText(const Attempt& attempt) {
              ", which has not been heard from");
 }
 
-Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms) {
-  return Finder(state, {.now = now, .wall_ms = wall_ms}).Of(task);
+Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms,
+            bool is_remote) {
+  return Finder(state, {.now = now, .wall_ms = wall_ms}, is_remote).Of(task);
 }
 
 std::vector<WhyGroup> GroupByGate(const State& state, const std::set<std::string>& tasks,
-                                  Instant now, std::int64_t wall_ms) {
-  Finder finder(state, {.now = now, .wall_ms = wall_ms});
+                                  Instant now, std::int64_t wall_ms, bool is_remote) {
+  Finder finder(state, {.now = now, .wall_ms = wall_ms}, is_remote);
   using Key = std::tuple<TaskState, TaskKind, Held>;
   std::map<Key, WhyGroup> groups;
   for (const std::string& id : tasks) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <limits>
@@ -12,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
@@ -81,6 +83,7 @@ TEST_F(PlanTest, ANewSweepFitsAndIsAllToDo) {
     EXPECT_EQ(run.cells_known, 0);
     EXPECT_EQ(run.cells_not_applicable, 0);
     EXPECT_EQ(run.disk_bytes, (sweep_.checkpoint_keep + 1) * CheckpointBytes(planned.model));
+    EXPECT_EQ(run.device_kind, DeviceKind::kCpu);
     EXPECT_GT(run.micro_batch, 0);
     EXPECT_LE(run.memory_bytes, std::int64_t{8} << 30);
     train_flops += TrainFlops(planned.model, planned.train);
@@ -109,10 +112,36 @@ TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
   Arrive(SampleWorker(1));
   const SweepPlan plan = Plan();
   EXPECT_EQ(plan.slots.n, 0);
-  ASSERT_FALSE(plan.problems.empty());
-  EXPECT_EQ(plan.problems[0],
-            "resources.kind: no known worker has a gpu slot: start a worker on a machine that has "
-            "one");
+  std::int64_t needed = 0;
+  for (const PlannedRun& planned : sweep_.runs) {
+    const longrun::Run& run = planned.run;
+    needed =
+        std::max(needed, TrainMemoryBytes(run.model, run.train, 1,
+                                          NewRunMemoryPath(run.model, DeviceKind::kGpu, false)));
+  }
+  EXPECT_EQ(plan.problems,
+            std::vector{Str("resources.kind: no known worker has a gpu slot; training with "
+                            "micro-batch 1 needs one of at least ",
+                            FormatBytes(needed), ": start a worker on a machine that has one")});
+}
+
+TEST_F(PlanTest, WithoutASlotOfItsKindASweepHasTheMemoryOfTheSmallestMicroBatch) {
+  sweep_.device_kind = DeviceChoice::kGpu;
+  const auto expect = [&](const SweepPlan& plan) {
+    ASSERT_EQ(plan.runs.size(), sweep_.runs.size());
+    for (std::size_t i = 0; i < plan.runs.size(); ++i) {
+      const longrun::Run& run = sweep_.runs[i].run;
+      EXPECT_EQ(plan.runs[i].device_kind, DeviceKind::kGpu);
+      EXPECT_EQ(plan.runs[i].micro_batch, 1);
+      EXPECT_EQ(plan.runs[i].memory_bytes,
+                TrainMemoryBytes(run.model, run.train, 1,
+                                 NewRunMemoryPath(run.model, DeviceKind::kGpu, false)));
+    }
+  };
+  expect(Plan());
+  EXPECT_TRUE(Plan().problems.empty()) << "the first worker may have one";
+  Arrive(SampleWorker(1));
+  expect(Plan());
 }
 
 TEST_F(PlanTest, DatasetsTravelToWorkersOverTheNetworkThatLackThem) {

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "proto/artifact_transfer.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::agent {
 namespace {
@@ -31,6 +32,7 @@ class ArtifactTransfer::Call {
  public:
   Call(ArtifactTransfer& client, std::chrono::system_clock::duration deadline) : client_(client) {
     context.set_deadline(std::chrono::system_clock::now() + deadline);
+    context.AddMetadata(kWorkerMetadata, client_.writer_);
     const std::scoped_lock lock(client_.mutex_);
     client_.calls_.insert(&context);
     if (client_.cancelled_) context.TryCancel();

@@ -24,8 +24,8 @@ namespace longrun::agent {
 
 class ArtifactTransfer {
  public:
-  // To be called before any transfer. `writer`: a safe name, by which this process writes to the
-  // shared folder.
+  // To be called before any transfer. `writer`: the worker's id, by which this process writes to
+  // the shared folder.
   void Connect(CoordinatorChannel coordinator, std::string writer) {
     coordinator_ = std::move(coordinator);
     writer_ = std::move(writer);

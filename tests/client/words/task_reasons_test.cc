@@ -102,6 +102,23 @@ TEST(TaskReasonsTest, OfManyReasonsTheFirstOnesAreShown) {
   EXPECT_NE(text.find("and 2 more reasons: -o json shows all\n"), std::string::npos) << text;
 }
 
+TEST(TaskReasonsTest, WhatNoWorkerCanRunIsSaidOnceForAllTasksWithWhatEndsIt) {
+  v1::GetReasonsResponse answer = OfSweep();
+  v1::TaskReason& reason = *answer.add_reasons();
+  reason = Reason("READY", "NO_FIT", "no worker can run it: slot 0 is a cpu slot");
+  reason.set_tasks(3);
+  reason.set_remedy("connect a gpu");
+  *answer.add_reasons() = Reason("BLOCKED", "NEEDS_TASK", "waits for its training");
+  *answer.add_reasons() = Reason("READY", "CACHE_TOO_SMALL", "no worker can run it with this");
+  answer.mutable_reasons(2)->set_remedy("a larger cache");
+
+  EXPECT_EQ(UnfitText(answer),
+            "no worker can run 3 train tasks: slot 0 is a cpu slot\n"
+            "  what ends it: connect a gpu\n"
+            "no worker can run train task 1f2e3d4c with this\n"
+            "  what ends it: a larger cache");
+}
+
 TEST(TaskReasonsTest, WithoutAServiceThatIsWhatHoldsTheTasks) {
   v1::GetReasonsResponse answer = OfSweep();
   *answer.add_reasons() = Reason("READY", "WORKER_AWAY", "worker w is not heard from");

@@ -395,6 +395,9 @@ TEST_F(SharedFolderTest, TheTableIsTheOneOfThisMachineAndNothingPassesTheNetwork
   EXPECT_EQ(CountInLog("gpu-1.log", "from=coordinator"), 0u) << Logs();
   EXPECT_EQ(CountInLog("gpu-1.log", "fetched kind=dataset"), 2u) << Logs();
   EXPECT_TRUE(AwaitNotice("shared"));
+  const std::string audit = Here({"admin", "audit"}).out;
+  EXPECT_NE(audit.find("JoinWorker"), std::string::npos) << audit;
+  EXPECT_EQ(audit.find("AdoptArtifacts"), std::string::npos) << audit;
   // The worker's copy is a link, under the path that the worker knows.
   const DatasetListing tiny = ListDataset(JoinPath(state, "datasets/tiny")).value();
   const std::string cached =

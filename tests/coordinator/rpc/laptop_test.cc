@@ -16,6 +16,7 @@
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
 #include "model/hugging_face/manifest.h"
+#include "sweeps/protocol.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/rpc/network.h"
 
@@ -111,21 +112,22 @@ class LaptopTest : public NetworkTest {
     }
     return n_bytes;
   }
-  // The audit log's entries, as "METHOD OUTCOME SUBJECT".
-  std::vector<std::string> Audit() {
+  // The audit log's entries, as "METHOD OUTCOME SUBJECT"; `of`: only those of this principal.
+  std::vector<std::string> Audit(const std::string& of = "") {
     const Ran ran = Here({"admin", "audit", "--since", "1h", "-o", "json"});
     std::vector<std::string> lines;
     const Result<Json> entries = ParseJson(ran.out);
     if (!entries.ok()) return lines;
     for (const Json& entry : *entries) {
+      if (!of.empty() && entry["principal"] != of) continue;
       lines.push_back(Str(entry["method"].get<std::string>(), " ",
                           entry["outcome"].get<std::string>(), " ",
                           entry["subject"].get<std::string>()));
     }
     return lines;
   }
-  bool IsAudited(const std::string& begin) {
-    const std::vector<std::string> lines = Audit();
+  bool IsAudited(const std::string& begin, const std::string& of = "") {
+    const std::vector<std::string> lines = Audit(of);
     return std::ranges::any_of(lines, [&](const std::string& l) { return l.starts_with(begin); });
   }
 
@@ -325,6 +327,9 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
             std::string::npos)
       << run.err;
   EXPECT_EQ(ReadFile(InState(Str("files/", Sha256Hex(kQuestions)))).value(), kQuestions);
+  // What a person sends is audited, and what the worker on the coordinator's machine stores is not.
+  EXPECT_TRUE(IsAudited(Str("UploadArtifact OK ", Sha256Hex(kQuestions))));
+  EXPECT_FALSE(IsAudited("UploadArtifact", "local"));
   const Ran table = Longrun({"table", "a", "--metric", "perplexity,acc", "-o", "csv"});
   EXPECT_EQ(table.code, 0) << table.err;
   EXPECT_NE(table.out.find(",nonoverlap,"), std::string::npos) << table.out;
@@ -366,6 +371,48 @@ TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
   };
   EXPECT_EQ(keys(At("alone"), "a"), keys(state, "a"));
   EXPECT_NE(keys(state, "a").find("run_key"), std::string::npos);
+}
+
+// Only the caller's certificate, or the socket of the coordinator's machine, makes it a worker.
+TEST_F(LaptopTest, APersonWhoCallsAsAWorkerIsAudited) {
+  InitAndStart();
+  const std::string token = NewToken("submitter"), bytes = "bytes";
+  const auto stub = v1::ArtifactService::NewStub(Channel());
+  const auto context = ContextOf(token);
+  context->AddMetadata(kWorkerMetadata, "gpu-1");
+  v1::UploadArtifactResponse response;
+  const auto writer = stub->UploadArtifact(context.get(), &response);
+  writer->Write(First(Sha256Hex(bytes), std::ssize(bytes), bytes));
+  writer->WritesDone();
+  ASSERT_TRUE(writer->Finish().ok());
+
+  EXPECT_TRUE(IsAudited(Str("UploadArtifact OK ", Sha256Hex(bytes)), Str("token ", IdOf(token))));
+}
+
+TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
+  InitAndStart();
+  (void)Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
+  const std::vector<std::string> plan = {"plan", "s.yaml", "--set", "resources.kind=gpu"};
+  const std::string join = "`longrun admin join-token create`", up = "`longrun up`";
+
+  const std::string cpu = Longrun({"plan", "s.yaml"}).out;
+  EXPECT_NE(cpu.find("were compared with those of the coordinator's machine"), std::string::npos)
+      << cpu;
+  const std::string gpu = Longrun(plan).out;
+  EXPECT_NE(gpu.find("no worker is known yet: the tasks need a gpu slot of at least "),
+            std::string::npos)
+      << gpu;
+  ASSERT_EQ(Longrun({"submit", "s.yaml"}).code, 0);
+  const std::string why = Longrun({"why", "a"}).out;
+  for (const std::string& said : {gpu, why}) {
+    EXPECT_NE(said.find(join), std::string::npos) << said;
+    EXPECT_EQ(said.find(up), std::string::npos) << said;
+  }
+  const std::string here = Here({"why", "a"}).out;
+  EXPECT_NE(here.find(up), std::string::npos) << here;
 }
 
 TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
@@ -1034,6 +1081,11 @@ TEST_F(LaptopTest, DatasetsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
         .out;
   };
   InitAndStart(limit);
+  const std::string log = ReadFile(At("log")).value();
+  EXPECT_NE(log.find(Str(" kept_file_bytes=\"a quarter of the disk\" registered_bytes=",
+                         2 * n_bytes - 1, " ")),
+            std::string::npos)
+      << log;
   Login("admin");
   const std::string ben = IdOf(Login("operator")), ada = IdOf(Login("submitter"));
   const std::string of_ada = Str("token ", ada), of_ben = Str("token ", ben);

@@ -1,4 +1,5 @@
 // Which task gets which slot.
+#include "base/units.h"
 #include "sweeps/cost.h"
 #include "sweeps/protocol.h"
 #include "tests/coordinator/scheduler/fixture.h"
@@ -240,8 +241,11 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
   Complete(Current(Train()));
 
   EXPECT_EQ(Evaluate().state, TaskState::kReady);
-  EXPECT_NE(Evaluate().reason.find("its memory is 4.0 GB, less than the required "),
+  EXPECT_NE(Evaluate().reason.find(
+                Str("its memory is ", FormatBytes(CpuSlot().memory_bytes), ", less than the ")),
             std::string::npos)
+      << Evaluate().reason;
+  EXPECT_NE(Evaluate().reason.find(" that the evaluation needs on a cpu"), std::string::npos)
       << Evaluate().reason;
 }
 
@@ -298,8 +302,8 @@ TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
   EXPECT_EQ(Train().state, TaskState::kReady);
   EXPECT_EQ(
       Train().reason,
-      "no worker can run it: slot 0 of worker w (w.example) comes closest, but its kind is cpu, "
-      "not gpu");
+      "no worker can run it: slot 0 of worker w (w.example) comes closest, but it is a cpu slot, "
+      "not a gpu slot");
 }
 
 TEST_F(PlaceTest, ATaskThatJoinsAnUnplaceableClassGetsItsReasonAtOnce) {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/units.h"
+#include "sweeps/cost.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun::coordinator {
@@ -41,6 +43,12 @@ class WhyTest : public SchedulerTest {
   Task& OnlyOf(const std::string& sweep) {
     return state.tasks.at(*state.sweep_tasks.at(sweep).begin());
   }
+  // What Train() needs with micro-batch 1.
+  std::int64_t TrainBytes(DeviceKind kind) {
+    const RunRecord& record = state.runs.at(Train().run_key);
+    return TrainMemoryBytes(record.run.model, record.run.train, 1,
+                            NewRunMemoryPath(record.run.model, kind, false));
+  }
   static Slot GpuSlot(const std::string& name) {
     Slot slot = CpuSlot();
     slot.kind = DeviceKind::kGpu;
@@ -62,6 +70,21 @@ TEST_F(WhyTest, WithoutAWorkerItSaysHowToStartOne) {
 
   EXPECT_WHY(Of(Train()), kNoWorker, "no worker is connected", "`longrun up` on this machine");
   EXPECT_EQ(Of(Train()).until, std::nullopt) << "nobody knows when one comes";
+}
+
+TEST_F(WhyTest, ACallerOnAnotherMachineLearnsHowAWorkerJoins) {
+  Submit({});
+
+  const auto expect = [](const Why& why) {
+    EXPECT_NE(why.remedy.find("`longrun admin join-token create`"), std::string::npos)
+        << why.remedy;
+    EXPECT_EQ(why.remedy.find("`longrun up`"), std::string::npos) << why.remedy;
+  };
+  expect(WhyHeld(state, Train(), now, WallMs(), /*is_remote=*/true));
+  const std::vector<WhyGroup> groups =
+      GroupByGate(state, state.sweep_tasks.at("sweep-1"), now, WallMs(), /*is_remote=*/true);
+  ASSERT_EQ(groups.size(), 2u) << "the evaluation waits for the training";
+  for (const WhyGroup& group : groups) expect(group.why);
 }
 
 TEST_F(WhyTest, WhileAllSlotsAreBusyItCountsTheTasksThatArePlacedBefore) {
@@ -96,7 +119,36 @@ TEST_F(WhyTest, OfAKindThatNoWorkerHasItNamesTheNearestSlotAndWhatToConnect) {
   Submit({.context_lengths = {}, .device_kind = DeviceChoice::kGpu});
   Arrive("w", {CpuSlot()}, 1);
 
-  EXPECT_WHY(Of(Train()), kNoFit, Train().reason, "connect a worker with a gpu slot of at least");
+  EXPECT_WHY(Of(Train()), kNoFit, Train().reason,
+             Str("connect a worker with a gpu slot of at least ",
+                 FormatBytes(TrainBytes(DeviceKind::kGpu)), ", for training with micro-batch 1 ("));
+}
+
+TEST_F(WhyTest, TheRequiredMemorySaysForWhatItIs) {
+  Slot small = CpuSlot();
+  small.memory_bytes = 1 << 20;
+  Arrive("w", {small}, 1);
+  Submit({.context_lengths = {}});
+
+  const auto needed = [&](DeviceKind kind) { return FormatBytes(TrainBytes(kind)); };
+  EXPECT_WHY(Of(Train()), kNoFit,
+             Str("its memory is 1 MiB, less than the ", needed(DeviceKind::kCpu),
+                 " that training with micro-batch 1 needs on a cpu"),
+             Str("connect a worker with a cpu slot of at least ", needed(DeviceKind::kCpu),
+                 " or a gpu slot of at least ", needed(DeviceKind::kGpu),
+                 ", for training with micro-batch 1 ("));
+  EXPECT_EQ(Of(Train()).remedy.find("--cpu-slots"), std::string::npos) << "it has only one";
+}
+
+TEST_F(WhyTest, AWorkerWithMemoryForOneSlotOnlyIsToHaveFewer) {
+  Submit({.context_lengths = {}});
+  std::vector<Slot> halves = {CpuSlot(0), CpuSlot(1)};
+  for (Slot& slot : halves) slot.memory_bytes = TrainBytes(DeviceKind::kCpu) / 2 + 1;
+  Arrive("w", halves, 1);
+
+  EXPECT_WHY(Of(Train()), kNoFit, "its memory is ",
+             "give each slot of worker w more memory (fewer --cpu-slots), or connect a worker "
+             "with a cpu slot of at least ");
 }
 
 // Runs stick to instruction set, matrix path and device name.
