@@ -285,8 +285,8 @@ TEST_P(KernelTest, FewQueriesOfManyKeysAreTheReferences) {
   }
 }
 
-// On a GPU, 128 of these blocks are merged at once. A few keys among many weigh: what is merged does
-// not cancel. With a region, so that there is no backward, which would take long on the host.
+// On a GPU, 128 of these blocks are merged at once. A few keys among many weigh, so that what is
+// merged does not cancel. With a region there is no backward, which would take long on the host.
 TEST_P(KernelTest, AQueryOfKeysInMoreThan128BlocksIsTheReferences) {
   constexpr std::int64_t kKeys = 128 * 512 + 700;
   const ProblemShape shape = {
