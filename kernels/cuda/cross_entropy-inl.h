@@ -77,9 +77,12 @@ struct CrossEntropyKernel {
     for (int warp = 0; warp < kWarps; ++warp) total += sums.Get(warp);
 
     if (Layer::Thread() == 0) {
-      const float lse = largest_of_row + static_cast<float>(Layer::Log(static_cast<double>(total)));
-      if (p.lse != nullptr) p.lse[row] = lse;
-      p.nll[row] = is_ignored ? 0.0F : is_wrong ? lse - Nan() : lse - of_target;
+      // In double: beside huge logits, fp32 would lose the logarithm, which may be all of the loss.
+      const auto high = static_cast<double>(largest_of_row);
+      const double log_total = Layer::Log(static_cast<double>(total));
+      const auto nll = static_cast<float>(high - static_cast<double>(of_target) + log_total);
+      if (p.lse != nullptr) p.lse[row] = static_cast<float>(high + log_total);
+      p.nll[row] = is_ignored ? 0.0F : is_wrong ? Nan() : nll;
     }
     if (p.d_logits == nullptr) return;
     T* const d_logits = static_cast<T*>(p.d_logits) + row * p.n_vocab;
