@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,6 +135,20 @@ Status RenameSync(const std::string& from, const std::string& to) {
     return ErrnoStatus(errno, Str("cannot rename ", from, " to ", to));
   }
   return SyncFolder(FolderOf(to));
+}
+
+Status ExchangeFolders(const std::string& made, const std::string& folder) {
+  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
+  if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
+    return SyncFolder(FolderOf(folder));
+  }
+  if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
+    return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
+  }
+  const std::string old = Str(made, ".old");
+  RETURN_IF_ERROR(RenameSync(folder, old));
+  RETURN_IF_ERROR(RenameSync(made, folder));
+  return RemoveAll(old);
 }
 
 Status MakeFolders(const std::string& path, int mode) {

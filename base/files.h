@@ -17,7 +17,10 @@ Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode
 Status SyncFile(const std::string& path);  // fsync of an existing file
 Status SyncFolder(const std::string& path);
 Status RenameSync(const std::string& from,
-                  const std::string& to);                      // rename, then fsync of the folder
+                  const std::string& to);  // rename, then fsync of the folder
+// Exchanges the names of both folders in one step, so that neither is ever missing; in two steps
+// where the file system cannot do that (NFS), and then removes what `folder` was.
+Status ExchangeFolders(const std::string& made, const std::string& folder);
 Status MakeFolders(const std::string& path, int mode = 0755);  // like mkdir -p
 // Makes one folder, unless it exists. kNotFound if its parent does not exist: a program that writes
 // into a folder which may be moved away must not make a second one in the old place.

@@ -6,8 +6,9 @@ Writes FOLDER/attention.json and FOLDER/attention.md. Causal, bf16, one sequence
 each round every side measures every length, by CUDA's events, the median of ten calls after two. The
 peers are torch's scaled_dot_product_attention through flash attention and through cuDNN, neither of
 which has a gradient of a bias, and compiled FlexAttention (--peers flex), also with a learned bias of
-each key. A peer that this torch does not have is told and left out. Standard library only here; needs a
-python3 that can import torch.
+each key. A peer that this torch does not have is told and left out. --last-query measures what writes a
+token: forward of one query that sees all keys, in GB/s of the keys and values. Standard library only
+here; needs a python3 that can import torch.
 """
 import argparse
 import json
@@ -19,17 +20,20 @@ import sys
 TERMS = ["none", "key_bias", "rotation"]
 
 
-def flop(length, heads, head_dim):
-    """Of a forward pass, half of it masked; a backward pass counts 2.5 times."""
-    return 2.0 * heads * head_dim * length * length
+def work(args, length):
+    """FLOP of a forward pass, half of it masked; a backward pass counts 2.5 times. With --last-query, bytes."""
+    if args.last_query:
+        return 2.0 * 2 * args.batch * args.heads * args.head_dim * length
+    return 2.0 * args.batch * args.heads * args.head_dim * length * length
 
 
 def ours(args):
     found = subprocess.run(
-        [str(args.bench), "--heads", str(args.heads), "--head-dim", str(args.head_dim), "--types", "bf16",
-         "--terms", ",".join(TERMS), *map(str, args.lengths)],
+        [str(args.bench), "--batch", str(args.batch), "--heads", str(args.heads), "--head-dim", str(args.head_dim),
+         "--types", "bf16", "--terms", ",".join(TERMS), *(["--queries", "1"] if args.last_query else []),
+         *map(str, args.lengths)],
         check=True, stdout=subprocess.PIPE, text=True)
-    return {("longrun", row["terms"], row["length"]): (row["forward_ms"], row["backward_ms"])
+    return {("longrun", row["terms"], row["length"]): (row["forward_ms"], row.get("backward_ms"))
             for row in map(json.loads, found.stdout.splitlines())}
 
 
@@ -63,7 +67,7 @@ class Peers:
         def sdpa(backend):
             def call(q, k, v, _):
                 with sdpa_kernel(backend):
-                    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+                    return F.scaled_dot_product_attention(q, k, v, is_causal=not args.last_query)
             return call
 
         def with_key_bias(q, k, v, bias):
@@ -77,7 +81,8 @@ class Peers:
         self.calls = {("flash", "none"): sdpa(SDPBackend.FLASH_ATTENTION),
                       ("cudnn", "none"): sdpa(SDPBackend.CUDNN_ATTENTION),
                       ("flex", "none"): plain, ("flex", "key_bias"): with_key_bias}
-        self.calls = {key: call for key, call in self.calls.items() if key[0] in args.peers}
+        known = ["flash", "cudnn"] if args.last_query else ["flash", "cudnn", "flex"]
+        self.calls = {key: call for key, call in self.calls.items() if key[0] in args.peers and key[0] in known}
         self.masks = {}
 
     def mask(self, create, length):
@@ -90,21 +95,21 @@ class Peers:
         found = {}
         torch = self.torch
         for length in self.args.lengths:
-            shape = (1, self.args.heads, length, self.args.head_dim)
-            q, k, v = (torch.randn(shape, device="cuda", dtype=torch.bfloat16, requires_grad=True)
-                       for _ in range(3))
-            bias = torch.randn(shape[1], length, device="cuda", requires_grad=True)
-            do = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+            def random(n_row):
+                return torch.randn((self.args.batch, self.args.heads, n_row, self.args.head_dim), device="cuda",
+                                   dtype=torch.bfloat16, requires_grad=not self.args.last_query)
+            n_query = 1 if self.args.last_query else length
+            q, k, v, do = random(n_query), random(length), random(length), random(n_query).detach()
+            bias = torch.randn(self.args.heads, length, device="cuda", requires_grad=True)
             for (name, terms), call in self.calls.items():
                 if (name, terms) in self.missing:
                     continue
                 inputs = (q, k, v, bias) if terms == "key_bias" else (q, k, v)
                 try:
                     o = call(q, k, v, bias)
-                    found[name, terms, length] = (
-                        milliseconds(torch, lambda: call(q, k, v, bias)),
-                        milliseconds(torch, lambda: torch.autograd.grad(o, inputs, do,
-                                                                        retain_graph=True)))
+                    backward_ms = None if self.args.last_query else milliseconds(
+                        torch, lambda: torch.autograd.grad(o, inputs, do, retain_graph=True))
+                    found[name, terms, length] = (milliseconds(torch, lambda: call(q, k, v, bias)), backward_ms)
                 except Exception as error:  # pylint: disable=broad-except
                     self.missing.add((name, terms))
                     print(f"{name}, {terms}: not measured: {str(error).splitlines()[0]}", flush=True)
@@ -118,9 +123,11 @@ def main():
     parser.add_argument("--lengths", default=[1024, 4096, 16384],
                         type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--peers", default=["flash", "cudnn", "flex"], type=lambda text: text.split(","))
+    parser.add_argument("--batch", default=1, type=int)
     parser.add_argument("--heads", default=12, type=int)
     parser.add_argument("--head-dim", default=64, type=int)
     parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--last-query", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
 
@@ -132,15 +139,17 @@ def main():
             times.setdefault(key, []).append(value)
 
     def rate(key, which):
-        name, terms, length = key
-        work = flop(length, args.heads, args.head_dim) * (1.0, 2.5)[which] * 1e-9
-        rates = sorted(work / value[which] for value in times[key])
+        if times[key][0][which] is None:
+            return "–"
+        per_ms = work(args, key[2]) * (1.0, 2.5)[which] * (1e-6 if args.last_query else 1e-9)
+        rates = sorted(per_ms / value[which] for value in times[key])
         return f"{statistics.median(rates):.4g} ({rates[0]:.4g}–{rates[-1]:.4g})"
 
     (args.folder / "attention.json").write_text(json.dumps(
         [{"side": name, "terms": terms, "length": length, "ms": value}
          for (name, terms, length), value in times.items()], indent=1) + "\n")
-    lines = [f"{peers.torch.cuda.get_device_name()}, torch {peers.torch.__version__}; TFLOP/s", "",
+    unit = "GB/s" if args.last_query else "TFLOP/s"
+    lines = [f"{peers.torch.cuda.get_device_name()}, torch {peers.torch.__version__}; {unit}", "",
              "| T | terms | side | forward | backward |", "|" + " --- |" * 5]
     for key in sorted(times, key=lambda key: (key[2], TERMS.index(key[1]))):
         lines.append(f"| {key[2]:,} | {key[1]} | {key[0]} | {rate(key, 0)} | {rate(key, 1)} |")

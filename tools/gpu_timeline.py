@@ -1,7 +1,8 @@
 """What a GPU and its host do in a training step, by CUPTI: does the host wait, and is the GPU ever idle?
 
 Called by tools/gpu.sh. Trains GPT-2 small's body in bf16 for 30 steps with each of a few position methods while
-liblongrun_gpu_timeline.so (kernels/cuda/timeline.cc) records. Writes FOLDER/timeline.json and FOLDER/timeline.md: of
+liblongrun_gpu_timeline.so (kernels/cuda/timeline.cc) records. --vocabulary 50304 makes it GPT-2 124M; a step has
+16,384 tokens, whatever --length is. Writes FOLDER/timeline.json and FOLDER/timeline.md: of
 the later steps, the share of time in which the GPU computes, the calls of CUDA that wait, and the kernels by their
 time. Exits with 1 if a step waits for anything but the losses of the step before (one cudaEventSynchronize).
 
@@ -20,6 +21,7 @@ from gpu_models import MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Faile
 
 METHODS = ["cable", "rope", "none"]
 STEPS = 30
+BATCH_TOKENS = 16384
 WAITS = re.compile(r"^cuda(\w*Synchronize|Memcpy|Memset|Memcpy2D|Memset2D|Free|Malloc|HostAlloc)(_|$)")
 OF_A_STEP = "cudaEventSynchronize"
 KERNELS_SHOWN = 25
@@ -45,7 +47,7 @@ def step_ends(work):
     """When each step's last kernel of the optimiser ended."""
     ends, in_update = [], False
     for _, end, name in work:
-        is_update = "FusedOptimizer" in name
+        is_update = "AdamWKernel" in name
         if is_update and in_update:
             ends[-1] = end
         elif is_update:
@@ -83,6 +85,8 @@ def main():
     parser.add_argument("--trainer", required=True)
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--methods", default=METHODS, type=lambda text: text.split(","))
+    parser.add_argument("--length", default=1024, type=int)
+    parser.add_argument("--vocabulary", default=MODEL["vocab_size"], type=int)
     args = parser.parse_args()
     trainer = pathlib.Path(args.trainer).resolve()
     recorder = trainer.parent / "liblongrun_gpu_timeline.so"
@@ -100,14 +104,15 @@ def main():
     for method in args.methods:
         run_file = work / "run.json"
         run_file.write_text(json.dumps({
-            "model": dict(MODEL, n_layer=12, n_head=12, d_model=768, d_ff=3072),
-            "train": dict(TRAIN, train_length=1024, batch_tokens=16384, precision="bf16", tokens=STEPS * 16384,
-                          validate={"every": 0, "tokens": 0}, schedule={"name": "constant", "warmup_tokens": 0}),
+            "model": dict(MODEL, n_layer=12, n_head=12, d_model=768, d_ff=3072, vocab_size=args.vocabulary),
+            "train": dict(TRAIN, train_length=args.length, batch_tokens=BATCH_TOKENS, precision="bf16",
+                          tokens=STEPS * BATCH_TOKENS, validate={"every": 0, "tokens": 0},
+                          schedule={"name": "constant", "warmup_tokens": 0}),
             "seed": 1, "position": {"method": method}}))
         recording = work / f"{method}.tsv"
         os.environ |= {"CUDA_INJECTION64_PATH": str(recorder), "LONGRUN_GPU_TIMELINE": str(recording)}
         run([str(trainer), "train", "--run", str(run_file), "--dataset", str(dataset), "--output", str(work / method),
-             "--device", "gpu", "--micro-batch", "16"], work / f"{method}.log")
+             "--device", "gpu", "--micro-batch", str(BATCH_TOKENS // args.length)], work / f"{method}.log")
         found[method] = summary(recording)
         recording.unlink()
     (args.folder / "timeline.json").write_text(json.dumps(found, indent=1) + "\n")

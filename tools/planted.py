@@ -39,6 +39,7 @@ SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
+CUDA_SPLIT = "kernels/cuda/split-inl.h"
 CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD = (
     f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
                                         "pipelined_backward-inl.h"))
@@ -234,6 +235,16 @@ ERRORS = [
      "Layer::PackBf16(x[2 * k + 1][0], x[2 * k + 1][1])"),
     ("rotated queries in bf16 without their low part", CUDA_FORWARD,
      "AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);", "(void)q_low;"),
+    # A call whose keys are split.
+    ("a range's first tile of keys left out", CUDA_FORWARD, "Params::kIsSplit ? of_head * (kSplitKeys / kColumns) : 0;",
+     "Params::kIsSplit ? of_head * (kSplitKeys / kColumns) + (of_head > 0 ? 1 : 0) : 0;"),
+    ("a tile of keys in two ranges", CUDA_FORWARD, "FirstKeyTile(of_head + 1) - 1)", "FirstKeyTile(of_head + 1))"),
+    ("a sum of earlier ranges that is not rescaled", CUDA_SPLIT, "sum *= factor;", "sum *= 1.0F;"),
+    ("channels of earlier ranges that are not rescaled", CUDA_SPLIT, "o[n_c] *= factor;", "o[n_c] *= 1.0F;"),
+    ("no barrier before the next ranges' numbers", CUDA_SPLIT, "Layer::Barrier();  // the parts before have been read\n",
+     ""),
+    ("the first head channel in place of a range's maximum", CUDA_SPLIT, "Layer::Thread() * p.PartStep() + p.head_dim",
+     "Layer::Thread() * p.PartStep()"),
     ("dropout by the wrong word", CUDA_TERMS, "t % 8 / 2)", "t % 8 / 4)"),
     ("a key bias without its anchor", CUDA_TERMS, "return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));",
      "return 0.0 * (b + h + i);"),
@@ -243,8 +254,7 @@ ERRORS = [
     ("the last segment's sum left out", CUDA_BACKWARD, "const int n = (p.n_knot + 1) * 2;",
      "const int n = (p.n_knot + 1) * 2 - 1;"),
     ("keys before the queries whose sums they add", CUDA_CALL,
-     "      LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias\n"
-     "      LaunchShaped<KeyKernel, Math>();\n",
+     "      LaunchShaped<QueryKernel, Math>();\n      LaunchShaped<KeyKernel, Math>();\n",
      "      LaunchShaped<KeyKernel, Math>();\n      LaunchShaped<QueryKernel, Math>();\n"),
     # Copies that arrive later, and lazy maxima.
     ("no wait for a tile that is copied", PIPELINED_FORWARD,

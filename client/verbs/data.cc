@@ -23,8 +23,6 @@
 namespace longrun::client {
 namespace {
 
-constexpr std::size_t kSizeColumn = 4;  // of `data ls`
-
 int List(const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::ReachToRead(state);
   if (!coordinator.ok()) return Report(coordinator.status());
@@ -50,9 +48,12 @@ int List(const std::string& output, const std::string& state) {
     if (!IsContext(state)) rows.back().push_back(dataset.folder());
   }
   std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "size", "owner"};
-  if (!IsContext(state)) header.push_back("folder");  // only of use on its machine
-  std::vector<Align> align(header.size(), Align::kLeft);
-  align[kSizeColumn] = Align::kRight;
+  std::vector<Align> align = {Align::kLeft, Align::kLeft,  Align::kLeft,
+                              Align::kLeft, Align::kRight, Align::kLeft};
+  if (!IsContext(state)) {  // only of use on its machine
+    header.push_back("folder");
+    align.push_back(Align::kLeft);
+  }
   Print(output == "csv" ? RenderCsv(header, rows) : RenderColumns(header, align, rows));
   return kExitOk;
 }

@@ -164,8 +164,9 @@ Result<Stored> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
     return Status(Code::kCancelled, "the client disconnected, or waited for too long");
   };
   if (known) {
-    if (CheckStored(known->folder, listing.digest, go_on).ok()) return Stored();
-    RETURN_IF_ERROR(go_on());
+    const Status stored = CheckStored(known->folder, listing.digest, go_on);
+    if (stored.ok()) return Stored();
+    if (stored.code() != Code::kDataLoss) return stored;
     RETURN_IF_ERROR(CheckMayRepair(call, *known));
   } else {
     RETURN_IF_ERROR(CheckRoom(call, request.name(), listing, storing));

@@ -133,11 +133,17 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
 
 Status CheckStored(const std::string& folder, const std::string& digest,
                    const std::function<Status()>& go_on) {
-  ASSIGN_OR_RETURN(const DatasetListing listing, ListDataset(folder));
-  if (listing.digest != digest) {
-    return Status(Code::kDataLoss, Str(folder, " holds another dataset"));
+  const Result<DatasetListing> listing = ListDataset(folder);
+  Status status = listing.status();
+  if (listing.ok()) {
+    status = listing->digest == digest
+                 ? CheckDataset(folder, *listing, go_on)
+                 : Status(Code::kDataLoss, Str(folder, " holds another dataset"));
   }
-  return CheckDataset(folder, listing, go_on);
+  // A file that is missing, or that something else has replaced.
+  const bool is_damage =
+      status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument;
+  return is_damage ? Status(Code::kDataLoss, status.message()) : status;
 }
 
 Result<ReceivedDataset> ReceiveAgain(ArtifactStore& artifacts, const std::string& state,

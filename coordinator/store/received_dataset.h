@@ -36,8 +36,8 @@ Result<ReceivedDataset> ReceiveDataset(
     ArtifactStore& artifacts, const std::string& state, const std::string& name,
     const DatasetListing& listing, const std::function<Status()>& go_on = [] { return Status(); });
 
-// Whether every byte of the dataset in `folder` is as its import wrote it, and the dataset has this
-// digest. An error of `go_on` ends the check.
+// kDataLoss unless every byte of the dataset in `folder` is as its import wrote it, and the dataset
+// has this digest. Any other error, such as one of `go_on`, means that this could not be checked.
 Status CheckStored(const std::string& folder, const std::string& digest,
                    const std::function<Status()>& go_on);
 

@@ -19,6 +19,7 @@
 //                          multiple of 4 bytes, the others at a multiple of 16
 //   PackBf16, Exp2, Log
 //   Pow                    x^y, in fp32
+//   RoundedProduct(x, y)   x y, rounded before anything is added to it
 //   Reciprocal             1 / x, with an error of one unit in the last place
 //   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is
 //                          not computed before the loop, and kept in registers that it needs

@@ -101,6 +101,9 @@ struct GpuLayer {
   }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
   static __device__ __forceinline__ float Pow(float x, float y) { return powf(x, y); }
+  static __device__ __forceinline__ float RoundedProduct(float x, float y) {
+    return __fmul_rn(x, y);
+  }
   static __device__ __forceinline__ float Reciprocal(float x) {
     float y;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

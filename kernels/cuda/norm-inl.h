@@ -6,6 +6,9 @@
 // each lane). Longer rows, and rows whose chunks are not aligned, are read again for each pass,
 // from caches.
 //
+// Backward rounds its part of dx before it adds ds: the bits are those of two gradients that are
+// added afterwards, as they are where the sum was not computed here.
+//
 // In rows far from 0, the mean's rounding may be as large as the deviations from it. So forward
 // also subtracts the mean of s - mean, which is that rounding.
 #pragma once
@@ -337,7 +340,8 @@ struct NormBackwardKernel {
         alignas(16) float result[kChunk];
         LR_UNROLL
         for (int i = 0; i < kChunk; ++i) {
-          result[i] = other[k][i] + rstd * (g[k][i] - mean_g - normed[k][i] * mean_gn);
+          result[i] =
+              other[k][i] + Layer::RoundedProduct(rstd, g[k][i] - mean_g - normed[k][i] * mean_gn);
         }
         WriteChunk<Layer, Shape::kAligned>(p.dx + row * n, c, n, result);
         if (p.d_addend != nullptr) {

@@ -1,7 +1,6 @@
 #include "model/data/prepare.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -473,20 +472,6 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
   if (!holding.damage.ok() && holding.damage.code() != Code::kDataLoss) return holding.damage;
   if (holding.damage.ok()) RETURN_IF_ERROR(RemoveLeft(folder));
   return holding;
-}
-
-Status ExchangeFolders(const std::string& made, const std::string& folder) {
-  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
-  if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
-    return SyncFolder(FolderOf(folder));
-  }
-  if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
-    return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
-  }
-  const std::string old = Str(made, ".old");
-  RETURN_IF_ERROR(RenameSync(folder, old));
-  RETURN_IF_ERROR(RenameSync(made, folder));
-  return RemoveAll(old);
 }
 
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,

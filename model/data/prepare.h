@@ -79,10 +79,6 @@ struct Holding {
 // dataset.json is damaged, the shards' headers tell which spec they belong to.
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
 
-// Exchanges the names of both folders in one step, so that the dataset is never missing; in two
-// steps where the file system cannot do that (NFS), and then removes the old one.
-Status ExchangeFolders(const std::string& made, const std::string& folder);
-
 // Remakes a damaged dataset in a second folder beside it, and then exchanges the two folders in one
 // step. If the process is killed, call this again: it goes on with an unfinished copy, and begins
 // again if the copy was finished but not exchanged.

@@ -433,15 +433,19 @@ at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType ty
   return y.to(type);
 }
 
-AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeights& norm,
-                  c10::ScalarType type, const Compute& compute) {
-  if (TakesKernel(x, norm, compute) && IsFloatOrBf16(addend) && addend.sizes() == x.sizes()) {
+at::Tensor PendingSum::Value() const { return addend.defined() ? x + addend : x; }
+
+AddedNorm AddNorm(const PendingSum& pending, const NormWeights& norm, c10::ScalarType type,
+                  const Compute& compute) {
+  const auto& [x, addend] = pending;
+  if (addend.defined() && TakesKernel(x, norm, compute) && IsFloatOrBf16(addend) &&
+      addend.sizes() == x.sizes()) {
     const variable_list both =
         NormFunction::apply(x, std::optional(addend), norm.weight_C, Optional(norm.bias_C),
                             norm.centred, norm.epsilon, type, SimdOf(compute));
     return {.sum = both[0], .normed = both[1]};
   }
-  const at::Tensor sum = x + addend;
+  const at::Tensor sum = pending.Value();
   return {.sum = sum, .normed = Norm(sum, norm, type, compute)};
 }
 

@@ -35,12 +35,18 @@ struct NormWeights {
 at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,
                 const Compute& compute);
 
-// x + addend and its norm; the addend has x's type or bf16.
+// x + addend, to be added by the norm that reads the sum. The addend has x's type or bf16; an
+// undefined one means x alone.
+struct PendingSum {
+  at::Tensor x, addend = {};
+  at::Tensor Value() const;
+};
+// The sum and its norm, in one pass.
 struct AddedNorm {
   at::Tensor sum, normed;
 };
-AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeights& norm,
-                  c10::ScalarType type, const Compute& compute);
+AddedNorm AddNorm(const PendingSum& pending, const NormWeights& norm, c10::ScalarType type,
+                  const Compute& compute);
 
 // Whether Activate adds the bias in the same pass: then the product must leave it out.
 bool ActivateTakesBias(MlpActivation f, const Compute& compute);

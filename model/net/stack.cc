@@ -207,25 +207,28 @@ c10::ScalarType Stack::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
 
-at::Tensor Stack::Block(const Layer& layer, const at::Tensor& all_BTC, const BlockCall& given) {
+PendingSum Stack::Block(const Layer& layer, PendingSum input_BTC, const BlockCall& given) {
   const bool sequential = config_.model.body.block == BlockKind::kSequential;
   const bool one_norm = !layer.norm_2.weight.defined();
   const bool attention_alone =
       layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);
-  at::Tensor normed_BTC = Norm(all_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
+  auto [x_BTC, normed_BTC] =
+      AddNorm(input_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
+  input_BTC = {};
   const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, given);
-  at::Tensor x_BTC = all_BTC;
   if (given.only_last) {
     x_BTC = LastOf(x_BTC, 1);
     normed_BTC = LastOf(normed_BTC, 1);
   }
   const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
   if (sequential) {
-    const AddedNorm between = AddNorm(x_BTC, attended_BTC, Of(layer.norm_2), mlp_type, compute_);
-    return between.sum + MlpPart(layer, between.normed);
+    const AddedNorm between =
+        AddNorm({.x = x_BTC, .addend = attended_BTC}, Of(layer.norm_2), mlp_type, compute_);
+    return {.x = between.sum, .addend = MlpPart(layer, between.normed)};
   }
-  return x_BTC + attended_BTC +
-         MlpPart(layer, one_norm ? normed_BTC : Norm(x_BTC, Of(layer.norm_2), mlp_type, compute_));
+  return {.x = x_BTC + attended_BTC,
+          .addend = MlpPart(
+              layer, one_norm ? normed_BTC : Norm(x_BTC, Of(layer.norm_2), mlp_type, compute_))};
 }
 
 // What the position methods of all layers share, computed once: the learned tensors, then what the
@@ -254,15 +257,19 @@ at::Tensor Stack::RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC,
   return Recomputed(
       [this, &layer, n_shared = given.n_shared, ids = given.position_ids_BT, n = given.n_positions](
           const at::Tensor& x, const Tensors& of_all) {
-        return Block(
-            layer, x,
-            {.shared = of_all, .n_shared = n_shared, .position_ids_BT = ids, .n_positions = n});
+        return Block(layer, {.x = x},
+                     {.shared = of_all,
+                      .n_shared = n_shared,
+                      .position_ids_BT = ids,
+                      .n_positions = n})
+            .Value();
       },
       x_BTC, given.shared, leaves);
 }
 
-at::Tensor Stack::Forward(at::Tensor x_BTC, const Pass& pass) {
+PendingSum Stack::Forward(at::Tensor x_BTC, const Pass& pass) {
   const std::int64_t n_tokens = x_BTC.size(1);
+  PendingSum sum_BTC = {.x = std::move(x_BTC)};
   BlockCall given = {.shared = SharedPositions(n_tokens),
                      .n_shared = n_tokens,
                      .position_ids_BT = pass.position_ids_BT,
@@ -272,17 +279,17 @@ at::Tensor Stack::Forward(at::Tensor x_BTC, const Pass& pass) {
   for (const Layer& layer : layers_) {
     if (recomputes_ && at::GradMode::is_enabled()) {
       given.shared = shared;
-      x_BTC = RecomputedBlock(layer, x_BTC, given);
+      sum_BTC = {.x = RecomputedBlock(layer, sum_BTC.Value(), given)};
       continue;
     }
     // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in
     // the same order with and without activation checkpointing.
     given.shared.clear();
     for (const at::Tensor& tensor : shared) given.shared.push_back(at::alias(tensor));
-    x_BTC = Block(layer, x_BTC, given);
+    sum_BTC = Block(layer, std::move(sum_BTC), given);
     ++given.layer;
   }
-  return x_BTC;
+  return sum_BTC;
 }
 
 bool Stack::Observe(at::Tensor x_BTC, std::int64_t n_layers,
@@ -291,17 +298,18 @@ bool Stack::Observe(at::Tensor x_BTC, std::int64_t n_layers,
   const at::NoGradGuard no_grad;
   const std::int64_t n_tokens = x_BTC.size(1);
   const Tensors shared = SharedPositions(n_tokens);
+  PendingSum sum_BTC = {.x = std::move(x_BTC)};
   for (std::int64_t l = 0; l < n_layers; ++l) {
     AttentionObserver observer;
     if (!before(l, observer)) return false;
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    x_BTC = Block(layer, x_BTC,
-                  {.layer = l,
-                   .shared = shared,
-                   .n_shared = n_tokens,
-                   .cache = nullptr,
-                   .observer = observer ? &observer : nullptr,
-                   .reading = reading});
+    sum_BTC = Block(layer, std::move(sum_BTC),
+                    {.layer = l,
+                     .shared = shared,
+                     .n_shared = n_tokens,
+                     .cache = nullptr,
+                     .observer = observer ? &observer : nullptr,
+                     .reading = reading});
   }
   return true;
 }
@@ -317,7 +325,7 @@ std::vector<AttentionCache> Stack::NewCaches(std::int64_t batch, std::int64_t ca
   return caches;
 }
 
-at::Tensor Stack::ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
+PendingSum Stack::ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
                                 ReadingPlanner* reading, std::int64_t n_to_come, bool only_last) {
   LR_CHECK(caches.size() == layers_.size());
   const at::NoGradGuard no_grad;
@@ -328,17 +336,18 @@ at::Tensor Stack::ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& c
     n_shared = std::max(n_shared, cache.n_held() + n_tokens);
   }
   const Tensors shared = SharedPositions(n_shared);
+  PendingSum sum_BTC = {.x = std::move(x_BTC)};
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = Block(layers_[l], x_BTC,
-                  {.layer = static_cast<std::int64_t>(l),
-                   .shared = shared,
-                   .n_shared = n_shared,
-                   .cache = &caches[l],
-                   .reading = reading,
-                   .n_to_come = n_to_come,
-                   .only_last = only_last && l + 1 == layers_.size()});
+    sum_BTC = Block(layers_[l], std::move(sum_BTC),
+                    {.layer = static_cast<std::int64_t>(l),
+                     .shared = shared,
+                     .n_shared = n_shared,
+                     .cache = &caches[l],
+                     .reading = reading,
+                     .n_to_come = n_to_come,
+                     .only_last = only_last && l + 1 == layers_.size()});
   }
-  return x_BTC;
+  return sum_BTC;
 }
 
 }  // namespace longrun

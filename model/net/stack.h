@@ -64,8 +64,9 @@ class Stack {
     std::int64_t n_positions = 0;
     ReadingPlanner* reading = nullptr;
   };
-  // x (B, T, C) after all layers. By value: the caller's tensor need not outlive the first layer.
-  at::Tensor Forward(at::Tensor x_BTC, const Pass& pass);
+  // x (B, T, C) after all layers; the last addition is left to the norm behind them. By value: the
+  // caller's tensor need not outlive the first layer.
+  PendingSum Forward(at::Tensor x_BTC, const Pass& pass);
   // The first n_layers layers, without gradients, as Net::Observe says.
   bool Observe(at::Tensor x_BTC, std::int64_t n_layers,
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before,
@@ -75,7 +76,7 @@ class Stack {
                                         const ReadingPlanner* reading) const;
   // x of tokens that follow those in the caches, without gradients; n_to_come as in Net::Read. If
   // only_last, the result is that of the last token, (B, 1, C).
-  at::Tensor ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
+  PendingSum ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
                            ReadingPlanner* reading, std::int64_t n_to_come, bool only_last);
 
  private:
@@ -107,7 +108,8 @@ class Stack {
   Stack(const NetConfig& config, const TermSpec& terms, Attention attention,
         std::optional<Attention> full_attention, const Compute& compute);
   Tensors SharedPositions(std::int64_t n_positions) const;
-  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
+  // By value, so that nothing of the input outlives its last use.
+  PendingSum Block(const Layer& layer, PendingSum x_BTC, const BlockCall& given);
   at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,

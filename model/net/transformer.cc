@@ -171,9 +171,9 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
   return filled_TC_.narrow(0, begin, n);
 }
 
-at::Tensor Transformer::FinalNorm(const at::Tensor& x) const {
-  if (!final_norm_.weight.defined()) return x;
-  return Norm(x, NormOf(config_.model, final_norm_), compute_.dtype, compute_);
+at::Tensor Transformer::FinalNorm(const PendingSum& x) const {
+  if (!final_norm_.weight.defined()) return x.Value();
+  return AddNorm(x, NormOf(config_.model, final_norm_), compute_.dtype, compute_).normed;
 }
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {

@@ -95,7 +95,7 @@ class Transformer final : public Net {
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
   at::Tensor ReadTokens(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come,
                         bool only_last);
-  at::Tensor FinalNorm(const at::Tensor& x) const;
+  at::Tensor FinalNorm(const PendingSum& x) const;
 
   NetConfig config_;
   const Extension* extension_ = nullptr;

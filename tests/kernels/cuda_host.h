@@ -308,6 +308,7 @@ struct HostLayer {
   static float Exp2(float x) { return x < -126.0F ? 0.0F : std::exp2(x); }
   static double Log(double x) { return std::log(x); }
   static float Pow(float x, float y) { return std::pow(x, y); }
+  static float RoundedProduct(float x, float y) { return x * y; }
   static float Reciprocal(float x) { return 1.0F / x; }
 
   using Bf16Tile = Shared<std::uint16_t>;

@@ -182,9 +182,17 @@ TEST_F(ReceivedDatasetTest, WhatIsReceivedAgainReplacesTheFolderOrChangesNothing
   const std::string shard = JoinPath(stored, listing.files[0].name);
   const auto go_on = [] { return Status(); };
   EXPECT_TRUE(CheckStored(stored, listing.digest, go_on).ok());
-  EXPECT_FALSE(CheckStored(stored, Sha256Hex("another"), go_on).ok());
+  EXPECT_EQ(CheckStored(stored, Sha256Hex("another"), go_on).code(), Code::kDataLoss);
+  // What could not be checked is not called damaged.
+  EXPECT_EQ(CheckStored(stored, listing.digest,
+                        [] { return Status(Code::kResourceExhausted, "too many open files"); })
+                .code(),
+            Code::kResourceExhausted);
   ASSERT_TRUE(RemoveAll(shard).ok());
   EXPECT_EQ(CheckStored(stored, listing.digest, go_on).code(), Code::kDataLoss);
+  ASSERT_TRUE(MakeFolder(shard).ok());
+  EXPECT_EQ(CheckStored(stored, listing.digest, go_on).code(), Code::kDataLoss);
+  ASSERT_TRUE(RemoveAll(shard).ok());
 
   const auto again = [&](const std::function<Status()>& asked) {
     return ReceiveAgain(*store, state, "mine", listing, asked);

@@ -276,7 +276,7 @@ TEST_P(DeviceTest, NormsAndActivationsAreThoseOfTheCpuInFp64) {
           const NormWeights weights = {
               .weight_C = x[2], .bias_C = centred ? x[3] : at::Tensor(), .centred = centred};
           const auto to = on.dtype == at::kDouble ? at::kDouble : type;
-          const AddedNorm both = AddNorm(x[0], x[1], weights, to, on);
+          const AddedNorm both = AddNorm({.x = x[0], .addend = x[1]}, weights, to, on);
           return {both.sum, both.normed, Norm(x[0], weights, to, on)};
         };
         Tensors leaves = {random({5, 9, n}, at::kFloat), random({5, 9, n}, type),
@@ -423,6 +423,25 @@ TEST_P(DeviceTest, WeightCopiesChangeNoBitOfATraining) {
       });
       with.weight_copies()->Rounded(matrix->second).zero_();
       EXPECT_FALSE(at::equal(with.Hidden(ids_BT), before)) << matrix->first;
+    }
+  }
+}
+
+// A block's input is added up before it where the block is computed again, and by its first norm
+// elsewhere: the bits are the same, also those of the gradients.
+TEST_P(DeviceTest, ActivationCheckpointingChangesNoBitOfATraining) {
+  for (const char* architecture : {"gpt2", "llama", "gptj"}) {
+    NetConfig config = SmallConfig("rope");
+    config.model.d_model = 32;
+    if (std::string(architecture) != "gpt2") config = WithBody(config, architecture);
+    for (const char* precision : {"fp32", "bf16"}) {
+      const auto weights = [&] { return InitialParameters(ParametersOf(config.model).value(), 7); };
+      Transformer kept = Net(config, weights(), precision),
+                  recomputed = Net(config, weights(), precision);
+      recomputed.SetActivationCheckpointing(true);
+      AdamW optimizer(OptimizerConfig(), kept), other(OptimizerConfig(), recomputed);
+      EXPECT_TRUE(HaveTheSameBits(AfterSixSteps(kept, optimizer), AfterSixSteps(recomputed, other)))
+          << architecture << " " << precision;
     }
   }
 }

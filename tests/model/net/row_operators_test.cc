@@ -108,7 +108,8 @@ TEST_P(RowOperatorsTest, NormsAndTheirResidualsAreLibTorchs) {
       const Function added = [centred](const Tensors& x, const Compute& compute) -> Tensors {
         const NormWeights weights = {
             .weight_C = x[2], .bias_C = centred ? x[3] : at::Tensor(), .centred = centred};
-        const AddedNorm both = AddNorm(x[0], x[1], weights, compute.dtype, compute);
+        const AddedNorm both =
+            AddNorm({.x = x[0], .addend = x[1]}, weights, compute.dtype, compute);
         return {both.sum, both.normed};
       };
       leaves.insert(leaves.begin() + 1, Random({2, rows, channels}));
@@ -121,7 +122,7 @@ TEST_P(RowOperatorsTest, ABf16AddendAndResultAreThoseOfAutocast) {
   const Function added = [](const Tensors& x, const Compute& compute) -> Tensors {
     const NormWeights weights = {.weight_C = x[2], .bias_C = x[3]};
     const auto type = compute.dtype == at::kDouble ? at::kDouble : at::kBFloat16;
-    const AddedNorm both = AddNorm(x[0], x[1], weights, type, compute);
+    const AddedNorm both = AddNorm({.x = x[0], .addend = x[1]}, weights, type, compute);
     return {both.sum, both.normed};
   };
   ExpectTheOperator(
