@@ -7,8 +7,8 @@
 //                                             two moments of AdamW; rounded weights
 //              + B T (n_layer + 1) K          what blocks keep for their backward
 //                                             passes, and temporaries
-//              + 8 min(B T V, max(2^23, V))   a chunk of logits and its gradient
-//                                             (model/net/head.cc)
+//              + 8 min(B T V, max(Z, V))      a chunk of logits and its gradient
+//                                             (model/net/head.cc): Z is 2^23, 2^26 on a GPU
 //
 //   K = 2 * 4 C                  the inputs of the two norms
 //       + e (2 C + w d_ff        their outputs, the MLP's
@@ -37,7 +37,7 @@
 //   evaluation   M + 4 P
 //                + 4 B L (10 C + w d_ff)   a block, the memory it freed,
 //                                          and what the next block allocates
-//                + 8 min(B L V, max(2^23, V))
+//                + 8 min(B L V, max(Z, V))
 //                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128
 //                                          queries, fewer where B H L 128 scores are more than
 //                                          2^25, never fewer than 16
@@ -85,7 +85,7 @@ double HeadChannels(const ModelConfig& model) {
 }
 
 double LogitsBytes(const ModelConfig& model, double n_tokens, DeviceKind device_kind) {
-  const double logits_max = device_kind == DeviceKind::kCpu ? 1 << 23 : 1 << 25;
+  const double logits_max = device_kind == DeviceKind::kCpu ? 1 << 23 : 1 << 26;
   const auto vocab = static_cast<double>(model.vocab_size);
   return 8.0 * std::min(n_tokens * vocab, std::max(logits_max, vocab));
 }

@@ -75,7 +75,7 @@ def summary(path):
     waits = collections.Counter(without_version(name) for at, _, name in calls
                                 if begin < at <= end and WAITS.match(name))
     return {"ms": (end - begin) / n_step / 1e6, "busy": busy / (end - begin),
-            "kernels": sum(begin < at <= end for at, _, _ in work) / n_step,
+            "kernels": sum(begin < at <= end for at, _, _ in work) / n_step, "steps": n_step,
             "waits": {name: n / n_step for name, n in waits.items()},
             "ms_of": {name: ns / n_step / 1e6 for name, ns in kernels.most_common(KERNELS_SHOWN)}}
 
@@ -100,7 +100,7 @@ def main():
     run([str(trainer), "data", "import", "--output", str(dataset), "--tokenizer", "bytes", "--train", str(text),
          "--validation", str(validation)], work / "import.log")
 
-    found, expected = {}, {OF_A_STEP: 1.0}
+    found = {}
     for method in args.methods:
         run_file = work / "run.json"
         run_file.write_text(json.dumps({
@@ -125,7 +125,9 @@ def main():
             [f"`{name[:150]}`", f"{ms:.3f}"] for name, ms in one["ms_of"].items()])
     (args.folder / "timeline.md").write_text(text)
     print(text)
-    waiting = {method: one["waits"] for method, one in found.items() if one["waits"] != expected}
+    # The host is ahead of the GPU, whose times bound what is counted: by one wait, at an end.
+    waiting = {method: one["waits"] for method, one in found.items()
+               if set(one["waits"]) - {OF_A_STEP} or one["waits"].get(OF_A_STEP, 0.0) > 1.0 + 1.0 / one["steps"]}
     if waiting:
         print(f"a step waits for more than the losses of the step before: {waiting}")
     return 1 if waiting else 0

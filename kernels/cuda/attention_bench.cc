@@ -124,13 +124,14 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
       v(setting, setting.length, random), o(setting, n_query, random);
   const Rows o_gradient(setting, n_query, random), dq(setting, n_query, random),
       dk(setting, setting.length, random), dv(setting, setting.length, random);
-  const auto n_row = static_cast<std::size_t>(setting.batch * setting.n_head * setting.length);
-  const Doubles lse(std::vector<double>(n_row, 0.0));
+  const std::int64_t n_all_heads = setting.batch * setting.n_head;
+  const Doubles lse(std::vector<double>(static_cast<std::size_t>(n_all_heads * n_query), 0.0));
 
   // As the prefix sums of a learned bias, and as T5's table.
   constexpr std::int64_t kDistances = 128;
-  std::vector<double> bias(n_row), table(static_cast<std::size_t>(setting.n_head * kDistances));
-  for (std::size_t at = 0; at < n_row; ++at) {
+  std::vector<double> bias(static_cast<std::size_t>(n_all_heads * setting.length));
+  std::vector<double> table(static_cast<std::size_t>(setting.n_head * kDistances));
+  for (std::size_t at = 0; at < bias.size(); ++at) {
     bias[at] = 0.01 * static_cast<double>(at % static_cast<std::size_t>(setting.length));
   }
   for (double& x : table) x = random.Uniform();

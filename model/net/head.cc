@@ -19,13 +19,23 @@
 namespace longrun {
 namespace {
 
-// 32 MiB of fp32 on a CPU, whose caches are small. On a GPU, for which a small product is mostly
-// the start of a kernel, 128 MiB and as much for copies, or all of it without copies: our kernels
-// write the gradient in place of the logits. sweeps/cost.cc reckons with them.
-std::int64_t ChunkRows(const Head& head, const Compute& compute) {
+// The rows of a chunk. On a CPU, whose caches are small, it has 32 MiB of fp32. On a GPU, where each
+// chunk reads and writes the weight's gradient, 512 MiB: with our kernels, which write the gradient
+// in place of the logits, in the product's type; else half of it for copies. There the chunks are
+// about as long as each other, in whole tiles of products. sweeps/cost.cc reckons with both.
+std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& compute) {
+  const std::int64_t n_vocab = head.weight_VC.size(0);
+  if (compute.device.is_cpu()) {
+    return std::max<std::int64_t>(1, (std::int64_t{1} << 23) / n_vocab);
+  }
+  constexpr std::int64_t kBytesMax = std::int64_t{1} << 29, kTile = 128;
   const bool is_in_place = HasKernels(compute) && !head.bias_V.defined();
-  const int log2_logits_max = compute.device.is_cpu() ? 23 : is_in_place ? 26 : 25;
-  return std::max<std::int64_t>(1, (std::int64_t{1} << log2_logits_max) / head.weight_VC.size(0));
+  const auto row_bytes =
+      n_vocab * (is_in_place ? static_cast<std::int64_t>(c10::elementSize(compute.product)) : 8);
+  const std::int64_t rows_max = std::max<std::int64_t>(1, kBytesMax / row_bytes);
+  const std::int64_t n_chunk = std::max<std::int64_t>(1, (n_row + rows_max - 1) / rows_max);
+  const std::int64_t even = (n_row + n_chunk - 1) / n_chunk;
+  return std::min(rows_max, (even + kTile - 1) / kTile * kTile);
 }
 
 // The head in its product's type, converted once for all chunks.
@@ -92,7 +102,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
-  const std::int64_t chunk = ChunkRows(head, compute);
+  const std::int64_t chunk = ChunkRows(n_rows, head, compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     if (HasKernels(compute)) {
@@ -116,7 +126,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
-  const std::int64_t chunk = ChunkRows(head, compute);
+  const std::int64_t chunk = ChunkRows(n_rows, head, compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);

@@ -103,7 +103,49 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
   }
 };
 
+// Whether LibTorch has a product of such factors whose result is in fp32: on GPUs.
+bool MultipliesIntoFp32(const at::Tensor& a, at::ScalarType type) {
+  return a.is_cuda() && a.scalar_type() == at::kBFloat16 && type == at::kFloat;
+}
+
+class StoredWeightFunction : public torch::autograd::Function<StoredWeightFunction> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x_NI,
+                            const at::Tensor& /*stored*/, const at::Tensor& weight,
+                            bool inputs_first, const std::optional<at::Tensor>& b_O) {
+    const at::Tensor w_IO = inputs_first ? weight : weight.t();
+    context->save_for_backward({x_NI, w_IO});
+    context->saved_data["inputs_first"] = inputs_first;
+    return b_O ? at::addmm(*b_O, x_NI, w_IO) : at::mm(x_NI, w_IO);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor &x_NI = saved[0], &w_IO = saved[1], &dy_NO = gradients[0];
+    const bool inputs_first = context->saved_data["inputs_first"].toBool();
+    at::Tensor dx_NI, d_stored;
+    if (context->needs_input_grad(0)) dx_NI = at::mm(dy_NO, w_IO.t());
+    if (context->needs_input_grad(1)) {
+      d_stored =
+          inputs_first ? at::mm(x_NI.t(), dy_NO, at::kFloat) : at::mm(dy_NO.t(), x_NI, at::kFloat);
+    }
+    return {dx_NI, d_stored, {}, {}, {}};
+  }
+};
+
 }  // namespace
+
+at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
+                  MatrixPath path) {
+  if (!w.stored.defined()) {
+    return Linear(x_NI, w.inputs_first ? w.weight : w.weight.t(), b_O, path);
+  }
+  LR_CHECK(MultipliesIntoFp32(x_NI, w.stored.scalar_type()) &&
+           (!b_O.defined() || !b_O.requires_grad()));
+  return StoredWeightFunction::apply(x_NI, w.stored, w.weight, w.inputs_first,
+                                     b_O.defined() ? std::optional(b_O) : std::nullopt);
+}
 
 at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
                   MatrixPath path) {
@@ -143,6 +185,14 @@ void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPa
   const bool is_mapped = x_NI.device().is_cpu() && x_NI.scalar_type() == at::kFloat &&
                          type == at::kFloat &&
                          shape[0] * shape[1] * std::int64_t{sizeof(float)} >= kMappedBytesMin;
+  if (MultipliesIntoFp32(x_NI, type)) {
+    if (sum_IO->defined()) {
+      at::addmm_out(*sum_IO, *sum_IO, x_NI.t(), dy_NO, type);
+    } else {
+      *sum_IO = at::mm(x_NI.t(), dy_NO, type);
+    }
+    return;
+  }
   if (!is_mapped || TakesOneDnn(x_NI.t(), dy_NO, path)) {
     room->sum.reset();
     const at::Tensor product = WeightGradient(x_NI, dy_NO, path);

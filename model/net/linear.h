@@ -14,6 +14,17 @@ namespace longrun {
 at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
                   MatrixPath path);
 
+// A weight in the type of its product.
+struct ProductWeight {
+  at::Tensor weight;         // (I, O) if inputs_first, else (O, I)
+  bool inputs_first = true;  // the layout of both tensors
+  // Undefined, or what `weight` is a rounded copy of, in fp32, on a GPU: it gets the gradient, whose
+  // sums are not rounded to the product's type.
+  at::Tensor stored = {};
+};
+at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
+                  MatrixPath path);
+
 // a_MK b_KN with any strides, without a gradient.
 at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path);
 
@@ -29,8 +40,8 @@ struct GradientRoom {
 // Whether keeping the memory of this sum is worth it.
 bool FillsNewPages(const at::Tensor& sum_IO);
 
-// Adds the same to *sum_IO, of the given type, with exactly the bits that adding the product would
-// give. An undefined *sum_IO counts as zero (then a zero may have another sign than after an
+// Adds the same to *sum_IO, of the given type: on a CPU with exactly the bits that adding the
+// product would give, on a GPU without rounding the product to the factors' type. An undefined *sum_IO counts as zero (then a zero may have another sign than after an
 // addition) and takes the memory of room->sum.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        at::ScalarType type, at::Tensor* sum_IO, GradientRoom* room);

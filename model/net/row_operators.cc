@@ -29,7 +29,6 @@
 #include "kernels/embedding.h"
 #include "kernels/key_bias.h"
 #include "kernels/norm.h"
-#include "model/net/linear.h"
 #include "model/net/on_gpu.h"
 #include "model/net/parallel.h"
 
@@ -471,12 +470,17 @@ at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tenso
   return AtenActivation(f, gate) * up;
 }
 
-at::Tensor BiasedLinear(const at::Tensor& x_NI, const at::Tensor& w_IC, const at::Tensor& bias_C,
+bool TakesStoredWeight(const at::Tensor& weight, const Compute& compute) {
+  return weight.is_cuda() && HasKernels(compute) && compute.product == at::kBFloat16 &&
+         IsFloat(weight) && weight.requires_grad() && at::GradMode::is_enabled();
+}
+
+at::Tensor BiasedLinear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& bias_C,
                         const Compute& compute) {
-  if (!bias_C.defined()) return Linear(x_NI, w_IC, bias_C, compute.path);
+  if (!bias_C.defined()) return Linear(x_NI, w, bias_C, compute.path);
   const bool sums_gradient = SumsBiasGradient(x_NI, bias_C, compute);
   const at::Tensor added_C = (sums_gradient ? bias_C.detach() : bias_C).to(x_NI.scalar_type());
-  const at::Tensor y_NC = Linear(x_NI, w_IC, added_C, compute.path);
+  const at::Tensor y_NC = Linear(x_NI, w, added_C, compute.path);
   return sums_gradient ? BiasFunction::apply(y_NC, bias_C) : y_NC;
 }
 

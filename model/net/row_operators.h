@@ -17,6 +17,7 @@
 #include "kernels/simd.h"
 #include "model/config.h"
 #include "model/net/device.h"
+#include "model/net/linear.h"
 
 namespace longrun {
 
@@ -59,8 +60,10 @@ at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tenso
 
 // x w + b (linear.h); b may have another type, and an undefined b means none. On a GPU, LibTorch's
 // gradient of b, a sum over rows, takes longer than ours, and is rounded to the type of x.
-at::Tensor BiasedLinear(const at::Tensor& x_NI, const at::Tensor& w_IC, const at::Tensor& bias_C,
+at::Tensor BiasedLinear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& bias_C,
                         const Compute& compute);
+// Whether `w` of such a product, of a weight that gets a gradient, may have its `stored`.
+bool TakesStoredWeight(const at::Tensor& weight, const Compute& compute);
 
 // The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a
 // gradient, the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.

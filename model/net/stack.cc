@@ -121,15 +121,24 @@ void Stack::ProjectLearned() {
   }
 }
 
+// In the type of products.
+at::Tensor Stack::Rounded(const at::Tensor& weight) const {
+  return copies_ ? copies_->Rounded(weight) : weight.to(compute_.product);
+}
+
 at::Tensor Stack::Linear(const at::Tensor& x, const StoredWeights& product) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
-  const at::Tensor weight =
-      copies_ ? copies_->Rounded(product.weight) : product.weight.to(compute_.product);
-  // Transposed in every call: a view of a leaf must be taken while gradients are recorded.
-  const at::Tensor weight_IO = inputs_first_ ? weight : weight.t();
-  const at::Tensor y = BiasedLinear(rows, weight_IO, product.bias, compute_);
+  ProductWeight weight = {.weight = {}, .inputs_first = inputs_first_};
+  if (TakesStoredWeight(product.weight, compute_)) {
+    const at::NoGradGuard no_grad;
+    weight.weight = Rounded(product.weight);
+    weight.stored = product.weight;
+  } else {
+    weight.weight = Rounded(product.weight);
+  }
+  const at::Tensor y = BiasedLinear(rows, weight, product.bias, compute_);
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
-  shape.back() = weight_IO.size(1);
+  shape.back() = y.size(1);
   return y.view(shape);
 }
 

@@ -115,6 +115,7 @@ class Stack {
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
                            const BlockCall& given);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
+  at::Tensor Rounded(const at::Tensor& weight) const;
   at::Tensor Linear(const at::Tensor& x, const StoredWeights& product) const;
   NormWeights Of(const StoredWeights& norm) const { return NormOf(config_.model, norm); }
   c10::ScalarType TypeFor(bool one_product) const;

@@ -86,7 +86,7 @@ TEST(CostTest, OfFreedTensorsOfPairsOneCopyOfTheScoresIsKept) {
   const std::int64_t block = 8 * 96 + 4 * (6 * 96 + 2 * 384), inputs = 3 * 4 * 96;
   const auto of_layers = [&](std::int64_t micro_batch, DeviceKind kind) {
     const std::int64_t program = kind == DeviceKind::kCpu ? kProgram : 0;
-    const std::int64_t logits_max = kind == DeviceKind::kCpu ? 1 << 23 : 1 << 25;
+    const std::int64_t logits_max = kind == DeviceKind::kCpu ? 1 << 23 : 1 << 26;
     const std::int64_t logits = 8 * std::min<std::int64_t>(micro_batch * 16384 * 256, logits_max);
     return (TrainMemoryBytes(model, train, micro_batch, Path(kReference, true, kind)) - program -
             16 * model.ParameterCount() - logits) /

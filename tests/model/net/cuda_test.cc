@@ -308,7 +308,7 @@ TEST_P(DeviceTest, TheGradientOfABiasIsASumInFp32) {
     // Multiples of 1/64, so that neither bf16 nor a sum in fp32 rounds any.
     const at::Tensor dy = random({700, 37}).to(at::kDouble).mul(64).round().div(64).clamp(-2, 2);
 
-    const at::Tensor y = BiasedLinear(x, w, bias, compute);
+    const at::Tensor y = BiasedLinear(x, {.weight = w}, bias, compute);
     (y.to(at::kDouble) * dy).sum().backward();
 
     const auto exact = [](const at::Tensor& of) { return of.detach().to(at::kDouble); };
