@@ -100,7 +100,7 @@ struct PartialSumKernel {
   using Layer = TheLayer;
   using Params = PartialSums;
   static constexpr int kColumns = 8, kLanes = kThreads / kColumns;
-  static constexpr int kAhead = 16;  // loads that do not wait for one another
+  static constexpr int kAhead = 8;  // loads that do not wait for one another
   static int SharedBytes(const Params& /*p*/) { return kThreads * 4; }
   static std::int64_t Blocks(const Params& p) { return p.n_sum * std::int64_t{Groups(p)}; }
   static LR_BOTH int Groups(const Params& p) { return (p.n_channel + kColumns - 1) / kColumns; }
