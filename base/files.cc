@@ -146,8 +146,12 @@ Status ExchangeFolders(const std::string& made, const std::string& folder) {
     return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
   }
   const std::string old = Str(made, ".old");
+  RETURN_IF_ERROR(RemoveAll(old));
   RETURN_IF_ERROR(RenameSync(folder, old));
-  RETURN_IF_ERROR(RenameSync(made, folder));
+  if (Status renamed = RenameSync(made, folder); !renamed.ok()) {
+    RETURN_IF_ERROR(RenameSync(old, folder));
+    return renamed;
+  }
   return RemoveAll(old);
 }
 

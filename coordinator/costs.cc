@@ -123,11 +123,13 @@ Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader, DeviceChoi
 
 Slots SlotsFor(const State& state, DeviceChoice device_kind) {
   for (const bool gone_too : {false, true}) {
-    const Slots slots = SlotsOf(state, device_kind, gone_too);
-    if (slots.any_worker) return slots;
+    Slots slots = SlotsOf(state, device_kind, gone_too);
+    if (!slots.any_worker) continue;
+    if (slots.n == 0) slots.is_fused = true;
+    return slots;
   }
-  // Only a worker knows its GPUs.
-  if (device_kind == DeviceChoice::kGpu) return Slots{.kind = DeviceKind::kGpu};
+  // Only a worker knows its GPUs. On those that our kernels are for, attention is fused.
+  if (device_kind == DeviceChoice::kGpu) return Slots{.kind = DeviceKind::kGpu, .is_fused = true};
   return Slots{.memory_bytes = MachineMemoryBytes()};
 }
 

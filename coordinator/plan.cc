@@ -145,7 +145,8 @@ class PlanMaker {
         sweep_(sweep),
         refresh_(refresh),
         slots_(standing.slots),
-        memory_bytes_(slots_.memory_bytes > 0 || slots_.kind == DeviceKind::kGpu
+        memory_bytes_(slots_.memory_bytes > 0 || slots_.any_worker ||
+                              slots_.kind == DeviceKind::kGpu
                           ? slots_.memory_bytes
                           : MachineMemoryBytes()) {
     plan_.counts = standing.counts;
@@ -167,8 +168,8 @@ class PlanMaker {
           plan_.problems.begin(),
           Str("resources.kind: no known worker has a ", EnumName(sweep_.device_kind), " slot",
               step_bytes_max_ == 0 ? ""
-                                   : Str("; training with micro-batch 1 needs one of at least ",
-                                         FormatBytes(step_bytes_max_)),
+                                   : Str("; training with micro-batch ", step_micro_batch_,
+                                         " needs one of at least ", FormatBytes(step_bytes_max_)),
               ": start a worker on a machine that has one"));
     }
     for (const auto& [name, digest] : read_) PlanTravel(name, digest);
@@ -313,8 +314,15 @@ class PlanMaker {
     const bool is_under_way = plan.training == PlannedTraining::kUnderWay;
     if (!is_under_way && plan.training != PlannedTraining::kToDo) return;
     if (!trainings_.insert(planned.run_key).second) return;
-    const std::int64_t step_bytes = TrainMemoryBytes(run.model, run.train, 1, PathOf(planned));
-    step_bytes_max_ = std::max(step_bytes_max_, step_bytes);
+    // The least that the scheduler accepts: a run that has begun keeps its micro-batch.
+    const bool has_begun = standing_.executions.contains(planned.run_key);
+    const std::int64_t micro_batch = has_begun ? plan.micro_batch : 1;
+    const std::int64_t step_bytes =
+        TrainMemoryBytes(run.model, run.train, micro_batch, PathOf(planned));
+    if (step_bytes > step_bytes_max_) {
+      step_bytes_max_ = step_bytes;
+      step_micro_batch_ = micro_batch;
+    }
     plan.disk_bytes = (sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model);
     if (is_under_way) {
       plan_.under_way_flops += plan.train_flops;
@@ -381,8 +389,11 @@ class PlanMaker {
       longest = longest_held;
       plan.evaluate_memory_bytes = memory_bytes(longest_held, true);
     }
-    CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
-                "a smaller model or shorter context_lengths");
+    // The scheduler gives an evaluation to any GPU.
+    if (PathOf(planned).device_kind == DeviceKind::kCpu) {
+      CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
+                  "a smaller model or shorter context_lengths");
+    }
     if (!has_new) return;  // the time left says it
     if (flops) plan.evaluate_time = forecast_.Of(TaskKind::kEvaluate, planned.run, *flops);
     Count(planned, TaskKind::kEvaluate, plan.evaluate_time, chain);
@@ -402,9 +413,11 @@ class PlanMaker {
   void CheckMemory(const PlannedRun& planned, const std::string& what, std::int64_t n_bytes,
                    std::string_view smaller) {
     if (slots_.memory_bytes == 0 || n_bytes <= slots_.memory_bytes) return;
-    const std::string_view has = slots_.of == "machine"   ? "this machine has "
-                                 : slots_.of == "workers" ? "the largest slot has "
-                                                          : "the largest slot known had ";
+    const std::string_view has =
+        slots_.of == "machine"
+            ? (is_remote_ ? "the coordinator's machine has " : "this machine has ")
+        : slots_.of == "workers" ? "the largest slot has "
+                                 : "the largest slot known had ";
     AddProblem(Str("run ", planned.run_key.substr(0, kDigitsShown), ": ", what, " needs about ",
                    FormatBytes(n_bytes), ", but ", has, FormatBytes(slots_.memory_bytes), ": use ",
                    smaller, ", or a worker with more memory"));
@@ -443,7 +456,8 @@ class PlanMaker {
   const std::set<std::string>& refresh_;  // cells
   const Slots slots_;
   const std::int64_t memory_bytes_;  // of the largest slot; 0: a GPU, and none is known
-  std::int64_t step_bytes_max_ = 0;  // of the largest run, with micro-batch 1; 0: no training
+  // The most that one step of a training to come needs, and its micro-batch.
+  std::int64_t step_bytes_max_ = 0, step_micro_batch_ = 1;
   SweepPlan plan_;
   std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;

@@ -2,7 +2,7 @@
 
   gpu_attention_bench.py --bench build/trainer-only/bin/longrun-cuda-attention-bench --folder FOLDER
 
-Writes FOLDER/attention.json and FOLDER/attention.md. Causal, bf16, one sequence, 12 heads of 64. In
+Writes FOLDER/attention.json and FOLDER/attention.md. Causal, bf16, one sequence (or --batch), 12 heads of 64. In
 each round every side measures every length, by CUDA's events, the median of ten calls after two. The
 peers are torch's scaled_dot_product_attention through flash attention and through cuDNN, neither of
 which has a gradient of a bias, and compiled FlexAttention (--peers flex), also with a learned bias of

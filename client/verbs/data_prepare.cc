@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/folder_size.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -179,13 +180,17 @@ Status CheckName(const std::string& name) {
   return refused("use only letters, digits, '.', '_' and '-'");
 }
 
-// Removes the dataset that was made for another machine, unless sending it again could help.
+// Removes the dataset that was made for another machine, unless sending it again could help, or it
+// took long to make.
 int EndOfSending(const Status& registered, const std::string& folder) {
   const int code = registered.ok() ? kExitOk : Report(registered);
-  if (!registered.ok() && !IsRefusal(registered)) {
-    SayLine(Str("the dataset stays in ", folder,
-                ": the same command sends what the coordinator lacks, and then removes it"));
-    return code;
+  if (!registered.ok()) {
+    const bool is_large = BytesBelow(folder) >= PrepareOptions().kept_bytes_min;
+    if (is_large || !IsRefusal(registered)) {
+      SayLine(Str("the dataset stays in ", folder,
+                  ": the same command sends what the coordinator lacks, and then removes it"));
+      return code;
+    }
   }
   const Status removed = RemoveMade(folder);
   return removed.ok() ? code : Report(removed);

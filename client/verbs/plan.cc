@@ -61,6 +61,10 @@ bool IsToTrain(const v1::PlannedRunInfo& run) {
   return run.training() == "to_do" || run.training() == "under_way";
 }
 
+bool HasWork(const v1::PlannedRunInfo& run) {
+  return IsToTrain(run) || run.cells_missing() + run.cells_under_way() + run.cells_refreshed() > 0;
+}
+
 double WorkFlops(const v1::PlannedRunInfo& run) {
   return run.evaluate_flops() + (IsToTrain(run) ? run.train_flops() : 0);
 }
@@ -133,7 +137,7 @@ std::string NeededGpuText(const v1::PlanSweepResponse& plan) {
   bool needs_gpu = false;
   const v1::PlannedRunInfo* largest = nullptr;
   for (const v1::PlannedRunInfo& run : plan.runs()) {
-    if (run.device_kind() != "gpu" || WorkFlops(run) == 0) continue;
+    if (run.device_kind() != "gpu" || !HasWork(run)) continue;
     needs_gpu = true;
     if (!IsToTrain(run)) continue;
     if (largest == nullptr || run.memory_bytes() > largest->memory_bytes()) largest = &run;

@@ -119,7 +119,10 @@ std::vector<v1::DatasetInfo> NamesOf(const std::string& digest, CoordinatorConne
   const Result<v1::ListDatasetsResponse> known = connection.ListDatasets();
   if (!known.ok()) return names;
   for (const v1::DatasetInfo& dataset : known->datasets()) {
-    if (dataset.digest() == digest) names.push_back(dataset);
+    if (dataset.digest() != digest) continue;
+    // An earlier release does not say whose it is.
+    if (dataset.owner().empty() && dataset.bytes() == 0) continue;
+    names.push_back(dataset);
   }
   return names;
 }
@@ -184,8 +187,7 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
 }
 
 bool IsRefusal(const Status& status) {
-  constexpr Code kFinal[] = {Code::kInvalidArgument, Code::kAlreadyExists, Code::kPermissionDenied,
-                             Code::kOutOfRange,      Code::kUnimplemented, Code::kDataLoss};
+  constexpr Code kFinal[] = {Code::kInvalidArgument, Code::kAlreadyExists, Code::kOutOfRange};
   return std::ranges::find(kFinal, status.code()) != std::end(kFinal);
 }
 

@@ -21,8 +21,9 @@ Result<std::string> MakingFolder(const std::string& state);
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                        const std::string& output);
 
-// Whether an error of RegisterDataset is final: the coordinator would refuse the same dataset
-// again. Not if it did not answer, or if there may be room for the dataset later.
+// Whether an error of RegisterDataset is about the dataset and its name, so that the coordinator
+// would refuse both again. All other errors can be mended: a connection, a token, a full disk, an
+// older release.
 bool IsRefusal(const Status& status);
 
 // The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else

@@ -100,8 +100,13 @@ std::string ReasonsText(const v1::GetReasonsResponse& answer) {
 
 std::string UnfitText(const v1::GetReasonsResponse& answer) {
   std::vector<std::string> lines;
+  int n_more = 0;
   for (const v1::TaskReason& reason : answer.reasons()) {
     if (reason.state() != "READY") continue;
+    if (std::ssize(lines) >= 2 * kReasonsShown) {
+      n_more += 1;
+      continue;
+    }
     std::string_view text = reason.text();
     const std::string subject = TasksText(reason);
     const bool is_told = text.starts_with(kNobodyCan);
@@ -109,6 +114,8 @@ std::string UnfitText(const v1::GetReasonsResponse& answer) {
     lines.push_back(is_told ? Str("no worker can run ", subject, text) : Str(subject, ": ", text));
     lines.push_back(Str("  what ends it: ", reason.remedy()));
   }
+  if (n_more > 0) lines.push_back(Str("and ", Counted(n_more, "more reason"), ": `longrun why`"));
+  if (lines.empty()) return "the worker of this machine can do nothing more of the sweep";
   return Join(lines, "\n");
 }
 

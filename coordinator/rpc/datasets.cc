@@ -12,6 +12,7 @@
 
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/folder_size.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
@@ -58,7 +59,7 @@ Result<DatasetRow> DatasetIn(const std::string& folder, const std::string& name)
   }
   // Has no listing if it has too many files to be sent to another machine.
   const Result<DatasetListing> listing = ListDataset(folder);
-  if (listing.ok()) row.n_bytes = BytesOf(listing->files);
+  row.n_bytes = listing.ok() ? BytesOf(listing->files) : BytesBelow(folder);
   return row;
 }
 
@@ -164,9 +165,12 @@ Result<Stored> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
     return Status(Code::kCancelled, "the client disconnected, or waited for too long");
   };
   if (known) {
-    const Status stored = CheckStored(known->folder, listing.digest, go_on);
+    Status stored = CheckStored(known->folder, listing.digest, go_on);
     if (stored.ok()) return Stored();
-    if (stored.code() != Code::kDataLoss) return stored;
+    if (stored.code() != Code::kDataLoss) {
+      return std::move(stored).In(
+          Str("checking the coordinator's copy of dataset \"", request.name(), "\""));
+    }
     RETURN_IF_ERROR(CheckMayRepair(call, *known));
   } else {
     RETURN_IF_ERROR(CheckRoom(call, request.name(), listing, storing));

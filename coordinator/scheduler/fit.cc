@@ -129,6 +129,12 @@ std::size_t CountLacks(const ReadyClass& ready, const Worker& worker, const Slot
 std::string WantedText(const ReadyClass& ready) {
   if (ready.execution) {
     const Execution& execution = *ready.execution;
+    const std::int64_t needed = execution.device_kind == DeviceKind::kCpu ? ready.cpu_memory_bytes
+                                : execution.attention == AttentionBackend::kFused
+                                    ? ready.gpu_fused_memory_bytes
+                                    : ready.gpu_memory_bytes;
+    const std::string memory =
+        needed == 0 ? "" : Str(", at least ", FormatBytes(needed), " for ", WorkText(ready));
     return Str(
         "connect a worker with the settings with which the run began, since others would "
         "change its numbers: ",
@@ -136,7 +142,7 @@ std::string WantedText(const ReadyClass& ready) {
             ? Str("device ", execution.device_name, ", ")
             : Str("a CPU slot of at least ", execution.threads, " threads, "),
         "instruction set ", execution.simd,
-        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear));
+        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear), memory);
   }
   std::vector<std::string> slots;
   const auto add = [&](DeviceKind kind, std::int64_t needed) {
@@ -145,7 +151,7 @@ std::string WantedText(const ReadyClass& ready) {
                         needed == 0 ? "" : Str(" of at least ", FormatBytes(needed))));
   };
   add(DeviceKind::kCpu, ready.cpu_memory_bytes);
-  add(DeviceKind::kGpu, ready.gpu_memory_bytes);
+  add(DeviceKind::kGpu, std::min(ready.gpu_memory_bytes, ready.gpu_fused_memory_bytes));
   return Str("connect a worker with ", Join(slots, " or "), ", for ", WorkText(ready),
              " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
 }

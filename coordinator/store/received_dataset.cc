@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -20,6 +22,7 @@ namespace {
 
 // The status without the path of `folder`, which is of no use on another machine.
 Status WithoutPath(const Status& status, const std::string& folder) {
+  if (status.ok()) return status;
   std::string message = status.message();
   for (std::size_t at = 0; (at = message.find(folder, at)) != std::string::npos;) {
     const bool is_file = message.compare(at + folder.size(), 1, "/") == 0;
@@ -133,16 +136,19 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
 
 Status CheckStored(const std::string& folder, const std::string& digest,
                    const std::function<Status()>& go_on) {
-  const Result<DatasetListing> listing = ListDataset(folder);
-  Status status = listing.status();
-  if (listing.ok()) {
-    status = listing->digest == digest
-                 ? CheckDataset(folder, *listing, go_on)
-                 : Status(Code::kDataLoss, Str(folder, " holds another dataset"));
-  }
-  // A file that is missing, or that something else has replaced.
-  const bool is_damage =
-      status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument;
+  const auto check = [&]() -> Status {
+    const Status listed = ListDataset(folder).status();
+    if (!listed.ok() && listed.code() != Code::kOutOfRange) return listed;  // too many to be sent
+    ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+    if (dataset.digest() != digest) {
+      return Status(Code::kDataLoss, Str(folder, " holds another dataset"));
+    }
+    return dataset.Verify(go_on);
+  };
+  const Status status = WithoutPath(check(), folder);
+  // A file that is missing, or a folder and a file in place of each other.
+  constexpr Code kDamage[] = {Code::kNotFound, Code::kInvalidArgument, Code::kFailedPrecondition};
+  const bool is_damage = std::ranges::find(kDamage, status.code()) != std::end(kDamage);
   return is_damage ? Status(Code::kDataLoss, status.message()) : status;
 }
 

@@ -38,6 +38,7 @@ Result<ReceivedDataset> ReceiveDataset(
 
 // kDataLoss unless every byte of the dataset in `folder` is as its import wrote it, and the dataset
 // has this digest. Any other error, such as one of `go_on`, means that this could not be checked.
+// No message has the path of the folder.
 Status CheckStored(const std::string& folder, const std::string& digest,
                    const std::function<Status()>& go_on);
 

@@ -71,7 +71,7 @@ Result<DatasetListing> ListDataset(const std::string& folder) {
   ASSIGN_OR_RETURN(ArtifactFile own, Hashed(folder, kManifestName));
   listing.files.push_back(std::move(own));
   if (listing.files.size() > kDatasetFilesMax) {
-    return Status(Code::kInvalidArgument,
+    return Status(Code::kOutOfRange,
                   Str("the dataset in ", folder, " has ", listing.files.size(), " files; at most ",
                       kDatasetFilesMax,
                       " can be sent to another machine: import it again with larger shards"));

@@ -19,10 +19,10 @@
 namespace longrun {
 namespace {
 
-// The rows of a chunk. On a CPU, whose caches are small, it has 32 MiB of fp32. On a GPU, where each
-// chunk reads and writes the weight's gradient, 512 MiB: with our kernels, which write the gradient
-// in place of the logits, in the product's type; else half of it for copies. There the chunks are
-// about as long as each other, in whole tiles of products. sweeps/cost.cc reckons with both.
+// The rows of a chunk. On a CPU, whose caches are small, it has 32 MiB of fp32. On a GPU, where
+// each chunk reads and writes the weight's gradient, 512 MiB: with our kernels, which write the
+// gradient in place of the logits, in the product's type; else half of it for copies. There the
+// chunks are about as long as each other. sweeps/cost.cc reckons with both.
 std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& compute) {
   const std::int64_t n_vocab = head.weight_VC.size(0);
   if (compute.device.is_cpu()) {

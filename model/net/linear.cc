@@ -177,7 +177,7 @@ bool FillsNewPages(const at::Tensor& sum_IO) {
          sum_IO.numel() * std::int64_t{sizeof(float)} >= kMappedBytesMin;
 }
 
-// Does not use a product that adds by itself: MKL's gives other bits with some shapes and
+// On a CPU, does not use a product that adds by itself: MKL's gives other bits with some shapes and
 // instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        at::ScalarType type, at::Tensor* sum_IO, GradientRoom* room) {

@@ -18,8 +18,8 @@ at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tens
 struct ProductWeight {
   at::Tensor weight;         // (I, O) if inputs_first, else (O, I)
   bool inputs_first = true;  // the layout of both tensors
-  // Undefined, or what `weight` is a rounded copy of, in fp32, on a GPU: it gets the gradient, whose
-  // sums are not rounded to the product's type.
+  // Undefined, or (on a GPU) what `weight` is a rounded copy of, in fp32: it gets the gradient,
+  // whose sums are not rounded to the product's type.
   at::Tensor stored = {};
 };
 at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
@@ -41,8 +41,9 @@ struct GradientRoom {
 bool FillsNewPages(const at::Tensor& sum_IO);
 
 // Adds the same to *sum_IO, of the given type: on a CPU with exactly the bits that adding the
-// product would give, on a GPU without rounding the product to the factors' type. An undefined *sum_IO counts as zero (then a zero may have another sign than after an
-// addition) and takes the memory of room->sum.
+// product would give, on a GPU without rounding the product to the factors' type. An undefined
+// *sum_IO counts as zero (then a zero may have another sign than after an addition) and takes the
+// memory of room->sum.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        at::ScalarType type, at::Tensor* sum_IO, GradientRoom* room);
 

@@ -115,9 +115,9 @@ TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
   std::int64_t needed = 0;
   for (const PlannedRun& planned : sweep_.runs) {
     const longrun::Run& run = planned.run;
-    needed =
-        std::max(needed, TrainMemoryBytes(run.model, run.train, 1,
-                                          NewRunMemoryPath(run.model, DeviceKind::kGpu, false)));
+    needed = std::max(needed,
+                      TrainMemoryBytes(run.model, run.train, 1,
+                                       NewRunMemoryPath(run.model, DeviceKind::kGpu, false, true)));
   }
   EXPECT_EQ(plan.problems,
             std::vector{Str("resources.kind: no known worker has a gpu slot; training with "
@@ -135,7 +135,7 @@ TEST_F(PlanTest, WithoutASlotOfItsKindASweepHasTheMemoryOfTheSmallestMicroBatch)
       EXPECT_EQ(plan.runs[i].micro_batch, 1);
       EXPECT_EQ(plan.runs[i].memory_bytes,
                 TrainMemoryBytes(run.model, run.train, 1,
-                                 NewRunMemoryPath(run.model, DeviceKind::kGpu, false)));
+                                 NewRunMemoryPath(run.model, DeviceKind::kGpu, false, true)));
     }
   };
   expect(Plan());

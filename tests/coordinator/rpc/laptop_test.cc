@@ -458,6 +458,15 @@ TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
   Start();
   EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
   EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
+
+  // A token can be replaced by a better one.
+  Login("viewer");
+  const Ran denied = Longrun(ImportOf("mine"));
+  EXPECT_NE(denied.code, 0);
+  EXPECT_NE(denied.err.find(Str("the dataset stays in ", InCache("viewer", "mine"), ": ")),
+            std::string::npos)
+      << denied.err;
+  EXPECT_TRUE(Dataset::Open(InCache("viewer", "mine")).ok());
 }
 
 TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
@@ -491,7 +500,7 @@ TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
                                    ada, ", or by an operator")),
               std::string::npos)
         << refused.err;
-    EXPECT_FALSE(PathExists(InCache("ben", "tiny")));
+    EXPECT_NE(refused.err.find("the dataset stays in "), std::string::npos) << refused.err;
 
     const bool by_owner = std::string_view(what) != "a file";
     ASSERT_EQ(Longrun({"context", "use", by_owner ? "ada" : "operator"}).code, 0);

@@ -44,10 +44,11 @@ class WhyTest : public SchedulerTest {
     return state.tasks.at(*state.sweep_tasks.at(sweep).begin());
   }
   // What Train() needs with micro-batch 1.
+  // With fused attention on a GPU.
   std::int64_t TrainBytes(DeviceKind kind) {
     const RunRecord& record = state.runs.at(Train().run_key);
     return TrainMemoryBytes(record.run.model, record.run.train, 1,
-                            NewRunMemoryPath(record.run.model, kind, false));
+                            NewRunMemoryPath(record.run.model, kind, false, true));
   }
   static Slot GpuSlot(const std::string& name) {
     Slot slot = CpuSlot();

@@ -183,6 +183,8 @@ TEST_F(ReceivedDatasetTest, WhatIsReceivedAgainReplacesTheFolderOrChangesNothing
   const auto go_on = [] { return Status(); };
   EXPECT_TRUE(CheckStored(stored, listing.digest, go_on).ok());
   EXPECT_EQ(CheckStored(stored, Sha256Hex("another"), go_on).code(), Code::kDataLoss);
+  EXPECT_EQ(CheckStored(stored, Sha256Hex("another"), go_on).message().find(stored),
+            std::string::npos);
   // What could not be checked is not called damaged.
   EXPECT_EQ(CheckStored(stored, listing.digest,
                         [] { return Status(Code::kResourceExhausted, "too many open files"); })
