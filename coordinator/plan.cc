@@ -163,7 +163,7 @@ class PlanMaker {
       plan_.runs.push_back(PlanRun(planned));
       if (HasWork(plan_.runs.back())) NoteRead(planned);
     }
-    if (slots_.any_worker && slots_.n == 0) {
+    if (slots_.any_worker && slots_.n == 0 && std::ranges::any_of(plan_.runs, &HasWork)) {
       plan_.problems.insert(
           plan_.problems.begin(),
           Str("resources.kind: no known worker has a ", EnumName(sweep_.device_kind), " slot",

@@ -174,10 +174,13 @@ Status CheckServer(const std::vector<std::string>& chain, const HostPort& place,
                       "coordinator's machine)"));
   }
   if (IsForHost(own, place.host)) return Status();
+  // Those that are not given again would be lost.
+  std::string names;
+  for (const std::string& name : own.names) names += Str(" --name ", name);
   return Status(Code::kFailedPrecondition,
                 Str("the certificate of ", place.Text(), " is for ", Join(own.names, ", "),
-                    ": use one of these names, or add this one (`longrun admin pki renew --name ",
-                    place.host, "` on the coordinator's machine)"));
+                    ": use one of these names, or add this one (`longrun admin pki renew", names,
+                    " --name ", place.host, "` on the coordinator's machine)"));
 }
 
 Result<std::string> AuthorityOf(const std::vector<std::string>& chain, const HostPort& place) {

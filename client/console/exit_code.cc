@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <set>
 
+#include "base/program.h"
+
 namespace longrun::client {
 namespace {
 
@@ -55,6 +57,7 @@ int SweepExitCode(const std::vector<std::string>& states) {
 }
 
 int Report(const Status& status, const std::vector<std::string>& violations) {
+  FlushOutput();  // where both go to one pipe, in the order in which they were written
   if (violations.empty()) {
     std::fprintf(stderr, "longrun: %s\n", status.message().c_str());
   } else {

@@ -22,6 +22,7 @@ std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string
 void Print(const std::string& text) { WriteOutput(text); }
 
 void SayLine(const std::string& line) {
+  FlushOutput();  // where both go to one pipe, in the order in which they were written
   std::fprintf(stderr, "%s\n", line.c_str());
   g_said_lines += 1;
 }

@@ -5,13 +5,18 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/wire/context.h"
 
 namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kCallMs = 30'000;
+constexpr std::int64_t kSilentMs = 2'000;  // then the user is told what is waited for
 constexpr int kPauseMs = 20;
+constexpr int kRemotePauseMs = 200;  // each try costs a connection over the network
 
 // Whether the coordinator ended before it answered; any other status is its answer.
 bool WentAway(const Status& status) {
@@ -22,7 +27,9 @@ bool WentAway(const Status& status) {
 
 Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                             google::protobuf::Message* answer) {
-  const std::int64_t deadline = BootMs() + kCallMs;
+  const std::int64_t begin = BootMs(), deadline = begin + kCallMs;
+  const bool is_remote = IsContext(state_);
+  bool told = false;
   unanswered_ = false;
   while (true) {
     violations_.clear();
@@ -45,7 +52,11 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
     if (!WentAway(failed) || BootMs() > deadline) return failed;
-    poll(nullptr, 0, kPauseMs);
+    if (is_remote && !told && BootMs() > begin + kSilentMs) {
+      told = true;
+      SayLine(Str(failed.message(), ": trying again for ", kCallMs / 1000, " s"));
+    }
+    poll(nullptr, 0, is_remote ? kRemotePauseMs : kPauseMs);
   }
 }
 

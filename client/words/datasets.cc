@@ -132,6 +132,11 @@ const char* NewsOf(const v1::StoreDatasetResponse& answer) {
   return answer.created() ? kNew : kSame;
 }
 
+Result<v1::ListDatasetsResponse> KnownDatasets(const std::string& state) {
+  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::ReachToRead(state));
+  return coordinator->connection().ListDatasets();
+}
+
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state) {
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
@@ -194,14 +199,16 @@ bool IsRefusal(const Status& status) {
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {
   if (HoldsManifest(name_or_folder)) return name_or_folder;
   if (IsSafeName(name_or_folder)) {
+    const Result<v1::ListDatasetsResponse> known = KnownDatasets(state);
+    if (known.ok()) {
+      for (const v1::DatasetInfo& dataset : known->datasets()) {
+        if (dataset.name() == name_or_folder) return dataset.folder();
+      }
+    }
+    // Made, but not registered; or nobody can say.
     const std::string folder = DatasetFolder(state, name_or_folder);
     if (HoldsManifest(folder)) return folder;
-    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
-    ASSIGN_OR_RETURN(const v1::ListDatasetsResponse answer,
-                     coordinator->connection().ListDatasets());
-    for (const v1::DatasetInfo& dataset : answer.datasets()) {
-      if (dataset.name() == name_or_folder) return dataset.folder();
-    }
+    if (!known.ok()) return known.status();
   }
   return Status(Code::kNotFound,
                 Str("\"", name_or_folder, "\" is neither a folder that holds ", kManifestName,

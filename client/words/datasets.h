@@ -26,8 +26,8 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
 // older release.
 bool IsRefusal(const Status& status);
 
-// The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else
-// the one that the coordinator has registered under that name. kNotFound if there is none.
+// The folder of NAME|FOLDER: a folder that holds a dataset; else the one that the coordinator has
+// registered under that name; else the one in the state folder. kNotFound if there is none.
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state);
 
 }  // namespace longrun::client

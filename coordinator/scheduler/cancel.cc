@@ -1,6 +1,9 @@
 // Cancelling: waiting tasks are cancelled at once; a running task when it has stopped or its lease
 // has ended, unless it finishes first. Its trainer has a grace time for a checkpoint, or is killed
 // (StopMode). Tasks that another sweep still needs continue.
+#include <algorithm>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "base/str.h"
@@ -68,13 +71,18 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
   State& state = step.state;
   step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
+  const std::set<std::string>& tasks = state.sweep_tasks.at(event.sweep_id);
+  const bool has_ended = std::ranges::all_of(
+      tasks, [&](const std::string& id) { return IsTerminal(state.tasks.at(id).state); });
+  // A sweep that has ended stays what it is.
+  if (has_ended && !state.paused_sweeps.contains(event.sweep_id)) return;
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
   state.paused_sweeps.erase(event.sweep_id);
   if (state.cancelled_sweeps.insert(event.sweep_id).second) {
     step.sweeps.push_back(
         PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kCancelled});
   }
-  CancelUnwanted(step, state.sweep_tasks.at(event.sweep_id), event.sweep_id, event.mode,
+  CancelUnwanted(step, tasks, event.sweep_id, event.mode,
                  Str("cancelled: sweep ", event.sweep_id, " was cancelled"));
 }
 
