@@ -173,7 +173,7 @@ TEST_P(CudaRowsTest, AdamWTakesAnyNumberOfTensors) {
   AdamWVectors together(sizes), apart(sizes);
   GetParam()->Run(AdamWNumbers().Call(together.Tensors()));
   const std::vector<AdamWTensor> tensors = apart.Tensors();
-  for (const std::size_t i : {0, 1, 255, 256, 257, 511, 512, 599}) {
+  for (const std::size_t i : {0u, 1u, 255u, 256u, 257u, 511u, 512u, 599u}) {
     GetParam()->Run(AdamWNumbers().Call(std::span(tensors).subspan(i, 1)));
     EXPECT_TRUE(SameBits(together.parameter[i], apart.parameter[i])) << i;
     EXPECT_TRUE(SameBits(together.v[i], apart.v[i])) << i;
@@ -202,7 +202,7 @@ TEST_P(CudaRowsTest, AdamWChangesNothingUnlessAllResultsAreFinite) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const std::vector<std::int64_t> sizes = {40, 41};
   for (const double wrong : {kInfinity, -kInfinity, std::nan("")}) {
-    for (const std::size_t at : {0, 1}) {
+    for (const std::size_t at : {0u, 1u}) {
       AdamWVectors vectors(sizes), before(sizes);
       AdamWNumbers numbers;
       numbers.results[at] = wrong;
