@@ -103,11 +103,6 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
   }
 };
 
-// Whether LibTorch has a product of such factors whose result is in fp32: on GPUs.
-bool MultipliesIntoFp32(const at::Tensor& a, at::ScalarType type) {
-  return a.is_cuda() && a.scalar_type() == at::kBFloat16 && type == at::kFloat;
-}
-
 class StoredWeightFunction : public torch::autograd::Function<StoredWeightFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x_NI,
@@ -135,6 +130,10 @@ class StoredWeightFunction : public torch::autograd::Function<StoredWeightFuncti
 };
 
 }  // namespace
+
+bool MultipliesIntoFp32(const at::Tensor& x, at::ScalarType type) {
+  return x.is_cuda() && x.scalar_type() == at::kBFloat16 && type == at::kFloat;
+}
 
 at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
                   MatrixPath path) {

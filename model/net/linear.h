@@ -22,6 +22,11 @@ struct ProductWeight {
   // whose sums are not rounded to the product's type.
   at::Tensor stored = {};
 };
+// Whether the gradient of a weight in `type`, from factors like `x`, is a product with a result in
+// fp32: on GPUs, for factors in bf16 and a weight in fp32.
+bool MultipliesIntoFp32(const at::Tensor& x, at::ScalarType type);
+// The same product. The gradient goes to w.stored if it is defined: then MultipliesIntoFp32 holds
+// for x_NI, and b_O gets no gradient.
 at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
                   MatrixPath path);
 

@@ -470,9 +470,9 @@ at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tenso
   return AtenActivation(f, gate) * up;
 }
 
-bool TakesStoredWeight(const at::Tensor& weight, const Compute& compute) {
-  return weight.is_cuda() && HasKernels(compute) && compute.product == at::kBFloat16 &&
-         IsFloat(weight) && weight.requires_grad() && at::GradMode::is_enabled();
+bool TakesStoredWeight(const at::Tensor& x_NI, const at::Tensor& weight, const Compute& compute) {
+  return HasKernels(compute) && MultipliesIntoFp32(x_NI, weight.scalar_type()) &&
+         weight.requires_grad() && at::GradMode::is_enabled();
 }
 
 at::Tensor BiasedLinear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& bias_C,

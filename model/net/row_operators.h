@@ -62,8 +62,9 @@ at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tenso
 // gradient of b, a sum over rows, takes longer than ours, and is rounded to the type of x.
 at::Tensor BiasedLinear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& bias_C,
                         const Compute& compute);
-// Whether `w` of such a product, of a weight that gets a gradient, may have its `stored`.
-bool TakesStoredWeight(const at::Tensor& weight, const Compute& compute);
+// Whether the weight of a product with rows in the type of products gets its gradient by
+// ProductWeight::stored.
+bool TakesStoredWeight(const at::Tensor& x_NI, const at::Tensor& weight, const Compute& compute);
 
 // The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a
 // gradient, the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.

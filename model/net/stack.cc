@@ -129,7 +129,7 @@ at::Tensor Stack::Rounded(const at::Tensor& weight) const {
 at::Tensor Stack::Linear(const at::Tensor& x, const StoredWeights& product) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
   ProductWeight weight = {.weight = {}, .inputs_first = inputs_first_};
-  if (TakesStoredWeight(product.weight, compute_)) {
+  if (TakesStoredWeight(rows, product.weight, compute_)) {
     const at::NoGradGuard no_grad;
     weight.weight = Rounded(product.weight);
     weight.stored = product.weight;
