@@ -184,13 +184,12 @@ Status CheckName(const std::string& name) {
 // took long to make.
 int EndOfSending(const Status& registered, const std::string& folder) {
   const int code = registered.ok() ? kExitOk : Report(registered);
-  if (!registered.ok()) {
-    const bool is_large = BytesBelow(folder) >= PrepareOptions().kept_bytes_min;
-    if (is_large || !IsRefusal(registered)) {
-      SayLine(Str("the dataset stays in ", folder,
-                  ": the same command sends what the coordinator lacks, and then removes it"));
-      return code;
-    }
+  const bool stays = !registered.ok() && (!IsRefusal(registered) ||
+                                          BytesBelow(folder) >= PrepareOptions().kept_bytes_min);
+  if (stays) {
+    SayLine(Str("the dataset stays in ", folder,
+                ": the same command sends what the coordinator lacks, and then removes it"));
+    return code;
   }
   const Status removed = RemoveMade(folder);
   return removed.ok() ? code : Report(removed);
@@ -316,6 +315,7 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   RETURN_IF_ERROR(FillSplits(arguments, spec));
   spec.source.format =
       arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
+  spec.format_is_guessed = arguments.format.empty();
   spec.source.field = arguments.field;
   spec.source.filter = arguments.filter;
   spec.source.dtype = arguments.dtype;

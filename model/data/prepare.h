@@ -28,6 +28,9 @@ namespace longrun {
 
 struct PrepareSpec {
   SourceOptions source{};
+  // Whether source.format is GuessSourceFormat of the first name: then a file whose name means
+  // another format is refused.
+  bool format_is_guessed = false;
   // Files by split: paths and patterns with * ? [...]. If `split` decides by other means than
   // files, there is one entry with an empty name.
   std::vector<std::pair<std::string, std::vector<std::string>>> files{};

@@ -126,6 +126,18 @@ Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint)
   return settings;
 }
 
+// A file that is read in the wrong format may give a dataset without an error: any file in UTF-8 is
+// a text. A name without a known ending may be of any format.
+Status CheckGuessed(const PrepareSpec& spec, const ListedSource& source) {
+  const std::string_view named = GuessSourceFormat(source.path);
+  if (!spec.format_is_guessed || named == spec.source.format || named == "text") return Status();
+  return Invalid(Str(source.Name(), " has the name of a file in format ", named, ", but ",
+                     spec.source.format,
+                     " was guessed from the first name in --train: import files of one format, and "
+                     "say which with --format ",
+                     named, " or --format ", spec.source.format));
+}
+
 Status CompleteSource(const SourceFormat& format, const Json& settings, ListedSource& source) {
   ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(source.path));
   ASSIGN_OR_RETURN(Json stamp, Stamp(source.path, source.Name(), source.bytes));
@@ -186,7 +198,8 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
                                         : Str(source.shown, " is listed twice, in split ",
                                               at->second, " and in split ", name,
                                               ": a document belongs in one place; ", remedy)));
-      } else if (errors.Add(CompleteSource(format, settings, source))) {
+      } else if (errors.Add(CheckGuessed(spec, source)) &&
+                 errors.Add(CompleteSource(format, settings, source))) {
         sources.push_back(std::move(source));
       }
     }

@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -254,7 +255,24 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 19> kSteps = {{
+Result<Lines> ShowSize(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  if (!IsFolder(path)) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+    return Lines{Str(bytes.size())};
+  }
+  std::uintmax_t sum = 0;
+  std::error_code failed;
+  for (std::filesystem::recursive_directory_iterator entry(path, failed), end;
+       !failed && entry != end; entry.increment(failed)) {
+    if (entry->is_regular_file(failed)) sum += entry->file_size(failed);
+    if (failed) break;
+  }
+  if (failed) return Status(Code::kNotFound, Str(path, ": ", failed.message()));
+  return Lines{Str(sum)};
+}
+
+constexpr std::array<FileStep, 20> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -274,6 +292,7 @@ constexpr std::array<FileStep, 19> kSteps = {{
     {.name = "mode", .run = &Mode},
     {.name = "chmod", .run = &ChangeMode},
     {.name = "sha256", .run = &ShowSha256},
+    {.name = "size", .run = &ShowSize},
 }};
 
 }  // namespace

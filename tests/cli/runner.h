@@ -37,6 +37,7 @@
 //   mode FILE                  prints its permissions
 //   chmod FILE MODE            sets them, octal
 //   sha256 FILE                prints that of its bytes
+//   size FILE                  prints its bytes; of a folder, those of all files in it
 //                              '*' in the FILE of truncate-file, corrupt-byte and copy stands for
 //                              any name; all matches are hit, copy needs exactly one
 //   env NAME=VALUE             for the programs started from here on; "env NAME" removes it

@@ -82,7 +82,8 @@ TEST(PresentedTest, ChainEndsWithTheAuthorityOfTheServer) {
   const Status late = CheckServer(*chain, server.place(), 2 * kNowMs);
   EXPECT_NE(late.message().find("this machine's clock says"), std::string::npos) << late.message();
   const Status other = CheckServer(*chain, {.host = "gpu", .port = 1}, kNowMs);
-  EXPECT_NE(other.message().find("pki renew --name 127.0.0.1 --name gpu`"), std::string::npos) << other.message();
+  EXPECT_NE(other.message().find("pki renew --name 127.0.0.1 --name gpu`"), std::string::npos)
+      << other.message();
 }
 
 TEST(PresentedTest, ServerWithTls12IsRefused) {
