@@ -55,7 +55,7 @@ void Observer::SeeAttempt(const State& state, const PutTransition& moved, const 
   if (!attempt.failure_class.empty()) {
     metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
   }
-  if (attempt.duration_clock == DurationClock::kNone) return;
+  if (IsLive(attempt.state) || attempt.duration_clock == DurationClock::kNone) return;
   const std::string_view kind = EnumName(state.tasks.at(attempt.task).kind);
   metrics_.CountAttemptEnd(kind, attempt.failure_class,
                            static_cast<double>(attempt.duration_ms) / 1000);

@@ -104,8 +104,9 @@ constexpr FailureRow kTable[] = {
      .avoid_worker = true,
      .blames_slot = false,
      .exit_code = 65,
-     .advice = "the message names what is missing or damaged: import the dataset again, or restore "
-               "the stored file from a backup"},
+     .advice = "a dataset or a stored file is missing or damaged: import the dataset again, or "
+               "restore the file from a backup",
+     .remedies = {"import the dataset again", "import it again", "restore a backup"}},
     {.failure_class = FailureClass::kStorage,
      .name = "storage",
      .counted_as = CountedAs::kLoss,

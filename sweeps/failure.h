@@ -1,6 +1,7 @@
 // Failure classes: one table, with one row per class.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -38,6 +39,8 @@ struct FailureRow {
   bool blames_slot;   // may be the fault of the slot's device: several such ends put it in doubt
   int exit_code;      // with which a trainer reports this class; 0: found by other evidence
   std::string_view advice;  // what the user should do
+  // A message with one of these already says what to do, and the advice is left out.
+  std::array<std::string_view, 3> remedies = {};
 };
 
 std::span<const FailureRow> FailureTable();

@@ -1,5 +1,6 @@
 // What the end of an attempt means for its task: the table in sweeps/failure.cc decides
 // by failure class.
+#include <algorithm>
 #include <csignal>
 
 #include "base/str.h"
@@ -69,7 +70,11 @@ void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::s
   // A diverged run is a result, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
   const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
-  const std::string advice = message == row.advice ? "" : Str("; ", row.advice);
+  const bool is_told =
+      message == row.advice || std::ranges::any_of(row.remedies, [&](std::string_view remedy) {
+        return !remedy.empty() && message.find(remedy) != std::string::npos;
+      });
+  const std::string advice = is_told ? "" : Str("; ", row.advice);
   MoveTask(step, task, TaskState::kFailed,
            Str(diverged ? "diverged" : row.name, ": ", message, why, advice));
   SkipDependants(step, task);
@@ -158,10 +163,10 @@ std::string WhileCancelled(EndEvidence evidence, StopMode mode, const std::strin
 }  // namespace
 
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
-                const std::string& message) {
+                const std::string& message, EndTime end) {
   if (IsCutOff(step, attempt, failure_class)) {
     return EndAttempt(step, attempt, FailureClass::kPreempted,
-                      Str("the allocation of worker ", attempt.worker, " ended: ", message));
+                      Str("the allocation of worker ", attempt.worker, " ended: ", message), end);
   }
   const FailureRow& row = FailureOf(failure_class);
   Task& task = TaskOf(step.state, attempt);
@@ -169,7 +174,7 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   attempt.failure_class = std::string(row.name);
   attempt.message = message.empty() ? std::string(row.advice) : InShort(message);
   const bool had_started = attempt.state == AttemptState::kRunning;
-  MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
+  MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message, end);
   if (failure_class == FailureClass::kPreempted) NoteCutShort(step, attempt);
   DecideTask(step, task, attempt, row, attempt.message);
   if (row.blames_slot) NoteSlotFailure(step, attempt);
@@ -207,7 +212,7 @@ void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& messa
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.message = message;
-  MoveAttempt(step, attempt, AttemptState::kLost, message);
+  MoveAttempt(step, attempt, AttemptState::kLost, message, EndTime::kUnknown);
   if (task.cancel_wanted) return CancelTaskNow(step, task, message);
   task.not_before = step.now;
   MoveTask(step, task, TaskState::kReady,
@@ -289,7 +294,8 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (failure_class == FailureClass::kCancelled) {
       message = WhileCancelled(evidence, TaskOf(step.state, *attempt).stop_mode, message);
     }
-    EndAttempt(step, *attempt, failure_class, message);
+    EndAttempt(step, *attempt, failure_class, message,
+               evidence.exit_known ? EndTime::kNow : EndTime::kUnknown);
   }
   if (!attempt->end_stored) {
     attempt->end_stored = true;

@@ -167,6 +167,7 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
+  NoteRan(step, attempt);
   if (counts) Apply(step, attempt, batch);
   step.records.push_back(
       PutRecord{.attempt = attempt.id,

@@ -44,7 +44,8 @@ void EndLease(StepContext& step, Worker& worker) {
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
     EndAttempt(step, *attempt, FailureClass::kLost,
                Str("nothing was heard from worker ", worker.id, " for ",
-                   step.state.limits.lease_ms / 1000, " s"));
+                   step.state.limits.lease_ms / 1000, " s"),
+               EndTime::kUnknown);
   }
 }
 
@@ -71,7 +72,7 @@ void EndUnreadable(StepContext& step) {
   }
   for (Attempt* const attempt : unreadable) {
     step.result.warnings.push_back(Str("attempt ", attempt->id, ": ", attempt->unreadable));
-    EndAttempt(step, *attempt, FailureClass::kLost, attempt->unreadable);
+    EndAttempt(step, *attempt, FailureClass::kLost, attempt->unreadable, EndTime::kUnknown);
     attempt->unreadable.clear();
   }
 }

@@ -65,6 +65,8 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
     NoteAccepted(step, *attempt);
     attempt->listed_seq = live.last_seq;
     attempt->is_listed_running = live.running;
+    attempt->is_listed_ended =
+        !live.running && (live.last_seq > 0 || attempt->state == AttemptState::kRunning);
     const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
     verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
   } else if (attempt->state != AttemptState::kSucceeded) {
@@ -78,7 +80,7 @@ void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt) {
     WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
   } else {
     EndAttempt(step, attempt, FailureClass::kVanished,
-               Str("worker ", worker.id, " no longer has it"));
+               Str("worker ", worker.id, " no longer has it"), EndTime::kUnknown);
   }
 }
 
@@ -262,7 +264,7 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
       Str("adopted from worker ", worker.id, ", since a restored database did not know it");
   if (task.state != TaskState::kReady) {
     Attempt& older = state.attempts.at(task.attempt);
-    MoveAttempt(step, older, AttemptState::kLost, reason);
+    MoveAttempt(step, older, AttemptState::kLost, reason, EndTime::kUnknown);
     MoveTask(step, task, TaskState::kReady, reason);
   }
   task.epoch = epoch;

@@ -180,7 +180,7 @@ struct Attempt {
   // clock counts; it is empty if unknown.
   Instant started_boot_ms = 0;
   std::string started_boot = {};
-  // From RUNNING to its end; see MoveAttempt.
+  // From RUNNING to its end (MoveAttempt), or, while it runs, to its newest record (NoteRan).
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
@@ -211,6 +211,8 @@ struct Attempt {
   // running.
   std::int64_t listed_seq = 0;
   bool is_listed_running = false;
+  // Its worker has listed it with records and without a running trainer.
+  bool is_listed_ended = false;
 };
 
 // A worker's cache can never hold what a task reads.

@@ -121,9 +121,8 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
   if (attempt.started_wall_ms == 0) return;  // it never ran
   const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;
   attempt.duration_clock = same_boot ? DurationClock::kBoot : DurationClock::kWall;
-  attempt.duration_ms =
-      std::max<std::int64_t>(0, same_boot ? step.now - attempt.started_boot_ms
-                                          : attempt.ended_wall_ms - attempt.started_wall_ms);
+  attempt.duration_ms = std::max<std::int64_t>(
+      0, same_boot ? step.now - attempt.started_boot_ms : step.wall_ms - attempt.started_wall_ms);
 }
 
 void ForgetLive(Index& index, const Attempt& attempt) {
@@ -287,7 +286,14 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
   return stored;
 }
 
-void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason) {
+void NoteRan(StepContext& step, Attempt& attempt) {
+  if (attempt.state != AttemptState::kRunning || attempt.is_listed_ended) return;
+  MeasureDuration(step, attempt);
+  step.changed_attempts.insert(attempt.id);
+}
+
+void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
+                 EndTime end) {
   LR_CHECK(IsAttemptEdge(attempt.state, to));
   WriteTransition(step, "attempt", attempt.id, EnumName(attempt.state), EnumName(to), reason);
   attempt.state = to;
@@ -296,10 +302,13 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
     attempt.started_wall_ms = step.wall_ms;
     attempt.started_boot_ms = step.now;
     attempt.started_boot = step.state.boot;
+    MeasureDuration(step, attempt);
   }
   if (!IsLive(to)) {
     attempt.ended_wall_ms = step.wall_ms;
-    MeasureDuration(step, attempt);
+    // Attempts of an earlier release have no time until a record comes.
+    const bool is_known = end == EndTime::kNow || attempt.duration_clock == DurationClock::kNone;
+    if (is_known) MeasureDuration(step, attempt);
     ForgetLive(step.state.index, attempt);
     EndOffer(step, attempt);
     NoteEnded(step.state.index, attempt);

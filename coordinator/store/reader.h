@@ -59,7 +59,7 @@ struct AttemptRow {
   std::string worker;
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  std::int64_t duration_ms = 0;  // how long it ran; 0 while it is live
+  std::int64_t duration_ms = 0;  // how long it has run
   std::int64_t durable_seq = 0;
   std::int64_t resume_step = 0;
   std::string started_json;  // body of its `started` record, or ""

@@ -37,6 +37,15 @@ bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const aut
   return held;
 }
 
+// Nobody saw the end of an attempt unless its journal or its worker told it.
+bool IsEndSeen(const Attempt& attempt, const SchedulerEvent& event) {
+  if (attempt.state == AttemptState::kLost) return false;
+  if (const auto* const ended = std::get_if<AttemptFinished>(&event)) {
+    return ended->evidence.exit_known;
+  }
+  return std::holds_alternative<JournalReceived>(event);
+}
+
 }  // namespace
 
 void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
@@ -131,14 +140,53 @@ void SimChecker::OnBoot() {
     const auto stored = store_.attempts.find(begun.first);
     return stored == store_.attempts.end() || stored->second.started_boot_ms != begun.second;
   });
+  ended_.clear();  // each worker lists its attempts anew
+  for (auto& [id, came] : recorded_at_) {
+    const auto stored = store_.attempts.find(id);
+    const std::int64_t n = stored == store_.attempts.end() ? 0 : stored->second.durable_seq;
+    std::erase_if(came, [&](const auto& record) { return record.first > n; });
+  }
 }
 
-void SimChecker::CheckDuration(const Attempt& attempt) {
+// Records that come while the trainer is running, as far as the worker has said.
+void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
+                             const StepResult& result) {
+  const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed) {
+    if (!state.index.sessions.contains(session)) return;  // not heard: it has a newer one
+    for (const LiveAttempt& live : listed) {
+      if (!state.attempts.contains(live.attempt)) continue;  // not adopted: nobody knows it
+      if (live.running) {
+        ended_.erase(live.attempt);
+      } else if (live.last_seq > 0 || running_since_.contains(live.attempt)) {
+        ended_.insert(live.attempt);
+      }
+    }
+  };
+  if (const auto* const hello = std::get_if<WorkerArrived>(&event))
+    note_list(hello->session, hello->attempts);
+  if (const auto* const heard = std::get_if<WorkerHeard>(&event))
+    note_list(heard->session, heard->attempts);
+  for (const Write& write : result.writes) {
+    const auto* const put = std::get_if<PutRecord>(&write);
+    if (put == nullptr || !state.attempts.contains(put->attempt)) continue;
+    if (!ended_.contains(put->attempt)) recorded_at_[put->attempt][put->record.seq] = world_.now;
+  }
+}
+
+void SimChecker::CheckDuration(const Attempt& attempt, const SchedulerEvent& event) {
   const auto since = running_since_.find(attempt.id);
   if (IsLive(attempt.state) || since == running_since_.end()) return;
-  const Instant passed = world_.now - since->second;
-  if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == passed) return;
-  world_.Violate(Str("attempt ", attempt.id, " took ", passed, " ms, and is said to have taken ",
+  Instant expected = world_.now - since->second;
+  if (!IsEndSeen(attempt, event)) {
+    const auto came = recorded_at_.find(attempt.id);
+    const bool has_records = came != recorded_at_.end() && !came->second.empty();
+    const Instant last = has_records ? came->second.rbegin()->second : since->second;
+    const Instant to_last = std::max<Instant>(0, last - since->second);
+    if (to_last < expected) world_.stats.fired["ended unseen"] += 1;
+    expected = to_last;
+  }
+  if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == expected) return;
+  world_.Violate(Str("attempt ", attempt.id, " took ", expected, " ms, and is said to have taken ",
                      attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
 }
 
@@ -181,6 +229,7 @@ void SimChecker::CheckBinding(const RunRecord& run) {
 
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
+  NoteRecords(state, event, result);
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
   if (const auto* const leaves = std::get_if<WorkerLeaves>(&event)) NoteLeaving(state, *leaves);
   if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
@@ -221,7 +270,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     }
     const auto attempt = state.attempts.find(put->id);
     if (attempt == state.attempts.end()) continue;
-    CheckDuration(attempt->second);
+    CheckDuration(attempt->second, event);
     CheckCutOff(attempt->second);
   }
   for (const Command& command : result.commands) {

@@ -23,7 +23,8 @@ class SimChecker {
       : world_(world), store_(store), workers_(workers) {}
 
   // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is
-  // placed first; an attempt took the time that passed, whatever the wall clock says.
+  // placed first; an attempt took the time that passed, or (if nobody saw its end) until its last
+  // record, whatever the wall clock says.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
   // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, I-42, after the writes are in the store. And: a
@@ -66,7 +67,8 @@ class SimChecker {
   void CheckAttempt(const Attempt& attempt);
   void CheckQuarantine(const Attempt& placed);
   void CheckRecord(const PutRecord& put);
-  void CheckDuration(const Attempt& attempt);
+  void NoteRecords(const State& state, const SchedulerEvent& event, const StepResult& result);
+  void CheckDuration(const Attempt& attempt, const SchedulerEvent& event);
   void CheckPlacement(const State& state, const std::string& id);
   void CheckPreference(const State& state, const SendStart& start);
   void CheckExecution(const State& state, const SendStart& start);
@@ -105,15 +107,18 @@ class SimChecker {
   std::map<std::pair<std::string, std::int64_t>, std::string> live_of_slot_;
   std::map<std::string, std::int64_t> acked_;
   std::set<std::string> never_to_start_;
-  std::map<std::string, Instant> running_since_;         // attempts, in virtual time
-  std::set<std::string> collected_;                      // attempts that went as garbage
-  std::set<std::string> drained_;                        // workers
-  std::map<std::string, Allocated> allocated_;           // temporary workers
-  std::map<std::string, std::string> placed_on_;         // attempt -> its temporary worker
-  std::set<std::string> outlived_;                       // attempts of an earlier allocation
-  std::set<std::string> first_;                          // tasks of the sweep that was put first
-  std::map<std::string, Execution> execution_of_;        // of attempts, for ever
-  std::map<std::string, Execution> bound_;               // of runs of which an attempt has started
+  std::map<std::string, Instant> running_since_;  // attempts, in virtual time
+  // attempt -> seq of a record -> when it came
+  std::map<std::string, std::map<std::int64_t, Instant>> recorded_at_;
+  std::set<std::string> ended_;                    // attempts that ended, as workers list them
+  std::set<std::string> collected_;                // attempts that went as garbage
+  std::set<std::string> drained_;                  // workers
+  std::map<std::string, Allocated> allocated_;     // temporary workers
+  std::map<std::string, std::string> placed_on_;   // attempt -> its temporary worker
+  std::set<std::string> outlived_;                 // attempts of an earlier allocation
+  std::set<std::string> first_;                    // tasks of the sweep that was put first
+  std::map<std::string, Execution> execution_of_;  // of attempts, for ever
+  std::map<std::string, Execution> bound_;         // of runs of which an attempt has started
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };
 

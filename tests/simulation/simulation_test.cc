@@ -65,6 +65,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "refresh begun",
                                  "refresh complete",
                                  "started from another run",
+                                 "ended unseen",
                                  "paused",
                                  "drained",
                                  "stopped by a drain",

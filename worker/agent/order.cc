@@ -144,11 +144,12 @@ class Preparer {
       why = there.message();
     }
     if (!is_cached && source.files.empty()) {
-      return Status(Code::kNotFound,
-                    Str("dataset ", source.digest, " is not on this worker: none in ",
-                        datasets_dir_, " has this digest, and ", why,
-                        "; if it was moved, register its new place with `longrun data register "
-                        "NAME FOLDER`; else copy or import the dataset again"));
+      return Status(
+          Code::kNotFound,
+          Str("dataset ", source.digest, " is not on this worker: none in ", datasets_dir_,
+              " has this digest, and ", why,
+              "; if it was moved, register its new folder with `longrun data register "
+              "NAME FOLDER` (`longrun data ls` shows NAME); else copy or import it again"));
     }
     if (!source.files.empty()) {
       RETURN_IF_ERROR(CheckListing({.digest = source.digest, .files = source.files}));

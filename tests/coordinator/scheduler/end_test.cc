@@ -89,6 +89,104 @@ TEST_F(EndTest, ADurationGoesOnOverARestartOfTheCoordinator) {
   EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kBoot);
 }
 
+// A machine without power for an hour ran nothing in it; the end of its journal comes afterwards.
+TEST_F(EndTest, AnAttemptThatVanishedRanUntilTheLastRecordThatCameWhileItsTrainerWasRunning) {
+  constexpr std::int64_t kHourMs = 3'600'000;
+  const std::string id = Train().attempt, task = Train().id;
+  SampleJournal journal = Begin(Current(Train()));
+  now += 5'000;
+  for (int i = 0; i < 2; ++i) journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal, 3, 3);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
+  now += kHourMs;
+  wall_set_ms = kDayMs;
+  Restart();
+  Arrive("w", {CpuSlot()}, 2, {Gone(id)}, "B");
+  Deliver(state.attempts.at(id), journal, 4, 4, 2);
+  Finish(state.attempts.at(id), {}, 2);
+
+  const Attempt& ended = state.attempts.at(id);
+  EXPECT_EQ(ended.failure_class, "vanished");
+  EXPECT_EQ(ended.duration_ms, 5'000);
+  EXPECT_EQ(ended.duration_clock, DurationClock::kBoot);
+  EXPECT_EQ(state.index.ended.at(task).ran_ms, 5'000);
+}
+
+TEST_F(EndTest, AnAttemptThatIsLostRanUntilItsLastRecord) {
+  const std::string id = Train().attempt;
+  SampleJournal journal = Begin(Current(Train()));
+  now += 5'000;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal);
+  Wait(2 * state.limits.lease_ms);
+
+  EXPECT_EQ(state.attempts.at(id).state, AttemptState::kLost);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
+}
+
+// An attempt of an earlier release, of which no record has come since.
+TEST_F(EndTest, AnAttemptWhoseLastRecordHasNoTimeRanUntilItsEnd) {
+  const std::string id = Train().attempt;
+  Begin(Current(Train()));
+  state.attempts.at(id).duration_clock = DurationClock::kNone;
+  now += 5'000;
+  Finish(state.attempts.at(id), {});
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
+  EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kBoot);
+}
+
+// Another worker process may list the trainer as ended before it finds it again.
+TEST_F(EndTest, RecordsOfATrainerThatIsListedAgainAsRunningCount) {
+  const std::string id = Train().attempt;
+  SampleJournal journal = Begin(Current(Train()));
+  for (int i = 0; i < 2; ++i) journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  now += 5'000;
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Gone(id)}});
+  Deliver(state.attempts.at(id), journal, 3, 3);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 0);
+  Do(WorkerHeard{.session = 1, .number = 2, .attempts = {Listed(state.attempts.at(id))}});
+  Deliver(state.attempts.at(id), journal, 4, 4);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
+}
+
+// The trainer began and died while nobody listened.
+TEST_F(EndTest, AnAttemptOfWhichOnlyTheJournalCameRanForNoTime) {
+  const std::string id = Train().attempt;
+  Accept(state.attempts.at(id));
+  SampleJournal journal = Begun(state.attempts.at(id));
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  LiveAttempt listed = Gone(id);
+  listed.last_seq = 3;
+  Arrive("w", {CpuSlot()}, 2, {listed}, "B");
+  Deliver(state.attempts.at(id), journal, 1, 2, 2);
+  now += 5'000;
+  Deliver(state.attempts.at(id), journal, 3, 3, 2);
+  Finish(state.attempts.at(id), {}, 2);
+  EXPECT_EQ(state.attempts.at(id).failure_class, "vanished");
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 0);
+}
+
+TEST_F(EndTest, TheAdviceIsLeftOutWhereTheMessageHasTheRemedy) {
+  const std::string advice(FailureOf(FailureClass::kData).advice);
+  for (const auto& [message, is_told] :
+       {std::pair("cannot open /mnt/backup/tiny: No such file or directory", false),
+        std::pair("/data/tiny is cut short; import the dataset again", true)}) {
+    if (Train().state == TaskState::kFailed) {
+      Do(RetryRequested{.sweep_id = "", .tasks = {Train().id}});
+    }
+    while (Train().state != TaskState::kFailed) {
+      AwaitPlacement();
+      const Attempt& attempt = Current(Train());
+      SampleJournal journal = Begin(attempt);
+      journal.Append(RecordKind::kFailed, {{"class", "data"}, {"message", message}});
+      Deliver(attempt, journal);
+      Finish(attempt, Exit(65));
+    }
+    EXPECT_NE(Train().reason.find(message), std::string::npos) << Train().reason;
+    EXPECT_EQ(Train().reason.find(advice) == std::string::npos, is_told) << Train().reason;
+  }
+}
+
 TEST_F(EndTest, TheTimeOfEarlierAttemptsIsKept) {
   const std::string task = Train().id;
   Begin(Current(Train()));
