@@ -185,10 +185,11 @@ std::string RunText(const v1::RunInfo& run) {
   }
   if (resolved.is_object() && resolved.contains("init")) {
     const Json& init = resolved.at("init");
-    text += Str("  starts from: ",
-                init.contains("run") ? Str("run ", init.at("run").get<std::string>())
-                                     : init.at("sha256").get<std::string>(),
-                resolved.at("train").contains("tokens") ? "" : " (evaluated without training)", "\n");
+    text +=
+        Str("  starts from: ",
+            init.contains("run") ? Str("run ", init.at("run").get<std::string>())
+                                 : init.at("sha256").get<std::string>(),
+            resolved.at("train").contains("tokens") ? "" : " (evaluated without training)", "\n");
   }
   const Json execution = JsonIn(run.execution_json());
   if (execution.is_object()) text += "  execution: " + CanonicalJson(execution) + "\n";
@@ -207,8 +208,9 @@ std::string RunText(const v1::RunInfo& run) {
       if (!failure.empty()) text += " (" + failure + ")";
       const auto resume = attempt.resume_step();
       if (resume > 0) text += Str(", resumed at step ", resume);
+      // Of a live attempt, the task's time says more: it goes to now.
       const std::string ran = DurationText(attempt.duration_ms());
-      if (!ran.empty()) text += Str(", ran ", ran);
+      if (!ran.empty() && attempt.ended_ms() > 0) text += Str(", ran ", ran);
       const std::string& message = attempt.message();
       // The newest attempt's message is the failed task's reason, which is below in full.
       const bool is_listed_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t kDigitsMin = 8;  // of a run or a task; with less, it can only be a sweep
 constexpr std::size_t kShown = 10;     // of several tasks with the same beginning
+constexpr std::size_t kToldMax = 3;    // reasons in a notice
 
 // The pilots, and the slots of their workers.
 struct Pilot {
@@ -186,11 +187,11 @@ Status FillLastEnd(StoreReader& reader, v1::TaskReason* reason) {
   return Status();
 }
 
-Status ReasonsOfSweep(Call& call, const SweepRow& sweep, v1::GetReasonsResponse* response) {
-  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
-  const std::vector<Pilot> pilots = PilotsOf(call.parts.pilots);
+Status ReasonsOfSweep(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote,
+                      v1::GetReasonsResponse* response) {
+  const std::vector<Pilot> pilots = PilotsOf(parts.pilots);
   bool is_gone = false;
-  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+  RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
     const Looker looker(state, pilots, is_remote);
     FillSweep(state, sweep, response->mutable_info());
     const auto tasks = state.sweep_tasks.find(sweep.id);
@@ -269,7 +270,60 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
   return Status();
 }
 
+// Whether something holds the tasks. What is offered to a worker in a moment does not wait.
+bool Waits(const v1::TaskReason& reason) {
+  return reason.gate() != "ENDED" && reason.gate() != "NONE" && reason.gate() != "OFFERED";
+}
+
+// "4 train tasks are READY: no free slot: ...; what ends it: ..."
+std::string WaitText(const v1::TaskReason& reason) {
+  const std::int32_t n = reason.tasks();
+  const std::string remedy = reason.remedy();
+  return Str(n == 1 ? "a " : Str(n, " "), reason.kind(), n == 1 ? " task is " : " tasks are ",
+             reason.state(), ": ", reason.text(),
+             remedy.empty() ? "" : Str("; what ends it: ", remedy));
+}
+
 }  // namespace
+
+Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote,
+                  Notices* notices) {
+  v1::GetReasonsResponse answer;
+  RETURN_IF_ERROR(ReasonsOfSweep(parts, sweep, is_remote, &answer));
+  RefusedWorkers refused = parts.access.RefusedAt(WallMs());
+  std::set<std::string> trains;  // of the sweep
+  RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
+    LeaveOutConnected(state, refused);
+    TellRefused(refused, state, &answer);
+    const auto tasks = state.sweep_tasks.find(sweep.id);
+    if (tasks == state.sweep_tasks.end()) return;
+    for (const v1::TaskReason& reason : answer.reasons()) {
+      if (tasks->second.contains(reason.waits_for())) trains.insert(reason.waits_for());
+    }
+  }));
+  if (answer.info().tasks_running() > 0) return Status();  // since the caller looked
+  std::vector<std::string> texts;
+  std::size_t n_more = 0;
+  for (const v1::TaskReason& reason : answer.reasons()) {
+    const auto is_same = [&](const v1::Notice& notice) { return notice.text() == reason.text(); };
+    if (!Waits(reason) || std::ranges::any_of(*notices, is_same)) continue;
+    // Its training is in the list, too.
+    if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
+    if (texts.size() < kToldMax) {
+      texts.push_back(WaitText(reason));
+    } else {
+      n_more += 1;
+    }
+  }
+  if (texts.empty()) return Status();
+  if (n_more > 0) {
+    texts.push_back(Str("`longrun why ", sweep.name, "` shows ", n_more, " more"));
+  }
+  v1::Notice* const notice = notices->Add();
+  notice->set_about("waiting");
+  notice->set_text(Str("nothing of ", sweep.name, " is running: ", Join(texts, "; ")));
+  return Status();
+}
 
 void TellRefused(const RefusedWorkers& refused, const State& state,
                  v1::GetReasonsResponse* response) {
@@ -293,16 +347,17 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
   call.error.subject = target;
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   const Result<SweepRow> sweep = call.reader.FindSweep(target);
   if (sweep.ok()) {
-    RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND", ReasonsOfSweep(call, *sweep, response)));
+    RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND",
+                                    ReasonsOfSweep(call.parts, *sweep, is_remote, response)));
   } else if (sweep.status().code() == Code::kNotFound) {
     RETURN_IF_ERROR(
         call.WithReason("NOT_FOUND", ReasonsOfRunOrTask(call, target, sweep.status(), response)));
   } else {
     return call.WithReason("NOT_FOUND", sweep.status());
   }
-  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   HoldByFullDisk(call.parts.core, is_remote, response);
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });

@@ -3,6 +3,7 @@
 
 #include "coordinator/access.h"
 #include "coordinator/rpc/call.h"
+#include "coordinator/rpc/views.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "longrun/v1/sweeps.pb.h"
 
@@ -10,6 +11,10 @@ namespace longrun::coordinator {
 
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response);
+
+// Of a sweep of which nothing is running: adds a notice of what its tasks wait for, except what
+// `notices` have said already.
+Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote, Notices* notices);
 
 // Names the refused workers in the reasons of the tasks that they would continue or, as far as is
 // known, could run: such a worker is not heard from, and to start it again would not help.

@@ -131,7 +131,7 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
   });
 }
 
-RanTime RanTimeOf(const State& state, const Task& task, Instant now) {
+RanTime RanTimeOf(const State& state, const Task& task, std::optional<Instant> now) {
   RanTime ran;
   std::int64_t n_known = 0;
   if (const auto ended = state.index.ended.find(task.id); ended != state.index.ended.end()) {
@@ -141,16 +141,20 @@ RanTime RanTimeOf(const State& state, const Task& task, Instant now) {
   const auto newest = state.attempts.find(task.attempt);
   if (newest != state.attempts.end() && IsLive(newest->second.state)) {
     const Attempt& one = newest->second;
-    const bool is_timed = one.state == AttemptState::kRunning && !one.started_boot.empty() &&
-                          one.started_boot == state.boot && IsHeardOf(state, one.worker, now);
-    if (is_timed) ran.ms += std::max<std::int64_t>(now - one.started_boot_ms, 0) / 1000 * 1000;
+    const bool is_timed = now && one.state == AttemptState::kRunning && !one.started_boot.empty() &&
+                          one.started_boot == state.boot && IsHeardOf(state, one.worker, *now);
+    if (is_timed) {
+      ran.ms += std::max<std::int64_t>(*now - one.started_boot_ms, 0) / 1000 * 1000;
+    } else if (now) {
+      ran.ms += one.duration_ms;
+    }
     n_known += 1;
   }
   ran.is_partial = task.damaged || n_known < task.attempts;
   return ran;
 }
 
-void FillDuration(const State& state, Instant now, v1::SweepInfo* message) {
+void FillDuration(const State& state, std::optional<Instant> now, v1::SweepInfo* message) {
   const auto tally = state.index.tallies.find(message->sweep_id());
   if (tally == state.index.tallies.end()) return;
   std::int64_t sum_ms = 0;
@@ -409,9 +413,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     FillSweep(state, sweep_, message->mutable_info());
-    if (durations_ == Durations::kAlsoOfLive) {
-      FillDuration(state, now, message->mutable_info());
-    }
+    const bool counts_live = durations_ == Durations::kAlsoOfLive;
+    const std::optional<Instant> live_until = counts_live ? std::optional(now) : std::nullopt;
+    FillDuration(state, live_until, message->mutable_info());
     may_grow_ = sweep_.id == state.submitting;
     bool finished = !may_grow_;
     const auto ids = state.sweep_tasks.find(sweep_.id);
@@ -429,8 +433,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       if (run == run_of.end()) continue;
       v1::TaskInfo* info = run->second->add_tasks();
       FillTask(state, *task, sweep_.name, now, info);
-      const bool is_timed = IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive;
-      const RanTime ran = is_timed ? RanTimeOf(state, *task, now) : RanTime();
+      const RanTime ran = RanTimeOf(state, *task, live_until);
       if (!ran.is_partial) info->set_duration_ms(ran.ms);
       if (task->kind != TaskKind::kTrain || losses_ == Losses::kLeftOut) continue;
       const auto attempt = state.attempts.find(task->attempt);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,14 +27,15 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
 // The total time that the task's attempts have run. A live attempt adds the whole seconds until
-// now, while its worker is heard from.
+// `now` while its worker is heard from, else the time until its newest record; nothing if `now` is
+// unset.
 struct RanTime {
   std::int64_t ms = 0;
   bool is_partial = false;  // some attempts are not counted: a stored row is damaged
 };
-RanTime RanTimeOf(const State& state, const Task& task, Instant now);
+RanTime RanTimeOf(const State& state, const Task& task, std::optional<Instant> now);
 // Sets the sum of these times over the sweep's tasks.
-void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
+void FillDuration(const State& state, std::optional<Instant> now, v1::SweepInfo* message);
 // Adds the runs that this build cannot read, or of which it cannot read a task.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);

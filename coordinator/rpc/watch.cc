@@ -3,17 +3,25 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/pilots.h"
+#include "coordinator/rpc/reasons.h"
 #include "coordinator/rpc/views.h"
 
 namespace longrun::coordinator {
 namespace {
+
+// For so long, a sweep may run nothing before the watcher is told why: its worker may be starting.
+constexpr std::int64_t kIdleMs = 30'000;
+// How often the reasons are looked up again: a sweep may have many tasks.
+constexpr std::int64_t kWhyEachMs = 10'000;
 
 // Streams a sweep's state each time it changes. At most one of three is in progress: a wait for the
 // ticker, a job, a write.
@@ -69,10 +77,32 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (!is_remote.ok()) return End(is_remote.status());
     AddFullDisk(parts_.core, *is_remote, message_.mutable_notices());
     AddPilotNotices(parts_.pilots, message_.mutable_notices());
+    const Status told = TellWaiting(*is_remote);
+    if (!told.ok()) return End(told);
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);
     StartWrite(&message_);
+  }
+
+  Status TellWaiting(bool is_remote) {
+    const std::int64_t now = BootMs();
+    if (message_.finished() || message_.info().tasks_running() > 0) {
+      idle_since_.reset();
+      asked_at_.reset();
+      return Status();
+    }
+    if (!idle_since_) idle_since_ = now;
+    if (now - *idle_since_ < kIdleMs) return Status();
+    if (!asked_at_ || now - *asked_at_ >= kWhyEachMs) {
+      asked_at_ = now;
+      waiting_ = message_.notices();
+      const int n_others = waiting_.size();
+      RETURN_IF_ERROR(AddWaiting(parts_, view_->sweep(), is_remote, &waiting_));
+      waiting_.DeleteSubrange(0, n_others);
+    }
+    message_.mutable_notices()->MergeFrom(waiting_);
+    return Status();
   }
 
   // A viewer may watch, but not change the order of the work.
@@ -114,6 +144,9 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   v1::WatchSweepResponse message_;
   std::string sent_;
   std::set<DamagedRow> damaged_;
+  std::optional<std::int64_t> idle_since_;  // on the boot clock; unset while a task runs
+  std::optional<std::int64_t> asked_at_;    // when the reasons were last looked up
+  Notices waiting_;                         // what was found then
   std::int64_t seen_version_ = -1;
   int n_quiet_ = 0;
 };

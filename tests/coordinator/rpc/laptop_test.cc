@@ -413,6 +413,19 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   }
   const std::string here = Here({"why", "a"}).out;
   EXPECT_NE(here.find(up), std::string::npos) << here;
+
+  // A watcher learns what the tasks wait for without asking.
+  int watching = SpawnLongrun({"watch", "a"});
+  const std::string waits = "nothing of a is running: a train task is READY: ";
+  std::string said;
+  EXPECT_TRUE(WaitUntil([&] {
+    const Result<std::string> err = ReadFile(At("err"));
+    said = err.ok() ? *err : "";
+    return said.find(waits) != std::string::npos;
+  })) << said;
+  Kill(watching);
+  EXPECT_NE(said.find(join, said.find(waits)), std::string::npos) << said;
+  EXPECT_EQ(said.find("evaluate task", said.find(waits)), std::string::npos) << said;
 }
 
 TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
@@ -1240,7 +1253,21 @@ TEST_F(LaptopTest, ASubmissionWithoutAnAnswerMayAppearAndMayBeRepeated) {
             std::string::npos)
       << lost.err;
   Kill(coordinator);
+  // A user who waits is told what for, once.
+  const int waiting = SpawnLongrun({"ls"});
+  const std::string trying = ": trying again for 30 s\n";
+  ASSERT_TRUE(WaitUntil([&] {
+    const Result<std::string> said = ReadFile(At("err"));
+    return said.ok() && said->ends_with(trying);
+  }));
+  Start();
+  const Ran waited = EndOf(waiting);
+  EXPECT_EQ(waited.code, 0) << waited.err;
+  EXPECT_EQ(waited.err.find('\n'), waited.err.size() - 1) << waited.err;
+  EXPECT_NE(waited.out.find("a  "), std::string::npos) << waited.out;
+
   // Nothing was sent: it cannot appear.
+  Kill(coordinator);
   const Ran down = Longrun({"submit", "a.yaml"});
   EXPECT_NE(down.code, 0);
   EXPECT_EQ(down.err.find("may still appear"), std::string::npos) << down.err;

@@ -213,6 +213,12 @@ TEST(RanTimeTest, AllAttemptsOfATaskCount) {
   worker.heard_at = 103'000;
   EXPECT_EQ(RanTimeOf(state, task, 103'500).ms, 24'417 + 3'000);
   EXPECT_FALSE(RanTimeOf(state, task, 103'500).is_partial);
+  EXPECT_EQ(RanTimeOf(state, task, std::nullopt).ms, 24'417);
+  EXPECT_FALSE(RanTimeOf(state, task, std::nullopt).is_partial);
+  worker.lost = true;
+  state.attempts.at("b").duration_ms = 2'500;
+  EXPECT_EQ(RanTimeOf(state, task, 103'500).ms, 24'417 + 2'500);
+  EXPECT_EQ(RanTimeOf(state, task, std::nullopt).ms, 24'417);
 
   state.attempts.erase("a");  // its stored row is damaged
   AfterLoad(state, 100'000, 1);
