@@ -275,13 +275,16 @@ bool Waits(const v1::TaskReason& reason) {
   return reason.gate() != "ENDED" && reason.gate() != "NONE" && reason.gate() != "OFFERED";
 }
 
-// "4 train tasks are READY: no free slot: ...; what ends it: ..."
-std::string WaitText(const v1::TaskReason& reason) {
-  const std::int32_t n = reason.tasks();
-  const std::string remedy = reason.remedy();
-  return Str(n == 1 ? "a " : Str(n, " "), reason.kind(), n == 1 ? " task is " : " tasks are ",
-             reason.state(), ": ", reason.text(),
-             remedy.empty() ? "" : Str("; what ends it: ", remedy));
+// "4 train tasks are READY"
+std::string SubjectOf(const v1::TaskReason& reason) {
+  return Str(reason.tasks(), " ", reason.kind(), reason.tasks() == 1 ? " task is " : " tasks are ",
+             reason.state());
+}
+
+// The text, and what ends it unless the text says so.
+std::string TextOf(const v1::TaskReason& reason) {
+  const std::string &text = reason.text(), &remedy = reason.remedy();
+  return text.find(remedy) != std::string::npos ? text : Str(text, "; what ends it: ", remedy);
 }
 
 }  // namespace
@@ -301,21 +304,28 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
       if (tasks->second.contains(reason.waits_for())) trains.insert(reason.waits_for());
     }
   }));
-  if (answer.info().tasks_running() > 0) return Status();  // since the caller looked
-  std::vector<std::string> texts;
+  if (answer.info().tasks_running() > 0) return Status();              // since the caller looked
+  std::vector<std::pair<std::string, std::vector<std::string>>> told;  // text -> subjects
   std::size_t n_more = 0;
   for (const v1::TaskReason& reason : answer.reasons()) {
     const auto is_same = [&](const v1::Notice& notice) { return notice.text() == reason.text(); };
     if (!Waits(reason) || std::ranges::any_of(*notices, is_same)) continue;
     // Its training is in the list, too.
     if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
-    if (texts.size() < kToldMax) {
-      texts.push_back(WaitText(reason));
-    } else {
+    const std::string text = TextOf(reason);
+    auto group = std::ranges::find(told, text, [](const auto& one) { return one.first; });
+    if (group == told.end() && told.size() == kToldMax) {
       n_more += 1;
+      continue;
     }
+    if (group == told.end()) group = told.insert(group, {text, {}});
+    group->second.push_back(SubjectOf(reason));
   }
-  if (texts.empty()) return Status();
+  if (told.empty()) return Status();
+  std::vector<std::string> texts;
+  for (const auto& [text, subjects] : told) {
+    texts.push_back(Str(Join(subjects, " and "), ": ", text));
+  }
   if (n_more > 0) {
     texts.push_back(Str("`longrun why ", sweep.name, "` shows ", n_more, " more"));
   }

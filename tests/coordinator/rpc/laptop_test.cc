@@ -416,7 +416,7 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
 
   // A watcher learns what the tasks wait for without asking.
   int watching = SpawnLongrun({"watch", "a"});
-  const std::string waits = "nothing of a is running: a train task is READY: ";
+  const std::string waits = "nothing of a is running: 1 train task is READY: ";
   std::string said;
   EXPECT_TRUE(WaitUntil([&] {
     const Result<std::string> err = ReadFile(At("err"));
