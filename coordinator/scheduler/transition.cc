@@ -289,7 +289,6 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
 void NoteRan(StepContext& step, Attempt& attempt) {
   if (attempt.state != AttemptState::kRunning || attempt.is_listed_ended) return;
   MeasureDuration(step, attempt);
-  step.changed_attempts.insert(attempt.id);
 }
 
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
