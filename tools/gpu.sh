@@ -122,7 +122,7 @@ for name in checks models bench; do
 done
 if ! $DRY; then
   if asked attention; then
-    show python3 tools/gpu_attention_bench.py --bench "$(dirname "$TRAINER")/longrun-cuda-attention-bench" \
+    show python3 tools/gpu_attention_bench.py --skip --bench "$(dirname "$TRAINER")/longrun-cuda-attention-bench" \
       --folder "$FOLDER" 2>&1 | tee "$FOLDER/attention.log" || STATUS=1
   fi
   if asked timeline; then

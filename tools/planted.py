@@ -39,7 +39,7 @@ SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
-CUDA_SPLIT = "kernels/cuda/split-inl.h"
+CUDA_SPLIT, CUDA_SKIP = "kernels/cuda/split-inl.h", "kernels/cuda/skip-inl.h"
 CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD = (
     f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
                                         "pipelined_backward-inl.h"))
@@ -245,6 +245,17 @@ ERRORS = [
      ""),
     ("the first head channel in place of a range's maximum", CUDA_SPLIT, "Layer::Thread() * p.PartStep() + p.head_dim",
      "Layer::Thread() * p.PartStep()"),
+    # Keys that a GPU skips.
+    ("a bound by the largest of one tile of keys", CUDA_SKIP,
+     "      largest = fmax(largest, p.At(place(at)));\n      p.to", "      largest = p.At(place(at));\n      p.to"),
+    ("a bound without the keys' bias", CUDA_SKIP, "bound += (p.bias_max[", "bound += 0.0 * (p.bias_max["),
+    ("a bound by the bias of the oldest key's distance", CUDA_SKIP, "p.distance + i - (middle * kSkipTile - 1);",
+     "p.distance + i;"),
+    ("a bound of one instead of epsilon", CUDA_SKIP, "bound <= p.log2_epsilon", "bound <= 0.0"),
+    ("no barrier before keys are scored", CUDA_SKIP, "Layer::Barrier();  // the keys before have been read\n", ""),
+    ("a key's last queries left out of its gradient", CUDA_SKIP, "end = block + 1;", "end = block - 3;"),
+    ("a gradient of a query that skipped the key", CUDA_BACKWARD, "view.is_hidden || FirstKey(p, b, h, i_0) > j_0",
+     "view.is_hidden"),
     ("dropout by the wrong word", CUDA_TERMS, "t % 8 / 2)", "t % 8 / 4)"),
     ("a key bias without its anchor", CUDA_TERMS, "return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));",
      "return 0.0 * (b + h + i);"),

@@ -15,6 +15,7 @@
 #include "kernels/cuda/pipelined_backward-inl.h"
 #include "kernels/cuda/pipelined_forward-inl.h"
 #include "kernels/cuda/rows-inl.h"
+#include "kernels/cuda/skip-inl.h"
 #include "kernels/cuda/split-inl.h"
 #include "kernels/cuda_plugin.h"
 
@@ -62,7 +63,7 @@ class AttentionCall {
   AttentionCall(const LongrunHeads& q, const LongrunHeads& k, const LongrunHeads& v,
                 const LongrunAttentionTerms& terms, const LongrunAttentionOptions& options,
                 Device& device)
-      : terms_(terms), device_(device), memory_(options) {
+      : terms_(terms), device_(device), memory_(options), skip_epsilon_(options.skip_epsilon) {
     p_.batch = Int(q.batch);
     p_.n_head = Int(q.n_head);
     p_.n_kv_head = Int(k.n_head);
@@ -83,7 +84,12 @@ class AttentionCall {
     p_.lse = ToNumbers(call.lse);
     AddTerms();
     TurnInputs(call.q, call.k, is_fp32, true);
-    Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
+    if (Skips()) {
+      LaunchSkip(is_fp32, call.first_key);
+      p_.first_key = call.first_key;
+    } else {
+      Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
+    }
     if (IsSplit()) {
       LaunchSplit(is_fp32);
     } else if (is_fp32) {
@@ -127,6 +133,7 @@ class AttentionCall {
     if (p_.d_key_bias.data != nullptr && p_.two_sided != 0) {
       p_.query_bias = memory_.template Take<double>(n_row);
     }
+    if (call.first_key.n > 0) FindQueryEnds(call.first_key.data);
     const bool has_distances = call.d_distance_table.n > 0;
     const bool has_pieces = call.d_slope.n > 0, has_psi = call.d_psi.n > 0;
     const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
@@ -336,7 +343,12 @@ class AttentionCall {
       LaunchShaped<KeyKernel, Math>();
     } else if (TakesPipelined()) {
       LaunchFew<PipelinedQueryKernel, Math>();
-      LaunchFew<PipelinedKeyKernel, Math>();
+      // The pipelined kernel has no register left for the queries that skip its keys.
+      if (p_.first_key != nullptr) {
+        LaunchAny<KeyKernel, Math>();
+      } else {
+        LaunchFew<PipelinedKeyKernel, Math>();
+      }
     } else {
       LaunchAny<QueryKernel, Math>();
       LaunchAny<KeyKernel, Math>();
@@ -373,6 +385,57 @@ class AttentionCall {
       LaunchWith<ForwardKernel, Bf16Math>(split);
     }
     Launch<MergeKernel<Layer>>(split);
+  }
+
+  // Biases make keys weigh little that lie far away. With fewer keys, finding them takes longer
+  // than visiting them; and a window already leaves them out.
+  bool Skips() const {
+    constexpr int kKeysMin = 512;
+    const bool has_bias = p_.has_key_bias != 0 || p_.table != nullptr;
+    return skip_epsilon_ > 0.0 && has_bias && p_.n_key >= kKeysMin && !IsSplit() &&
+           p_.causal != 0 && p_.window == 0 && p_.document_begin == nullptr && p_.two_sided == 0 &&
+           p_.has_piecewise == 0 && terms_.has_rotation == 0;
+  }
+  void LaunchSkip(bool is_fp32, std::int32_t* first_key) {
+    SkipParams skip;
+    static_cast<Params&>(skip) = p_;
+    skip.n_tile = (p_.n_key + kSkipTile - 1) / kSkipTile;
+    skip.log2_epsilon = std::log2(skip_epsilon_);
+    skip.first_key_of = first_key;
+    const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+    const std::int64_t n_kv_head = static_cast<std::int64_t>(p_.batch) * p_.n_kv_head;
+    skip.norm_max = memory_.template Take<double>(n_kv_head * skip.n_tile);
+    if (p_.has_key_bias != 0) {
+      skip.bias_max = memory_.template Take<double>(n_head * skip.n_tile);
+    }
+    Launch<MaximaKernel<Layer>>(skip);
+    Launch<ScanKernel<Layer>>(Scan{n_kv_head, skip.n_tile, nullptr, skip.norm_max});
+    if (p_.has_key_bias != 0) {
+      Launch<ScanKernel<Layer>>(Scan{n_head, skip.n_tile, nullptr, skip.bias_max});
+    }
+    if (p_.table != nullptr) {
+      double* const table_max =
+          memory_.template Take<double>(static_cast<std::int64_t>(p_.n_head) * p_.n_distance);
+      Launch<ScanKernel<Layer>>(Scan{p_.n_head, p_.n_distance, p_.table, table_max});
+      skip.table_max = table_max;
+    }
+    if (is_fp32) {
+      LaunchWith<SkipKernel, Fp32Math>(skip);
+    } else {
+      LaunchWith<SkipKernel, Bf16Math>(skip);
+    }
+  }
+  void FindQueryEnds(const std::int32_t* first_key) {
+    QueryEnds ends;
+    ends.n_query = p_.n_query;
+    ends.n_block = (p_.n_query + kVisitedQueries - 1) / kVisitedQueries;
+    ends.n_tile = (p_.n_key + kSkipTile - 1) / kSkipTile;
+    ends.n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+    ends.first_key = first_key;
+    ends.to = memory_.template Take<std::int32_t>(ends.n_head * ends.n_tile);
+    Launch<EndKernel<Layer>>(ends);
+    p_.first_key = first_key;
+    p_.query_end = ends.to;
   }
 
   // Whether FewParams describes the call.
@@ -444,6 +507,7 @@ class AttentionCall {
   const LongrunAttentionTerms& terms_;
   Device& device_;
   Workspace memory_;
+  double skip_epsilon_ = 0.0;
   Params p_;
   const char* error_ = nullptr;
 };

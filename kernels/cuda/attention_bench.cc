@@ -1,14 +1,17 @@
 // The time of fused attention on a GPU, by CUDA's events: one JSON object per line.
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
-//                                [--queries N] [--types bf16,fp32] [--terms none,...] [T ...]
+//                                [--queries N] [--skip N] [--types bf16,fp32]
+//                                [--terms none,...] [T ...]
 //
-// Causal attention, for each T, type and setting of terms (none, key_bias, distance_table,
+// Causal attention, for each T, type and setting of terms (none, key_bias, alibi, distance_table,
 // rotation); the median of the rounds, after two that are not counted. With --queries, forward of
-// the last N positions of T keys, as when a model writes. The plug-in lies in the program's folder.
+// the last N positions of T keys, as when a model writes. With --skip, keys are skipped that hold
+// at most 2^-N of a row. The plug-in lies in the program's folder.
 //
-// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward. Of a few queries, the
-// bytes of the keys and values are counted instead, once.
+// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; skipped keys count. Of a
+// few queries, the bytes of the keys and values are counted instead, once. `visited`: the part of
+// the pairs that is not skipped.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -33,6 +36,7 @@ namespace {
 struct Setting {
   std::int64_t batch = 1, n_head = 12, head_dim = 64, length = 1024;
   std::int64_t n_query = 0;  // 0: as many as keys
+  int skip = 0;              // 0: no key is skipped
   Scalar scalar = Scalar::kBf16;
   std::string terms;
   int rounds = 10;
@@ -117,6 +121,39 @@ class Doubles {
   GpuMemory memory_;
 };
 
+// (B, H, VisitedKeys::Count(T_q)) on the GPU.
+class FirstKeys {
+ public:
+  FirstKeys(std::int64_t n_head, std::int64_t n_query)
+      : n_query_(n_query),
+        numbers_(static_cast<std::size_t>(n_head * VisitedKeys::Count(n_query))),
+        memory_(numbers_.size() * 4) {
+    Check(cudaMemset(memory_.data(), 0, numbers_.size() * 4));
+  }
+  std::span<std::int32_t> Span() const {
+    return {static_cast<std::int32_t*>(memory_.data()), numbers_.size()};
+  }
+  // Of the pairs of as many queries as keys.
+  double VisitedShare() {
+    Check(cudaMemcpy(numbers_.data(), memory_.data(), numbers_.size() * 4, cudaMemcpyDeviceToHost));
+    const std::int64_t n_block = VisitedKeys::Count(n_query_);
+    double visited = 0.0, visible = 0.0;
+    for (std::size_t at = 0; at < numbers_.size(); ++at) {
+      const std::int64_t begin = static_cast<std::int64_t>(at) % n_block * VisitedKeys::kQueries;
+      for (std::int64_t i = begin; i < std::min(begin + VisitedKeys::kQueries, n_query_); ++i) {
+        visible += static_cast<double>(i + 1);
+        visited += static_cast<double>(i + 1 - numbers_[at]);
+      }
+    }
+    return visited / visible;
+  }
+
+ private:
+  std::int64_t n_query_;
+  std::vector<std::int32_t> numbers_;
+  GpuMemory memory_;
+};
+
 void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTimer& timer) {
   SeededRandom random(1);
   const std::int64_t n_query = setting.n_query > 0 ? setting.n_query : setting.length;
@@ -135,7 +172,13 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
     bias[at] = 0.01 * static_cast<double>(at % static_cast<std::size_t>(setting.length));
   }
   for (double& x : table) x = random.Uniform();
-  const Doubles key_bias(bias), d_key_bias(bias), distances(table), d_distances(table);
+  std::vector<double> slopes;
+  for (std::int64_t h = 0; h < setting.n_head; ++h) {
+    slopes.push_back(
+        std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(setting.n_head)));
+  }
+  const Doubles key_bias(bias), d_key_bias(bias), distances(table), d_distances(table),
+      slope(slopes);
   constexpr std::int64_t kRotary = 64;
   std::vector<double> angles(static_cast<std::size_t>(setting.length * kRotary / 2));
   for (double& x : angles) x = random.Uniform();
@@ -154,6 +197,8 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   if (setting.terms == "key_bias") {
     terms.key_bias = KeyBias{.values = key_bias.Span()};
     backward.d_key_bias = d_key_bias.Buffer();
+  } else if (setting.terms == "alibi") {
+    terms.key_bias = KeyBias{.slope = slope.Span()};
   } else if (setting.terms == "distance_table") {
     terms.distance_table = DistanceTable{.values = distances.Span(), .n_distance = kDistances};
     backward.d_distance_table = d_distances.Buffer();
@@ -162,10 +207,16 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   } else {
     LR_CHECK(setting.terms == "none");
   }
+  FirstKeys first_keys(n_all_heads, n_query);
+  const bool skips = setting.skip > 0;
+  const std::span<std::int32_t> first_key = skips ? first_keys.Span() : std::span<std::int32_t>();
   const AttentionForwardCall forward = {
-      .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer()};
-  const AttentionKernelOptions options = {.stream = timer.stream(),
-                                          .working_memory = GpuTimer::Memory()};
+      .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer(), .first_key = first_key};
+  backward.first_key = first_key;
+  const AttentionKernelOptions options = {
+      .skip_epsilon = skips ? std::ldexp(1.0, -setting.skip) : 0.0,
+      .stream = timer.stream(),
+      .working_memory = GpuTimer::Memory()};
   const double forward_ms =
       timer.Milliseconds([&] { return kernel.forward(forward, terms, options); });
   std::printf(
@@ -183,6 +234,8 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   } else {
     const double backward_ms =
         timer.Milliseconds([&] { return kernel.backward(backward, terms, options); });
+    if (skips)
+      std::printf("\"skip\":%d,\"visited\":%.4f,", setting.skip, first_keys.VisitedShare());
     const double flop = 2.0 * channels * length * length;
     std::printf("\"forward_tflops\":%.2f,\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
                 flop / forward_ms * 1e-9, backward_ms, 2.5 * flop / backward_ms * 1e-9);
@@ -199,6 +252,7 @@ int Main(const std::vector<std::string>& arguments) {
                                                            {"--heads", &setting.n_head},
                                                            {"--head-dim", &setting.head_dim},
                                                            {"--queries", &setting.n_query},
+                                                           {"--skip", &setting.skip},
                                                            {"--types", &types},
                                                            {"--terms", &terms}},
                                                           {1024, 8192});

@@ -137,7 +137,9 @@ struct QueryKernel {
 
     float dq[kHeadDim / 8][4] = {};
     double bias_sums[2] = {0.0, 0.0}, factor_sums[2] = {0.0, 0.0};
-    for (int key_tile = (p.n_key + kColumns - 1) / kColumns - 1; key_tile >= 0; --key_tile) {
+    const int first_tile = FirstKey(p, b, h, i_0) / kColumns;
+    for (int key_tile = (p.n_key + kColumns - 1) / kColumns - 1; key_tile >= first_tile;
+         --key_tile) {
       const int j_0 = key_tile * kColumns;
       const TileView view = ViewOf(p, b, i_0, kRows, j_0, kColumns);
       if (view.is_hidden) continue;
@@ -247,9 +249,10 @@ struct KeyKernel {
     float dk[kOut / 8][4] = {}, dv[kOut / 8][4] = {};
     for (int h = h_kv * p.group; h < (h_kv + 1) * p.group; ++h) {
       double bias_sums[2] = {0.0, 0.0};
-      for (int i_0 = 0; i_0 < p.n_query; i_0 += kColumns) {
+      const int i_end = QueryEnd(p, b, h, j_0);
+      for (int i_0 = 0; i_0 < i_end; i_0 += kColumns) {
         const TileView view = ViewOf(p, b, i_0, kColumns, j_0, kRows);
-        if (view.is_hidden) continue;
+        if (view.is_hidden || FirstKey(p, b, h, i_0) > j_0) continue;
         Layer::Barrier();  // the tile before has been read
         const double anchor = AnchorOf(p, b, h, i_0);
         numbers.ReadKeys(p, b, h, j_0, kRows, anchor);
@@ -347,6 +350,7 @@ struct DistanceKernel {
          ++tile) {
       const int i_0 = tile * kRows, tile_j_0 = (tile - difference) * kRows;
       if (ViewOf(p, b, i_0, kRows, tile_j_0, kRows).is_hidden) continue;
+      if (FirstKey(p, b, h, i_0) > tile_j_0) continue;
       const double anchor = AnchorOf(p, b, h, i_0);
       Layer::Barrier();  // the tile before has been read
       numbers.ReadQueries(p, b, h, i_0, kRows, anchor);

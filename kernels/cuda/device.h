@@ -71,6 +71,12 @@ struct SwizzledRows {
 inline constexpr int kScalarFp32 = 0;
 inline constexpr int kScalarBf16 = 1;
 
+inline constexpr int kVisitedQueries = 32;  // VisitedKeys::kQueries
+// The queries, and the keys, that are skipped together (skip-inl.h). Every tile of a kernel lies in
+// one of them.
+inline constexpr int kSkipTile = 128;
+static_assert(kSkipTile % kRows == 0 && kSkipTile % kVisitedQueries == 0);
+
 inline constexpr float kHidden = -__builtin_huge_valf();  // the score of a hidden key
 inline constexpr double kLog2E = 1.4426950408889634074;
 inline constexpr double kLn2 = 0.69314718055994530942;
@@ -136,8 +142,11 @@ struct Params {
   Rows q[3], k[3];  // by region, rotated
   Rows v, o;
   Numbers lse;
+  // (B, H, VisitedKeys::Count(T_q)): keys before it are skipped. Null: none is.
+  const std::int32_t* first_key = nullptr;
 
   // Backward.
+  const std::int32_t* query_end = nullptr;  // (B, H, tiles of kSkipTile keys), with first_key
   Rows o_gradient;
   Rows dq, dk, dv;
   const float* delta = nullptr;  // (B, H, T_q)
@@ -164,6 +173,7 @@ struct Params {
 inline constexpr int kSplitKeys = 512;
 struct SplitParams : Params {
   static constexpr bool kIsSplit = true;
+  static constexpr const std::int32_t* first_key = nullptr;
   int n_split = 1;
   // (B, H, T_q, n_split, head_dim + 2): the row of o before it is divided, the largest score in
   // base 2, and the sum of the exponentials.
@@ -188,6 +198,7 @@ struct FewParams : Params {
 // None but a rotation.
 struct PlainParams : FewParams {
   static constexpr int has_key_bias = 0;
+  static constexpr const std::int32_t* first_key = nullptr;
   static constexpr const float* table = nullptr;
 };
 // A rotation, with the low parts of q and k.

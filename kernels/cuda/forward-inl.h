@@ -115,7 +115,9 @@ struct ForwardKernel {
 
     float o[kHeadDim / 8][4] = {};
     float largest[2] = {kHidden, kHidden}, sums[2] = {0.0F, 0.0F};
-    for (int key_tile = LastKeyTile(p, of_head); key_tile >= FirstKeyTile(of_head); --key_tile) {
+    const int first_tile =
+        Params::kIsSplit ? FirstKeyTile(of_head) : FirstKey(p, b, h, i_0) / kColumns;
+    for (int key_tile = LastKeyTile(p, of_head); key_tile >= first_tile; --key_tile) {
       const int j_0 = key_tile * kColumns;
       const TileView view = ViewOf(p, b, i_0, kRows, j_0, kColumns);
       if (view.is_hidden) continue;

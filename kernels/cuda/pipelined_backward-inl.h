@@ -63,6 +63,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     const double anchor = AnchorOf(p, b, h, i_0);
 
     const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kTileRows - 1) / kTileRows;
+    const int first_tile = FirstKey(p, b, h, i_0) / kTileRows;
     std::uint32_t of_q[kSteps][kFragments][4], of_o[kSteps][kFragments][4];
     QueryStatistics queries[kFragments][2];
     if (n_key_tile > 0) {
@@ -90,11 +91,11 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     }
 
     float dq[kFragments][kHeadDim / 8][4] = {};
-    for (int key_tile = n_key_tile - 1; key_tile >= 0; --key_tile) {
+    for (int key_tile = n_key_tile - 1; key_tile >= first_tile; --key_tile) {
       const int place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > 0) {
+      if (key_tile > first_tile) {
         CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, key_tile - 1, k, Tile(), v);
       }
       for (int column = 0; column < kTileRows; column += kColumns) {
@@ -123,7 +124,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, 0.0F, ds);
         AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
       }
-      if (key_tile > 0) {
+      if (key_tile > first_tile) {
         const int first = Layer::Opaque(i_0);
         bias.Read(p, b, h, first, (key_tile - 1) * kTileRows, AnchorOf(p, b, h, first));
         bias.Put(1 - place);

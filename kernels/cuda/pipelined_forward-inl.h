@@ -44,6 +44,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     const double anchor = AnchorOf(p, b, h, i_0);
 
     const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kColumns - 1) / kColumns;
+    const int first_tile = FirstKey(p, b, h, i_0) / kColumns;
     std::uint32_t a[kQueriesStay ? kSteps : 1][kFragments][4];
     if (n_key_tile > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
@@ -67,15 +68,15 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     float largest[kFragments][2], sums[kFragments][2] = {};
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) largest[m][0] = largest[m][1] = kHidden;
-    for (int key_tile = n_key_tile - 1; key_tile >= 0; --key_tile) {
+    for (int key_tile = n_key_tile - 1; key_tile >= first_tile; --key_tile) {
       const int j_0 = key_tile * kColumns, place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > 0) {
+      if (key_tile > first_tile) {
         CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, key_tile - 1, k, k_low, v);
       }
       const auto read_next_bias = [&] {
-        if (key_tile > 0) bias.Read(p, b, h, i_0, j_0 - kColumns, anchor);
+        if (key_tile > first_tile) bias.Read(p, b, h, i_0, j_0 - kColumns, anchor);
       };
       const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
       if (view.is_hidden) {
@@ -106,7 +107,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         read_next_bias();
         AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);
       }
-      if (key_tile > 0) bias.Put(1 - place);
+      if (key_tile > first_tile) bias.Put(1 - place);
     }
 
     LR_UNROLL

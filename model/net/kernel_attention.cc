@@ -171,9 +171,11 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
 // out. Training visits all keys, so that a run's bits do not depend on what can be proved.
 constexpr double kInferenceSkipEpsilon = 0x1p-24;
 
+double SkipEpsilon(bool is_inference) { return is_inference ? kInferenceSkipEpsilon : 0.0; }
+
 AttentionKernelOptions HostOptions(bool is_inference) {
   return {.parallel_for = OnTorchThreads(1),
-          .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0,
+          .skip_epsilon = SkipEpsilon(is_inference),
           .subnormals = SubnormalsOfThread()};
 }
 
@@ -189,9 +191,15 @@ void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKer
   }
   OnGpu gpu(device);
   gpu.ThrowUnlessOk(kernel(call, terms,
-                           {.subnormals = Subnormals::kKept,
+                           {.skip_epsilon = SkipEpsilon(is_inference),
+                            .subnormals = Subnormals::kKept,
                             .stream = gpu.stream(),
                             .working_memory = gpu.working_memory()}));
+}
+
+std::span<std::int32_t> FirstKeys(const at::Tensor& first_key) {
+  if (!first_key.defined()) return {};
+  return {first_key.data_ptr<std::int32_t>(), static_cast<std::size_t>(first_key.numel())};
 }
 
 using Given = std::optional<at::Tensor>;
@@ -219,10 +227,11 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     at::Tensor o = EmptyHeads(q);
     const at::Tensor lse =
         at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kDouble));
-    std::vector<std::int32_t> first_key;
-    if (fixed->is_inference && q.is_cpu()) {
-      first_key.resize(
-          static_cast<std::size_t>(q.size(0) * q.size(1) * VisitedKeys::Count(q.size(2))));
+    // The kernels must write it, but no backward reads it.
+    at::Tensor first_key;
+    if (fixed->is_inference) {
+      first_key = at::empty({q.size(0), q.size(1), VisitedKeys::Count(q.size(2))},
+                            q.options().dtype(at::kInt));
     }
     Placed placed(q.device());
     const std::vector<Region> regions = RegionsOf(fixed->call, placed);
@@ -232,7 +241,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                           .v = HeadsOf<HeadsView>(v)},
                                .o = HeadsOf<HeadsBuffer>(o),
                                .lse = Numbers(lse),
-                               .first_key = first_key},
+                               .first_key = FirstKeys(first_key)},
                               TermsOf(fixed->call, numbers, regions, MemoryOf(q)), q.device(),
                               fixed->is_inference);
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,

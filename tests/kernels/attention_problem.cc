@@ -375,13 +375,15 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   NumbersTensor d_intercept = numbers(problem.intercept.size());
   NumbersTensor d_psi = numbers(problem.psi.size());
   NumbersTensor d_row_factor = numbers(problem.row_factor.size());
+  const std::span<const std::int32_t> first_key =
+      options.skip_epsilon > 0.0 ? out.first_key : std::span<const std::int32_t>();
   Status backward;
   watched([&] {
     backward = kernel.backward({.inputs = inputs,
                                 .o = o.View(),
                                 .do_ = o_gradient.View(),
                                 .lse = lse.View(),
-                                .first_key = out.first_key,
+                                .first_key = first_key,
                                 .dq = dq.Buffer(),
                                 .dk = dk.Buffer(),
                                 .dv = dv.Buffer(),

@@ -12,6 +12,7 @@ std::vector<KernelUnderTest> KernelsUnderTest() {
                       .is_exact = is_reference,
                       .uses_host_threads = !is_reference,
                       .skips = !is_reference,
+                      .counts_tiles = !is_reference,
                       .writes_fp32_numbers = is_reference});
   }
   return tested;

@@ -1138,6 +1138,23 @@ double LargestValue(const Problem& problem) {
   return largest;
 }
 
+// The part of the pairs that a causal mask shows, and that are not before their first key.
+double VisitedShare(const Problem& problem, const Outcome& out) {
+  const ProblemShape& n = problem.shape;
+  const std::int64_t n_block = VisitedKeys::Count(n.n_query);
+  double visited = 0.0, visible = 0.0;
+  for (std::int64_t head = 0; head < n.batch * n.n_head; ++head) {
+    for (std::int64_t i = 0; i < n.n_query; ++i) {
+      const std::int64_t block = head * n_block + i / VisitedKeys::kQueries;
+      const std::int64_t end = std::min(problem.terms.visibility.q_offset + i + 1, n.n_key);
+      const std::int64_t first = out.first_key[static_cast<std::size_t>(block)];
+      visible += static_cast<double>(end);
+      visited += static_cast<double>(std::max(end - first, std::int64_t{0}));
+    }
+  }
+  return visited / visible;
+}
+
 void ExpectSkippingIsHarmless(const KernelUnderTest& tested, const Problem& problem) {
   if (!tested.skips) return;
   const AttentionKernel& kernel = tested.kernel;
@@ -1163,35 +1180,123 @@ TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
   if (!tested().skips) return;
   const Outcome all = RunKernel(kernel(), problem);
   const Outcome skipped = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
-  EXPECT_LT(2 * skipped.n_tiles, all.n_tiles);
+  EXPECT_EQ(VisitedShare(problem, all), 1.0);
+  EXPECT_LT(VisitedShare(problem, skipped), 0.5);
+  if (tested().counts_tiles) {
+    EXPECT_LT(2 * skipped.n_tiles, all.n_tiles);
+  }
+}
+
+// With every kernel of a GPU: by the types, by the terms, and by the heads' channels.
+TEST_P(KernelTest, WhatIsLeftAfterSkippingIsTheReferences) {
+  if (!tested().skips) return;
+  for (const std::int64_t head_dim : {24, 128}) {
+    const ProblemShape shape = {.batch = 1,
+                                .n_head = 2,
+                                .n_kv_head = 1,
+                                .n_query = 523,
+                                .n_key = 571,
+                                .head_dim = head_dim};
+    const auto expect = [&](double largest_share, const auto& add_terms) {
+      for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+        Problem problem(shape, scalar, random_);
+        problem.terms.visibility.q_offset = 48;
+        add_terms(problem);
+        SCOPED_TRACE(problem.Name());
+        const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+        EXPECT_LT(VisitedShare(problem, out), largest_share);
+        ExpectOutcome(out, RunReference(problem), BoundsOf(tested(), problem), problem);
+      }
+    };
+    expect(0.95, [](Problem& p) {
+      p.AddSlopes();
+      p.slopes[0] = 0.5;  // the other head's is 1/256: it forgets nothing within these lengths
+    });
+    expect(0.75, [&](Problem& p) { p.AddKeyBias(random_, false, -1.0); });
+    expect(0.75, [&](Problem& p) {
+      p.AddDistanceTable(random_, 400, 0);
+      for (std::size_t at = 0; at < p.table.size(); ++at) {
+        p.table[at] -= static_cast<double>(at % 400);
+      }
+      p.terms.distance_table = DistanceTable{.values = p.table, .n_distance = 400};
+    });
+    // A kernel for all terms.
+    if (head_dim > 64) continue;
+    expect(0.75, [&](Problem& p) {
+      p.AddKeyBias(random_, false, -1.0);
+      p.terms.dropout = Dropout{.probability = 0.1, .seed = CommitSeed()};
+    });
+  }
 }
 
 // Backward visits what forward visited, and nothing else: no rounding, but no gradient at all.
 TEST_P(KernelTest, AKeyThatEveryQuerySkippedHasNoGradient) {
   if (!tested().skips) return;
-  constexpr std::size_t kKeys = 500, kHeadDim = 8;
-  Problem problem({.batch = 1, .n_query = 96, .n_key = kKeys, .head_dim = kHeadDim}, Scalar::kFp32,
-                  random_);
-  problem.terms.visibility.q_offset = 404;
-  problem.AddKeyBias(random_, false, -0.5);
-  const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
-  for (std::size_t h = 0; h < 2; ++h) {
-    const std::span<const std::int32_t> of_head = std::span(out.first_key).subspan(3 * h, 3);
-    const auto first = static_cast<std::size_t>(std::ranges::min(of_head));
-    EXPECT_GT(first, 0U);
-    for (std::size_t j = 0; j < first; ++j) {
-      EXPECT_EQ(out.d_key_bias[h * kKeys + j], 0.0) << "key " << j << " of head " << h;
-      for (std::size_t c = 0; c < kHeadDim; ++c) {
-        const std::size_t at = (j * 2 + h) * kHeadDim + c;
-        EXPECT_EQ(out.dk[at], 0.0);
-        EXPECT_EQ(out.dv[at], 0.0);
+  constexpr std::size_t kKeys = 600, kHeadDim = 8;
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.batch = 1, .n_query = 96, .n_key = kKeys, .head_dim = kHeadDim}, scalar,
+                    random_);
+    problem.terms.visibility.q_offset = 504;
+    problem.AddKeyBias(random_, false, -0.5);
+    SCOPED_TRACE(problem.Name());
+    const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+    for (std::size_t h = 0; h < 2; ++h) {
+      const std::span<const std::int32_t> of_head = std::span(out.first_key).subspan(3 * h, 3);
+      const auto first = static_cast<std::size_t>(std::ranges::min(of_head));
+      EXPECT_GT(first, 0U);
+      for (std::size_t j = 0; j < first; ++j) {
+        EXPECT_EQ(out.d_key_bias[h * kKeys + j], 0.0) << "key " << j << " of head " << h;
+        for (std::size_t c = 0; c < kHeadDim; ++c) {
+          const std::size_t at = (j * 2 + h) * kHeadDim + c;
+          EXPECT_EQ(out.dk[at], 0.0);
+          EXPECT_EQ(out.dv[at], 0.0);
+        }
       }
     }
   }
 }
 
+// The first 128 queries skip the oldest 128 keys, which the last 128 queries may visit, since what
+// lies near them weighs less than that. To those, the oldest keys are worth e^-85, and to the first
+// queries e^-51.
+TEST_P(KernelTest, AKeyHasNoGradientOfTheQueriesThatSkippedIt) {
+  if (!tested().skips) return;
+  constexpr std::size_t kKeys = 512, kOldest = 128, kHeadDim = 8;
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.batch = 1,
+                     .n_head = 1,
+                     .n_kv_head = 1,
+                     .n_query = 256,
+                     .n_key = kKeys,
+                     .head_dim = kHeadDim},
+                    scalar, random_);
+    problem.terms.visibility.q_offset = 256;
+    for (std::size_t j = 0; j < kKeys; ++j) {
+      problem.key_bias.push_back(j < 340 ? 0.4 * static_cast<double>(j) : -300.0);
+    }
+    problem.terms.key_bias = KeyBias{.values = problem.key_bias};
+    SCOPED_TRACE(problem.Name());
+    const auto largest_of_oldest = [](const Outcome& out) {
+      double largest = 0.0;
+      for (std::size_t at = 0; at < kOldest * kHeadDim; ++at) {
+        largest = std::max({largest, std::abs(out.dk[at]), std::abs(out.dv[at])});
+      }
+      for (std::size_t j = 0; j < kOldest; ++j) {
+        largest = std::max(largest, std::abs(out.d_key_bias[j]));
+      }
+      return largest;
+    };
+    const Outcome skipped = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+    for (int block = 0; block < 4; ++block) {
+      EXPECT_GE(skipped.first_key[static_cast<std::size_t>(block)], kOldest);
+    }
+    EXPECT_LT(largest_of_oldest(skipped), 1e-30);
+    EXPECT_GT(largest_of_oldest(RunKernel(kernel(), problem)), 1e-25);
+  }
+}
+
 TEST_P(KernelTest, OneHugeFarKeyIsNotSkipped) {
-  Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+  Problem problem({.batch = 1, .n_query = 600, .n_key = 600, .head_dim = 8}, Scalar::kFp32,
                   random_);
   problem.AddKeyBias(random_, false, -1.0);
   // Key 3 outweighs what lies between it and query 400: by its norm, then by its bias.
@@ -1209,17 +1314,17 @@ TEST_P(KernelTest, OneHugeFarKeyIsNotSkipped) {
 
 TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
   for (const double drift : {-1.0, 0.0, 1.0}) {
-    Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+    Problem problem({.batch = 1, .n_query = 600, .n_key = 600, .head_dim = 8}, Scalar::kFp32,
                     random_);
     problem.AddKeyBias(random_, false, drift);
     ExpectSkippingIsHarmless(tested(), problem);
-    Problem table({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+    Problem table({.batch = 1, .n_query = 600, .n_key = 600, .head_dim = 8}, Scalar::kFp32,
                   random_);
     for (std::int64_t h = 0; h < 2; ++h) {
-      for (std::int64_t d = 0; d < 500; ++d) table.table.push_back(drift * static_cast<double>(d));
+      for (std::int64_t d = 0; d < 600; ++d) table.table.push_back(drift * static_cast<double>(d));
     }
     table.table[450] = 900.0;  // far, but heavy
-    table.terms.distance_table = DistanceTable{.values = table.table, .n_distance = 500};
+    table.terms.distance_table = DistanceTable{.values = table.table, .n_distance = 600};
     ExpectSkippingIsHarmless(tested(), table);
     Problem sinks = problem;
     sinks.terms.key_bias = KeyBias{.values = sinks.key_bias};
@@ -1255,7 +1360,7 @@ TEST_P(KernelTest, KeysThatARegionMakesLongAreNotSkipped) {
 }
 
 TEST_P(KernelTest, SkippingWithRegionsLeavesOutWhatWeighsNothing) {
-  if (!tested().skips) return;
+  if (!tested().counts_tiles) return;
   Problem problem({.batch = 1, .n_query = 900, .n_key = 900, .head_dim = 16}, Scalar::kFp32,
                   random_);
   problem.AddKeyBias(random_, false, -1.0);
