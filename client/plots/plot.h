@@ -54,7 +54,8 @@ struct Plot {
   std::vector<double> marks_x = {};  // train lengths: one dashed line each
   std::string marks_label = {};      // "train length"
   std::vector<PlotSeries> series = {};
-  std::string legend = {};  // the meaning of the band: "band: 95 % interval over seeds"
+  std::string legend = {};          // what a line or a point is: "line: mean over seeds"
+  std::string picture_legend = {};  // of what no text shows: "band: 95 % interval over seeds"
 };
 
 // Whether there is anything to draw.

@@ -129,7 +129,7 @@ Plot PlotOf(const PivotTable& table) {
   std::vector<std::string> legend;
   if (!errors.empty()) legend.push_back("band: " + errors);
   if (plot.has_markers) legend.emplace_back("ring: train length");
-  plot.legend = Join(legend, "; ");
+  plot.picture_legend = Join(legend, "; ");
   const bool is_compared = table.relative || !table.against.empty();
   if (table.metrics.front().is_bytes() && !is_compared) InUnits(plot);
   if (table.metrics.front().is_share() && !is_compared) {

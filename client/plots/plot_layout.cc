@@ -81,7 +81,11 @@ class Layout {
   // Notes at the bottom: what cannot be drawn, and what the band means.
   void Notes() {
     std::vector<std::string> notes = NotesOf(plot_);
-    if (!plot_.legend.empty()) notes.push_back(plot_.legend);
+    std::vector<std::string> legend;
+    for (const std::string& part : {plot_.legend, plot_.picture_legend}) {
+      if (!part.empty()) legend.push_back(part);
+    }
+    if (!legend.empty()) notes.push_back(Join(legend, "; "));
     x_label_y_ = PutNotes(drawing_, notes) - 2;
     bottom_ = x_label_y_ - kTextSize - 20;
   }

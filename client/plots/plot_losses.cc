@@ -84,7 +84,10 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
   }
   SetStyles(plot);
   plot.y_is_log = low > 0.0 && high > 20.0 * low;
-  if (has_band) plot.legend = "line: mean over seeds; band: 95 % interval over seeds";
+  if (has_band) {
+    plot.legend = "line: mean over seeds";
+    plot.picture_legend = "band: 95 % interval over seeds";
+  }
   return plot;
 }
 

@@ -295,6 +295,7 @@ class TextPlot {
     if (plot_.y_is_log) out += "   (logarithmic)";
     out += "\n";
     for (const std::string& note : NotesOf(plot_)) out += Ascii(note) + "\n";
+    if (!plot_.legend.empty()) out += Ascii(plot_.legend) + "\n";
     return out;
   }
 

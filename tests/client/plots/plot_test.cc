@@ -110,6 +110,13 @@ TEST(PlotTest, TrainingCurvesOfOneNameAreFoldedWhereAllHaveAPoint) {
             "no finite number at 1 point, the first at 2; 2 points left out, since not every seed "
             "has them");
   EXPECT_FALSE(plot.series[1].points[0].se.has_value());
+  // A text has no band.
+  const std::string text = RenderPlotText(plot, {.ascii = true});
+  EXPECT_TRUE(text.ends_with("\nline: mean over seeds\n")) << text;
+  const Drawing drawing = LayOut(plot, 800, 480);
+  EXPECT_TRUE(std::ranges::any_of(drawing.marks, [](const Mark& mark) {
+    return mark.text == "line: mean over seeds; band: 95 % interval over seeds";
+  }));
 }
 
 // Where a line cannot go, a note says so, in all three forms.
