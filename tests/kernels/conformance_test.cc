@@ -1187,6 +1187,37 @@ TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
   }
 }
 
+// All keys are 0, so their biases alone say what they hold.
+TEST_P(KernelTest, SkippedKeysHoldAtMostEpsilon) {
+  if (!tested().skips) return;
+  constexpr std::size_t kKeys = 900, kHeads = 2;
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.batch = 1, .n_head = kHeads, .n_query = kKeys, .n_key = kKeys, .head_dim = 8},
+                    scalar, random_);
+    std::ranges::fill(problem.k, 0.0);
+    problem.AddKeyBias(random_, false, -0.05);
+    SCOPED_TRACE(problem.Name());
+    const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+    EXPECT_LT(VisitedShare(problem, out), 1.0);
+    const auto n_block = static_cast<std::size_t>(VisitedKeys::Count(kKeys));
+    for (std::size_t h = 0; h < kHeads; ++h) {
+      const std::span<const double> bias = std::span(problem.key_bias).subspan(h * kKeys, kKeys);
+      const double anchor = std::ranges::max(bias);
+      for (std::size_t i = 0; i < kKeys; ++i) {
+        const std::size_t block = h * n_block + i / VisitedKeys::kQueries;
+        const auto first = static_cast<std::size_t>(out.first_key[block]);
+        double all = 0.0, skipped = 0.0;
+        for (std::size_t j = 0; j <= i; ++j) {
+          const double weight = std::exp(bias[j] - anchor);
+          all += weight;
+          if (j < first) skipped += weight;
+        }
+        ASSERT_LE(skipped, kEpsilon * all) << "query " << i << " of head " << h;
+      }
+    }
+  }
+}
+
 // With every kernel of a GPU: by the types, by the terms, and by the heads' channels.
 TEST_P(KernelTest, WhatIsLeftAfterSkippingIsTheReferences) {
   if (!tested().skips) return;
