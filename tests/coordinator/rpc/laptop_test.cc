@@ -1,5 +1,6 @@
 // What a laptop sends to a coordinator on another machine: datasets, and the files that a sweep
 // names. The laptop shares no folder with the coordinator; connections break, and callers lie.
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -1299,6 +1300,34 @@ TEST_F(LaptopTest, ARefusedSubmissionLeavesNoFiles) {
   EXPECT_NE(ran.err.find("--owner-tasks-max"), std::string::npos) << ran.err;
   EXPECT_FALSE(PathExists(InState(Str("files/", Sha256Hex(kQuestions)))));
 }
+TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kTinySweep).ok());
+  ASSERT_EQ(Longrun({"submit", "a.yaml"}).code, 0);
+  const int watching = SpawnLongrun({"watch", "a", "-o", "json"});
+  const auto has = [&](const std::string& file, const std::string& text) {
+    const Result<std::string> said = ReadFile(At(file));
+    return said.ok() && said->find(text) != std::string::npos;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return has("out", "\n"); }));
+
+  Kill(coordinator);
+  const std::string silent = Str("the coordinator of context submitter (", place.Text(),
+                                 ") does not answer: trying again for 60 s\n");
+  ASSERT_TRUE(WaitUntil([&] { return has("err", silent); })) << ReadFile(At("err")).value();
+  Start();
+  const std::string answers =
+      Str("the coordinator of context submitter (", place.Text(), ") answers again\n");
+  ASSERT_TRUE(WaitUntil([&] { return has("err", answers); })) << ReadFile(At("err")).value();
+  ASSERT_EQ(kill(watching, SIGINT), 0);
+  const Ran ended = EndOf(watching);
+  EXPECT_EQ(ended.code, 130) << ended.err;
+  EXPECT_EQ(ended.err, silent + answers + "\ndetached: `longrun watch a` shows it again\n");
+}
+
 
 }  // namespace
 }  // namespace longrun::coordinator
