@@ -40,8 +40,9 @@ std::string LastEndText(const v1::TaskReason& reason) {
 
 std::string TriesText(const v1::TaskReason& reason) {
   if (reason.attempts() == 0 || reason.state() == "SUCCEEDED") return "";
-  return Str(Counted(reason.attempts(), "attempt"), ", ", Counted(reason.failures(), "failure"),
-             " and ", Counted(reason.losses(), "loss", "losses"), " in this round");
+  return Str(Counted(reason.attempts(), "attempt"), " in all; ",
+             Counted(reason.failures(), "failure"), " and ",
+             Counted(reason.losses(), "loss", "losses"), " in this round");
 }
 
 std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
