@@ -324,8 +324,9 @@ Status Core::ReloadDatasets() {
   std::vector<std::string> folders;
   for (const DatasetRow& dataset : datasets) folders.push_back(dataset.folder);
   bytes_.SetDatasetFolders(std::move(folders));
+  auto shared = std::make_shared<const std::vector<DatasetRow>>(std::move(datasets));
   const std::lock_guard lock(mutex_);
-  datasets_ = std::move(datasets);
+  datasets_ = std::move(shared);
   return Status();
 }
 
@@ -336,7 +337,7 @@ Status Core::ReloadModels() {
   return Status();
 }
 
-std::vector<DatasetRow> Core::datasets() const {
+std::shared_ptr<const std::vector<DatasetRow>> Core::shared_datasets() const {
   const std::lock_guard lock(mutex_);
   return datasets_;
 }
@@ -604,7 +605,8 @@ void LocateFiles(const std::string& state, Json& evaluation) {
 // be registered under several names, of which some have moved.
 std::string Core::RegisteredFolder(const std::string& digest) const {
   std::string folder;
-  for (const DatasetRow& dataset : datasets()) {
+  const std::shared_ptr<const std::vector<DatasetRow>> datasets = shared_datasets();
+  for (const DatasetRow& dataset : *datasets) {
     if (dataset.info.digest != digest) continue;
     if (folder.empty() || !PathExists(folder)) folder = dataset.folder;
   }
