@@ -46,12 +46,12 @@ Status WithoutOurPaths(const CoordinatorParts& parts, const Status& status) {
   if (text.find('/') == std::string::npos) return status;
   const std::shared_ptr<const std::vector<DatasetRow>> datasets = parts.core.shared_datasets();
   for (const DatasetRow& row : *datasets) {
-    text = WithoutFolder(std::move(text), row.folder, row.info.name);
+    text = WithOtherName(std::move(text), row.folder, row.info.name);
   }
   const std::string& state = parts.core.store().folder();
-  text = WithoutFolder(std::move(text), Str("the state folder ", state),
+  text = WithOtherName(std::move(text), Str("the state folder ", state),
                        "the coordinator's state folder");
-  return Status(status.code(), WithoutFolder(std::move(text), state, "STATE"));
+  return Status(status.code(), WithOtherName(std::move(text), state, "STATE"));
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerC
 
 Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
 
-std::string WithoutFolder(std::string text, std::string_view name, std::string_view instead) {
+std::string WithOtherName(std::string text, std::string_view name, std::string_view instead) {
   const auto goes_on = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
   };

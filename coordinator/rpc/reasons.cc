@@ -375,6 +375,10 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     LeaveOutConnected(state, refused);
+    for (v1::TaskReason& reason : *response->mutable_reasons()) {
+      reason.set_text(WithOtherName(reason.text(), sweep->id, target));
+      reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));
+    }
     TellRefused(refused, state, response);
     AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
