@@ -280,6 +280,14 @@ std::string SubjectOf(const v1::TaskReason& reason) {
   return Str(reason.tasks(), " ", reason.kind(), reason.tasks() == 1 ? " task is " : " tasks are ",
              reason.state());
 }
+// Tasks that wait for the same. If there are several, the text is about the example.
+struct Told {
+  std::string text;
+  std::string example;
+  std::vector<std::string> subjects = {};
+  std::int64_t n_tasks = 0;
+};
+
 
 // The text, and what ends it unless the text says so.
 std::string TextOf(const v1::TaskReason& reason) {
@@ -304,8 +312,8 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
       if (tasks->second.contains(reason.waits_for())) trains.insert(reason.waits_for());
     }
   }));
-  if (answer.info().tasks_running() > 0) return Status();              // since the caller looked
-  std::vector<std::pair<std::string, std::vector<std::string>>> told;  // text -> subjects
+  if (answer.info().tasks_running() > 0) return Status();  // since the caller looked
+  std::vector<Told> told;
   std::size_t n_more = 0;
   for (const v1::TaskReason& reason : answer.reasons()) {
     const auto is_same = [&](const v1::Notice& notice) { return notice.text() == reason.text(); };
@@ -313,18 +321,24 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
     // Its training is in the list, too.
     if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
     const std::string text = TextOf(reason);
-    auto group = std::ranges::find(told, text, [](const auto& one) { return one.first; });
+    auto group = std::ranges::find(told, text, &Told::text);
     if (group == told.end() && told.size() == kToldMax) {
       n_more += 1;
       continue;
     }
-    if (group == told.end()) group = told.insert(group, {text, {}});
-    group->second.push_back(SubjectOf(reason));
+    if (group == told.end()) {
+      group = told.insert(group, {.text = text, .example = reason.task()});
+    }
+    group->subjects.push_back(SubjectOf(reason));
+    group->n_tasks += reason.tasks();
   }
   if (told.empty()) return Status();
   std::vector<std::string> texts;
-  for (const auto& [text, subjects] : told) {
-    texts.push_back(Str(Join(subjects, " and "), ": ", text));
+  for (const Told& one : told) {
+    texts.push_back(
+        Str(Join(one.subjects, " and "),
+            one.n_tasks == 1 ? std::string() : Str(", for example task ", one.example.substr(0, 8)),
+            ": ", one.text));
   }
   if (n_more > 0) {
     texts.push_back(Str("`longrun why ", sweep.name, "` shows ", n_more, " more"));

@@ -41,9 +41,9 @@ TEST(TaskReasonsTest, TasksOfASweepAreCountedAndOneIsTheExample) {
 
   EXPECT_EQ(ReasonsText(answer),
             "s RUNNING  0 of 9 tasks done, 1 running, 0 failed\n"
-            "8 train tasks are READY, NO_WORKER: no worker is connected\n"
+            "8 train tasks are READY, NO_WORKER; for example, task 1f2e3d4c of run aaaabbbb: no "
+            "worker is connected\n"
             "  what ends it: start one\n"
-            "  for example: task 1f2e3d4c of run aaaabbbb\n"
             "train task 1f2e3d4c is RUNNING, NONE: nothing holds it\n"
             "  runs since: 2023-11-14T22:13:20Z\n"
             "  run: aaaabbbb\n");
