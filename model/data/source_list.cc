@@ -129,8 +129,8 @@ Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint)
 // A file that is read in the wrong format may give a dataset without an error: any file in UTF-8 is
 // a text. A name without a known ending may be of any format.
 Status CheckGuessed(const PrepareSpec& spec, const ListedSource& source) {
-  const std::string_view named = GuessSourceFormat(source.path);
-  if (!spec.format_is_guessed || named == spec.source.format || named == "text") return Status();
+  const std::string_view named = NamedSourceFormat(source.path);
+  if (!spec.format_is_guessed || named == spec.source.format || named.empty()) return Status();
   return Invalid(Str(source.Name(), " has the name of a file in format ", named, ", but ",
                      spec.source.format,
                      " was guessed from the first name in --train: import files of one format, and "
