@@ -473,14 +473,15 @@ TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
   EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
   EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
 
-  // A token can be replaced by a better one.
-  Login("viewer");
+  // Nothing is made for a token that gives no access any more.
+  const std::string token = Login("submitter");
+  ASSERT_EQ(Here({"admin", "token", "revoke", IdOf(token)}).code, 0);
   const Ran denied = Longrun(ImportOf("mine"));
-  EXPECT_NE(denied.code, 0);
-  EXPECT_NE(denied.err.find(Str("the dataset stays in ", InCache("viewer", "mine"), ": ")),
-            std::string::npos)
+  EXPECT_EQ(denied.code, 5) << denied.err;
+  EXPECT_NE(denied.err.find(Str("token ", IdOf(token), " was revoked at ")), std::string::npos)
       << denied.err;
-  EXPECT_TRUE(Dataset::Open(InCache("viewer", "mine")).ok());
+  EXPECT_EQ(denied.err.find("the dataset stays"), std::string::npos) << denied.err;
+  EXPECT_FALSE(PathExists(InCache("submitter", "mine")));
 }
 
 TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
@@ -662,9 +663,19 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
   Ran ran = Longrun(ImportOf("tiny"));
   EXPECT_EQ(ran.code, 5) << ran.err;
-  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err, Str("longrun: token ", IdOf(viewer),
+                         " has the role viewer, and may not send a dataset: that needs the role "
+                         "submitter; `longrun admin token create --role submitter` on the "
+                         "coordinator's machine makes a token with it\n"));
+  EXPECT_FALSE(PathExists(InCache("viewer", "tiny"))) << "it was refused before it was made";
   ran = Longrun({"submit", "a.yaml"});
   EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("may not send files: that needs the role submitter"), std::string::npos)
+      << ran.err;
+  ran = Longrun({"pause", "a"});
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("may not pause a sweep: that needs the role submitter"), std::string::npos)
+      << ran.err;
   ExpectNothingOf("tiny", viewer);
   EXPECT_FALSE(PathExists(InState("files")));
 
@@ -672,7 +683,9 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
   ran = Longrun({"--context", "viewer", "data", "rm", "tiny"});
   EXPECT_EQ(ran.code, 5) << ran.err;
-  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("may not remove a dataset: that needs the role submitter"),
+            std::string::npos)
+      << ran.err;
 
   // An operator's removal takes the files that were sent, and never a folder of somebody else.
   MakeDataset(At("of-a-user"));
@@ -1287,19 +1300,6 @@ TEST_F(LaptopTest, ASubmissionWithoutAnAnswerMayAppearAndMayBeRepeated) {
   EXPECT_EQ(wrong.err.find("may still appear"), std::string::npos) << wrong.err;
 }
 
-// The submission is refused after its files were kept.
-TEST_F(LaptopTest, ARefusedSubmissionLeavesNoFiles) {
-  InitAndStart({"--owner-tasks-max", "1"});
-  Login("submitter");
-  WriteTexts();
-  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
-  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
-  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
-  const Ran ran = Longrun({"submit", "a.yaml"});
-  EXPECT_NE(ran.code, 0);
-  EXPECT_NE(ran.err.find("--owner-tasks-max"), std::string::npos) << ran.err;
-  EXPECT_FALSE(PathExists(InState(Str("files/", Sha256Hex(kQuestions)))));
-}
 TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
   InitAndStart();
   Login("submitter");
@@ -1328,6 +1328,19 @@ TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
   EXPECT_EQ(ended.err, silent + answers + "\ndetached: `longrun watch a` shows it again\n");
 }
 
+// The submission is refused after its files were kept.
+TEST_F(LaptopTest, ARefusedSubmissionLeavesNoFiles) {
+  InitAndStart({"--owner-tasks-max", "1"});
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
+  const Ran ran = Longrun({"submit", "a.yaml"});
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.err.find("--owner-tasks-max"), std::string::npos) << ran.err;
+  EXPECT_FALSE(PathExists(InState(Str("files/", Sha256Hex(kQuestions)))));
+}
 
 }  // namespace
 }  // namespace longrun::coordinator
