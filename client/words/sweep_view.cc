@@ -346,6 +346,11 @@ std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& othe
   return line;
 }
 
+std::string EstimateText(const std::string& likely, const std::string& low,
+                         const std::string& high) {
+  return low == high ? likely : Str(likely, " (", low, " to ", high, ")");
+}
+
 std::string TimeLeftText(const v1::TimeLeft& left) {
   const v1::TimeEstimate& time = left.time();
   if (time.n() == 0) return "";
@@ -355,8 +360,9 @@ std::string TimeLeftText(const v1::TimeLeft& left) {
   };
   const auto n_slots = left.slots();
   const auto n_unknown = left.tasks_not_measured();
-  return Str("time left: about ", text(time.likely_s()), " (", text(time.low_s()), " to ",
-             text(time.high_s()), ")", n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
+  return Str("time left: about ",
+             EstimateText(text(time.likely_s()), text(time.low_s()), text(time.high_s())),
+             n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
              n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
                                  " whose time cannot be predicted yet")
                            : "");
@@ -417,13 +423,13 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
     Status status(Code::kUnavailable, "no coordinator");
     if (destination.ok()) {
       CoordinatorConnection connection{*destination};
+      if (is_remote) connection.WhenLost([&] { return WhyNotReached(*destination); });
       std::atomic<bool> done{false};
       // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices
       // while their cause lasts.
       std::thread watcher = StartThread([&] {
         while (!done) {
           if (Interrupted() || !broken().ok()) connection.CancelStream();
-      if (is_remote) connection.WhenLost([&] { return WhyNotReached(*destination); });
           announcer.SayWhatIsDue(own() != nullptr);
           poll(nullptr, 0, static_cast<int>(kPollMs));
         }
