@@ -169,7 +169,9 @@ int Ls(const LsArguments& arguments, const std::string& state) {
       if (!kept.empty()) SayLine(kept);
     }
   }
-  if (!service_runs && any_open) SayLine(NoServiceText(client.coordinator().connection(), state));
+  if (!service_runs && (any_open || TrainersAtWork(state) > 0)) {
+    SayLine(NoServiceText(client.coordinator().connection(), state));
+  }
   return kExitOk;
 }
 
