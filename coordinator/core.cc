@@ -20,7 +20,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
-#include "base/units.h"
+#include "coordinator/store/disk_room.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "sweeps/evaluated_dataset.h"
@@ -377,12 +377,10 @@ void Core::CloseSessions(const std::string& reason) {
 Status Core::CheckDiskSpace() const {
   ASSIGN_OR_RETURN(const std::int64_t n_free, options_.disk_free_bytes());
   if (n_free >= options_.disk_low_water_bytes) return Status();
-  return Status(Code::kResourceExhausted,
-                Str("the disk of the state folder ", store_.folder(), " has ", FormatBytes(n_free),
-                    " free, less than the ", FormatBytes(options_.disk_low_water_bytes),
-                    " that the coordinator keeps free (--disk-low-water or "
-                    "LONGRUN_DISK_LOW_WATER): make room there "
-                    "(`longrun gc --dry-run` shows what can be removed), then try again"));
+  return Status(
+      Code::kResourceExhausted,
+      Str(LowDiskText(Str("the state folder ", store_.folder()), options_.disk_low_water_bytes),
+          ", so nothing new is stored: ", kMakeRoom, ", then try again"));
 }
 
 Status Core::CheckDiskSpaceIfLow() const { return disk_is_low_ ? CheckDiskSpace() : Status(); }

@@ -13,9 +13,9 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "base/units.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
+#include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -154,10 +154,9 @@ void HoldByFullDisk(const Core& core, bool is_remote, v1::GetReasonsResponse* re
     if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
     reason.set_gate("DISK_FULL");
     reason.set_text(
-        Str("its trainer goes on, but nothing that it reports can be stored: the disk of ",
-            StateFolderName(core, is_remote), " has less than ",
-            FormatBytes(core.disk_low_water_bytes()), " free"));
-    reason.set_remedy("make room there (`longrun gc --dry-run` shows what can be removed)");
+        Str("its trainer goes on, but nothing that it reports can be stored: ",
+            LowDiskText(StateFolderName(core, is_remote), core.disk_low_water_bytes())));
+    reason.set_remedy(std::string(kMakeRoom));
   }
 }
 
@@ -280,6 +279,7 @@ std::string SubjectOf(const v1::TaskReason& reason) {
   return Str(reason.tasks(), " ", reason.kind(), reason.tasks() == 1 ? " task is " : " tasks are ",
              reason.state());
 }
+
 // Tasks that wait for the same. If there are several, the text is about the example.
 struct Told {
   std::string text;
@@ -287,7 +287,6 @@ struct Told {
   std::vector<std::string> subjects = {};
   std::int64_t n_tasks = 0;
 };
-
 
 // The text, and what ends it unless the text says so.
 std::string TextOf(const v1::TaskReason& reason) {
@@ -376,6 +375,10 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   if (sweep.ok()) {
     RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND",
                                     ReasonsOfSweep(call.parts, *sweep, is_remote, response)));
+    for (v1::TaskReason& reason : *response->mutable_reasons()) {
+      reason.set_text(WithOtherName(reason.text(), sweep->id, target));
+      reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));
+    }
   } else if (sweep.status().code() == Code::kNotFound) {
     RETURN_IF_ERROR(
         call.WithReason("NOT_FOUND", ReasonsOfRunOrTask(call, target, sweep.status(), response)));
@@ -389,10 +392,6 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   RefusedWorkers refused = call.parts.access.RefusedAt(WallMs());
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     LeaveOutConnected(state, refused);
-    for (v1::TaskReason& reason : *response->mutable_reasons()) {
-      reason.set_text(WithOtherName(reason.text(), sweep->id, target));
-      reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));
-    }
     TellRefused(refused, state, response);
     AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
