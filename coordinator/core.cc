@@ -20,7 +20,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
-#include "base/units.h"
+#include "coordinator/store/disk_room.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "sweeps/evaluated_dataset.h"
@@ -324,8 +324,9 @@ Status Core::ReloadDatasets() {
   std::vector<std::string> folders;
   for (const DatasetRow& dataset : datasets) folders.push_back(dataset.folder);
   bytes_.SetDatasetFolders(std::move(folders));
+  auto shared = std::make_shared<const std::vector<DatasetRow>>(std::move(datasets));
   const std::lock_guard lock(mutex_);
-  datasets_ = std::move(datasets);
+  datasets_ = std::move(shared);
   return Status();
 }
 
@@ -336,7 +337,7 @@ Status Core::ReloadModels() {
   return Status();
 }
 
-std::vector<DatasetRow> Core::datasets() const {
+std::shared_ptr<const std::vector<DatasetRow>> Core::shared_datasets() const {
   const std::lock_guard lock(mutex_);
   return datasets_;
 }
@@ -376,12 +377,10 @@ void Core::CloseSessions(const std::string& reason) {
 Status Core::CheckDiskSpace() const {
   ASSIGN_OR_RETURN(const std::int64_t n_free, options_.disk_free_bytes());
   if (n_free >= options_.disk_low_water_bytes) return Status();
-  return Status(Code::kResourceExhausted,
-                Str("the disk of the state folder ", store_.folder(), " has ", FormatBytes(n_free),
-                    " free, less than the ", FormatBytes(options_.disk_low_water_bytes),
-                    " that the coordinator keeps free (--disk-low-water or "
-                    "LONGRUN_DISK_LOW_WATER): make room there "
-                    "(`longrun gc --dry-run` shows what can be removed), then try again"));
+  return Status(
+      Code::kResourceExhausted,
+      Str(LowDiskText(Str("the state folder ", store_.folder()), options_.disk_low_water_bytes),
+          ", so nothing new is stored: ", kMakeRoom, ", then try again"));
 }
 
 Status Core::CheckDiskSpaceIfLow() const { return disk_is_low_ ? CheckDiskSpace() : Status(); }
@@ -604,7 +603,8 @@ void LocateFiles(const std::string& state, Json& evaluation) {
 // be registered under several names, of which some have moved.
 std::string Core::RegisteredFolder(const std::string& digest) const {
   std::string folder;
-  for (const DatasetRow& dataset : datasets()) {
+  const std::shared_ptr<const std::vector<DatasetRow>> datasets = shared_datasets();
+  for (const DatasetRow& dataset : *datasets) {
     if (dataset.info.digest != digest) continue;
     if (folder.empty() || !PathExists(folder)) folder = dataset.folder;
   }

@@ -117,7 +117,9 @@ class Core {
   void RemoveSession(SessionId session);                    // also tells the scheduler
   void CloseSessions(const std::string& reason);            // all of them
 
-  std::vector<DatasetRow> datasets() const;
+  std::vector<DatasetRow> datasets() const { return *shared_datasets(); }
+  // The same without a copy; a later registration does not change it.
+  std::shared_ptr<const std::vector<DatasetRow>> shared_datasets() const;
   std::vector<ModelRow> models() const;
   // Whether workers read these bytes in the shared folder of the artifact store, because they are
   // of a registered dataset or of an evaluation. False if the store is not shared. Blocks.
@@ -239,7 +241,8 @@ class Core {
   std::set<std::shared_ptr<Waiter>> waiters_;
   bool stopping_ = false;
   bool stopped_ = false;
-  std::vector<DatasetRow> datasets_;
+  std::shared_ptr<const std::vector<DatasetRow>> datasets_ =
+      std::make_shared<const std::vector<DatasetRow>>();
   std::vector<ModelRow> models_;
   std::condition_variable queued_;
 

@@ -411,6 +411,11 @@ Status Serve(const ServerOptions& options) {
   server->GetHealthCheckService()->SetServingStatus(true);
   const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
   RETURN_IF_ERROR(WriteFileAtomic(metrics_file, metrics_address + "\n", 0600));
+  // A coordinator that was killed may have left one.
+  const std::string network_file = JoinPath(options.state_folder, "coordinator.network");
+  RETURN_IF_ERROR(listening.network.empty()
+                      ? RemoveAll(network_file)
+                      : WriteFileAtomic(network_file, listening.network + "\n", 0600));
   RETURN_IF_ERROR(WriteCoordinatorAddress(options.state_folder, Str(kUnix, socket_path)));
   LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                       {"network", listening.network},
@@ -437,7 +442,7 @@ Status Serve(const ServerOptions& options) {
   core->Stop();
   RETURN_IF_ERROR(store->CheckpointWal(true));
   for (const std::string& path :
-       {CoordinatorAddressPath(options.state_folder), metrics_file, socket_path}) {
+       {CoordinatorAddressPath(options.state_folder), metrics_file, network_file, socket_path}) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
   store->RemoveHolderName();

@@ -89,7 +89,8 @@ void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, I
   for (const Task* const task : tasks) {
     const bool is_read = WhyUnknown(state, *task).empty();
     const bool has_work = task->kind == TaskKind::kTrain || !task->evaluation.is_null();
-    if (IsTerminal(task->state) || !is_read || !has_work) continue;
+    // A cancelled trainer only writes its checkpoint.
+    if (IsTerminal(task->state) || task->cancel_wanted || !is_read || !has_work) continue;
     open_.push_back(OpenOf(state, *task, now));
   }
   n_slots_ = SlotsFor(state, DeviceChoice::kAny).n;

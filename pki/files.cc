@@ -120,6 +120,12 @@ Result<Authority> ReadAuthority(const std::string& state_folder) {
   const PkiPaths paths = PkiPathsOf(state_folder);
   Authority authority;
   const Result<std::string> certificate = ReadFile(paths.authority, kPemBytesMax);
+  if (certificate.status().code() == Code::kNotFound) {
+    return Status(Code::kFailedPrecondition,
+                  Str("there are no keys and certificates yet: `longrun admin pki init` makes them "
+                      "(in ",
+                      paths.folder, ")"));
+  }
   if (!certificate.ok()) return WithRemedy(certificate.status(), paths);
   const Result<std::string> key = ReadFile(paths.authority_key, kPemBytesMax);
   if (!key.ok()) return WithRemedy(key.status(), paths);

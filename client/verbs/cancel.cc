@@ -7,22 +7,11 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/kept_work.h"
+#include "client/words/nothing_to_do.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 
 namespace longrun::client {
-namespace {
-
-// Why a cancellation had nothing to end, from the sweep's state before it.
-std::string WhyNothing(const v1::SweepInfo& info) {
-  const std::string& state = info.state();
-  const std::string& name = info.name();
-  if (state == "CANCELLED") return Str(name, " was cancelled already");
-  return Str(name, " has already ended (", state, "): there is nothing to cancel");
-}
-
-}  // namespace
-
 void AddCancel(Verbs& verbs) {
   Verb verb = verbs.AddVerb("cancel", "end a sweep; its finished work stays");
   verb.AddExamples({"longrun cancel my-sweep", "longrun cancel my-sweep --now"});
@@ -53,7 +42,8 @@ void AddCancel(Verbs& verbs) {
     const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
     if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
     if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
-      std::fprintf(stderr, "%s\n", WhyNothing(before->info()).c_str());
+      const std::string nothing = NothingToDo(*sweep, before->info().state(), "cancel");
+      if (!nothing.empty()) SayLine(nothing);
     }
     if (!answer->others().empty()) {
       std::fprintf(stderr,

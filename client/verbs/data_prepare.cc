@@ -187,8 +187,10 @@ int EndOfSending(const Status& registered, const std::string& folder) {
   const bool stays = !registered.ok() && (!IsRefusal(registered) ||
                                           BytesBelow(folder) >= PrepareOptions().kept_bytes_min);
   if (stays) {
-    SayLine(Str("the dataset stays in ", folder,
-                ": the same command sends what the coordinator lacks, and then removes it"));
+    const bool is_denied = registered.code() == Code::kPermissionDenied;
+    SayLine(Str("the dataset stays in ", folder, ": ",
+                is_denied ? "after `longrun login` with a token that may send it, " : "",
+                "the same command sends what the coordinator lacks, and then removes it"));
     return code;
   }
   const Status removed = RemoveMade(folder);
@@ -202,6 +204,7 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   if (!makes_in.ok()) return Report(makes_in.status());
   if (Status made = MakeFolders(*makes_in, 0700); !made.ok()) return Report(made);
   const bool is_cache = IsContext(state) && folder == DatasetFolder(*makes_in, name);
+  if (const Status may = MaySendDataset(state); !may.ok()) return Report(may);
   Status imported = MakeDataset(name, spec, folder, making, is_cache);
   if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
   const Status registered = RegisterDataset(name, folder, state, *making.output);

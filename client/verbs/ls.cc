@@ -95,6 +95,7 @@ std::string Table(std::vector<std::string> header, std::vector<std::vector<std::
     for (auto& row : rows) row.back().clear();
   }
   for (std::size_t column = header.size(); column-- > kTimeColumn;) {
+    if (rows.empty() && column == kTimeColumn) continue;  // almost any list has it
     if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
     header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
     for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
@@ -168,7 +169,9 @@ int Ls(const LsArguments& arguments, const std::string& state) {
       if (!kept.empty()) SayLine(kept);
     }
   }
-  if (!service_runs && any_open) SayLine(NoServiceText(client.coordinator().connection(), state));
+  if (!service_runs && (any_open || TrainersAtWork(state) > 0)) {
+    SayLine(NoServiceText(client.coordinator().connection(), state));
+  }
   return kExitOk;
 }
 

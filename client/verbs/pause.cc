@@ -6,9 +6,26 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/nothing_to_do.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
+namespace {
+
+// The answer about a sweep that has ended: nothing of it runs, as the user wants.
+int EndWithoutPause(const v1::SweepInfo& info, const std::string& nothing,
+                    const std::string& output) {
+  if (output == "json") {
+    v1::PauseSweepResponse answer;
+    answer.set_sweep_id(info.sweep_id());
+    answer.set_name(info.name());
+    Print(RenderJson(ToJson(answer)));
+  }
+  SayLine(nothing);
+  return kExitOk;
+}
+
+}  // namespace
 
 void AddPause(Verbs& verbs) {
   Verb verb = verbs.AddVerb("pause", "let a sweep wait; its running tasks stop with a checkpoint");
@@ -19,6 +36,11 @@ void AddPause(Verbs& verbs) {
   verb.SetRun([&verbs, sweep, output] {
     RetryingClient client(verbs.state);
     const Result<v1::PauseSweepResponse> answer = client.PauseSweep(*sweep);
+    if (answer.status().code() == Code::kFailedPrecondition) {
+      const Result<v1::GetSweepResponse> now = client.GetSweep(*sweep, /*brief=*/true);
+      const std::string nothing = now.ok() ? NothingToDo(*sweep, now->info().state(), "pause") : "";
+      if (!nothing.empty()) return EndWithoutPause(now->info(), nothing, *output);
+    }
     if (!answer.ok()) return Report(answer.status());
     if (*output == "json") {
       Print(RenderJson(ToJson(*answer)));
@@ -46,9 +68,18 @@ void AddResume(Verbs& verbs) {
     RetryingClient client(verbs.state);
     const Result<v1::ResumeSweepResponse> answer = client.ResumeSweep(*sweep);
     if (!answer.ok()) return Report(answer.status());
-    Print(*output == "json"      ? RenderJson(ToJson(*answer))
-          : answer->was_paused() ? Str("resumed ", answer->name(), "\n")
+    std::string nothing;
+    if (!answer->was_paused()) {
+      const Result<v1::GetSweepResponse> now = client.GetSweep(*sweep, /*brief=*/true);
+      if (now.ok()) nothing = NothingToDo(*sweep, now->info().state(), "resume");
+    }
+    if (*output == "json") {
+      Print(RenderJson(ToJson(*answer)));
+    } else if (nothing.empty()) {
+      Print(answer->was_paused() ? Str("resumed ", answer->name(), "\n")
                                  : Str(answer->name(), " was not paused\n"));
+    }
+    if (!nothing.empty()) SayLine(nothing);
     if (answer->was_paused() && client.coordinator().momentary()) {
       std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
     }

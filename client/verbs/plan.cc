@@ -53,8 +53,8 @@ bool HasTime(const v1::TimeEstimate& time) { return time.n() > 0; }
 // "41s (33s to 52s)"
 std::string TimeText(const v1::TimeEstimate& time) {
   if (!HasTime(time)) return "not measured yet";
-  return Str(SecondsText(time.likely_s()), " (", SecondsText(time.low_s()), " to ",
-             SecondsText(time.high_s()), ")");
+  return EstimateText(SecondsText(time.likely_s()), SecondsText(time.low_s()),
+                      SecondsText(time.high_s()));
 }
 
 bool IsToTrain(const v1::PlannedRunInfo& run) {

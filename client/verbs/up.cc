@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -40,6 +43,16 @@ std::int64_t TellNews(const std::string& state, SweepNews& news) {
   return now + std::max(kNewsMs, kPausePerAnswer * (now - begin));
 }
 
+// Where other machines reach the coordinator. LONGRUN_LISTEN may say so instead of --listen, and
+// the port may be 0, for any that is free.
+void SayWhereItListens(const std::string& state) {
+  const Result<std::string> place = ReadFile(JoinPath(state, "coordinator.network"), 512);
+  if (!place.ok()) return;
+  const std::string_view text = Trim(*place);
+  SayLine(Str("up: listens on ", text, " for other machines: `longrun login HOST",
+              text.substr(text.rfind(':')), "` connects one of them"));
+}
+
 int Up(const DaemonOptions& options, const std::string& state) {
   CatchInterrupts();
   const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
@@ -47,6 +60,7 @@ int Up(const DaemonOptions& options, const std::string& state) {
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
   std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
                state.c_str());
+  SayWhereItListens(state);
   SweepNews news;
   std::int64_t next_news = 0;
   while (!Interrupted()) {

@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/wire/context.h"
+#include "client/wire/silence.h"
 
 namespace longrun::client {
 namespace {
@@ -54,7 +54,7 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
     if (!WentAway(failed) || BootMs() > deadline) return failed;
     if (is_remote && !told && BootMs() > begin + kSilentMs) {
       told = true;
-      SayLine(Str(failed.message(), ": trying again for ", kCallMs / 1000, " s"));
+      SayLine(TryingAgainText(state_, kCallMs));
     }
     poll(nullptr, 0, is_remote ? kRemotePauseMs : kPauseMs);
   }

@@ -26,6 +26,8 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 
 namespace {
 
+constexpr std::int64_t kAskMs = 5'000;
+
 constexpr const char* kNew = "new";
 constexpr const char* kSame = "same";
 constexpr const char* kChanged = "changed";    // other content under a known name
@@ -189,6 +191,20 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
   Print(Str(name, ": ", registered.digest, NewsText(registered.news), "\n", SplitsText(manifest),
             "\n"));
   return Status();
+}
+
+Status MaySendDataset(const std::string& state) {
+  if (!IsContext(state)) return Status();
+  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+  v1::GetCallerResponse caller;
+  const Status known = coordinator->connection().Send(v1::GetCallerRequest(), kAskMs, &caller);
+  if (known.code() == Code::kPermissionDenied) return known;
+  if (!known.ok() || caller.role() != "viewer") return Status();
+  return Status(Code::kPermissionDenied,
+                Str(caller.principal(),
+                    " has the role viewer, and may not send a dataset: that needs the role "
+                    "submitter; `longrun admin token create --role submitter` on the coordinator's "
+                    "machine makes a token with it"));
 }
 
 bool IsRefusal(const Status& status) {

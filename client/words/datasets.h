@@ -21,6 +21,10 @@ Result<std::string> MakingFolder(const std::string& state);
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                        const std::string& output);
 
+// For a context, before a dataset is made: kPermissionDenied if the coordinator would not take it
+// from this caller. Ok as well if nobody answers: the dataset is made, and can be sent later.
+Status MaySendDataset(const std::string& state);
+
 // Whether an error of RegisterDataset is about the dataset and its name, so that the coordinator
 // would refuse both again. All other errors can be mended: a connection, a token, a full disk, an
 // older release.

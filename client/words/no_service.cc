@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <set>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/str.h"
+#include "client/words/render.h"
 
 namespace longrun::client {
 namespace {
@@ -81,6 +84,16 @@ void ShowInterrupted(v1::ListWorkersResponse& message) {
   RemoveNoticesOfWork(*message.mutable_notices());
 }
 
+std::int64_t TrainersAtWork(const std::string& state) {
+  const std::string attempts = JoinPath(state, "worker/attempts");
+  const Result<std::vector<std::string>> ids = ListFolder(attempts);
+  if (!ids.ok()) return 0;
+  // The parent of a trainer holds this lock until the trainer has ended.
+  return std::ranges::count_if(*ids, [&](const std::string& id) {
+    return FileLock::IsHeld(JoinPath(attempts, id + "/shim.lock"));
+  });
+}
+
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state) {
   const v1::WorkerInfo* last = nullptr;
   const auto heard_ms = [](const v1::WorkerInfo& worker) { return worker.heard_wall_ms(); };
@@ -89,8 +102,14 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
       last = &worker;
     }
   }
+  const std::int64_t n_trainers = TrainersAtWork(state);
   return Str(
       "no service runs on ", state,
+      n_trainers == 0
+          ? std::string()
+          : Str(", but ", Counted(n_trainers, "trainer"), " of it ",
+                n_trainers == 1 ? "goes" : "go", " on, and the next service stores what ",
+                n_trainers == 1 ? "it reports" : "they report"),
       last == nullptr ? std::string()
                       : Str("; worker ", last->worker_id(), " was last heard from at ",
                             FormatWallMs(heard_ms(*last))),

@@ -2,6 +2,7 @@
 // those of the moment when the service ended.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "client/wire/connection.h"
@@ -23,7 +24,12 @@ void ShowInterrupted(v1::GetReasonsResponse& message);
 bool WasAtWork(const v1::WorkerInfo& worker);
 void ShowInterrupted(v1::ListWorkersResponse& message);
 
-// "no service runs on /state; worker box-1 was last heard from at 2026-01-02T03:04:05Z:
+// Trainers of the state folder's own worker that live. They outlive their worker, and finish their
+// task without it.
+std::int64_t TrainersAtWork(const std::string& state);
+
+// "no service runs on /state, but 1 trainer of it goes on, and the next service stores what it
+// reports; worker box-1 was last heard from at 2026-01-02T03:04:05Z:
 // `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
 // The same, from an answer of ListWorkers.

@@ -27,6 +27,7 @@
 #include "client/wire/embedded.h"
 #include "client/wire/held_state.h"
 #include "client/wire/lasting_notice.h"
+#include "client/wire/silence.h"
 #include "client/words/change_lines.h"
 #include "client/words/render.h"
 #include "client/words/window.h"
@@ -35,8 +36,8 @@ namespace longrun::client {
 namespace {
 
 constexpr std::size_t kSparkWidth = 20;
-constexpr std::int64_t kReconnectMs = 60'000;  // after so long, a coordinator counts as gone
 constexpr std::int64_t kPollMs = 50;
+constexpr std::int64_t kRemotePauseMs = 200;  // each try costs a connection over the network
 constexpr std::size_t kFailuresShown = 20;
 constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
@@ -194,29 +195,49 @@ class Display {
   ChangeLines changes_;
 };
 
-// Prints the notices of the newest message; called also while no message comes.
+// Prints the notices of the newest message, and that no message comes.
 class Announcer {
  public:
+  explicit Announcer(const std::string& state) : silence_(state, BootMs()) {}
+
   void Set(const v1::WatchSweepResponse& message) {
     std::vector<LastingNotices::Notice> notices;
     for (const v1::Notice& notice : message.notices()) {
       notices.push_back({.about = notice.about(), .text = notice.text(), .over = notice.over()});
     }
-    const std::lock_guard lock(mutex_);
-    notices_.Set(std::move(notices));
+    std::string answers;
+    {
+      const std::lock_guard lock(mutex_);
+      notices_.Set(std::move(notices));
+      answers = silence_.Heard();
+    }
+    if (!answers.empty()) SayLine(answers);
   }
-  void SayWhatIsDue() {
+  // With `own_daemons`, their supervisor says why no message comes.
+  void SayWhatIsDue(bool own_daemons) {
     std::vector<std::string> lines;
     {
       const std::lock_guard lock(mutex_);
       lines = notices_.Due(BootMs());
+      if (!own_daemons) lines.push_back(silence_.Due(BootMs()));
     }
-    for (const std::string& line : lines) SayLine(line);
+    for (const std::string& line : lines) {
+      if (!line.empty()) SayLine(line);
+    }
+  }
+  // The connection is lost. kUnavailable if nobody has answered for too long; `go_on` is the
+  // command that continues.
+  Status Lost(const std::string& go_on) {
+    const std::lock_guard lock(mutex_);
+    silence_.Lost(BootMs());
+    return silence_.IsTooLong(BootMs()) ? Status(Code::kUnavailable, silence_.GivenUpText(go_on))
+                                        : Status();
   }
 
  private:
-  std::mutex mutex_;  // guards the member below
+  std::mutex mutex_;  // guards the members below
   LastingNotices notices_;
+  Silence silence_;
 };
 
 // Axes whose values differ between runs.
@@ -325,6 +346,11 @@ std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& othe
   return line;
 }
 
+std::string EstimateText(const std::string& likely, const std::string& low,
+                         const std::string& high) {
+  return low == high ? likely : Str(likely, " (", low, " to ", high, ")");
+}
+
 std::string TimeLeftText(const v1::TimeLeft& left) {
   const v1::TimeEstimate& time = left.time();
   if (time.n() == 0) return "";
@@ -334,8 +360,9 @@ std::string TimeLeftText(const v1::TimeLeft& left) {
   };
   const auto n_slots = left.slots();
   const auto n_unknown = left.tasks_not_measured();
-  return Str("time left: about ", text(time.likely_s()), " (", text(time.low_s()), " to ",
-             text(time.high_s()), ")", n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
+  return Str("time left: about ",
+             EstimateText(text(time.likely_s()), text(time.low_s()), text(time.high_s())),
+             n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
              n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
                                  " whose time cannot be predicted yet")
                            : "");
@@ -387,28 +414,28 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
     return status.ok() && own() != nullptr ? own()->Check() : status;
   };
   Display display;
-  Announcer announcer;
+  Announcer announcer(state);
   std::optional<v1::WatchSweepResponse> last;
   Status given_up;
-  std::int64_t deadline = BootMs() + kReconnectMs;
+  const bool is_remote = IsContext(state);
   while (true) {
     const Result<Destination> destination = DestinationOf(state);
     Status status(Code::kUnavailable, "no coordinator");
     if (destination.ok()) {
       CoordinatorConnection connection{*destination};
+      if (is_remote) connection.WhenLost([&] { return WhyNotReached(*destination); });
       std::atomic<bool> done{false};
       // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices
       // while their cause lasts.
       std::thread watcher = StartThread([&] {
         while (!done) {
           if (Interrupted() || !broken().ok()) connection.CancelStream();
-          announcer.SayWhatIsDue();
+          announcer.SayWhatIsDue(own() != nullptr);
           poll(nullptr, 0, static_cast<int>(kPollMs));
         }
       });
       status = connection.WatchSweep(
           sweep, /*first=*/own() != nullptr, [&](const v1::WatchSweepResponse& message) {
-            deadline = BootMs() + kReconnectMs;
             last = message;
             announcer.Set(message);
             if (options.give_up) given_up = options.give_up(message);
@@ -430,11 +457,11 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
     if (!away) return status;
     if (options.away) options.away();
-    if (own() == nullptr && BootMs() > deadline) {
-      return Status(Code::kUnavailable, "the coordinator is gone; `longrun watch " + sweep +
-                                            "` continues when it is back");
-    }
-    poll(nullptr, 0, static_cast<int>(kPollMs));
+    const Status silent = announcer.Lost("longrun watch " + sweep);
+    if (own() == nullptr) RETURN_IF_ERROR(silent);
+    // Without a connection there is no watcher to say so.
+    announcer.SayWhatIsDue(own() != nullptr);
+    poll(nullptr, 0, static_cast<int>(is_remote ? kRemotePauseMs : kPollMs));
   }
 }
 

@@ -47,6 +47,10 @@ std::string RenderProgress(const SweepProgress& progress,
 std::string FitProgress(const SweepProgress& progress, const TerminalSize& window,
                         const std::string& after = "");
 
+// "41s (33s to 52s)"; "41s" if both ends print alike.
+std::string EstimateText(const std::string& likely, const std::string& low,
+                         const std::string& high);
+
 // "time left: about 3min (2min to 6min) on 2 slots"; "" if it is not known.
 std::string TimeLeftText(const v1::TimeLeft& left);
 

@@ -26,9 +26,14 @@ std::string TasksText(const v1::TaskReason& reason) {
              evaluation.empty() ? "" : Str(" (", evaluation, ")"));
 }
 
-// "4 train tasks are READY", or "train task 1f2e3d4c is READY".
+// "train task 1f2e3d4c is READY, PAUSED"; of several tasks, names the one of which the text is:
+// "4 train tasks are READY, PAUSED; for example, task 1f2e3d4c of run 5a6b7c8d".
 std::string SubjectText(const v1::TaskReason& reason) {
-  return Str(TasksText(reason), reason.tasks() == 1 ? " is " : " are ", reason.state());
+  const bool is_one = reason.tasks() == 1;
+  return Str(TasksText(reason), is_one ? " is " : " are ", reason.state(), ", ", reason.gate(),
+             is_one ? ""
+                    : Str("; for example, task ", ShortId(reason.task()), " of run ",
+                          ShortId(reason.run_key())));
 }
 
 // How the last attempt that did not succeed ended, unless the text tells it already.
@@ -40,12 +45,13 @@ std::string LastEndText(const v1::TaskReason& reason) {
 
 std::string TriesText(const v1::TaskReason& reason) {
   if (reason.attempts() == 0 || reason.state() == "SUCCEEDED") return "";
-  return Str(Counted(reason.attempts(), "attempt"), ", ", Counted(reason.failures(), "failure"),
-             " and ", Counted(reason.losses(), "loss", "losses"), " in this round");
+  return Str(Counted(reason.attempts(), "attempt"), " in all; ",
+             Counted(reason.failures(), "failure"), " and ",
+             Counted(reason.losses(), "loss", "losses"), " in this round");
 }
 
 std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
-  std::string text = Str(SubjectText(reason), ", ", reason.gate(), ": ", reason.text(), "\n");
+  std::string text = Str(SubjectText(reason), ": ", reason.text(), "\n");
   const auto line = [&](std::string_view name, const std::string& value) {
     if (!value.empty()) text += Str("  ", name, ": ", value, "\n");
   };
@@ -54,12 +60,7 @@ std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
   if (reason.since_wall_ms() > 0) line("runs since", FormatWallMs(reason.since_wall_ms()));
   line("tried so far", TriesText(reason));
   line("last attempt", LastEndText(reason));
-  if (reason.tasks() > 1) {
-    line("for example",
-         Str("task ", ShortId(reason.task()), " of run ", ShortId(reason.run_key())));
-  } else if (names_run) {
-    line("run", ShortId(reason.run_key()));
-  }
+  if (names_run && reason.tasks() == 1) line("run", ShortId(reason.run_key()));
   return text;
 }
 

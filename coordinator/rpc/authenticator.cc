@@ -13,6 +13,17 @@
 namespace longrun::coordinator {
 namespace {
 
+std::string WhyNotAllowed(const Principal& caller, const MethodRule* rule,
+                          const std::string& path) {
+  const std::string begin =
+      Str(caller.Name(), " has the role ", caller.RoleText(), ", and may not ");
+  if (rule == nullptr || !rule->people) return Str(begin, "call ", path);
+  const std::string_view role = RoleName(*rule->people);
+  return Str(begin, rule->does.empty() ? Str("call ", path) : std::string(rule->does),
+             ": that needs the role ", role, "; `longrun admin token create --role ", role,
+             "` on the coordinator's machine makes a token with it");
+}
+
 class Authenticator final : public grpc::AuthMetadataProcessor {
  public:
   Authenticator(Access& access, AuditLog& audit, const LiveCalls& calls)
@@ -41,13 +52,8 @@ class Authenticator final : public grpc::AuthMetadataProcessor {
       return Decided(caller.status(), nullptr, path, grpc::StatusCode::UNAUTHENTICATED);
     }
     if (rule == nullptr || !Allows(*rule, *caller)) {
-      const std::string needed = rule != nullptr && rule->people
-                                     ? Str(": it needs the role ", RoleName(*rule->people))
-                                     : std::string();
-      return Decided(
-          Status(Code::kPermissionDenied, Str(caller->Name(), " has the role ", caller->RoleText(),
-                                              " and may not call ", path, needed)),
-          &*caller, path, grpc::StatusCode::PERMISSION_DENIED);
+      return Decided(Status(Code::kPermissionDenied, WhyNotAllowed(*caller, rule, path)), &*caller,
+                     path, grpc::StatusCode::PERMISSION_DENIED);
     }
     Status room = calls_.CheckRoom(*caller);
     if (room.ok()) room = access_.TakeCall(caller->Name(), BootMs());

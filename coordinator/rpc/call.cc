@@ -44,13 +44,14 @@ void NoteIfChanges(const CoordinatorParts& parts, const std::string& method, con
 Status WithoutOurPaths(const CoordinatorParts& parts, const Status& status) {
   std::string text = status.message();
   if (text.find('/') == std::string::npos) return status;
-  for (const DatasetRow& row : parts.core.datasets()) {
-    text = WithoutFolder(std::move(text), row.folder, row.info.name);
+  const std::shared_ptr<const std::vector<DatasetRow>> datasets = parts.core.shared_datasets();
+  for (const DatasetRow& row : *datasets) {
+    text = WithOtherName(std::move(text), row.folder, row.info.name);
   }
   const std::string& state = parts.core.store().folder();
-  text = WithoutFolder(std::move(text), Str("the state folder ", state),
+  text = WithOtherName(std::move(text), Str("the state folder ", state),
                        "the coordinator's state folder");
-  return Status(status.code(), WithoutFolder(std::move(text), state, "STATE"));
+  return Status(status.code(), WithOtherName(std::move(text), state, "STATE"));
 }
 
 }  // namespace
@@ -77,17 +78,17 @@ Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerC
 
 Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
 
-std::string WithoutFolder(std::string text, std::string_view folder, std::string_view instead) {
+std::string WithOtherName(std::string text, std::string_view name, std::string_view instead) {
   const auto goes_on = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
   };
   std::size_t at = 0;
-  while ((at = text.find(folder, at)) != std::string::npos) {
-    const std::size_t end = at + folder.size();
+  while ((at = text.find(name, at)) != std::string::npos) {
+    const std::size_t end = at + name.size();
     // Not the end or the beginning of another path's name.
     const bool is_whole = (at == 0 || (!goes_on(text[at - 1]) && text[at - 1] != '/')) &&
                           (end == text.size() || !goes_on(text[end]));
-    if (is_whole) text.replace(at, folder.size(), instead);
+    if (is_whole) text.replace(at, name.size(), instead);
     at += is_whole ? instead.size() : 1;
   }
   return text;

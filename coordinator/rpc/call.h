@@ -78,8 +78,8 @@ struct Call {
 // Whether the caller is on another machine, to which our paths mean nothing.
 Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerContext& context);
 Result<bool> IsRemote(const Call& call);
-// The text with another name for a folder, wherever the folder's whole path is in it.
-std::string WithoutFolder(std::string text, std::string_view folder, std::string_view instead);
+// The text with another name for a folder or a sweep, wherever the whole path or id is in it.
+std::string WithOtherName(std::string text, std::string_view name, std::string_view instead);
 
 // Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a
 // deadline of one minute; a deadline more than an hour away is refused.

@@ -13,9 +13,11 @@ namespace longrun::coordinator {
 struct MethodRule {
   std::string_view path;            // as HTTP/2 has it
   std::optional<Role> people = {};  // the least role that may call it; none: no person may
-  bool workers = false;             // workers may call it
-  bool anyone = false;              // callers without token and certificate may, too
-  bool changes = false;             // a person's call is written to the audit log
+  // What a person does with it, for a refusal; "" if every person may, or none.
+  std::string_view does = {};
+  bool workers = false;  // workers may call it
+  bool anyone = false;   // callers without token and certificate may, too
+  bool changes = false;  // a person's call is written to the audit log
 };
 
 std::span<const MethodRule> MethodRules();

@@ -183,6 +183,7 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
     v1::RunInfo* run = response->mutable_runs(i);
     if (!brief) run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
     for (v1::TaskInfo& task : *run->mutable_tasks()) {
+      task.set_reason(WithOtherName(task.reason(), response->info().sweep_id(), request.sweep()));
       const auto known = view.lengths().find(task.task());
       if (known == view.lengths().end()) {
         RETURN_IF_ERROR(FillLengths(call.reader, &task));  // it is new

@@ -13,9 +13,9 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "base/units.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
+#include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -154,10 +154,9 @@ void HoldByFullDisk(const Core& core, bool is_remote, v1::GetReasonsResponse* re
     if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
     reason.set_gate("DISK_FULL");
     reason.set_text(
-        Str("its trainer goes on, but nothing that it reports can be stored: the disk of ",
-            StateFolderName(core, is_remote), " has less than ",
-            FormatBytes(core.disk_low_water_bytes()), " free"));
-    reason.set_remedy("make room there (`longrun gc --dry-run` shows what can be removed)");
+        Str("its trainer goes on, but nothing that it reports can be stored: ",
+            LowDiskText(StateFolderName(core, is_remote), core.disk_low_water_bytes())));
+    reason.set_remedy(std::string(kMakeRoom));
   }
 }
 
@@ -281,6 +280,14 @@ std::string SubjectOf(const v1::TaskReason& reason) {
              reason.state());
 }
 
+// Tasks that wait for the same. If there are several, the text is about the example.
+struct Told {
+  std::string text;
+  std::string example;
+  std::vector<std::string> subjects = {};
+  std::int64_t n_tasks = 0;
+};
+
 // The text, and what ends it unless the text says so.
 std::string TextOf(const v1::TaskReason& reason) {
   const std::string &text = reason.text(), &remedy = reason.remedy();
@@ -304,8 +311,8 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
       if (tasks->second.contains(reason.waits_for())) trains.insert(reason.waits_for());
     }
   }));
-  if (answer.info().tasks_running() > 0) return Status();              // since the caller looked
-  std::vector<std::pair<std::string, std::vector<std::string>>> told;  // text -> subjects
+  if (answer.info().tasks_running() > 0) return Status();  // since the caller looked
+  std::vector<Told> told;
   std::size_t n_more = 0;
   for (const v1::TaskReason& reason : answer.reasons()) {
     const auto is_same = [&](const v1::Notice& notice) { return notice.text() == reason.text(); };
@@ -313,18 +320,24 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
     // Its training is in the list, too.
     if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
     const std::string text = TextOf(reason);
-    auto group = std::ranges::find(told, text, [](const auto& one) { return one.first; });
+    auto group = std::ranges::find(told, text, &Told::text);
     if (group == told.end() && told.size() == kToldMax) {
       n_more += 1;
       continue;
     }
-    if (group == told.end()) group = told.insert(group, {text, {}});
-    group->second.push_back(SubjectOf(reason));
+    if (group == told.end()) {
+      group = told.insert(group, {.text = text, .example = reason.task()});
+    }
+    group->subjects.push_back(SubjectOf(reason));
+    group->n_tasks += reason.tasks();
   }
   if (told.empty()) return Status();
   std::vector<std::string> texts;
-  for (const auto& [text, subjects] : told) {
-    texts.push_back(Str(Join(subjects, " and "), ": ", text));
+  for (const Told& one : told) {
+    texts.push_back(
+        Str(Join(one.subjects, " and "),
+            one.n_tasks == 1 ? std::string() : Str(", for example task ", one.example.substr(0, 8)),
+            ": ", one.text));
   }
   if (n_more > 0) {
     texts.push_back(Str("`longrun why ", sweep.name, "` shows ", n_more, " more"));
@@ -362,6 +375,10 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   if (sweep.ok()) {
     RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND",
                                     ReasonsOfSweep(call.parts, *sweep, is_remote, response)));
+    for (v1::TaskReason& reason : *response->mutable_reasons()) {
+      reason.set_text(WithOtherName(reason.text(), sweep->id, target));
+      reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));
+    }
   } else if (sweep.status().code() == Code::kNotFound) {
     RETURN_IF_ERROR(
         call.WithReason("NOT_FOUND", ReasonsOfRunOrTask(call, target, sweep.status(), response)));

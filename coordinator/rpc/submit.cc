@@ -154,8 +154,14 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   event.first = request.first();
   // Only the coordinator's own user can open its socket.
   event.owner = is_sent ? caller.Name() : OwnUserName();
+  bool was_paused = false;
+  RETURN_IF_ERROR(call.parts.core.LookAndWait(
+      [&](const State& state) { was_paused = state.paused_sweeps.contains(event.sweep_id); }));
   ASSIGN_OR_RETURN(const StepResult result, Submit(call.parts.core, std::move(event)));
   kept.Stay();
+  if (was_paused) {
+    response->add_notes(Str(response->name(), " was paused, and this submission has resumed it"));
+  }
   Failpoint("submission_before_answer");
   FillCounts(result.submit, response->mutable_counts());
   if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());

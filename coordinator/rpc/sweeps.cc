@@ -71,6 +71,11 @@ Result<std::vector<LostResult>> LostTasks(StoreReader& reader,
   return tasks;
 }
 
+// The scheduler knows only the sweep's id: calls the sweep as the user did.
+Status AsTyped(const Status& status, const SweepRow& sweep, const std::string& typed) {
+  return Status(status.code(), WithOtherName(status.message(), sweep.id, typed));
+}
+
 // What to retry: the sweep or the run that `target` names. Sets `name` to its own name.
 Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, std::string* name) {
   RetryRequested event;
@@ -138,7 +143,7 @@ Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
   const StepResult result = call.parts.core.PostAndWait(SweepCancelled{
       .sweep_id = sweep.id, .mode = request.now() ? StopMode::kNow : StopMode::kCheckpoint});
-  RETURN_IF_ERROR(result.status);
+  RETURN_IF_ERROR(AsTyped(result.status, sweep, request.sweep()));
   response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
   response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));
   response->set_sweep_id(sweep.id);
@@ -151,7 +156,7 @@ Status PauseSweep(Call& call, const v1::PauseSweepRequest& request,
   ASSIGN_OR_RETURN(const SweepRow sweep,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
   const StepResult result = call.parts.core.PostAndWait(SweepPaused{.sweep_id = sweep.id});
-  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", result.status));
+  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", AsTyped(result.status, sweep, request.sweep())));
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
   response->set_tasks_waiting(static_cast<std::int32_t>(result.pause.held));
@@ -168,7 +173,7 @@ Status ResumeSweep(Call& call, const v1::ResumeSweepRequest& request,
     response->set_was_paused(state.paused_sweeps.contains(sweep.id));
   }));
   const StepResult result = call.parts.core.PostAndWait(SweepResumed{.sweep_id = sweep.id});
-  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", result.status));
+  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", AsTyped(result.status, sweep, request.sweep())));
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
   return Status();
@@ -181,7 +186,7 @@ Status RemoveSweep(Call& call, const v1::RemoveSweepRequest& request,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
   const StepResult result = call.parts.core.PostAndWait(SweepRemoved{.sweep_id = sweep.id});
-  RETURN_IF_ERROR(call.WithReason("SWEEP_IN_USE", result.status));
+  RETURN_IF_ERROR(call.WithReason("SWEEP_IN_USE", AsTyped(result.status, sweep, request.sweep())));
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
   response->set_tasks_left(static_cast<std::int32_t>(result.tasks_left));

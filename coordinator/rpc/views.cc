@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "base/units.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/disk_room.h"
 #include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
@@ -305,11 +305,9 @@ void AddFullDisk(const Core& core, bool is_remote, Notices* notices) {
   if (core.CheckDiskSpaceIfLow().ok()) return;
   v1::Notice* notice = notices->Add();
   notice->set_about("disk");
-  notice->set_text(
-      Str("the disk of ", StateFolderName(core, is_remote), " has less than ",
-          FormatBytes(core.disk_low_water_bytes()),
-          " free, so nothing new is stored: make room there (`longrun gc --dry-run` shows what can "
-          "be removed); then work continues by itself, and nothing is lost"));
+  notice->set_text(Str(LowDiskText(StateFolderName(core, is_remote), core.disk_low_water_bytes()),
+                       ", so nothing new is stored: ", kMakeRoom,
+                       "; then work continues by itself, and nothing is lost"));
   notice->set_over("the disk of the state folder has room again: work continues");
 }
 

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -162,11 +163,8 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
   std::int64_t reserved = 0;
   for (const auto& [of, bytes] : reserved_) reserved += bytes;
   if (n_bytes > room - reserved) {
-    return Status(
-        Code::kResourceExhausted,
-        Str("no room for an artifact of ", n_bytes, " bytes: ", n_free, " bytes are free at ",
-            options_.folder, ", of which ", options_.disk_low_water_bytes, " must stay free and ",
-            reserved, " are for uploads in progress: make room there"));
+    return Status(Code::kResourceExhausted, NoRoomText(options_.folder, n_bytes, n_free,
+                                                       options_.disk_low_water_bytes, reserved));
   }
   std::int64_t& own = reserved_[sender];
   // Whoever announces bytes and does not send them must leave room for others.

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "model/data/manifest.h"
+#include "model/data/source/stream.h"
 
 namespace longrun {
 namespace {
@@ -129,8 +130,14 @@ Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint)
 // A file that is read in the wrong format may give a dataset without an error: any file in UTF-8 is
 // a text. A name without a known ending may be of any format.
 Status CheckGuessed(const PrepareSpec& spec, const ListedSource& source) {
-  const std::string_view named = GuessSourceFormat(source.path);
-  if (!spec.format_is_guessed || named == spec.source.format || named == "text") return Status();
+  const bool is_json = WithoutCompression(source.path).ends_with(".json");
+  if (spec.format_is_guessed && is_json && spec.source.format == "text") {
+    return Invalid(Str(source.Name(),
+                       " may hold JSON lines, or be one text: say which with "
+                       "--format jsonl or --format text"));
+  }
+  const std::string_view named = NamedSourceFormat(source.path);
+  if (!spec.format_is_guessed || named == spec.source.format || named.empty()) return Status();
   return Invalid(Str(source.Name(), " has the name of a file in format ", named, ", but ",
                      spec.source.format,
                      " was guessed from the first name in --train: import files of one format, and "

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/clock.h"
@@ -98,6 +99,16 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
   const Remaining left = Left({});
   ASSERT_TRUE(left.time.has_value());
   EXPECT_NEAR(left.time->likely_s, 70, 1);
+}
+
+TEST_F(TimeLeftTest, ACancelledTaskThatIsStillStoppingTakesNoTime) {
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  Do(SweepCancelled{.sweep_id = "sweep-1", .mode = StopMode::kCheckpoint});
+  const auto stops = [](const auto& task) { return task.second.state == TaskState::kStopping; };
+  ASSERT_EQ(std::ranges::count_if(state_.tasks, stops), 1);
+  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
+  EXPECT_FALSE(left.time.has_value());
+  EXPECT_EQ(left.tasks_not_measured, 0);
 }
 
 }  // namespace

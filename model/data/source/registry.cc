@@ -79,11 +79,12 @@ Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options) {
   return format;
 }
 
-std::string_view GuessSourceFormat(std::string_view path) {
+std::string_view NamedSourceFormat(std::string_view path) {
   struct Ending {
     std::string_view ending, format;
   };
-  static constexpr std::array<Ending, 6> kEndings = {{{".jsonl", "jsonl"},
+  static constexpr std::array<Ending, 7> kEndings = {{{".txt", "text"},
+                                                      {".jsonl", "jsonl"},
                                                       {".ndjson", "jsonl"},
                                                       {".npy", "npy"},
                                                       {".idx", "megatron"},
@@ -93,7 +94,12 @@ std::string_view GuessSourceFormat(std::string_view path) {
   for (const Ending& entry : kEndings) {
     if (name.ends_with(entry.ending)) return entry.format;
   }
-  return "text";
+  return "";
+}
+
+std::string_view GuessSourceFormat(std::string_view path) {
+  const std::string_view named = NamedSourceFormat(path);
+  return named.empty() ? "text" : named;
 }
 
 }  // namespace longrun

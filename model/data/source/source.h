@@ -65,8 +65,10 @@ std::vector<std::string> SourceFormatNames();
 Result<const SourceFormat*> FindSourceFormat(std::string_view name);
 // Checks that the format is known, supports every given option, and accepts its value.
 Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options);
-// Guesses the format from the ending of a file's name, compressed or not: "jsonl" for "a.jsonl.gz";
-// "text" by default.
+// The format that the ending of a file's name means, compressed or not: "jsonl" for "a.jsonl.gz";
+// "" if it means none.
+std::string_view NamedSourceFormat(std::string_view path);
+// The same; "text" by default.
 std::string_view GuessSourceFormat(std::string_view path);
 
 }  // namespace longrun

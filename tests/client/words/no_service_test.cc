@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "base/files.h"
+#include "base/str.h"
 #include "client/words/sweep_view.h"
 
 namespace longrun::client {
@@ -74,6 +76,17 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
   EXPECT_EQ(NoServiceText(answer.workers(), "/state"),
             "no service runs on /state; worker box-1 was last heard from at 2026-01-02T03:04:05Z: "
             "`longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
+  const TempFolder state;
+  const std::string attempt = JoinPath(state.path(), "worker/attempts/01ABC");
+  ASSERT_TRUE(MakeFolders(attempt).ok());
+  EXPECT_EQ(TrainersAtWork(state.path()), 0);
+  const Result<FileLock> shim = FileLock::Acquire(JoinPath(attempt, "shim.lock"), "a shim");
+  ASSERT_TRUE(shim.ok());
+  EXPECT_EQ(TrainersAtWork(state.path()), 1);
+  EXPECT_TRUE(NoServiceText(Repeated<v1::WorkerInfo>(), state.path())
+                  .starts_with(Str("no service runs on ", state.path(),
+                                   ", but 1 trainer of it goes on, and the next service stores "
+                                   "what it reports: `longrun up` continues all work")));
   EXPECT_EQ(NoServiceText(Repeated<v1::WorkerInfo>(), "/state"),
             "no service runs on /state: `longrun up` continues all work; `longrun run FILE` "
             "continues only the sweep in FILE");

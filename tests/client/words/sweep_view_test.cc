@@ -139,6 +139,11 @@ TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {
       TimeLeftText(left),
       "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 1 task whose time "
       "cannot be predicted yet");
+  left.mutable_time()->set_likely_s(50.2);
+  left.mutable_time()->set_low_s(49.9);
+  left.mutable_time()->set_high_s(50.4);
+  left.clear_tasks_not_measured();
+  EXPECT_EQ(TimeLeftText(left), "time left: about 50s on 2 slots");
   left.mutable_time()->set_n(0);
   EXPECT_EQ(TimeLeftText(left), "");
   EXPECT_EQ(TimeLeftText(v1::TimeLeft()), "");

@@ -41,9 +41,9 @@ TEST(TaskReasonsTest, TasksOfASweepAreCountedAndOneIsTheExample) {
 
   EXPECT_EQ(ReasonsText(answer),
             "s RUNNING  0 of 9 tasks done, 1 running, 0 failed\n"
-            "8 train tasks are READY, NO_WORKER: no worker is connected\n"
+            "8 train tasks are READY, NO_WORKER; for example, task 1f2e3d4c of run aaaabbbb: no "
+            "worker is connected\n"
             "  what ends it: start one\n"
-            "  for example: task 1f2e3d4c of run aaaabbbb\n"
             "train task 1f2e3d4c is RUNNING, NONE: nothing holds it\n"
             "  runs since: 2023-11-14T22:13:20Z\n"
             "  run: aaaabbbb\n");
@@ -74,10 +74,10 @@ TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
             "run aaaabbbb seed=1 train_length=64\n"
             "train task 1f2e3d4c is READY, NO_FREE_SLOT: 1 is busy\n"
             "  not before: 2023-11-14T22:13:20Z\n"
-            "  tried so far: 2 attempts, 1 failure and 1 loss in this round\n"
+            "  tried so far: 2 attempts in all; 1 failure and 1 loss in this round\n"
             "  last attempt: ended as lost: nothing was heard from worker w\n"
             "evaluate task 1f2e3d4c (nonoverlap) is FAILED, ENDED: crashed: signal 6\n"
-            "  tried so far: 1 attempt, 1 failure and 0 losses in this round\n");
+            "  tried so far: 1 attempt in all; 1 failure and 0 losses in this round\n");
 }
 
 TEST(TaskReasonsTest, ANoticeIsShownUnlessAReasonSaysTheSame) {

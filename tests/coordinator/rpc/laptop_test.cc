@@ -1,5 +1,6 @@
 // What a laptop sends to a coordinator on another machine: datasets, and the files that a sweep
 // names. The laptop shares no folder with the coordinator; connections break, and callers lie.
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -472,14 +473,15 @@ TEST_F(LaptopTest, ADatasetStaysOnTheLaptopUntilTheCoordinatorAnswers) {
   EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
   EXPECT_FALSE(PathExists(InCache("submitter", "tiny")));
 
-  // A token can be replaced by a better one.
-  Login("viewer");
+  // Nothing is made for a token that gives no access any more.
+  const std::string token = Login("submitter");
+  ASSERT_EQ(Here({"admin", "token", "revoke", IdOf(token)}).code, 0);
   const Ran denied = Longrun(ImportOf("mine"));
-  EXPECT_NE(denied.code, 0);
-  EXPECT_NE(denied.err.find(Str("the dataset stays in ", InCache("viewer", "mine"), ": ")),
-            std::string::npos)
+  EXPECT_EQ(denied.code, 5) << denied.err;
+  EXPECT_NE(denied.err.find(Str("token ", IdOf(token), " was revoked at ")), std::string::npos)
       << denied.err;
-  EXPECT_TRUE(Dataset::Open(InCache("viewer", "mine")).ok());
+  EXPECT_EQ(denied.err.find("the dataset stays"), std::string::npos) << denied.err;
+  EXPECT_FALSE(PathExists(InCache("submitter", "mine")));
 }
 
 TEST_F(LaptopTest, ImportingADamagedDatasetAgainRepairsIt) {
@@ -661,9 +663,19 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
   Ran ran = Longrun(ImportOf("tiny"));
   EXPECT_EQ(ran.code, 5) << ran.err;
-  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err, Str("longrun: token ", IdOf(viewer),
+                         " has the role viewer, and may not send a dataset: that needs the role "
+                         "submitter; `longrun admin token create --role submitter` on the "
+                         "coordinator's machine makes a token with it\n"));
+  EXPECT_FALSE(PathExists(InCache("viewer", "tiny"))) << "it was refused before it was made";
   ran = Longrun({"submit", "a.yaml"});
   EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("may not send files: that needs the role submitter"), std::string::npos)
+      << ran.err;
+  ran = Longrun({"pause", "a"});
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("may not pause a sweep: that needs the role submitter"), std::string::npos)
+      << ran.err;
   ExpectNothingOf("tiny", viewer);
   EXPECT_FALSE(PathExists(InState("files")));
 
@@ -671,7 +683,9 @@ TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
   ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
   ran = Longrun({"--context", "viewer", "data", "rm", "tiny"});
   EXPECT_EQ(ran.code, 5) << ran.err;
-  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("may not remove a dataset: that needs the role submitter"),
+            std::string::npos)
+      << ran.err;
 
   // An operator's removal takes the files that were sent, and never a folder of somebody else.
   MakeDataset(At("of-a-user"));
@@ -1284,6 +1298,34 @@ TEST_F(LaptopTest, ASubmissionWithoutAnAnswerMayAppearAndMayBeRepeated) {
   const Ran wrong = Longrun({"submit", "a.yaml"});
   EXPECT_EQ(wrong.code, 2) << wrong.err;
   EXPECT_EQ(wrong.err.find("may still appear"), std::string::npos) << wrong.err;
+}
+
+TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kTinySweep).ok());
+  ASSERT_EQ(Longrun({"submit", "a.yaml"}).code, 0);
+  const int watching = SpawnLongrun({"watch", "a", "-o", "json"});
+  const auto has = [&](const std::string& file, const std::string& text) {
+    const Result<std::string> said = ReadFile(At(file));
+    return said.ok() && said->find(text) != std::string::npos;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return has("out", "\n"); }));
+
+  Kill(coordinator);
+  const std::string silent = Str("the coordinator of context submitter (", place.Text(),
+                                 ") does not answer: trying again for 60 s\n");
+  ASSERT_TRUE(WaitUntil([&] { return has("err", silent); })) << ReadFile(At("err")).value();
+  Start();
+  const std::string answers =
+      Str("the coordinator of context submitter (", place.Text(), ") answers again\n");
+  ASSERT_TRUE(WaitUntil([&] { return has("err", answers); })) << ReadFile(At("err")).value();
+  ASSERT_EQ(kill(watching, SIGINT), 0);
+  const Ran ended = EndOf(watching);
+  EXPECT_EQ(ended.code, 130) << ended.err;
+  EXPECT_EQ(ended.err, silent + answers + "\ndetached: `longrun watch a` shows it again\n");
 }
 
 // The submission is refused after its files were kept.

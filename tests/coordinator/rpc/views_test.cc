@@ -168,7 +168,7 @@ TEST_F(RefusedTest, WhatHoldsATaskForAnotherReasonIsNotExplainedByARefusal) {
 
 TEST(RemoteTest, AnErrorForAnotherMachineHasAnotherNameForAFolder) {
   const auto shown = [](const std::string& text) {
-    return WithoutFolder(text, "/srv/lr", "STATE");
+    return WithOtherName(text, "/srv/lr", "STATE");
   };
   EXPECT_EQ(shown("cannot read /srv/lr/pki/key.pem, nor /srv/lr: \"/srv/lr\" is away"),
             "cannot read STATE/pki/key.pem, nor STATE: \"STATE\" is away");

@@ -550,6 +550,9 @@ TEST(SourceOptionsTest, TheFormatIsGuessedFromTheName) {
   EXPECT_EQ(GuessSourceFormat("a.npy"), "npy");
   EXPECT_EQ(GuessSourceFormat("a.idx"), "megatron");
   EXPECT_EQ(GuessSourceFormat("a.parquet"), "parquet");
+  EXPECT_EQ(NamedSourceFormat("a.txt.zst"), "text");
+  EXPECT_EQ(NamedSourceFormat("dir.txt/a"), "");
+  EXPECT_EQ(NamedSourceFormat("a.raw"), "");
 }
 
 }  // namespace

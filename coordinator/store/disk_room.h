@@ -1,0 +1,22 @@
+// What users read if the disk of the state folder is full, or has no room for an upload.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace longrun::coordinator {
+
+inline constexpr std::string_view kMakeRoom =
+    "make room there (`longrun gc --dry-run` shows what can be removed)";
+
+// "the disk of FOLDER has less than 64 MiB free (--disk-low-water or LONGRUN_DISK_LOW_WATER)"
+std::string LowDiskText(const std::string& folder, std::int64_t low_water_bytes);
+
+// "no room for 3 MiB: the disk of FOLDER has 70 MiB free, of which 64 MiB must stay free
+// (--disk-low-water or LONGRUN_DISK_LOW_WATER) and 5 MiB are for uploads in progress: make room
+// there ..."
+std::string NoRoomText(const std::string& folder, std::int64_t n_bytes, std::int64_t n_free,
+                       std::int64_t low_water_bytes, std::int64_t n_reserved);
+
+}  // namespace longrun::coordinator
