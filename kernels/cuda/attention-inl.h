@@ -381,7 +381,7 @@ class AttentionCall {
     } else {
       LaunchWith<ForwardKernel, Bf16Math>(split);
     }
-    Launch<MergeKernel<Layer>>(split);
+    LaunchWith<MergeKernel, Fp32Math>(split);
   }
   template <typename Math, typename Known>
   void LaunchFewQueries(const SplitParams& split) {
