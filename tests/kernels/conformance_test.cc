@@ -10,6 +10,7 @@
 #include <cmath>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "base/str.h"
 #include "kernels/attention_check.h"
@@ -958,16 +959,18 @@ TEST_P(KernelTest, NothingToDoIsDone) {
 }
 
 TEST_P(KernelTest, AQueryThatSeesNothingGivesZeroAndNoGradient) {
-  Problem problem({.batch = 1, .n_query = 80, .n_key = 80}, Scalar::kFp32, random_);
-  problem.terms.visibility.q_offset = -70;
-  problem.AddKeyBias(random_);
-  ExpectReference(problem);
-  const Outcome out = RunKernel(kernel(), problem);
-  for (std::size_t i = 0; i < std::size_t{70} * 64; ++i) {
-    EXPECT_EQ(out.o[i], 0.0);
-    EXPECT_EQ(out.dq[i], 0.0);
+  for (const auto& [n_query, n_key] : {std::pair{80, 80}, std::pair{13, 600}}) {
+    Problem problem({.batch = 1, .n_query = n_query, .n_key = n_key}, Scalar::kFp32, random_);
+    problem.terms.visibility.q_offset = 10 - n_query;
+    problem.AddKeyBias(random_);
+    ExpectReference(problem);
+    const Outcome out = RunKernel(kernel(), problem);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n_query - 10) * 64; ++i) {
+      EXPECT_EQ(out.o[i], 0.0);
+      EXPECT_EQ(out.dq[i], 0.0);
+    }
+    EXPECT_EQ(out.lse[0], -std::numeric_limits<double>::infinity());
   }
-  EXPECT_EQ(out.lse[0], -std::numeric_limits<double>::infinity());
 }
 
 TEST_P(KernelTest, LargeNumbersStayFinite) {
@@ -999,6 +1002,33 @@ TEST_P(KernelTest, ANaNIsNotLost) {
   Problem problem({.batch = 1, .n_query = 70, .n_key = 70}, Scalar::kFp32, random_);
   problem.q[0] = std::numeric_limits<double>::quiet_NaN();
   EXPECT_TRUE(std::isnan(RunKernel(kernel(), problem).o[0]));
+}
+
+// On a GPU, one block has the six rows of a key head.
+TEST_P(KernelTest, ANaNOfAFewQueriesStaysInItsRow) {
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.batch = 1, .n_head = 4, .n_kv_head = 2, .n_query = 3, .n_key = 600}, scalar,
+                    random_);
+    problem.terms.visibility = {.causal = false};
+    const Outcome all = RunKernel(kernel(), problem);
+    constexpr std::size_t kRow = 6;  // query 1 of head 2
+    problem.q[32 * kRow + 5] = std::numeric_limits<double>::quiet_NaN();
+    const Outcome out = RunKernel(kernel(), problem);
+    for (std::size_t at = 0; at < out.o.size(); ++at) {
+      if (at / 32 == kRow) {
+        EXPECT_TRUE(std::isnan(out.o[at])) << at;
+      } else {
+        EXPECT_EQ(out.o[at], all.o[at]) << at;
+      }
+    }
+    // A key that is NaN spoils what the two heads that have it see.
+    problem.q[32 * kRow + 5] = 0.0;
+    problem.k[std::size_t{2} * 32 * 590 + 32] = std::numeric_limits<double>::quiet_NaN();
+    const Outcome spoilt = RunKernel(kernel(), problem);
+    for (std::size_t at = 0; at < spoilt.o.size(); ++at) {
+      EXPECT_EQ(std::isnan(spoilt.o[at]), at / 32 % 4 >= 2) << at;
+    }
+  }
 }
 
 TEST_P(KernelTest, ABiasOfHiddenKeysIsNotRead) {
