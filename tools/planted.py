@@ -267,7 +267,7 @@ ERRORS = [
      "key_numbers + c;"),
     ("few queries with the dropout of another head", CUDA_FEW, "Kept(p, own.b, own.h + rows.head[e / 2], pair)",
      "Kept(p, own.b, own.h, pair)"),
-    ("few queries with a row more in fp32", CUDA_FEW, "if (r < n_row_) visit", "if (r <= n_row_) visit"),
+    ("few queries lose their last row in fp32", CUDA_FEW, "if (r < n_row_) visit", "if (r + 1 < n_row_) visit"),
     ("few queries with the factors of the warp's first row", CUDA_FEW, "scratch_.Get(first + r);", "scratch_.Get(first);"),
     ("few queries with a warp's sum that is not rescaled", CUDA_FEW, "sum += weight * warp_sums.Get(of_warp);",
      "sum += warp_sums.Get(of_warp);"),
