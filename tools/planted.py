@@ -39,7 +39,8 @@ SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
-CUDA_SPLIT, CUDA_SKIP = "kernels/cuda/split-inl.h", "kernels/cuda/skip-inl.h"
+CUDA_SPLIT, CUDA_SKIP, CUDA_FEW = (
+    f"kernels/cuda/{name}-inl.h" for name in ("split", "skip", "few_queries"))
 CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD = (
     f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
                                         "pipelined_backward-inl.h"))
@@ -256,6 +257,34 @@ ERRORS = [
     ("a key's last queries left out of its gradient", CUDA_SKIP, "end = block + 1;", "end = block - 3;"),
     ("a gradient of a query that skipped the key", CUDA_BACKWARD, "view.is_hidden || FirstKey(p, b, h, i_0) > j_0",
      "view.is_hidden"),
+    # A call of few queries, whose warps share the keys.
+    ("a wrong fragment row of few queries", CUDA_FEW, "Min(Layer::Thread() % 32 / 4 + 8 * half, own.n_row - 1)",
+     "Min(Layer::Thread() % 32 / 4 * 2 + half, own.n_row - 1)"),
+    ("few queries do not wait for a tile", CUDA_FEW, "WaitCopies<kStages - 1>();", "WaitCopies<kStages>();"),
+    ("few queries read a tile that other lanes copy", CUDA_FEW,
+     "Layer::WarpSync();  // the tile and its numbers have arrived\n", ""),
+    ("few queries fill a place that is still read", CUDA_FEW,
+     "Layer::WarpSync();  // the tile and its numbers have been read\n", ""),
+    ("few queries merge over tiles that are still read", CUDA_FEW,
+     "Layer::Barrier();  // all tiles have been read: their place becomes that of the results\n", ""),
+    ("few queries do not wait for their numbers", CUDA_FEW,
+     "Layer::Barrier();  // the queries and their numbers have arrived\n", "Layer::WarpSync();\n"),
+    ("few queries copy a key beyond the last", CUDA_FEW, "j_0 + row < p.n_key &&", "j_0 + row <= p.n_key &&"),
+    ("few queries miss a range's first tile", CUDA_FEW, "for (int stage = 0; tile >= first_tile;",
+     "for (int stage = 0; tile > first_tile;"),
+    ("few queries hide what only the last one sees", CUDA_FEW, "ViewOf(p, own.b, 0, p.n_query, tile * kColumns, kColumns)",
+     "ViewOf(p, own.b, 0, 1, tile * kColumns, kColumns)"),
+    ("few queries of a group's first heads alone", CUDA_FEW, "own.h_kv * p.group + of_group;", "own.h_kv * p.group;"),
+    ("few queries with the key bias of another head", CUDA_FEW, "key_numbers + rows.head[e / 2] * kColumns + c;",
+     "key_numbers + c;"),
+    ("few queries with the dropout of another head", CUDA_FEW, "Kept(p, own.b, own.h + rows.head[e / 2], pair)",
+     "Kept(p, own.b, own.h, pair)"),
+    ("few queries lose their last row in fp32", CUDA_FEW, "if (r < n_row_) visit", "if (r + 1 < n_row_) visit"),
+    ("few queries with the factors of the warp's first row", CUDA_FEW, "scratch_.Get(first + r);", "scratch_.Get(first);"),
+    ("few queries with a warp's sum that is not rescaled", CUDA_FEW, "sum += weight * warp_sums.Get(of_warp);",
+     "sum += warp_sums.Get(of_warp);"),
+    ("few rotated queries in bf16 without their low part", CUDA_FEW,
+     "AddFragmentProducts<Layer, kHeadDim, 1, kColumns>(low, k, row, 16 * step, of_q);", ""),
     ("dropout by the wrong word", CUDA_TERMS, "t % 8 / 2)", "t % 8 / 4)"),
     ("a key bias without its anchor", CUDA_TERMS, "return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));",
      "return 0.0 * (b + h + i);"),

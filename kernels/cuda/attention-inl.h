@@ -11,6 +11,7 @@
 #include <cstddef>
 
 #include "kernels/cuda/backward-inl.h"
+#include "kernels/cuda/few_queries-inl.h"
 #include "kernels/cuda/forward-inl.h"
 #include "kernels/cuda/pipelined_backward-inl.h"
 #include "kernels/cuda/pipelined_forward-inl.h"
@@ -379,12 +380,26 @@ class AttentionCall {
     split.n_split = (p_.n_key + kSplitKeys - 1) / kSplitKeys;
     const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
     split.parts = memory_.template Take<float>(n_row * split.n_split * split.PartStep());
-    if (is_fp32) {
+    if (p_.n_query <= kFewRows && p_.n_region == 1) {
+      if (is_fp32) {
+        LaunchFewQueries<Fp32Math, FewQueriesParams>(split);
+      } else if (p_.q[0].low == nullptr) {
+        LaunchFewQueries<Bf16Math, FewQueriesParams>(split);
+      } else {
+        LaunchFewQueries<Bf16Math, RotatedFewQueriesParams>(split);
+      }
+    } else if (is_fp32) {
       LaunchWith<ForwardKernel, Fp32Math>(split);
     } else {
       LaunchWith<ForwardKernel, Bf16Math>(split);
     }
-    Launch<MergeKernel<Layer>>(split);
+    LaunchWith<MergeKernel, Fp32Math>(split);
+  }
+  template <typename Math, typename Known>
+  void LaunchFewQueries(const SplitParams& split) {
+    Known known;
+    static_cast<SplitParams&>(known) = split;
+    LaunchWith<FewQueriesKernel, Math>(known);
   }
 
   // Biases make keys weigh little that lie far away. With fewer keys, finding them takes longer

@@ -181,6 +181,14 @@ struct SplitParams : Params {
 
   LR_BOTH std::int64_t PartStep() const { return head_dim + 2; }
 };
+// Such a call of at most kFewRows queries (few_queries-inl.h), and one with low parts of q and k.
+inline constexpr int kFewRows = 16;
+struct FewQueriesParams : SplitParams {
+  static constexpr bool kHasLow = false;
+};
+struct RotatedFewQueriesParams : SplitParams {
+  static constexpr bool kHasLow = true;
+};
 
 // Parameters of calls with few terms, which hide what is known of them. A kernel for all terms has
 // a loop of 15,000 instructions: most calls skip most of them, but they take registers, and room in

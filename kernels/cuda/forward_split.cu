@@ -7,7 +7,7 @@ namespace gpu {
 
 LR_COMPILE_ANY(ForwardKernel, Bf16Math, SplitParams);
 LR_COMPILE_ANY(ForwardKernel, Fp32Math, SplitParams);
-LR_COMPILE_KERNEL(MergeKernel<GpuLayer>);
+LR_COMPILE_ANY(MergeKernel, Fp32Math, SplitParams);
 
 }  // namespace gpu
 }  // namespace longrun

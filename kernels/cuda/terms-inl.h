@@ -106,24 +106,30 @@ struct TileNumbers {
         delta(arena.template Take<float>(kRows)),
         query_begin(arena.template Take<int>(kRows)),
         key_begin(arena.template Take<int>(kRows)) {}
+  // Of forward, for n_query queries.
+  LR_DEVICE TileNumbers(typename Layer::Arena& arena, int n_query, int n_key_bias, int n_key_begin)
+      : key_bias(arena.template Take<float>(n_key_bias)),
+        own_bias(arena.template Take<float>(n_query)),
+        factor(arena.template Take<float>(n_query)),
+        query_begin(arena.template Take<int>(n_query)),
+        key_begin(arena.template Take<int>(n_key_begin)) {}
 
   // Fills in the numbers of keys [j_0, j_0 + n), if a term has any.
   template <typename Params>
   LR_DEVICE void ReadKeys(const Params& p, int b, int h, int j_0, int n, double anchor) const {
     const int n_read = p.has_key_bias != 0 || p.document_begin != nullptr ? n : 0;
     for (int at = Layer::Thread(); at < n_read; at += kThreads) {
-      const int j = j_0 + at;
-      float bias = 0.0F;
-      int begin = 0;
-      if (j < p.n_key) {
-        if (p.has_key_bias != 0) {
-          bias = static_cast<float>((KeyNumber(p, b, h, j) - anchor) * kLog2E);
-        }
-        if (p.document_begin != nullptr) begin = Begin(p, b, p.k_offset + j);
-      }
-      key_bias.Set(at, bias);
-      key_begin.Set(at, begin);
+      ReadKey(p, b, h, j_0 + at, at, anchor);
     }
+  }
+  template <typename Params>
+  LR_DEVICE void ReadKey(const Params& p, int b, int h, int j, int at, double anchor) const {
+    const bool exists = j < p.n_key;
+    if (p.has_key_bias != 0) {
+      const double bias = exists ? (KeyNumber(p, b, h, j) - anchor) * kLog2E : 0.0;
+      key_bias.Set(at, static_cast<float>(bias));
+    }
+    if (p.document_begin != nullptr) key_begin.Set(at, exists ? Begin(p, b, p.k_offset + j) : 0);
   }
   // Fills in the numbers of queries [i_0, i_0 + n), if a term has any.
   template <typename Params>
@@ -131,20 +137,23 @@ struct TileNumbers {
     const bool is_needed = p.two_sided != 0 || p.has_piecewise != 0 || p.document_begin != nullptr;
     const int n_read = is_needed ? n : 0;
     for (int at = Layer::Thread(); at < n_read; at += kThreads) {
-      const int i = i_0 + at;
-      float own = 0.0F, row_factor = 0.0F;
-      int begin = 0;
-      if (i < p.n_query) {
-        if (p.two_sided != 0) {
-          own = static_cast<float>((KeyNumber(p, b, h, KeyAt(p, i)) - anchor) * kLog2E);
-        }
-        if (p.has_piecewise != 0) row_factor = p.row_factor[p.q_offset + i];
-        if (p.document_begin != nullptr) begin = Begin(p, b, p.q_offset + i);
-      }
-      own_bias.Set(at, own);
-      factor.Set(at, row_factor);
-      query_begin.Set(at, begin);
+      ReadQuery(p, b, h, i_0 + at, at, anchor);
     }
+  }
+  template <typename Params>
+  LR_DEVICE void ReadQuery(const Params& p, int b, int h, int i, int at, double anchor) const {
+    float own = 0.0F, row_factor = 0.0F;
+    int begin = 0;
+    if (i < p.n_query) {
+      if (p.two_sided != 0) {
+        own = static_cast<float>((KeyNumber(p, b, h, KeyAt(p, i)) - anchor) * kLog2E);
+      }
+      if (p.has_piecewise != 0) row_factor = p.row_factor[p.q_offset + i];
+      if (p.document_begin != nullptr) begin = Begin(p, b, p.q_offset + i);
+    }
+    own_bias.Set(at, own);
+    factor.Set(at, row_factor);
+    query_begin.Set(at, begin);
   }
   // Fills in what backward needs of queries [i_0, i_0 + n) beside that. A row that saw no key has
   // an lse of -infinity; 0 then makes its probabilities 0.

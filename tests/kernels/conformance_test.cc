@@ -10,6 +10,7 @@
 #include <cmath>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "base/str.h"
 #include "kernels/attention_check.h"
@@ -281,6 +282,81 @@ TEST_P(KernelTest, FewQueriesOfManyKeysAreTheReferences) {
         p.AddRotation(true, 16);
         p.AddRegions(random_, 3);
       });
+    }
+  }
+}
+
+// On a GPU, a block has the queries of as many heads of a group as fit into 16 rows: of 3 heads,
+// of 2 and 1, of 16 and 4, or of one. Its four warps share the keys in tiles of 16 or 8.
+TEST_P(KernelTest, FewQueriesOfSharedKeyHeadsAreTheReferences) {
+  const ProblemShape shapes[] = {
+      {.n_head = 1, .n_kv_head = 1, .n_query = 1, .n_key = 527, .head_dim = 64},
+      {.n_head = 20, .n_kv_head = 1, .n_query = 1, .n_key = 513, .head_dim = 32},
+      {.n_head = 6, .n_kv_head = 2, .n_query = 2, .n_key = 1024, .head_dim = 8},
+      {.n_head = 3, .n_kv_head = 1, .n_query = 5, .n_key = 1041, .head_dim = 128},
+      {.n_head = 6, .n_kv_head = 2, .n_query = 7, .n_key = 529, .head_dim = 72},
+      {.n_head = 2, .n_kv_head = 1, .n_query = 16, .n_key = 560, .head_dim = 256},
+      {.n_head = 2, .n_kv_head = 1, .n_query = 17, .n_key = 560, .head_dim = 64},
+  };
+  for (ProblemShape shape : shapes) {
+    shape.batch = shape.n_query == 2 ? 2 : 1;
+    const std::int64_t n_key = shape.n_key, offset = n_key - shape.n_query;
+    const auto expect = [&](const auto& add_terms) {
+      ForEachType(shape, [&](Problem& p) {
+        p.terms.visibility.q_offset = offset;
+        add_terms(p);
+      });
+    };
+    expect([](Problem& p) { p.terms.visibility = {.causal = false}; });
+    expect([&](Problem& p) {
+      p.gap = 8;
+      p.AddSlopes();
+      p.terms.dropout = Dropout{.probability = 0.3, .seed = 7, .offset = 2};
+    });
+    expect([&](Problem& p) {
+      p.terms.visibility.q_offset = offset - 17;  // the last keys are hidden
+      p.gap = 3;                                  // rows are not aligned
+      p.AddKeyBias(random_, true);
+    });
+    expect([&](Problem& p) {
+      p.terms.visibility.window = n_key / 2;
+      p.terms.visibility.n_sink = 3;
+      p.SetDocuments({0, static_cast<int>(n_key / 3), static_cast<int>(n_key)});
+      p.AddKeyBias(random_);
+      p.AddDistanceTable(random_, 60, 0);
+      p.AddPiecewise(random_);
+      p.AddRotation(true, 8);
+    });
+    expect([&](Problem& p) {
+      p.AddRotation(false, shape.head_dim);
+      p.AddRegions(random_, 1);
+    });
+    // Only with few keys does an lse show how exact a score is.
+    expect([&](Problem& p) {
+      p.terms.visibility.q_offset = 0;
+      p.AddRotation(true, shape.head_dim);
+      p.AddRegions(random_, 1);
+    });
+  }
+}
+
+// Whoever adds up the parts of a long call must lose no row that a single key decides: one of each
+// tile and range border in turn.
+TEST_P(KernelTest, EachKeyOfAFewQueriesCallIsReadOnce) {
+  constexpr std::int64_t kKeys = 1024 + 21;
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem(
+        {.batch = 1, .n_head = 2, .n_kv_head = 1, .n_query = 3, .n_key = kKeys, .head_dim = 64},
+        scalar, random_);
+    problem.terms.visibility = {.causal = false};
+    problem.AddKeyBias(random_, false, 0.0);
+    for (const std::int64_t key :
+         {0, 7, 8, 15, 16, 63, 64, 511, 512, 513, 527, 528, 1023, 1024, 1039, 1040, 1044}) {
+      for (std::size_t at = 0; at < problem.key_bias.size(); ++at) {
+        problem.key_bias[at] = static_cast<std::int64_t>(at) % kKeys == key ? 30.0 : 0.0;
+      }
+      SCOPED_TRACE(key);
+      ExpectReference(problem);
     }
   }
 }
@@ -889,16 +965,18 @@ TEST_P(KernelTest, NothingToDoIsDone) {
 }
 
 TEST_P(KernelTest, AQueryThatSeesNothingGivesZeroAndNoGradient) {
-  Problem problem({.batch = 1, .n_query = 80, .n_key = 80}, Scalar::kFp32, random_);
-  problem.terms.visibility.q_offset = -70;
-  problem.AddKeyBias(random_);
-  ExpectReference(problem);
-  const Outcome out = RunKernel(kernel(), problem);
-  for (std::size_t i = 0; i < std::size_t{70} * 64; ++i) {
-    EXPECT_EQ(out.o[i], 0.0);
-    EXPECT_EQ(out.dq[i], 0.0);
+  for (const auto& [n_query, n_key] : {std::pair{80, 80}, std::pair{13, 600}}) {
+    Problem problem({.batch = 1, .n_query = n_query, .n_key = n_key}, Scalar::kFp32, random_);
+    problem.terms.visibility.q_offset = 10 - n_query;
+    problem.AddKeyBias(random_);
+    ExpectReference(problem);
+    const Outcome out = RunKernel(kernel(), problem);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n_query - 10) * 64; ++i) {
+      EXPECT_EQ(out.o[i], 0.0);
+      EXPECT_EQ(out.dq[i], 0.0);
+    }
+    EXPECT_EQ(out.lse[0], -std::numeric_limits<double>::infinity());
   }
-  EXPECT_EQ(out.lse[0], -std::numeric_limits<double>::infinity());
 }
 
 TEST_P(KernelTest, LargeNumbersStayFinite) {
@@ -930,6 +1008,33 @@ TEST_P(KernelTest, ANaNIsNotLost) {
   Problem problem({.batch = 1, .n_query = 70, .n_key = 70}, Scalar::kFp32, random_);
   problem.q[0] = std::numeric_limits<double>::quiet_NaN();
   EXPECT_TRUE(std::isnan(RunKernel(kernel(), problem).o[0]));
+}
+
+// On a GPU, one block has the six rows of a key head.
+TEST_P(KernelTest, ANaNOfAFewQueriesStaysInItsRow) {
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.batch = 1, .n_head = 4, .n_kv_head = 2, .n_query = 3, .n_key = 600}, scalar,
+                    random_);
+    problem.terms.visibility = {.causal = false};
+    const Outcome all = RunKernel(kernel(), problem);
+    constexpr std::size_t kRow = 6;  // query 1 of head 2
+    problem.q[32 * kRow + 5] = std::numeric_limits<double>::quiet_NaN();
+    const Outcome out = RunKernel(kernel(), problem);
+    for (std::size_t at = 0; at < out.o.size(); ++at) {
+      if (at / 32 == kRow) {
+        EXPECT_TRUE(std::isnan(out.o[at])) << at;
+      } else {
+        EXPECT_EQ(out.o[at], all.o[at]) << at;
+      }
+    }
+    // A key that is NaN spoils what the two heads that have it see.
+    problem.q[32 * kRow + 5] = 0.0;
+    problem.k[std::size_t{2} * 32 * 590 + 32] = std::numeric_limits<double>::quiet_NaN();
+    const Outcome spoilt = RunKernel(kernel(), problem);
+    for (std::size_t at = 0; at < spoilt.o.size(); ++at) {
+      EXPECT_EQ(std::isnan(spoilt.o[at]), at / 32 % 4 >= 2) << at;
+    }
+  }
 }
 
 TEST_P(KernelTest, ABiasOfHiddenKeysIsNotRead) {
@@ -1106,21 +1211,26 @@ TEST_P(KernelTest, BitsOfRegionsDependOnNeitherThreadsNorNeighbours) {
 }
 
 TEST_P(KernelTest, BitsDoNotDependOnNeighboursInTheBatch) {
-  Problem problem({.batch = 3, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
-  problem.AddSlopes();
-  const Outcome all = RunKernel(kernel(), problem);
-  Problem one = problem;
-  one.shape.batch = 1;
-  const std::ptrdiff_t size = 150 * 64;
-  const auto second = [&](const std::vector<double>& x) {
-    return std::vector<double>(x.begin() + size, x.begin() + 2 * size);
-  };
-  for (auto* x : {&one.q, &one.k, &one.v, &one.o_gradient}) *x = second(*x);
-  const Outcome alone = RunKernel(kernel(), one);
-  EXPECT_EQ(second(all.o), alone.o);
-  EXPECT_EQ(second(all.dq), alone.dq);
-  EXPECT_EQ(second(all.dk), alone.dk);
-  EXPECT_EQ(second(all.dv), alone.dv);
+  const ProblemShape shapes[] = {{.batch = 3, .n_query = 150, .n_key = 150},
+                                 {.batch = 3, .n_head = 4, .n_query = 3, .n_key = 1100}};
+  for (const ProblemShape& shape : shapes) {
+    Problem problem(shape, Scalar::kFp32, random_);
+    problem.terms.visibility.q_offset = shape.n_key - shape.n_query;
+    problem.AddSlopes();
+    const Outcome all = RunKernel(kernel(), problem);
+    Problem one = problem;
+    one.shape.batch = 1;
+    const auto second = [&](const std::vector<double>& x) {
+      const auto size = static_cast<std::ptrdiff_t>(x.size() / 3);
+      return std::vector<double>(x.begin() + size, x.begin() + 2 * size);
+    };
+    for (auto* x : {&one.q, &one.k, &one.v, &one.o_gradient}) *x = second(*x);
+    const Outcome alone = RunKernel(kernel(), one);
+    EXPECT_EQ(second(all.o), alone.o);
+    EXPECT_EQ(second(all.dq), alone.dq);
+    EXPECT_EQ(second(all.dk), alone.dk);
+    EXPECT_EQ(second(all.dv), alone.dv);
+  }
 }
 
 // ---- skipping ----------------------------------------------------------------------------------

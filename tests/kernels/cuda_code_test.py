@@ -2,9 +2,10 @@
 
     cuda_code_test.py LIBRARY NVCC VENV
 
-For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must have: the compiler has reserved no stack,
-its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
-memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
+For each pipelined kernel (kernels/cuda/pipeline-inl.h, few_queries-inl.h) that the library must have: the compiler has
+reserved no stack, its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA; but not
+fp32), and copies to shared memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost
+time.
 
 The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) and AdamW's have no stack and no
 local memory either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
@@ -23,6 +24,11 @@ SKIPPED = 77
 KERNELS = ["PipelinedForwardKernel", "PipelinedQueryKernel", "PipelinedKeyKernel"]
 PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 HEAD_DIMS = [64, 128]
+FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesParams"],
+               "FewQueriesKernelFp32": ["FewQueriesParams"]}
+FEW_HEAD_DIMS = [64, 128, 256]
+# Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
+REGISTERS_MAX = {("FewQueriesKernelBf16", 64, "FewQueriesParams"): 128}
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
 # or 2 of a gradient; 5 operations on elements, and the loss, of 2 types, aligned or not.
 ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "CrossEntropyKernel": 4,
@@ -30,9 +36,12 @@ ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel
 
 
 def name_of(function):
-    """(kernel, head_dim, parameters) of a mangled name, or None."""
-    found = re.search(r"\d(Pipelined\w+?Kernel)I.*MathELi(\d+)E.*?\d([A-Z]\w*?Params)E", function)
-    return (found[1], int(found[2]), found[3]) if found else None
+    """(kernel, head_dim, parameters) of a mangled name, or None. The kernels for few queries have a type."""
+    found = re.search(r"\d(Pipelined\w+?Kernel|FewQueriesKernel)I.*?(Bf16|Fp32)MathELi(\d+)E.*?\d([A-Z]\w*?Params)E",
+                      function)
+    if not found:
+        return None
+    return found[1] + (found[2] if found[1] == "FewQueriesKernel" else ""), int(found[3]), found[4]
 
 
 def row_kernel_of(function):
@@ -90,6 +99,8 @@ def main():
             print(f"{' '.join(map(str, name))}: {registers} registers, {stack} bytes of stack")
             if stack > 0:
                 wrong.append(f"{' '.join(map(str, name))} has {stack} bytes of stack")
+            if registers > REGISTERS_MAX.get(name, 255):
+                wrong.append(f"{' '.join(map(str, name))} has {registers} registers, more than {REGISTERS_MAX[name]}")
         elif row_kernel_of(function):
             rows.append(function)
             stack = int(re.search(r"STACK:(\d+)", numbers)[1])
@@ -101,6 +112,8 @@ def main():
         return 1
     expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
     expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
+    expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS
+                 for params in kinds}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]
 
     for kernel, n in ROW_KERNELS.items():
@@ -119,7 +132,8 @@ def main():
             continue
         seen.add(name)
         instructions = set(re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", text))
-        wrong += [f"{' '.join(map(str, name))} has no {one}" for one in ("HMMA", "LDGSTS") if one not in instructions]
+        needed = ["LDGSTS"] if name[0].endswith("Fp32") else ["LDGSTS", "HMMA"]
+        wrong += [f"{' '.join(map(str, name))} has no {one}" for one in needed if one not in instructions]
         wrong += [f"{' '.join(map(str, name))} has {one}" for one in ("LDL", "STL") if one in instructions]
     wrong += [f"{' '.join(map(str, name))} has no machine code" for name in sorted(functions.keys() - seen)]
     wrong += of_rows(rows, code)

@@ -318,28 +318,61 @@ TEST(CudaHost, CountsTheTurnsThatBankConflictsTake) {
   EXPECT_EQ(ConflictsOfNumbers<&ReadFours>(), 4);
 }
 
-// Of attention whose terms have kernels of their own, and of attention with a window.
+// Of attention whose terms have kernels of their own, of attention with a window, and of a few
+// queries of many keys.
 TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
   SeededRandom random(CommitSeed());
   const AttentionKernel kernel = KernelsUnderTest().front().kernel;
-  for (const std::int64_t head_dim : {64, 128}) {
-    for (const std::int64_t window : {0, 50}) {
+  for (const std::int64_t head_dim : {64, 128, 256}) {
+    const ProblemShape many = {.batch = 1,
+                               .n_head = 1,
+                               .n_kv_head = 1,
+                               .n_query = 140,
+                               .n_key = 140,
+                               .head_dim = head_dim};
+    ProblemShape few = many;
+    few.n_query = 9;
+    few.n_key = 600;
+    for (const ProblemShape& shape : {many, few}) {
+      for (const std::int64_t window : {0, 50}) {
+        Problem problem(shape, Scalar::kBf16, random);
+        problem.terms.visibility.window = window;
+        problem.terms.visibility.q_offset = shape.n_key - shape.n_query;
+        problem.AddSlopes();
+        HostBlock::Current().CountConflicts(true);
+        RunKernel(kernel, problem);
+        HostBlock::Current().CountConflicts(false);
+        EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
+        EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
+        EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
+      }
+    }
+  }
+}
+
+// But for the scores of up to 8 rows, which lanes exchange: a turn for every second key.
+TEST(CudaHost, FewQueriesInFp32ReadKeysWithoutBankConflicts) {
+  SeededRandom random(CommitSeed());
+  const AttentionKernel kernel = KernelsUnderTest().front().kernel;
+  for (const std::int64_t head_dim : {64, 128, 256}) {
+    const auto conflicts_of = [&](std::int64_t n_key) {
       Problem problem({.batch = 1,
                        .n_head = 1,
                        .n_kv_head = 1,
-                       .n_query = 140,
-                       .n_key = 140,
+                       .n_query = 5,
+                       .n_key = n_key,
                        .head_dim = head_dim},
-                      Scalar::kBf16, random);
-      problem.terms.visibility.window = window;
-      problem.AddSlopes();
+                      Scalar::kFp32, random);
+      problem.terms.visibility.causal = false;
+      problem.AddRotation(true, 8);
+      problem.AddRegions(random, 1);  // there is no backward
       HostBlock::Current().CountConflicts(true);
       RunKernel(kernel, problem);
       HostBlock::Current().CountConflicts(false);
-      EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
-      EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
       EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
-    }
+      return HostBlock::Current().conflicts().numbers;
+    };
+    EXPECT_LE(conflicts_of(1024) - conflicts_of(513), 512 / 2) << head_dim;
   }
 }
 
