@@ -142,7 +142,11 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
       .allow_overlap = making.allow_overlap,
       .progress = [&line](const PrepareProgress& progress) { line.Show(progress); },
       .note = [&line](const std::string& note) { line.Tell(note); }};
-  if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
+  if (!HoldsManifest(folder)) {
+    Status made = PrepareDataset(spec, folder, options);
+    // Another import may have finished in the meantime, of the same content or not.
+    if (made.code() != Code::kAlreadyExists || !HoldsManifest(folder)) return made;
+  }
   ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
   if (!holding.same && is_cache) {
     RETURN_IF_ERROR(RemoveMade(folder));

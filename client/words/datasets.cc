@@ -12,6 +12,7 @@
 #include "base/user_folders.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/progress_line.h"
 #include "client/words/render.h"
 #include "client/words/sending.h"
@@ -116,9 +117,9 @@ struct Registered {
   std::vector<v1::DatasetInfo> names;  // of this content; empty if the coordinator does not answer
 };
 
-std::vector<v1::DatasetInfo> NamesOf(const std::string& digest, CoordinatorConnection& connection) {
+std::vector<v1::DatasetInfo> NamesOf(const std::string& digest, SweepCalls& calls) {
   std::vector<v1::DatasetInfo> names;
-  const Result<v1::ListDatasetsResponse> known = connection.ListDatasets();
+  const Result<v1::ListDatasetsResponse> known = calls.ListDatasets();
   if (!known.ok()) return names;
   for (const v1::DatasetInfo& dataset : known->datasets()) {
     if (dataset.digest() != digest) continue;
@@ -141,9 +142,9 @@ Result<v1::ListDatasetsResponse> KnownDatasets(const std::string& state) {
 
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state) {
-  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
-  CoordinatorConnection& connection = coordinator->connection();
   if (IsContext(state)) {
+    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+    CoordinatorConnection& connection = coordinator->connection();
     ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
                      SendDataset(name, folder, state, connection));
     ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
@@ -151,12 +152,13 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
                       .news = NewsOf(answer),
                       .names = NamesOf(manifest.digest, connection)};
   }
-  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, connection.ListDatasets());
-  ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer,
-                   connection.RegisterDataset(name, folder));
+  // Registering again changes nothing.
+  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, client.ListDatasets());
+  ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer, client.RegisterDataset(name, folder));
   return Registered{.digest = answer.digest(),
                     .news = NewsOf(name, before, answer),
-                    .names = NamesOf(answer.digest(), connection)};
+                    .names = NamesOf(answer.digest(), client)};
 }
 
 }  // namespace

@@ -105,6 +105,21 @@ Status RemoveShards(const std::string& folder) {
   return Status();
 }
 
+// Removes the folder of an import's parts, whose lock the caller holds. The lock goes last: another
+// import that waits for it may then fill the folder again, and keeps what it has.
+Status RemoveWork(const std::string& folder) {
+  const std::string work = JoinPath(folder, kWorkFolder);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(work));
+  for (const std::string& name : names) {
+    if (name != kLock) RETURN_IF_ERROR(RemoveAll(JoinPath(work, name)));
+  }
+  RETURN_IF_ERROR(RemoveAll(JoinPath(work, kLock)));
+  if (rmdir(work.c_str()) == 0 || errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT) {
+    return Status();
+  }
+  return ErrnoStatus(errno, Str("cannot remove ", work));
+}
+
 // Removes shards of an unfinished import, and parts that will not be needed any more.
 Status RemoveUnfinished(const std::string& folder, const std::string& work,
                         const std::vector<ListedSource>& sources) {
@@ -113,7 +128,7 @@ Status RemoveUnfinished(const std::string& folder, const std::string& work,
   for (const ListedSource& source : sources) keys.insert(source.key);
   ASSIGN_OR_RETURN(const std::vector<std::string> parts, ListFolder(work));
   for (const std::string& name : parts) {
-    if (name != "lock" && !keys.contains(name.substr(0, name.find('.')))) {
+    if (name != kLock && !keys.contains(name.substr(0, name.find('.')))) {
       RETURN_IF_ERROR(RemoveAll(JoinPath(work, name)));
     }
   }
@@ -334,11 +349,11 @@ std::string AnewFolder(const std::string& folder) {
 Result<FileLock> LockWork(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder);
   const std::string what = Str("another import into ", folder, ", or a removal of it,");
-  constexpr int kTries = 3;
+  constexpr int kTries = 100;  // as often, others may remove the folder before its lock is taken
   for (int i = 1;; ++i) {
     RETURN_IF_ERROR(MakeFolders(work));
     Result<FileLock> lock = FileLock::Acquire(JoinPath(work, kLock), what);
-    const bool is_gone = lock.status().code() == Code::kNotFound;  // removed in the meantime
+    const bool is_gone = lock.status().code() == Code::kNotFound;
     if (!is_gone || i == kTries) return lock;
   }
 }
@@ -347,9 +362,11 @@ Result<FileLock> LockWork(const std::string& folder) {
 Status RemoveLeft(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder), anew = AnewFolder(folder);
   if (!PathExists(work) && !PathExists(anew)) return Status();
-  ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
+  const Result<FileLock> lock = LockWork(folder);
+  if (lock.status().code() == Code::kUnavailable) return Status();  // its holder removes them
+  RETURN_IF_ERROR(lock.status());
   RETURN_IF_ERROR(RemoveAll(anew));
-  return RemoveAll(work);
+  return RemoveWork(folder);
 }
 
 // Refuses an overlap, or reports an accepted one.
@@ -404,7 +421,7 @@ Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
 // coordinator accepts no dataset of that name from a laptop. A folder of the user's stays.
 Status RemoveFailed(const std::string& folder, bool is_users) {
   if (!PathExists(JoinPath(folder, kManifestName))) RETURN_IF_ERROR(RemoveShards(folder));
-  RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
+  RETURN_IF_ERROR(RemoveWork(folder));
   if (is_users) return Status();
   // Without its content: the folder stays if anything else is in it.
   if (rmdir(folder.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST) {
@@ -429,7 +446,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   PartMaker maker(spec, *format, *tokenizer, sources, work);
   Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
-  if (status.ok()) return RemoveAll(work);
+  if (status.ok()) return RemoveWork(folder);
   if (maker.bytes_with_part() < options.kept_bytes_min) {
     // The error that stopped the import matters more than one of the removal.
     (void)RemoveFailed(folder, is_users);
@@ -482,7 +499,7 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   // so make it again.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
   if (Status made = PrepareDataset(spec, anew, options); !made.ok()) {
-    (void)RemoveAll(JoinPath(folder, kWorkFolder));  // it has only the lock
+    (void)RemoveWork(folder);
     return made;
   }
   Failpoint("data_before_exchange");
@@ -502,21 +519,20 @@ Result<Removal> Removal::Begin(const std::string& folder) {
                     Str("an import into ", folder, " is running: wait until it ends, or stop it"));
     }
     RETURN_IF_ERROR(lock.status());
-    removal.held_.push_back(
-        {.at = at, .made = is_there ? "" : work, .lock = std::move(lock).value()});
+    removal.held_.push_back({.at = at, .made_work = !is_there, .lock = std::move(lock).value()});
   }
   return removal;
 }
 
 Removal::~Removal() {
   for (const Held& held : held_) {
-    if (!held.made.empty()) (void)RemoveAll(held.made);
+    if (held.made_work) (void)RemoveWork(held.at);
   }
 }
 
 Status Removal::Finish() {
   if (held_.empty()) return Status();
-  for (Held& held : held_) held.made.clear();  // removed with everything else
+  for (Held& held : held_) held.made_work = false;  // removed with everything else
   const std::string anew = AnewFolder(folder_);
   RETURN_IF_ERROR(RemoveAll(anew));
   if (held_.front().at == anew) return Status();

@@ -105,8 +105,8 @@ class Removal {
 
  private:
   struct Held {
-    std::string at;    // the folder, or RemakeDataset's work folder
-    std::string made;  // what was created there for the lock; "": nothing
+    std::string at;          // the folder, or RemakeDataset's work folder
+    bool made_work = false;  // the folder of the lock was made for it
     FileLock lock;
   };
   explicit Removal(const std::string& folder) : folder_(folder) {}

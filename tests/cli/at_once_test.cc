@@ -59,6 +59,46 @@ TEST(AtOnceTest, SixReadingCommandsOnAFolderWithoutAServiceAreAllAnswered) {
   }
 }
 
+// An import either finds the dataset that another one has just made, or says that one is running.
+TEST(AtOnceTest, EqualImportsMakeOneDataset) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const std::string text = JoinPath(folder.path(), "text");
+  ASSERT_TRUE(WriteFileAtomic(text, std::string(20'000, 'x')).ok());
+  const auto longrun = [&](std::vector<std::string> argv, const std::string& output) {
+    const std::vector<std::string> program = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state",
+                                              state};
+    argv.insert(argv.begin(), program.begin(), program.end());
+    return Spawn({.argv = argv, .env = {}, .stdout_path = output, .stderr_path = output});
+  };
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string name = Str("twin", round);
+    std::vector<int> pids;
+    for (int i = 0; i < kAtOnce; ++i) {
+      const Result<int> pid =
+          longrun({"data", "import", name, "--train", text, "--validation", "5000"},
+                  JoinPath(folder.path(), Str("out.", round, ".", i)));
+      ASSERT_TRUE(pid.ok()) << pid.status().message();
+      pids.push_back(*pid);
+    }
+    int n_made = 0;
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int code = ExitOf(pids[static_cast<std::size_t>(i)]);
+      const Result<std::string> said =
+          ReadFile(JoinPath(folder.path(), Str("out.", round, ".", i)));
+      ASSERT_TRUE(said.ok()) << said.status().message();
+      n_made += code == 0 ? 1 : 0;
+      EXPECT_TRUE(code == 0 || said->find("another import into ") != std::string::npos)
+          << "round " << round << ", import " << i << " said: " << *said;
+    }
+    EXPECT_GE(n_made, 1);
+    const std::string output = JoinPath(folder.path(), "verify");
+    const Result<int> pid = longrun({"data", "verify", name}, output);
+    ASSERT_TRUE(pid.ok()) << pid.status().message();
+    EXPECT_EQ(ExitOf(*pid), 0);
+  }
+}
+
 // `longrun up &  longrun submit s.yaml`, as the help has it: whichever comes first, both work.
 TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
   const TempFolder folder;
