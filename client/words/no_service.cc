@@ -105,11 +105,10 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
   const std::int64_t n_trainers = TrainersAtWork(state);
   return Str(
       "no service runs on ", state,
-      n_trainers == 0
-          ? std::string()
-          : Str(", but ", Counted(n_trainers, "trainer"), " of it ",
-                n_trainers == 1 ? "goes" : "go", " on, and the next service stores what ",
-                n_trainers == 1 ? "it reports" : "they report"),
+      n_trainers == 0 ? std::string()
+                      : Str(", but ", n_trainers, " of its trainers still ",
+                            n_trainers == 1 ? "runs" : "run", ", and the next service stores what ",
+                            n_trainers == 1 ? "it reports" : "they report"),
       last == nullptr ? std::string()
                       : Str("; worker ", last->worker_id(), " was last heard from at ",
                             FormatWallMs(heard_ms(*last))),

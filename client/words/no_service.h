@@ -28,7 +28,7 @@ void ShowInterrupted(v1::ListWorkersResponse& message);
 // task without it.
 std::int64_t TrainersAtWork(const std::string& state);
 
-// "no service runs on /state, but 1 trainer of it goes on, and the next service stores what it
+// "no service runs on /state, but 1 of its trainers still runs, and the next service stores what it
 // reports; worker box-1 was last heard from at 2026-01-02T03:04:05Z:
 // `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);

@@ -83,10 +83,11 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
   const Result<FileLock> shim = FileLock::Acquire(JoinPath(attempt, "shim.lock"), "a shim");
   ASSERT_TRUE(shim.ok());
   EXPECT_EQ(TrainersAtWork(state.path()), 1);
-  EXPECT_TRUE(NoServiceText(Repeated<v1::WorkerInfo>(), state.path())
-                  .starts_with(Str("no service runs on ", state.path(),
-                                   ", but 1 trainer of it goes on, and the next service stores "
-                                   "what it reports: `longrun up` continues all work")));
+  EXPECT_TRUE(
+      NoServiceText(Repeated<v1::WorkerInfo>(), state.path())
+          .starts_with(Str("no service runs on ", state.path(),
+                           ", but 1 of its trainers still runs, and the next service stores "
+                           "what it reports: `longrun up` continues all work")));
   EXPECT_EQ(NoServiceText(Repeated<v1::WorkerInfo>(), "/state"),
             "no service runs on /state: `longrun up` continues all work; `longrun run FILE` "
             "continues only the sweep in FILE");
