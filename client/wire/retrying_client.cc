@@ -18,6 +18,22 @@ constexpr std::int64_t kSilentMs = 2'000;  // then the user is told what is wait
 constexpr int kPauseMs = 20;
 constexpr int kRemotePauseMs = 200;  // each try costs a connection over the network
 
+// Tells the user of a context, once, what is waited for.
+class RetryNotice {
+ public:
+  explicit RetryNotice(const std::string& state) : state_(state) {}
+  void SayIfDue() {
+    if (told_ || !IsContext(state_) || BootMs() <= begin_ + kSilentMs) return;
+    told_ = true;
+    SayLine(TryingAgainText(state_, kCallMs));
+  }
+
+ private:
+  const std::string& state_;
+  const std::int64_t begin_ = BootMs();
+  bool told_ = false;
+};
+
 // Whether the coordinator ended before it answered; any other status is its answer.
 bool WentAway(const Status& status) {
   return status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
@@ -27,9 +43,8 @@ bool WentAway(const Status& status) {
 
 Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                             google::protobuf::Message* answer) {
-  const std::int64_t begin = BootMs(), deadline = begin + kCallMs;
-  const bool is_remote = IsContext(state_);
-  bool told = false;
+  const std::int64_t deadline = BootMs() + kCallMs;
+  RetryNotice notice(state_);
   unanswered_ = false;
   while (true) {
     violations_.clear();
@@ -52,11 +67,8 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
     if (!WentAway(failed) || BootMs() > deadline) return failed;
-    if (is_remote && !told && BootMs() > begin + kSilentMs) {
-      told = true;
-      SayLine(TryingAgainText(state_, kCallMs));
-    }
-    poll(nullptr, 0, is_remote ? kRemotePauseMs : kPauseMs);
+    notice.SayIfDue();
+    poll(nullptr, 0, IsContext(state_) ? kRemotePauseMs : kPauseMs);
   }
 }
 
@@ -67,6 +79,7 @@ int RetryingClient::ReportFailure(const Status& status) const {
 Status ReadLogs(const std::string& state, const std::string& target, bool follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each) {
   const std::int64_t deadline = BootMs() + kCallMs;
+  RetryNotice notice(state);
   while (true) {
     bool begun = false;
     const Result<std::unique_ptr<Coordinator>> reached = Coordinator::ReachToRead(state);
@@ -79,7 +92,8 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
       status = (*reached)->connection().GetLogs(target, follow, noted);
     }
     if (status.ok() || begun || !WentAway(status) || BootMs() > deadline) return status;
-    poll(nullptr, 0, kPauseMs);
+    notice.SayIfDue();
+    poll(nullptr, 0, IsContext(state) ? kRemotePauseMs : kPauseMs);
   }
 }
 

@@ -296,8 +296,8 @@ std::string TextOf(const v1::TaskReason& reason) {
 
 }  // namespace
 
-Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote,
-                  Notices* notices) {
+Result<std::optional<v1::Notice>> NoticeOfWaiting(CoordinatorParts& parts, const SweepRow& sweep,
+                                                  bool is_remote, const Notices& notices) {
   v1::GetReasonsResponse answer;
   RETURN_IF_ERROR(ReasonsOfSweep(parts, sweep, is_remote, &answer));
   RefusedWorkers refused = parts.access.RefusedAt(WallMs());
@@ -311,12 +311,13 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
       if (tasks->second.contains(reason.waits_for())) trains.insert(reason.waits_for());
     }
   }));
-  if (answer.info().tasks_running() > 0) return Status();  // since the caller looked
+  if (answer.info().tasks_running() > 0)
+    return std::optional<v1::Notice>();  // since the caller looked
   std::vector<Told> told;
   std::size_t n_more = 0;
   for (const v1::TaskReason& reason : answer.reasons()) {
     const auto is_same = [&](const v1::Notice& notice) { return notice.text() == reason.text(); };
-    if (!Waits(reason) || std::ranges::any_of(*notices, is_same)) continue;
+    if (!Waits(reason) || std::ranges::any_of(notices, is_same)) continue;
     // Its training is in the list, too.
     if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
     const std::string text = TextOf(reason);
@@ -331,7 +332,7 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
     group->subjects.push_back(SubjectOf(reason));
     group->n_tasks += reason.tasks();
   }
-  if (told.empty()) return Status();
+  if (told.empty()) return std::optional<v1::Notice>();
   std::vector<std::string> texts;
   for (const Told& one : told) {
     texts.push_back(
@@ -342,10 +343,10 @@ Status AddWaiting(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote
   if (n_more > 0) {
     texts.push_back(Str("`longrun why ", sweep.name, "` shows ", n_more, " more"));
   }
-  v1::Notice* const notice = notices->Add();
+  std::optional<v1::Notice> notice(std::in_place);
   notice->set_about("waiting");
   notice->set_text(Str("nothing of ", sweep.name, " is running: ", Join(texts, "; ")));
-  return Status();
+  return notice;
 }
 
 void TellRefused(const RefusedWorkers& refused, const State& state,

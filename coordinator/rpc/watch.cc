@@ -96,12 +96,10 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (now - *idle_since_ < kIdleMs) return Status();
     if (!asked_at_ || now - *asked_at_ >= kWhyEachMs) {
       asked_at_ = now;
-      waiting_ = message_.notices();
-      const int n_others = waiting_.size();
-      RETURN_IF_ERROR(AddWaiting(parts_, view_->sweep(), is_remote, &waiting_));
-      waiting_.DeleteSubrange(0, n_others);
+      ASSIGN_OR_RETURN(waiting_,
+                       NoticeOfWaiting(parts_, view_->sweep(), is_remote, message_.notices()));
     }
-    message_.mutable_notices()->MergeFrom(waiting_);
+    if (waiting_) *message_.add_notices() = *waiting_;
     return Status();
   }
 
@@ -146,7 +144,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   std::set<DamagedRow> damaged_;
   std::optional<std::int64_t> idle_since_;  // on the boot clock; unset while a task runs
   std::optional<std::int64_t> asked_at_;    // when the reasons were last looked up
-  Notices waiting_;                         // what was found then
+  std::optional<v1::Notice> waiting_;       // what was found then
   std::int64_t seen_version_ = -1;
   int n_quiet_ = 0;
 };

@@ -1268,12 +1268,18 @@ TEST_F(LaptopTest, ASubmissionWithoutAnAnswerMayAppearAndMayBeRepeated) {
       << lost.err;
   Kill(coordinator);
   // A user who waits is told what for, once.
-  const int waiting = SpawnLongrun({"ls"});
-  const std::string trying = ": trying again for 30 s\n";
-  ASSERT_TRUE(WaitUntil([&] {
+  const auto says_that_it_tries = [&] {
     const Result<std::string> said = ReadFile(At("err"));
-    return said.ok() && said->ends_with(trying);
-  }));
+    return said.ok() && said->ends_with(": trying again for 30 s\n");
+  };
+  const int logging = SpawnLongrun({"logs", "a"});
+  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  Start();
+  const Ran logged = EndOf(logging);
+  EXPECT_EQ(logged.err.find("trying"), logged.err.rfind("trying")) << logged.err;
+  Kill(coordinator);
+  const int waiting = SpawnLongrun({"ls"});
+  ASSERT_TRUE(WaitUntil(says_that_it_tries));
   Start();
   const Ran waited = EndOf(waiting);
   EXPECT_EQ(waited.code, 0) << waited.err;
