@@ -9,9 +9,9 @@
 //          inputs, an o in fp32 has the errors of fp32, and takes the time of fp32
 // Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; there are
 //          at most kCudaKnotsMax knots; the offsets of queries and keys are at most kCudaOffsetMax
-// Skipping: of causal calls with a one-sided key bias or a distance table, more than 64 queries and
-//          at least 512 keys, without a rotation, a window or documents; keys in multiples of 128.
-//          Of other calls, no key is skipped: first_key becomes 0
+// Skipping: of causal calls with a one-sided key bias or a distance table, and no other term but
+//          dropout, of more than 64 queries and more than 512 keys; in multiples of 128 keys. Of
+//          others, and under a window or with documents, no key is skipped: first_key becomes 0
 // Subnormal numbers: kept, whatever the options say; but a probability below 2^-126 becomes 0
 #pragma once
 

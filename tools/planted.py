@@ -252,6 +252,8 @@ ERRORS = [
     ("a bound without the keys' bias", CUDA_SKIP, "bound += (p.bias_max[", "bound += 0.0 * (p.bias_max["),
     ("a bound by the bias of the oldest key's distance", CUDA_SKIP, "p.distance + i - (middle * kSkipTile - 1);",
      "p.distance + i;"),
+    ("the first keys of another sequence", CUDA_TERMS, "return p.first_key[head * n_block + i_0 / kVisitedQueries];",
+     "return p.first_key[(head + b) * n_block + i_0 / kVisitedQueries];"),
     ("a bound of one instead of epsilon", CUDA_SKIP, "bound <= p.log2_epsilon", "bound <= 0.0"),
     ("no barrier before keys are scored", CUDA_SKIP, "Layer::Barrier();  // the keys before have been read\n", ""),
     ("a key's last queries left out of its gradient", CUDA_SKIP, "end = block + 1;", "end = block - 3;"),

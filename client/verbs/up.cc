@@ -49,6 +49,7 @@ void SayWhereItListens(const std::string& state) {
   const Result<std::string> place = ReadFile(JoinPath(state, "coordinator.network"), 512);
   if (!place.ok()) return;
   const std::string_view text = Trim(*place);
+  if (text.find(':') == std::string_view::npos) return;  // damaged
   SayLine(Str("up: listens on ", text, " for other machines: `longrun login HOST",
               text.substr(text.rfind(':')), "` connects one of them"));
 }

@@ -144,7 +144,7 @@ Status WhyNotReached(const Destination& destination) {
                                  kLookMs));
   return Status(Code::kUnavailable, Str("the coordinator at ", place.Text(),
                                         " does not answer: it may be starting or "
-                                        "stopping; try again"));
+                                        "stopping"));
 }
 
 }  // namespace longrun::client

@@ -14,7 +14,6 @@ namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kCallMs = 30'000;
-constexpr std::int64_t kSilentMs = 2'000;  // then the user is told what is waited for
 constexpr int kPauseMs = 20;
 constexpr int kRemotePauseMs = 200;  // each try costs a connection over the network
 
@@ -22,10 +21,10 @@ constexpr int kRemotePauseMs = 200;  // each try costs a connection over the net
 class RetryNotice {
  public:
   explicit RetryNotice(const std::string& state) : state_(state) {}
-  void SayIfDue() {
+  void SayIfDue(const Status& failed) {
     if (told_ || !IsContext(state_) || BootMs() <= begin_ + kSilentMs) return;
     told_ = true;
-    SayLine(TryingAgainText(state_, kCallMs));
+    SayLine(TryingAgainText(std::string(failed.message()), kCallMs));
   }
 
  private:
@@ -67,7 +66,7 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
     if (!WentAway(failed) || BootMs() > deadline) return failed;
-    notice.SayIfDue();
+    notice.SayIfDue(failed);
     poll(nullptr, 0, IsContext(state_) ? kRemotePauseMs : kPauseMs);
   }
 }
@@ -92,7 +91,7 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
       status = (*reached)->connection().GetLogs(target, follow, noted);
     }
     if (status.ok() || begun || !WentAway(status) || BootMs() > deadline) return status;
-    notice.SayIfDue();
+    notice.SayIfDue(status);
     poll(nullptr, 0, IsContext(state) ? kRemotePauseMs : kPauseMs);
   }
 }

@@ -8,14 +8,12 @@
 namespace longrun::client {
 namespace {
 
-constexpr std::int64_t kTellMs = 2'000;  // a coordinator that is restarted is back by then
 constexpr std::int64_t kPatienceMs = 60'000;
 
 }  // namespace
 
-std::string TryingAgainText(const std::string& folder, std::int64_t patience_ms) {
-  return Str("the coordinator of ", PlaceText(folder), " does not answer: trying again for ",
-             patience_ms / 1000, " s");
+std::string TryingAgainText(const std::string& cause, std::int64_t patience_ms) {
+  return Str(cause, "; trying again for ", patience_ms / 1000, " s");
 }
 
 std::string Silence::Heard() {
@@ -24,15 +22,19 @@ std::string Silence::Heard() {
   return Str("the coordinator of ", PlaceText(folder_), " answers again");
 }
 
-void Silence::Lost(std::int64_t now_ms) {
+void Silence::Lost(const std::string& cause, std::int64_t now_ms) {
+  // Of a context, the connection knows why; of a state folder, only its socket is missing.
+  cause_ = IsContext(folder_) && !cause.empty()
+               ? cause
+               : Str("the coordinator of ", PlaceText(folder_), " does not answer");
   if (std::exchange(is_silent_, true)) return;
   since_ms_ = now_ms;
 }
 
 std::string Silence::Due(std::int64_t now_ms) {
-  if (!is_silent_ || told_ || now_ms - since_ms_ < kTellMs) return "";
+  if (!is_silent_ || told_ || now_ms - since_ms_ < kSilentMs) return "";
   told_ = true;
-  return TryingAgainText(folder_, kPatienceMs);
+  return TryingAgainText(cause_, kPatienceMs);
 }
 
 bool Silence::IsTooLong(std::int64_t now_ms) const {
@@ -40,12 +42,9 @@ bool Silence::IsTooLong(std::int64_t now_ms) const {
 }
 
 std::string Silence::GivenUpText(const std::string& go_on) const {
-  const std::string remedy = IsContext(folder_)
-                                 ? "make sure that it runs and that this machine has a network "
-                                   "connection to it"
-                                 : "start it with `longrun up`";
   return Str("the coordinator of ", PlaceText(folder_), " has not answered for ",
-             kPatienceMs / 1000, " s: ", remedy, "; then `", go_on, "` continues");
+             kPatienceMs / 1000, " s: ", IsContext(folder_) ? cause_ : "start it with `longrun up`",
+             "; `", go_on, "` continues when it is back");
 }
 
 }  // namespace longrun::client

@@ -4,23 +4,27 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace longrun::client {
 
-// What a user reads once if the coordinator does not answer at first.
-std::string TryingAgainText(const std::string& folder, std::int64_t patience_ms);
+// A connection that is lost or refused is tried again for so long before the user is told: a
+// coordinator that is restarted is back by then.
+inline constexpr std::int64_t kSilentMs = 2'000;
+// What the user is told then, once. `cause`: why nobody answers.
+std::string TryingAgainText(const std::string& cause, std::int64_t patience_ms);
 
 class Silence {
  public:
   // `folder`: the coordinator's state folder, or a context's folder.
-  Silence(std::string folder, std::int64_t now_ms)
-      : folder_(std::move(folder)), since_ms_(now_ms) {}
+  explicit Silence(std::string folder) : folder_(std::move(folder)) {}
 
   // The coordinator has answered. Returns a line to print if the user was told that it did not,
   // else "".
   std::string Heard();
-  // The connection is lost, or was not made. A silence lasts from the first time.
-  void Lost(std::int64_t now_ms);
+  // The connection is lost, or was not made, for this reason, if one is known. A silence lasts from
+  // the first time.
+  void Lost(const std::string& cause, std::int64_t now_ms);
   // Called while nobody may be answering: returns a line to print once, after two seconds, else "".
   std::string Due(std::int64_t now_ms);
 
@@ -30,8 +34,9 @@ class Silence {
 
  private:
   std::string folder_;
-  std::int64_t since_ms_;
-  bool is_silent_ = true;
+  std::string cause_;
+  std::int64_t since_ms_ = 0;
+  bool is_silent_ = false;
   bool told_ = false;
 };
 

@@ -198,7 +198,7 @@ class Display {
 // Prints the notices of the newest message, and that no message comes.
 class Announcer {
  public:
-  explicit Announcer(const std::string& state) : silence_(state, BootMs()) {}
+  explicit Announcer(const std::string& state) : silence_(state) {}
 
   void Set(const v1::WatchSweepResponse& message) {
     std::vector<LastingNotices::Notice> notices;
@@ -227,9 +227,9 @@ class Announcer {
   }
   // The connection is lost. kUnavailable if nobody has answered for too long; `go_on` is the
   // command that continues.
-  Status Lost(const std::string& go_on) {
+  Status Lost(const Status& status, const std::string& go_on) {
     const std::lock_guard lock(mutex_);
-    silence_.Lost(BootMs());
+    silence_.Lost(std::string(status.message()), BootMs());
     return silence_.IsTooLong(BootMs()) ? Status(Code::kUnavailable, silence_.GivenUpText(go_on))
                                         : Status();
   }
@@ -420,7 +420,7 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
   const bool is_remote = IsContext(state);
   while (true) {
     const Result<Destination> destination = DestinationOf(state);
-    Status status(Code::kUnavailable, "no coordinator");
+    Status status(Code::kUnavailable, std::string(destination.status().message()));
     if (destination.ok()) {
       CoordinatorConnection connection{*destination};
       if (is_remote) connection.WhenLost([&] { return WhyNotReached(*destination); });
@@ -457,7 +457,7 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
     if (!away) return status;
     if (options.away) options.away();
-    const Status silent = announcer.Lost("longrun watch " + sweep);
+    const Status silent = announcer.Lost(status, "longrun watch " + sweep);
     if (own() == nullptr) RETURN_IF_ERROR(silent);
     // Without a connection there is no watcher to say so.
     announcer.SayWhatIsDue(own() != nullptr);

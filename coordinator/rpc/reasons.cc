@@ -320,7 +320,7 @@ Result<std::optional<v1::Notice>> NoticeOfWaiting(CoordinatorParts& parts, const
     if (!Waits(reason) || std::ranges::any_of(notices, is_same)) continue;
     // Its training is in the list, too.
     if (reason.gate() == "NEEDS_TASK" && trains.contains(reason.waits_for())) continue;
-    const std::string text = TextOf(reason);
+    const std::string text = WithOtherName(TextOf(reason), sweep.id, sweep.name);
     auto group = std::ranges::find(told, text, &Told::text);
     if (group == told.end() && told.size() == kToldMax) {
       n_more += 1;

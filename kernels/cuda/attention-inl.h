@@ -85,7 +85,7 @@ class AttentionCall {
     p_.lse = ToNumbers(call.lse);
     AddTerms();
     TurnInputs(call.q, call.k, is_fp32, true);
-    if (Skips()) {
+    if (skip_epsilon_ > 0.0 && MaySkip()) {
       LaunchSkip(is_fp32, call.first_key);
       p_.first_key = call.first_key;
     } else {
@@ -134,7 +134,7 @@ class AttentionCall {
     if (p_.d_key_bias.data != nullptr && p_.two_sided != 0) {
       p_.query_bias = memory_.template Take<double>(n_row);
     }
-    if (call.first_key.n > 0) FindQueryEnds(call.first_key.data);
+    if (call.first_key.n > 0 && MaySkip()) FindQueryEnds(call.first_key.data);
     const bool has_distances = call.d_distance_table.n > 0;
     const bool has_pieces = call.d_slope.n > 0, has_psi = call.d_psi.n > 0;
     const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
@@ -404,12 +404,11 @@ class AttentionCall {
 
   // Biases make keys weigh little that lie far away. With fewer keys, finding them takes longer
   // than visiting them; and a window already leaves them out.
-  bool Skips() const {
-    constexpr int kKeysMin = 512;
+  bool MaySkip() const {
     const bool has_bias = p_.has_key_bias != 0 || p_.table != nullptr;
-    return skip_epsilon_ > 0.0 && has_bias && p_.n_key >= kKeysMin && !IsSplit() &&
-           p_.causal != 0 && p_.window == 0 && p_.document_begin == nullptr && p_.two_sided == 0 &&
-           p_.has_piecewise == 0 && terms_.has_rotation == 0;
+    return has_bias && p_.n_key > kSplitKeys && !IsSplit() && p_.causal != 0 && p_.window == 0 &&
+           p_.document_begin == nullptr && p_.two_sided == 0 && p_.has_piecewise == 0 &&
+           terms_.has_rotation == 0;
   }
   void LaunchSkip(bool is_fp32, std::int32_t* first_key) {
     SkipParams skip;

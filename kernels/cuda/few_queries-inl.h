@@ -1,7 +1,7 @@
-// Forward for calls of at most kFewQueries queries and many keys, as when a model writes: bound by
-// memory. The keys are split into ranges of kSplitKeys. A block owns one range for the queries of
-// all heads that share a key head, if these are at most 16 rows: one fragment. Row r is query
-// r % n_query of head r / n_query of the block's.
+// Forward for calls of at most kFewRows queries and many keys, as when a model writes. What bounds
+// it is to be the memory that holds the keys (docs/gpu-model.md). The keys are split into ranges of
+// kSplitKeys. A block owns one range for the queries of all heads that share a key head, if these
+// are at most 16 rows: one fragment. Row r is query r % n_query of head r / n_query of the block's.
 //
 // The warps divide the keys, not the rows. Each walks every fourth tile of the range, from the
 // nearest to the oldest, and copies its own tiles, kStages of them ahead, so no warp waits for

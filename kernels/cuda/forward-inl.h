@@ -211,10 +211,8 @@ struct ForwardKernel {
       return p.n_query_tile;
     }
   }
-  // Of the block's keys.
-  static LR_DEVICE int FirstKeyTile(int of_head) {
-    return Params::kIsSplit ? of_head * (kSplitKeys / kColumns) : 0;
-  }
+  // Of the block's keys, in a split call.
+  static LR_DEVICE int FirstKeyTile(int of_head) { return of_head * (kSplitKeys / kColumns); }
   static LR_DEVICE int LastKeyTile(const Params& p, int of_head) {
     const int last = (p.n_key + kColumns - 1) / kColumns - 1;
     return Params::kIsSplit ? Min(last, FirstKeyTile(of_head + 1) - 1) : last;

@@ -236,7 +236,7 @@ struct SkipKernel {
                                int n_tile) {
     const int n_visible = Min(p.distance + i + 1, p.n_key);
     if (n_visible <= 0) return n_tile;
-    if (largest == kHidden) return 0;  // all its scores are NaN
+    if (largest == kHidden) return 0;  // its scores are NaN, or -infinity
     // Norms and scores are rounded, so the bound gets some slack to stay a bound.
     constexpr double kRoundingSlack = 1.0 + 1e-5;
     const double norm = Norm<Layer>(p.q[0], p.q[0].At(b, h, i), p.head_dim) * kRoundingSlack *

@@ -349,10 +349,11 @@ std::string AnewFolder(const std::string& folder) {
 Result<FileLock> LockWork(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder);
   const std::string what = Str("another import into ", folder, ", or a removal of it,");
-  constexpr int kTries = 100;  // as often, others may remove the folder before its lock is taken
+  constexpr int kTries = 100;  // as often, others may remove the folder before we have its lock
   for (int i = 1;; ++i) {
-    RETURN_IF_ERROR(MakeFolders(work));
-    Result<FileLock> lock = FileLock::Acquire(JoinPath(work, kLock), what);
+    Status made = MakeFolders(work);
+    Result<FileLock> lock = made.ok() ? FileLock::Acquire(JoinPath(work, kLock), what)
+                                      : Result<FileLock>(std::move(made));
     const bool is_gone = lock.status().code() == Code::kNotFound;
     if (!is_gone || i == kTries) return lock;
   }
@@ -363,7 +364,8 @@ Status RemoveLeft(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder), anew = AnewFolder(folder);
   if (!PathExists(work) && !PathExists(anew)) return Status();
   const Result<FileLock> lock = LockWork(folder);
-  if (lock.status().code() == Code::kUnavailable) return Status();  // its holder removes them
+  if (lock.status().code() == Code::kUnavailable)
+    return Status();  // mostly, its holder removes them
   RETURN_IF_ERROR(lock.status());
   RETURN_IF_ERROR(RemoveAll(anew));
   return RemoveWork(folder);

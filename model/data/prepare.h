@@ -96,7 +96,7 @@ class Removal {
   // kFailedPrecondition while a dataset is being made there.
   static Result<Removal> Begin(const std::string& folder);
   Removal(Removal&&) = default;
-  ~Removal();  // leaves everything unchanged, unless Finish was called
+  ~Removal();  // leaves everything as it was, unless Finish was called
 
   bool has_anything() const { return !held_.empty(); }
   // If the process is killed at any moment, what is left is not a dataset, and another removal

@@ -15,8 +15,8 @@ struct KernelUnderTest {
   bool is_exact = false;
   // Runs on the threads of options.parallel_for, in the mode of options.subnormals.
   bool uses_host_threads = false;
-  // Leaves out keys as skip_epsilon says, at least of causal calls of more than 64 queries and 512
-  // keys, without a rotation or a window.
+  // Leaves out keys as skip_epsilon says, at least of causal calls of more than 64 queries and more
+  // than 512 keys, without a rotation or a window.
   bool skips = false;
   // Leaves out keys of all calls of which the contract allows it, and counts its tiles.
   bool counts_tiles = false;
