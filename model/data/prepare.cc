@@ -363,10 +363,7 @@ Result<FileLock> LockWork(const std::string& folder) {
 Status RemoveLeft(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder), anew = AnewFolder(folder);
   if (!PathExists(work) && !PathExists(anew)) return Status();
-  const Result<FileLock> lock = LockWork(folder);
-  if (lock.status().code() == Code::kUnavailable)
-    return Status();  // mostly, its holder removes them
-  RETURN_IF_ERROR(lock.status());
+  ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   RETURN_IF_ERROR(RemoveAll(anew));
   return RemoveWork(folder);
 }
