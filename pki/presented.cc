@@ -153,7 +153,8 @@ Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
     if (IsReady(fd.get(), events, deadline_ms)) continue;
     return Status(Code::kUnavailable, Str(place.Text(),
                                           " accepts a connection, but says nothing "
-                                          "in TLS: is it the address of a coordinator?"));
+                                          "in TLS: is it the address of a coordinator? If so, "
+                                          "the coordinator is stopped or overloaded"));
   }
   std::vector<std::string> chain;
   STACK_OF(X509)* const presented = SSL_get_peer_cert_chain(session.get());

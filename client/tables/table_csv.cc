@@ -94,8 +94,10 @@ std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Col
   header.emplace_back("baseline");
   header.insert(header.end(), std::begin(kOfEvaluation), std::end(kOfEvaluation));
   const PivotTable& first = tables.front();
-  header.push_back(columns.has_one_metric ? Str(ComparedPrefix(first), first.metrics.front().name)
-                                          : "value");
+  const std::string metric = Str(ComparedPrefix(first), first.metrics.front().name);
+  // These have a column of their own below.
+  const bool is_named = columns.has_one_metric && metric != "nll" && metric != "bits_per_byte";
+  header.push_back(is_named ? metric : "value");
   header.insert(header.end(), {"se", "nll", "n", "bits_per_byte", "seeds", "of", "status", "metric",
                                "se_over", "runs", "sweep", "seed"});
   header.insert(header.end(), std::begin(kOfEvaluationLast), std::end(kOfEvaluationLast));

@@ -201,6 +201,15 @@ int EndOfSending(const Status& registered, const std::string& folder) {
   return removed.ok() ? code : Report(removed);
 }
 
+// Reports why an import failed; if another one is running, with what to do.
+int ReportFailed(const std::string& name, Status status) {
+  if (status.code() == Code::kUnavailable) {
+    status = Status(Code::kFailedPrecondition,
+                    Str(status.message(), "; wait until it ends, and repeat the command"));
+  }
+  return Report(std::move(status).In("importing " + name));
+}
+
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                     const Making& making, const std::string& state) {
   if (Status named = CheckName(name); !named.ok()) return Report(named);
@@ -208,9 +217,17 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   if (!makes_in.ok()) return Report(makes_in.status());
   if (Status made = MakeFolders(*makes_in, 0700); !made.ok()) return Report(made);
   const bool is_cache = IsContext(state) && folder == DatasetFolder(*makes_in, name);
+  std::optional<FileLock> sending;
+  if (is_cache) {
+    // Whoever has sent the dataset removes it here, so an equal import must not send it, too.
+    Result<FileLock> lock = FileLock::Acquire(JoinPath(*makes_in, Str(".", name, ".lock")),
+                                              "another import from this machine");
+    if (!lock.ok()) return ReportFailed(name, std::move(lock).status());
+    sending = std::move(lock).value();
+  }
   if (const Status may = MaySendDataset(state); !may.ok()) return Report(may);
   Status imported = MakeDataset(name, spec, folder, making, is_cache);
-  if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
+  if (!imported.ok()) return ReportFailed(name, std::move(imported));
   const Status registered = RegisterDataset(name, folder, state, *making.output);
   if (is_cache) return EndOfSending(registered, folder);
   return registered.ok() ? kExitOk : Report(registered);
@@ -282,7 +299,8 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
     return HeldOut{.by = SplitRule::By::kDocument, .share = share};
   }
   const Result<std::int64_t> n_tokens = ParseCount(text);
-  if (n_tokens.ok() && *n_tokens > 0) {
+  const bool is_fraction = is_number && text.find('.') != std::string::npos;  // 1.0 is no count
+  if (n_tokens.ok() && *n_tokens > 0 && !is_fraction) {
     return HeldOut{.by = SplitRule::By::kLastTokens, .n_tokens = *n_tokens};
   }
   if (!is_number && !n_tokens.ok()) return HeldOut();

@@ -64,14 +64,18 @@ void AddRetry(Verbs& verbs) {
     // Safe to repeat: a second call finds nothing left to retry.
     RetryingClient client(verbs.state);
     const std::vector<std::string> diverged = DivergedOf(client, *thing);
+    const Result<v1::GetSweepResponse> before = client.GetSweep(*thing, /*brief=*/true);
     const Result<v1::RetryTasksResponse> answer = client.RetryTasks(*thing);
     if (!answer.ok()) return Report(answer.status());
     const auto n = answer->tasks_retried();
     Print(*output == "json" ? RenderJson(ToJson(*answer)) : Str("tasks to try again: ", n, "\n"));
-    if (n == 0) {
-      std::fprintf(stderr,
-                   "none of its tasks failed, was skipped or was cancelled: there is nothing to "
-                   "try again\n");
+    if (n == 0 && before.ok() && before->info().state() == "CANCELLED") {
+      SayLine(Str(*thing,
+                  " is no longer cancelled; it takes part again in the tasks that other "
+                  "sweeps had kept"));
+    } else if (n == 0) {
+      SayLine(
+          "none of its tasks failed, was skipped or was cancelled: there is nothing to try again");
     }
     if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
     if (n > 0 && client.coordinator().momentary()) {

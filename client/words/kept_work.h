@@ -7,7 +7,7 @@
 
 namespace longrun::client {
 
-// "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not
+// "2 tasks of a stay, since sweep b wants them too"; "" if none continues, or the sweep was not
 // cancelled. `sweeps` is from an answer of ListSweeps, and provides the names.
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
 // The same; asks the coordinator for the names if they are needed.

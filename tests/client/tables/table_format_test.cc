@@ -240,7 +240,7 @@ TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
   const std::string csv = RenderTables(Build(ResultsOf({run}, {row}), {.metrics = {"nll"}}), "csv");
   EXPECT_EQ(
       csv,
-      "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
+      "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
       "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
       "depth,tokens_of_context,se_seeds,df_seeds,se_text,df_text,ci95_low,ci95_high,clusters,p,"
       "p_holm\n"
