@@ -212,7 +212,7 @@ void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& messa
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.message = message;
-  MoveAttempt(step, attempt, AttemptState::kLost, message, EndTime::kUnknown);
+  MoveAttempt(step, attempt, AttemptState::kLost, message);
   if (task.cancel_wanted) return CancelTaskNow(step, task, message);
   task.not_before = step.now;
   MoveTask(step, task, TaskState::kReady,
@@ -294,8 +294,11 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (failure_class == FailureClass::kCancelled) {
       message = WhileCancelled(evidence, TaskOf(step.state, *attempt).stop_mode, message);
     }
+    // Of one that ended while nobody listened, the worker knows how it ended, but not when.
+    const bool is_now =
+        evidence.exit_known && attempt->listed_trainer != ListedTrainer::kEndedUnheard;
     EndAttempt(step, *attempt, failure_class, message,
-               evidence.exit_known ? EndTime::kNow : EndTime::kUnknown);
+               is_now ? EndTime::kNow : EndTime::kLastRecord);
   }
   if (!attempt->end_stored) {
     attempt->end_stored = true;

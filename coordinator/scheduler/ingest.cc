@@ -166,8 +166,8 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
   const bool counts = IsCurrent(step.state, attempt);
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
+  NoteRan(step, attempt, batch.record.t_ms);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
-  NoteRan(step, attempt);
   if (counts) Apply(step, attempt, batch);
   step.records.push_back(
       PutRecord{.attempt = attempt.id,
@@ -223,6 +223,7 @@ MeasuredNumber NumberOf(const ResultRecord& result) {
 }
 
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line) {
+  attempt.recorded_wall_ms = record.t_ms;
   if (record.kind == RecordKind::kFinal) {
     attempt.final_seen = true;
     return;

@@ -44,8 +44,7 @@ void EndLease(StepContext& step, Worker& worker) {
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
     EndAttempt(step, *attempt, FailureClass::kLost,
                Str("nothing was heard from worker ", worker.id, " for ",
-                   step.state.limits.lease_ms / 1000, " s"),
-               EndTime::kUnknown);
+                   step.state.limits.lease_ms / 1000, " s"));
   }
 }
 
@@ -72,7 +71,7 @@ void EndUnreadable(StepContext& step) {
   }
   for (Attempt* const attempt : unreadable) {
     step.result.warnings.push_back(Str("attempt ", attempt->id, ": ", attempt->unreadable));
-    EndAttempt(step, *attempt, FailureClass::kLost, attempt->unreadable, EndTime::kUnknown);
+    EndAttempt(step, *attempt, FailureClass::kLost, attempt->unreadable);
     attempt->unreadable.clear();
   }
 }
@@ -130,7 +129,9 @@ std::vector<const Attempt*> QuietAttempts(const State& state, Instant now) {
     const Attempt& attempt = state.attempts.at(id);
     if (attempt.state != AttemptState::kRunning || !IsHeardOf(state, attempt.worker, now)) continue;
     // What its journal has, the worker may hold back until the files of a checkpoint are stored.
-    if (!attempt.is_listed_running || attempt.listed_seq > attempt.durable_seq) continue;
+    if (attempt.listed_trainer != ListedTrainer::kRunning ||
+        attempt.listed_seq > attempt.durable_seq)
+      continue;
     const std::int64_t allowed_ms = attempt.record_gap_ms < 0
                                         ? kQuietAtStartMs
                                         : std::max(kQuietMs, kQuietGaps * attempt.record_gap_ms);

@@ -52,7 +52,17 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
               Str("worker ", attempt.worker, " has accepted the attempt"));
 }
 
-AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
+// `greets`: the list is the first of its session.
+ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live, bool greets) {
+  if (live.running) return ListedTrainer::kRunning;
+  const bool has_begun = live.last_seq > 0 || attempt.state == AttemptState::kRunning;
+  if (!has_begun) return ListedTrainer::kNone;
+  const bool is_unheard = greets || attempt.listed_trainer == ListedTrainer::kEndedUnheard;
+  return is_unheard ? ListedTrainer::kEndedUnheard : ListedTrainer::kEnded;
+}
+
+AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live,
+                     bool greets) {
   Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
   if (attempt != nullptr) NoteForeign(step, worker, *attempt);
   if (attempt == nullptr || attempt->worker != worker.id || attempt->epoch != live.epoch) {
@@ -64,9 +74,7 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
   } else if (IsCurrent(step.state, *attempt)) {
     NoteAccepted(step, *attempt);
     attempt->listed_seq = live.last_seq;
-    attempt->is_listed_running = live.running;
-    attempt->is_listed_ended =
-        !live.running && (live.last_seq > 0 || attempt->state == AttemptState::kRunning);
+    attempt->listed_trainer = TrainerOf(*attempt, live, greets);
     const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
     verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
   } else if (attempt->state != AttemptState::kSucceeded) {
@@ -80,7 +88,7 @@ void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt) {
     WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
   } else {
     EndAttempt(step, attempt, FailureClass::kVanished,
-               Str("worker ", worker.id, " no longer has it"), EndTime::kUnknown);
+               Str("worker ", worker.id, " no longer has it"));
   }
 }
 
@@ -160,7 +168,7 @@ std::optional<Allocation> AllocationOf(const StepContext& step,
 // Repeats the order to an attempt that must not go on, until the worker has received it.
 void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   const SessionId session = *worker.session;
-  const AttemptVerdict verdict = Judge(step, worker, live);
+  const AttemptVerdict verdict = Judge(step, worker, live, /*greets=*/false);
   const Attempt* const attempt = FindAttempt(step.state, live.attempt);
   switch (verdict.verdict) {
     case Verdict::kContinue:
@@ -264,7 +272,7 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
       Str("adopted from worker ", worker.id, ", since a restored database did not know it");
   if (task.state != TaskState::kReady) {
     Attempt& older = state.attempts.at(task.attempt);
-    MoveAttempt(step, older, AttemptState::kLost, reason, EndTime::kUnknown);
+    MoveAttempt(step, older, AttemptState::kLost, reason);
     MoveTask(step, task, TaskState::kReady, reason);
   }
   task.epoch = epoch;
@@ -345,7 +353,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   WelcomeMessage welcome;
   welcome.protocol_version = worker.protocol;
   for (const LiveAttempt& live : event.attempts) {
-    welcome.attempts.push_back(Judge(step, worker, live));
+    welcome.attempts.push_back(Judge(step, worker, live, /*greets=*/true));
   }
   if (was_over) NoteOutlived(step, worker);  // also those that were adopted just now
   NoteKept(step, worker, event.attempts);

@@ -80,6 +80,14 @@ enum class DurationClock {
   kWall,  // two readings of the wall clock, which may have been set between them: never below 0
 };
 
+// What the newest list of its worker says of an attempt's trainer.
+enum class ListedTrainer : std::uint8_t {
+  kNone,          // there has been no trainer yet
+  kRunning,       // it is running
+  kEnded,         // it ended a moment ago, while its worker had a session
+  kEndedUnheard,  // it had ended when its worker's session began: nobody saw when
+};
+
 // What keeps a task from running, or from ending: the first thing that does (why.cc).
 enum class Gate {
   kNone,   // nothing: it runs, or is offered to a worker in a moment
@@ -181,6 +189,7 @@ struct Attempt {
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end (MoveAttempt), or, while it runs, to its newest record (NoteRan).
+  // If its trainer ended while nobody listened, to its last record, whenever that comes.
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
@@ -195,6 +204,7 @@ struct Attempt {
   std::string unreadable = {};    // which stored record cannot be read, and why
   std::string failed_class = {};  // from a `failed` record
   std::string failed_message = {};
+  std::int64_t recorded_wall_ms = 0;  // of the newest record: its trainer's wall clock
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
@@ -207,12 +217,9 @@ struct Attempt {
   // The longest time between the arrivals of records while it runs; -1: none have come since
   // `started`.
   std::int64_t record_gap_ms = -1;
-  // From its worker's newest list: the last record in its journal, and whether its trainer is
-  // running.
+  // From its worker's newest list: the last record in its journal, and its trainer.
   std::int64_t listed_seq = 0;
-  bool is_listed_running = false;
-  // Its worker has listed it with records and without a running trainer.
-  bool is_listed_ended = false;
+  ListedTrainer listed_trainer = ListedTrainer::kNone;
 };
 
 // A worker's cache can never hold what a task reads.

@@ -60,14 +60,15 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 // The same for a succeeded evaluation that is measured again; its result stays.
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
-// When an attempt ended: now, or at an unknown time after its last record. Of the latter, only the
-// time until that record counts as its duration: since then its machine may have been off.
-enum class EndTime : std::uint8_t { kNow, kUnknown };
+// When an attempt ended: at its last record, or at an unknown time since then, during which its
+// machine may have been off and does not count; or now.
+enum class EndTime : std::uint8_t { kLastRecord, kNow };
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
-                 EndTime end = EndTime::kNow);
-// A record of the attempt has come: it has run until now, unless its worker has said that its
-// trainer is not running, and only its journal comes late.
-void NoteRan(StepContext& step, Attempt& attempt);
+                 EndTime end = EndTime::kLastRecord);
+// A record of the attempt comes, which its trainer wrote at `t_ms` of its wall clock: the attempt
+// has run until now. If its worker has said that the trainer is not running, only its journal comes
+// late: the attempt ran for as long as its trainer's clock has moved since the record before.
+void NoteRan(StepContext& step, Attempt& attempt, std::int64_t t_ms);
 // Adds a task to Index::dependants or Index::untrained, if it belongs there.
 void NoteNeeds(Index& index, const Task& task);
 // Add a live attempt to Index::live, unanswered and live_of, or one that has ended to Index::ended.
@@ -90,7 +91,7 @@ void UnindexReady(State& state, Task& task);
 
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
-                const std::string& message, EndTime end = EndTime::kNow);
+                const std::string& message, EndTime end = EndTime::kLastRecord);
 // Ends an offer that was not accepted: nothing has run, nothing is counted.
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
 // Whether the attempt with this epoch was placed before the database was restored from a backup for

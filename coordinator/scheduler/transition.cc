@@ -125,6 +125,13 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
       0, same_boot ? step.now - attempt.started_boot_ms : step.wall_ms - attempt.started_wall_ms);
 }
 
+// The time between two readings of a trainer's wall clock, which may be any numbers; 0 if somebody
+// set it back.
+std::uint64_t PassedMs(std::int64_t from_ms, std::int64_t to_ms) {
+  if (to_ms <= from_ms) return 0;
+  return static_cast<std::uint64_t>(to_ms) - static_cast<std::uint64_t>(from_ms);
+}
+
 void ForgetLive(Index& index, const Attempt& attempt) {
   index.live.erase(attempt.id);
   const auto of_worker = index.live_of.find(attempt.worker);
@@ -286,9 +293,20 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
   return stored;
 }
 
-void NoteRan(StepContext& step, Attempt& attempt) {
-  if (attempt.state != AttemptState::kRunning || attempt.is_listed_ended) return;
+void NoteRan(StepContext& step, Attempt& attempt, std::int64_t t_ms) {
+  if (attempt.state != AttemptState::kRunning) return;
+  const std::int64_t before_ms = attempt.duration_ms;
+  const DurationClock clock = attempt.duration_clock;
   MeasureDuration(step, attempt);
+  const bool is_late = attempt.listed_trainer == ListedTrainer::kEnded ||
+                       attempt.listed_trainer == ListedTrainer::kEndedUnheard;
+  if (!is_late || clock == DurationClock::kNone) return;
+  // The trainer's clock may have been set forward: the attempt has not run beyond now.
+  const auto most_ms =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(attempt.duration_ms - before_ms, 0));
+  const std::uint64_t passed_ms = PassedMs(attempt.recorded_wall_ms, t_ms);
+  attempt.duration_ms = before_ms + static_cast<std::int64_t>(std::min(passed_ms, most_ms));
+  attempt.duration_clock = clock;
 }
 
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
@@ -306,8 +324,8 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   if (!IsLive(to)) {
     attempt.ended_wall_ms = step.wall_ms;
     // Attempts of an earlier release have no time until a record comes.
-    const bool is_known = end == EndTime::kNow || attempt.duration_clock == DurationClock::kNone;
-    if (is_known) MeasureDuration(step, attempt);
+    const bool has_none = attempt.duration_clock == DurationClock::kNone;
+    if (end == EndTime::kNow || has_none) MeasureDuration(step, attempt);
     ForgetLive(step.state.index, attempt);
     EndOffer(step, attempt);
     NoteEnded(step.state.index, attempt);

@@ -222,13 +222,14 @@ void StateByAttempt(State& state, const Attempt& attempt) {
 }
 
 // Reads the records of an attempt, in the journal's order.
-// Of a series record only the number is kept.
+// Of a series record only the number and the time are kept.
 Status NoteRecords(Connection& connection, Attempt& attempt) {
   ASSIGN_OR_RETURN(
       Statement row,
-      connection.Prepare("SELECT seq, line FROM record WHERE attempt = ?1"
-                         " UNION ALL SELECT seq, line FROM result WHERE attempt = ?1"
-                         " UNION ALL SELECT DISTINCT seq, NULL FROM series WHERE attempt = ?1"
+      connection.Prepare("SELECT seq, line, t_ms FROM record WHERE attempt = ?1"
+                         " UNION ALL SELECT seq, line, t_ms FROM result WHERE attempt = ?1"
+                         " UNION ALL SELECT seq, NULL, max(t_ms) FROM series WHERE attempt = ?1"
+                         " GROUP BY seq"
                          " ORDER BY 1"));
   row.Bind(attempt.id);
   std::int64_t last_seq = 0;
@@ -246,6 +247,7 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
       JournalRecord series;
       series.seq = row.Int(0);
       series.kind = RecordKind::kSeries;
+      series.t_ms = row.Int(2);
       NoteRecord(attempt, series, "");
       continue;
     }

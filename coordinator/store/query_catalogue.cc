@@ -155,8 +155,8 @@ std::vector<QueryColumn> AttemptColumns() {
       {"started_ms", "integer", "ms since 1970", "wall clock"},
       {"ended_ms", "integer", "ms since 1970", "wall clock; null until it has ended"},
       {"duration_ms", "integer", "ms",
-       "time from RUNNING to its end; to its newest record while it runs, or if nobody saw its "
-       "end; null if it never ran"},
+       "time from RUNNING to its end; to its newest record while it runs, or if nobody saw when "
+       "it ended; null if it never ran"},
       {"duration_clock", "text", "",
        "the clock that measured the duration: boot, the boot clock; wall, the wall clock"},
       {"resume_attempt", "text", "",

@@ -37,15 +37,6 @@ bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const aut
   return held;
 }
 
-// Nobody saw the end of an attempt unless its journal or its worker told it.
-bool IsEndSeen(const Attempt& attempt, const SchedulerEvent& event) {
-  if (attempt.state == AttemptState::kLost) return false;
-  if (const auto* const ended = std::get_if<AttemptFinished>(&event)) {
-    return ended->evidence.exit_known;
-  }
-  return std::holds_alternative<JournalReceived>(event);
-}
-
 }  // namespace
 
 void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
@@ -141,46 +132,66 @@ void SimChecker::OnBoot() {
     return stored == store_.attempts.end() || stored->second.started_boot_ms != begun.second;
   });
   ended_.clear();  // each worker lists its attempts anew
-  for (auto& [id, came] : recorded_at_) {
+  ended_unheard_.clear();
+  for (auto& [id, came] : recorded_) {
     const auto stored = store_.attempts.find(id);
     const std::int64_t n = stored == store_.attempts.end() ? 0 : stored->second.durable_seq;
     std::erase_if(came, [&](const auto& record) { return record.first > n; });
   }
 }
 
-// Records that come while the trainer is running, as far as the worker has said.
+// A record that comes while the trainer is running, as far as the worker has said, shows that it
+// has run until now. Of what comes later, only the trainer's clock tells.
 void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
                              const StepResult& result) {
-  const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed) {
+  const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed,
+                             bool greets) {
     if (!state.index.sessions.contains(session)) return;  // not heard: it has a newer one
     for (const LiveAttempt& live : listed) {
       if (!state.attempts.contains(live.attempt)) continue;  // not adopted: nobody knows it
       if (live.running) {
         ended_.erase(live.attempt);
+        ended_unheard_.erase(live.attempt);
       } else if (live.last_seq > 0 || running_since_.contains(live.attempt)) {
         ended_.insert(live.attempt);
+        if (greets) ended_unheard_.insert(live.attempt);
       }
     }
   };
-  if (const auto* const hello = std::get_if<WorkerArrived>(&event))
-    note_list(hello->session, hello->attempts);
-  if (const auto* const heard = std::get_if<WorkerHeard>(&event))
-    note_list(heard->session, heard->attempts);
+  if (const auto* const hello = std::get_if<WorkerArrived>(&event)) {
+    note_list(hello->session, hello->attempts, /*greets=*/true);
+  }
+  if (const auto* const heard = std::get_if<WorkerHeard>(&event)) {
+    note_list(heard->session, heard->attempts, /*greets=*/false);
+  }
   for (const Write& write : result.writes) {
     const auto* const put = std::get_if<PutRecord>(&write);
     if (put == nullptr || !state.attempts.contains(put->attempt)) continue;
-    if (!ended_.contains(put->attempt)) recorded_at_[put->attempt][put->record.seq] = world_.now;
+    Recorded recorded = {.at = world_.now, .t_ms = put->record.t_ms};
+    const auto earlier = recorded_[put->attempt].find(put->record.seq - 1);
+    // An attempt begins when its `started` comes.
+    if (ended_.contains(put->attempt) && put->record.kind != RecordKind::kStarted &&
+        earlier != recorded_[put->attempt].end()) {
+      const Recorded& before = earlier->second;
+      const Instant ran_ms = std::max<Instant>(0, recorded.t_ms - before.t_ms);
+      recorded.at = std::min(world_.now, before.at + ran_ms);
+      if (recorded.at < world_.now) world_.stats.fired["ran by its trainer's clock"] += 1;
+    }
+    recorded_[put->attempt][put->record.seq] = recorded;
   }
 }
 
 void SimChecker::CheckDuration(const Attempt& attempt, const SchedulerEvent& event) {
   const auto since = running_since_.find(attempt.id);
   if (IsLive(attempt.state) || since == running_since_.end()) return;
+  const auto* const finished = std::get_if<AttemptFinished>(&event);
+  const bool is_end_seen =
+      finished != nullptr && finished->evidence.exit_known && !ended_unheard_.contains(attempt.id);
   Instant expected = world_.now - since->second;
-  if (!IsEndSeen(attempt, event)) {
-    const auto came = recorded_at_.find(attempt.id);
-    const bool has_records = came != recorded_at_.end() && !came->second.empty();
-    const Instant last = has_records ? came->second.rbegin()->second : since->second;
+  if (!is_end_seen) {
+    const auto came = recorded_.find(attempt.id);
+    const bool has_records = came != recorded_.end() && !came->second.empty();
+    const Instant last = has_records ? came->second.rbegin()->second.at : since->second;
     const Instant to_last = std::max<Instant>(0, last - since->second);
     if (to_last < expected) world_.stats.fired["ended unseen"] += 1;
     expected = to_last;

@@ -96,6 +96,7 @@ class SampleJournal {
     tally_.Add(kind, line);
     entries.push_back({.record = {.seq = seq,
                                   .kind = kind,
+                                  .t_ms = t_ms,
                                   .step = {},
                                   .body = ParseRecordBody(kind, std::nullopt, std::move(body))},
                        .line = std::move(line)});
@@ -120,6 +121,7 @@ class SampleJournal {
   const Entry& Final() { return Append(RecordKind::kFinal, tally_.Final().ToJson()); }
 
   std::vector<Entry> entries;
+  std::int64_t t_ms = 0;  // the trainer's wall clock: of what is appended next
 
  private:
   JournalTally tally_;

@@ -66,6 +66,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "refresh complete",
                                  "started from another run",
                                  "ended unseen",
+                                 "ran by its trainer's clock",
+                                 "clock of a trainer set",
                                  "paused",
                                  "drained",
                                  "stopped by a drain",

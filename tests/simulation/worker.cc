@@ -373,6 +373,7 @@ void SimWorker::Launch(const SendStart& start) {
     folder.value = BegunValue(task.run_key, folder.value);
   }
   const Json resume = task.resume ? task.resume->ToJson() : Json();
+  folder.journal.t_ms = world_.now;
   folder.journal.Append(RecordKind::kAttempt, {{"task", task.task}, {"resume", resume}});
   folders_.emplace(task.attempt, std::move(folder));
   RunTrainer(task.attempt, world_.Between(200, 2000));
@@ -424,6 +425,10 @@ void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
 }
 
 void SimWorker::TrainerStep(SimFolder& folder) {
+  if (world_.Fault("clock of a trainer set", 0.01)) {
+    folder.clock_ahead_ms = world_.Between(-600'000, 600'000);
+  }
+  folder.journal.t_ms = world_.now + folder.clock_ahead_ms;
   if (folder.is_killed) {
     world_.stats.fired["killed at once"] += 1;
     return EndTrainer(folder, 0, SIGKILL);

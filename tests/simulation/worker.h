@@ -29,8 +29,9 @@ struct SimFolder {
   TaskFile task;
   std::int64_t device_index = 0;
   SampleJournal journal;
-  std::size_t n_synced = 0;  // records on disk
-  bool running = false;      // the trainer
+  std::int64_t clock_ahead_ms = 0;  // the trainer's wall clock, before virtual time
+  std::size_t n_synced = 0;         // records on disk
+  bool running = false;             // the trainer
   std::int64_t step = 0;
   std::uint64_t value = 0;
   bool stop = false;                // SIGTERM was sent

@@ -1,5 +1,7 @@
 // The class of an end decides what becomes of the task.
 #include <algorithm>
+#include <limits>
+#include <tuple>
 
 #include "tests/coordinator/scheduler/fixture.h"
 
@@ -122,6 +124,92 @@ TEST_F(EndTest, AnAttemptThatIsLostRanUntilItsLastRecord) {
 
   EXPECT_EQ(state.attempts.at(id).state, AttemptState::kLost);
   EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
+}
+
+// Nobody saw when it ended, only how: the time until the coordinator was there again is not its.
+class UnheardEndTest : public EndTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(UnheardEndTest, ATrainerThatEndedWhileNobodyListenedRanUntilItsLastRecordByItsClock) {
+  constexpr std::int64_t kHourMs = 3'600'000;
+  const bool is_complete = GetParam();
+  const std::string id = Train().attempt;
+  SampleJournal journal = Begin(Current(Train()));
+  now += 5'000;
+  journal.t_ms = kDayMs + 5'000;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal);
+  now += kHourMs;
+  Restart();
+  journal.t_ms += 2'000;
+  if (is_complete) {
+    journal.Checkpoint(Sha256Hex("final"), 125, true);
+    journal.t_ms += 100;
+    journal.Final();
+  } else {
+    journal.Append(RecordKind::kWarning, {{"message", "slower"}});
+  }
+  Arrive("w", {CpuSlot()}, 2, {Gone(id)});
+  now += 3'000;
+  Do(WorkerHeard{.session = 2, .number = 1, .attempts = {Gone(id)}});
+  Deliver(state.attempts.at(id), journal, 4, std::ssize(journal.entries), 2);
+  Finish(state.attempts.at(id), is_complete ? Exit(0) : Signal(11), 2);
+
+  const Attempt& ended = state.attempts.at(id);
+  EXPECT_EQ(ended.state, is_complete ? AttemptState::kSucceeded : AttemptState::kFailed);
+  EXPECT_EQ(ended.duration_ms, is_complete ? 7'100 : 7'000);
+  EXPECT_EQ(ended.duration_clock, DurationClock::kBoot);
+}
+INSTANTIATE_TEST_SUITE_P(EndTest, UnheardEndTest, testing::Bool());
+
+TEST_F(EndTest, ATrainersClockThatWasSetMakesADurationNeitherShorterNorLongerThanUntilNow) {
+  using Limits = std::numeric_limits<std::int64_t>;
+  for (const auto& [before, after, expected_ms] :
+       {std::tuple(Limits::max(), Limits::min(), 5'000), std::tuple(0l, -1l, 5'000),
+        std::tuple(0l, kDayMs, 8'000), std::tuple(Limits::min(), Limits::max(), 8'000)}) {
+    const std::string id = Train().attempt;
+    SampleJournal journal = Begin(Current(Train()));
+    now += 5'000;
+    journal.t_ms = before;
+    journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+    journal.t_ms = after;
+    journal.Append(RecordKind::kWarning, {{"message", "slower"}});
+    Deliver(state.attempts.at(id), journal, 3, 3);
+    Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Gone(id)}});
+    now += 3'000;
+    Deliver(state.attempts.at(id), journal, 4, 4);
+    EXPECT_EQ(state.attempts.at(id).duration_ms, expected_ms) << before << ", " << after;
+    Finish(state.attempts.at(id), Exit(75));  // asked to stop: it goes on later
+    AwaitPlacement();
+  }
+}
+
+// Its worker saw it end, and tells it in a moment.
+TEST_F(EndTest, ATrainerThatEndsWhileItsWorkerHasASessionRanUntilThen) {
+  const std::string id = Train().attempt;
+  Begin(Current(Train()));
+  now += 5'000;
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Gone(id)}});
+  now += 100;
+  Finish(state.attempts.at(id), Signal(11));
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'100);
+}
+
+// Its last checkpoint is uploaded after its trainer has ended.
+TEST_F(EndTest, TheTimeOfAnUploadAfterItsEndIsNotPartOfACompleteAttempt) {
+  const std::string id = Train().attempt;
+  SampleJournal journal = Begin(Current(Train()));
+  now += 5'000;
+  journal.t_ms = 5'000;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal);
+  journal.t_ms = 5'400;
+  journal.Checkpoint(Sha256Hex("final"), 125, true);
+  journal.Final();
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Gone(id)}});
+  now += 60'000;
+  Deliver(state.attempts.at(id), journal);
+  EXPECT_EQ(state.attempts.at(id).state, AttemptState::kSucceeded);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 5'400);
 }
 
 // An attempt of an earlier release, of which no record has come since.
