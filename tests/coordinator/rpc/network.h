@@ -5,14 +5,18 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +49,25 @@ spec:
   evaluate:
     - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
 )";
+
+// A port of the loopback interface on which nobody listens, below those that the kernel gives to
+// outgoing connections: a coordinator that is started again would not get such a port back while a
+// connection has it, which may even be a client's that tries to reach that coordinator.
+inline int FreePort() {
+  constexpr int kLowest = 20'000, kFirstOfKernel = 32'768;
+  std::mt19937 random(std::random_device{}());
+  for (;;) {
+    const int port = std::uniform_int_distribution<int>(kLowest, kFirstOfKernel - 1)(random);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    const bool is_free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    close(fd);
+    if (is_free) return port;
+  }
+}
 
 inline std::chrono::system_clock::time_point After(std::int64_t ms) {
   return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
@@ -156,6 +179,7 @@ class NetworkTest : public ::testing::Test {
   }
   // On a free port of the loopback interface, or again on the one that it had before.
   void Start(std::vector<std::string> more = {}, const std::string& failpoints = "") {
+    if (place.port == 0) place.port = FreePort();
     std::vector<std::string> arguments = {"--listen", Str("127.0.0.1:", place.port)};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Result<std::int64_t> log_begin = FileBytes(At("log"));
