@@ -6,7 +6,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
@@ -15,17 +15,16 @@
 namespace longrun::client {
 namespace {
 
-int ShowAsItStands(CoordinatorConnection& connection, const std::string& sweep) {
-  const Result<v1::GetSweepResponse> now = connection.GetSweep(sweep);
+int ShowAsItStands(RetryingClient& client, const std::string& sweep) {
+  const Result<v1::GetSweepResponse> now = client.GetSweep(sweep);
   return now.ok() ? ShowNow(*now) : Report(now.status());
 }
 
 // Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
-int EndWithoutService(CoordinatorConnection& connection, const std::string& sweep, bool finished,
-                      bool wait) {
+int EndWithoutService(RetryingClient& client, const std::string& sweep, bool finished, bool wait) {
   if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
   if (!wait) return kExitOk;
-  if (finished) return ShowAsItStands(connection, sweep);
+  if (finished) return ShowAsItStands(client, sweep);
   return Report(Status(Code::kUnavailable,
                        "--wait: the sweep is stored, but no service is running: start `longrun up` "
                        "and then `longrun watch " +
@@ -46,13 +45,11 @@ void AddSubmit(Verbs& verbs) {
   verb.SetRun([&verbs, file, output, wait] {
     const Result<v1::SubmitSweepRequest> request = SubmitRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());
-    const auto coordinator = Coordinator::Reach(verbs.state);
-    if (!coordinator.ok()) return Report(coordinator.status());
-    CoordinatorConnection& connection = (*coordinator)->connection();
-    const Status checked = CheckClaims(connection, *request);
-    if (!checked.ok()) return Report(checked);
-    const Result<v1::SubmitSweepResponse> answer = connection.SubmitSweep(*request);
-    if (!answer.ok()) return Report(answer.status(), connection.violations());
+    RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
+    const Status checked = CheckClaims(client, *request);
+    if (!checked.ok()) return client.ReportFailure(checked);
+    const Result<v1::SubmitSweepResponse> answer = client.SubmitSweep(*request);
+    if (!answer.ok()) return client.ReportFailure(answer.status());
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))
               : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer)) + "\n");
@@ -63,11 +60,11 @@ void AddSubmit(Verbs& verbs) {
     }
     const std::string& sweep = answer->sweep_id();
     const bool finished = answer->finished();
-    if ((*coordinator)->momentary()) {
-      return EndWithoutService(connection, sweep, finished, *wait);
+    if (client.coordinator().momentary()) {
+      return EndWithoutService(client, sweep, finished, *wait);
     }
     if (!*wait) return static_cast<int>(kExitOk);
-    if (finished) return ShowAsItStands(connection, sweep);
+    if (finished) return ShowAsItStands(client, sweep);
     CatchInterrupts();
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, sweep);
     if (!end.ok()) {
