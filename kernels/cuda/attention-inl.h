@@ -413,7 +413,7 @@ class AttentionCall {
   void LaunchSkip(bool is_fp32, std::int32_t* first_key) {
     SkipParams skip;
     static_cast<Params&>(skip) = p_;
-    skip.n_tile = (p_.n_key + kSkipTile - 1) / kSkipTile;
+    skip.n_tile = SkipTiles(p_.n_key);
     skip.log2_epsilon = std::log2(skip_epsilon_);
     skip.first_key_of = first_key;
     const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
@@ -442,8 +442,8 @@ class AttentionCall {
   void FindQueryEnds(const std::int32_t* first_key) {
     QueryEnds ends;
     ends.n_query = p_.n_query;
-    ends.n_block = (p_.n_query + kVisitedQueries - 1) / kVisitedQueries;
-    ends.n_tile = (p_.n_key + kSkipTile - 1) / kSkipTile;
+    ends.n_block = VisitedBlocks(p_.n_query);
+    ends.n_tile = SkipTiles(p_.n_key);
     ends.n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
     ends.first_key = first_key;
     ends.to = memory_.template Take<std::int32_t>(ends.n_head * ends.n_tile);

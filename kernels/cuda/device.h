@@ -76,6 +76,8 @@ inline constexpr int kVisitedQueries = 32;  // VisitedKeys::kQueries
 // one of them.
 inline constexpr int kSkipTile = 128;
 static_assert(kSkipTile % kRows == 0 && kSkipTile % kVisitedQueries == 0);
+LR_BOTH int VisitedBlocks(int n_query) { return (n_query + kVisitedQueries - 1) / kVisitedQueries; }
+LR_BOTH int SkipTiles(int n_row) { return (n_row + kSkipTile - 1) / kSkipTile; }
 
 inline constexpr float kHidden = -__builtin_huge_valf();  // the score of a hidden key
 inline constexpr double kLog2E = 1.4426950408889634074;

@@ -35,8 +35,6 @@ struct SkipParams : Params {
   double* bias_max = nullptr;            // (B, H, n_tile): likewise; null without a key bias
   const double* table_max = nullptr;     // (H, n_distance): at this distance or more
   std::int32_t* first_key_of = nullptr;  // (B, H, VisitedKeys::Count(T_q))
-
-  LR_BOTH int Groups() const { return (n_query + kSkipTile - 1) / kSkipTile; }
 };
 
 // A NaN would be lost in a maximum, and its key then skipped.
@@ -166,12 +164,12 @@ struct SkipKernel {
            4 * kRows + 4 * kWarps;
   }
   static std::int64_t Blocks(const Params& p) {
-    return static_cast<std::int64_t>(p.batch) * p.n_head * p.Groups();
+    return static_cast<std::int64_t>(p.batch) * p.n_head * SkipTiles(p.n_query);
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const int group = static_cast<int>(Layer::Block() % p.Groups());
-    const std::int64_t head = Layer::Block() / p.Groups();
+    const int group = static_cast<int>(Layer::Block() % SkipTiles(p.n_query));
+    const std::int64_t head = Layer::Block() / SkipTiles(p.n_query);
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
     const int row = Layer::Thread() / 32 * 16;
 
@@ -223,7 +221,7 @@ struct SkipKernel {
     n_skipped = Layer::WarpMin(n_skipped);
     if (Layer::Thread() % 32 == 0) of_warps.Set(Layer::Thread() / 32, n_skipped);
     Layer::Barrier();
-    const int n_block = (p.n_query + kVisitedQueries - 1) / kVisitedQueries;
+    const int n_block = VisitedBlocks(p.n_query);
     const int block = group * (kSkipTile / kVisitedQueries) + Layer::Thread();
     if (Layer::Thread() >= kSkipTile / kVisitedQueries || block >= n_block) return;
     for (int warp = 0; warp < kWarps; ++warp) n_skipped = Min(n_skipped, of_warps.Get(warp));

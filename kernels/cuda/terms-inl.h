@@ -45,18 +45,16 @@ LR_DEVICE TileView ViewOf(const Params& p, int b, int i_0, int n_i, int j_0, int
 template <typename Params>
 LR_DEVICE int FirstKey(const Params& p, int b, int h, int i_0) {
   if (p.first_key == nullptr) return 0;
-  const int n_block = (p.n_query + kVisitedQueries - 1) / kVisitedQueries;
   const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
-  return p.first_key[head * n_block + i_0 / kVisitedQueries];
+  return p.first_key[head * VisitedBlocks(p.n_query) + i_0 / kVisitedQueries];
 }
 
 // No query from here on visits the tile of keys from j_0.
 template <typename Params>
 LR_DEVICE int QueryEnd(const Params& p, int b, int h, int j_0) {
   if (p.first_key == nullptr) return p.n_query;
-  const int n_tile = (p.n_key + kSkipTile - 1) / kSkipTile;
   const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
-  return p.query_end[head * n_tile + j_0 / kSkipTile];
+  return p.query_end[head * SkipTiles(p.n_key) + j_0 / kSkipTile];
 }
 
 // ---- numbers of queries and keys ---------------------------------------------------------------
