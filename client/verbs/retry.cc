@@ -20,23 +20,31 @@ namespace {
 
 constexpr std::size_t kShown = 8;
 
-// The runs of `target` whose training diverged. Ignores errors: the call that follows reports them.
-std::vector<std::string> DivergedOf(RetryingClient& client, const std::string& target) {
+// What is to be retried, as it was before: a sweep's state, or "" of a run, and the runs whose
+// training diverged.
+struct Before {
+  std::string state;
+  std::vector<std::string> diverged;
+};
+
+// Ignores errors: the call that follows reports them.
+Before Ask(RetryingClient& client, const std::string& target) {
+  Before before;
   Runs runs;
   if (const Result<v1::GetSweepResponse> sweep = client.GetSweep(target); sweep.ok()) {
+    before.state = sweep->info().state();
     runs = sweep->runs();
   } else if (const Result<v1::GetRunResponse> run = client.GetRun(target); run.ok()) {
     *runs.Add() = run->run();
   }
-  std::vector<std::string> diverged;
   RunNames names(runs);
   for (const v1::RunInfo& run : runs) {
     for (const v1::TaskInfo& task : run.tasks()) {
       if (task.kind() != "train" || !task.failed_for_good()) continue;
-      diverged.push_back(names.Of(run));
+      before.diverged.push_back(names.Of(run));
     }
   }
-  return diverged;
+  return before;
 }
 
 // Training is deterministic, so these runs would diverge again.
@@ -63,13 +71,12 @@ void AddRetry(Verbs& verbs) {
   verb.SetRun([&verbs, thing, output] {
     // Safe to repeat: a second call finds nothing left to retry.
     RetryingClient client(verbs.state);
-    const std::vector<std::string> diverged = DivergedOf(client, *thing);
-    const Result<v1::GetSweepResponse> before = client.GetSweep(*thing, /*brief=*/true);
+    const Before before = Ask(client, *thing);
     const Result<v1::RetryTasksResponse> answer = client.RetryTasks(*thing);
     if (!answer.ok()) return Report(answer.status());
     const auto n = answer->tasks_retried();
     Print(*output == "json" ? RenderJson(ToJson(*answer)) : Str("tasks to try again: ", n, "\n"));
-    if (n == 0 && before.ok() && before->info().state() == "CANCELLED") {
+    if (n == 0 && before.state == "CANCELLED") {
       SayLine(Str(*thing,
                   " is no longer cancelled; it takes part again in the tasks that other "
                   "sweeps had kept"));
@@ -77,7 +84,7 @@ void AddRetry(Verbs& verbs) {
       SayLine(
           "none of its tasks failed, was skipped or was cancelled: there is nothing to try again");
     }
-    if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
+    if (n > 0 && !before.diverged.empty()) WarnOfDiverged(before.diverged);
     if (n > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
     }
