@@ -2,6 +2,7 @@
 #include "coordinator/costs.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -51,6 +52,9 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
                       .seconds = row.seconds};
 }
 
+// Only a worker knows its GPUs. On those that our kernels are for, all attention is fused.
+constexpr std::int64_t kBestHeadDimMax = std::numeric_limits<std::int64_t>::max();
+
 Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
   Slots slots{.kind = device_kind == DeviceChoice::kGpu ? DeviceKind::kGpu : DeviceKind::kCpu};
   for (const auto& [id, worker] : state.workers) {
@@ -63,7 +67,7 @@ Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
       if (slot.memory_bytes <= slots.memory_bytes) continue;
       slots.memory_bytes = slot.memory_bytes;
       slots.kind = slot.kind;
-      slots.is_fused = IsFused(slot);
+      slots.fused_head_dim_max = FusedHeadDimMax(slot);
     }
   }
   return slots;
@@ -125,11 +129,12 @@ Slots SlotsFor(const State& state, DeviceChoice device_kind) {
   for (const bool gone_too : {false, true}) {
     Slots slots = SlotsOf(state, device_kind, gone_too);
     if (!slots.any_worker) continue;
-    if (slots.n == 0) slots.is_fused = true;
+    if (slots.n == 0) slots.fused_head_dim_max = kBestHeadDimMax;
     return slots;
   }
-  // Only a worker knows its GPUs. On those that our kernels are for, attention is fused.
-  if (device_kind == DeviceChoice::kGpu) return Slots{.kind = DeviceKind::kGpu, .is_fused = true};
+  if (device_kind == DeviceChoice::kGpu) {
+    return Slots{.kind = DeviceKind::kGpu, .fused_head_dim_max = kBestHeadDimMax};
+  }
   return Slots{.memory_bytes = MachineMemoryBytes()};
 }
 

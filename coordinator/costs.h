@@ -53,9 +53,9 @@ Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader, DeviceChoi
 // GPU).
 struct Slots {
   std::int64_t n = 0;
-  std::int64_t memory_bytes = 0;       // of the largest slot
-  DeviceKind kind = DeviceKind::kCpu;  // of the largest slot, or the kind that is lacking
-  bool is_fused = false;               // IsFused, of the largest slot
+  std::int64_t memory_bytes = 0;        // of the largest slot
+  DeviceKind kind = DeviceKind::kCpu;   // of the largest slot, or the kind that is lacking
+  std::int64_t fused_head_dim_max = 0;  // FusedHeadDimMax, of the largest slot
   bool any_worker = false;
   std::string_view of = "machine";  // "workers" (present), "last workers" (absent), "machine"
 };

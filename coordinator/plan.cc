@@ -285,7 +285,7 @@ class PlanMaker {
   // The run's execution if it has begun, else the one it would get on the largest slot.
   MemoryPath PathOf(const PlannedRun& planned) const {
     MemoryPath path = NewRunMemoryPath(planned.run.model, slots_.kind,
-                                       sweep_.activation_checkpointing, slots_.is_fused);
+                                       sweep_.activation_checkpointing, slots_.fused_head_dim_max);
     const auto begun = standing_.executions.find(planned.run_key);
     if (begun == standing_.executions.end()) return path;
     path.device_kind = begun->second.device_kind;

@@ -74,12 +74,29 @@ Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) 
 }
 
 Status CheckCudaGpu(const std::string& plugin_path, int ordinal) {
+  return CheckCudaAttention(plugin_path, ordinal, 0);
+}
+
+Status CheckCudaAttention(const std::string& plugin_path, int ordinal, std::int64_t head_dim) {
   ASSIGN_OR_RETURN(const LongrunGpu gpu, DescribeCudaGpu(plugin_path, ordinal));
-  if (RunsCudaAttention(gpu.capability_major)) return {};
+  const int head_dim_max = CudaHeadDimMax(gpu.capability_major);
+  const std::string has = Str(gpu.name, " has ", gpu.capability_major, ".", gpu.capability_minor);
+  if (head_dim_max == 0) {
+    return Status(Code::kUnimplemented,
+                  Str("longrun's kernels need a GPU of compute capability 8.0 or newer, but ", has,
+                      ": use the attention back-end \"reference\" and the operators \"aten\""));
+  }
+  if (head_dim <= head_dim_max) return {};
   return Status(Code::kUnimplemented,
-                Str("attention back-end \"fused\" needs a GPU of compute capability 9 or 10, but ",
-                    gpu.name, " has ", gpu.capability_major, ".", gpu.capability_minor,
-                    ": use the back-end \"reference\""));
+                Str("attention back-end \"fused\" needs a GPU of compute capability 9 or 10 for "
+                    "heads of ",
+                    head_dim, " channels, but ", has, " (up to ", head_dim_max,
+                    " channels): use the back-end \"reference\""));
+}
+
+std::int64_t CudaHeadDimMaxOf(const std::string& plugin_path, int ordinal) {
+  const Result<LongrunGpu> gpu = DescribeCudaGpu(plugin_path, ordinal);
+  return gpu ? CudaHeadDimMax(gpu->capability_major) : 0;
 }
 
 Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms) {

@@ -36,8 +36,16 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
 // kFailedPrecondition with CUDA's message if there is none.
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal);
 
-// kUnimplemented, and the GPU's name, if it cannot run the plug-in's kernels.
+// kUnimplemented, and the GPU's name, if it cannot run the plug-in's kernels: it needs compute
+// capability 8.0.
 Status CheckCudaGpu(const std::string& plugin_path, int ordinal);
+
+// The same if it cannot run the plug-in's attention for heads of `head_dim` channels
+// (CudaHeadDimMax, cuda_plugin_file.h).
+Status CheckCudaAttention(const std::string& plugin_path, int ordinal, std::int64_t head_dim);
+
+// The widest heads, in channels, for which the GPU can run it; 0 if there are none, or no plug-in.
+std::int64_t CudaHeadDimMaxOf(const std::string& plugin_path, int ordinal);
 
 // kUnimplemented, and the argument's name, for what the contract allows but this back-end lacks.
 Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms);

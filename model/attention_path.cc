@@ -34,8 +34,10 @@ Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
 }
 
 AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind,
-                                  bool gpu_is_fused) {
-  if (device_kind == DeviceKind::kGpu && !gpu_is_fused) return AttentionBackend::kReference;
+                                  std::int64_t gpu_head_dim_max) {
+  if (device_kind == DeviceKind::kGpu && model.attention_shape().head_dim > gpu_head_dim_max) {
+    return AttentionBackend::kReference;
+  }
   const Result<TermSpec> terms = TermsOf(model);
   const bool covered =
       terms && CheckFusedAttention(*terms, model.position.method, model.attention_shape()).ok();

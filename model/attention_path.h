@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 
 #include "base/enum_names.h"
@@ -28,9 +29,9 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 
 // The back-end of a run that begins on a device of this kind: fused if it supports everything that
-// the model needs, else the reference. `gpu_is_fused`: the GPU and the build of its trainer have
-// fused attention.
+// the model needs, else the reference. `gpu_head_dim_max`: the widest heads, in channels, for which
+// the GPU and the build of its trainer have fused attention; 0: none.
 AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind,
-                                  bool gpu_is_fused = false);
+                                  std::int64_t gpu_head_dim_max = 0);
 
 }  // namespace longrun

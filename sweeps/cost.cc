@@ -121,9 +121,9 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const M
 }  // namespace
 
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
-                            bool activation_checkpointing, bool gpu_is_fused) {
+                            bool activation_checkpointing, std::int64_t gpu_head_dim_max) {
   return {.device_kind = device_kind,
-          .attention = AttentionPathFor(model, device_kind, gpu_is_fused),
+          .attention = AttentionPathFor(model, device_kind, gpu_head_dim_max),
           .activation_checkpointing = activation_checkpointing};
 }
 

@@ -18,10 +18,10 @@ struct MemoryPath {
   bool activation_checkpointing = false;
 };
 
-// The path of a run that begins on a device of this kind; gpu_is_fused: as in AttentionPathFor
+// The path of a run that begins on a device of this kind; gpu_head_dim_max: as in AttentionPathFor
 // (model/attention_path.h).
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
-                            bool activation_checkpointing, bool gpu_is_fused = false);
+                            bool activation_checkpointing, std::int64_t gpu_head_dim_max = 0);
 
 // The bytes of the program, weights, gradients, optimiser state and activations in one training
 // step with this micro-batch; capped at the largest int64.

@@ -18,18 +18,22 @@ struct Slot {
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
-  // Of a GPU: its best attention back-end (model/attention_path.h), "fused" or "", and its best
-  // operators (OperatorSet), "longrun" or "". Workers of older releases do not say them.
+  // Of a GPU: its best attention back-end (model/attention_path.h), "fused", "fused/128" (for heads
+  // of up to 128 channels) or "", and its best operators (OperatorSet), "longrun" or "". Workers of
+  // older releases do not say them.
   std::string attention = {}, operators = {};
 };
 
-// Whether the trainer of a GPU's slot has fused attention for this GPU.
-inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
+// The widest heads, in channels, for which the trainer of a GPU's slot has fused attention; 0: none.
+inline std::int64_t FusedHeadDimMax(const Slot& slot) {
+  if (slot.attention == "fused") return 256;
+  return slot.attention == "fused/128" ? 128 : 0;
+}
 // Whether it has our kernels for the other operators: norms, activations, the loss.
 inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }
-// The name of a GPU's best attention back-end, for a message.
-inline std::string_view BestAttention(const Slot& slot) {
-  return IsFused(slot) ? "fused" : "reference";
+// The name of a GPU's best attention back-end for such heads, for a message.
+inline std::string_view BestAttention(const Slot& slot, std::int64_t head_dim) {
+  return head_dim <= FusedHeadDimMax(slot) ? "fused" : "reference";
 }
 // The name of its best operators other than products and attention, for a message.
 inline std::string_view BestOperators(const Slot& slot) {

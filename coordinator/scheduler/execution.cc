@@ -45,8 +45,8 @@ std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task
   if (std::shared_ptr<const Execution> offered = OfferedExecution(state, run.run_key)) {
     return offered;
   }
-  const MemoryPath path =
-      NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing, IsFused(slot));
+  const MemoryPath path = NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing,
+                                           FusedHeadDimMax(slot));
   return std::make_shared<const Execution>(Execution{
       .device_kind = slot.kind,
       .device_name = slot.kind == DeviceKind::kGpu ? slot.name : "",

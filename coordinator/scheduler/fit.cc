@@ -65,7 +65,8 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
     const bool is_gpu = execution.device_kind == DeviceKind::kGpu;
     if (is_gpu && !same("its device", slot.name, execution.device_name)) return;
     if (is_gpu && execution.attention == AttentionBackend::kFused &&
-        !same("its attention", BestAttention(slot), EnumName(execution.attention))) {
+        !same("its attention", BestAttention(slot, ready.head_dim),
+              EnumName(execution.attention))) {
       return;
     }
     if (is_gpu && execution.operators == OperatorSet::kLongrun &&
@@ -87,8 +88,9 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
       return;
     }
   }
+  const bool is_fused = ready.head_dim <= FusedHeadDimMax(slot);
   const std::int64_t needed = slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes
-                              : IsFused(slot)               ? ready.gpu_fused_memory_bytes
+                              : is_fused                    ? ready.gpu_fused_memory_bytes
                                                             : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed && !lack([&] {
         return Str("its memory is ", FormatBytes(slot.memory_bytes), ", less than the ",

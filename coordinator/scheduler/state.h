@@ -380,8 +380,9 @@ struct ReadyClass {
   // The memory that a slot of each kind must have, since the two kinds compute on different paths.
   // An evaluation requires none of a GPU: if its memory runs out, the cell's answer is
   // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
-  // gpu_fused: on a GPU with fused attention (Slot::attention).
+  // gpu_fused: on a GPU with fused attention for heads of `head_dim` channels (Slot::attention).
   std::int64_t gpu_memory_bytes = 0, gpu_fused_memory_bytes = 0, cpu_memory_bytes = 0;
+  std::int64_t head_dim = 0;                                // of the model
   std::map<std::string, CacheTooSmall> too_large_for = {};  // by worker
   // What the tasks read: the run's dataset, and the evaluated one (the same, where there is none).
   std::string dataset_digest, text_digest;

@@ -105,6 +105,7 @@ std::string ClassName(const ReadyClass& ready) {
                {"text", ready.text_digest},
                {"gpu_memory", ready.gpu_memory_bytes},
                {"gpu_fused_memory", ready.gpu_fused_memory_bytes},
+               {"head_dim", ready.head_dim},
                {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
   for (const auto& [worker, cache] : ready.too_large_for) {
@@ -161,9 +162,10 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
   // Evaluations in bf16 take the instructions that a CPU has, and their rows name these.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
-  const auto path_on = [&](DeviceKind device_kind, bool gpu_is_fused = false) {
-    MemoryPath path =
-        NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing, gpu_is_fused);
+  ready.head_dim = run.run.model.attention_shape().head_dim;
+  const auto path_on = [&](DeviceKind device_kind, std::int64_t gpu_head_dim_max = 0) {
+    MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing,
+                                       gpu_head_dim_max);
     if (execution != nullptr) path.attention = execution->attention;
     return path;
   };
@@ -173,7 +175,7 @@ ReadyClass ClassOf(const State& state, const Task& task) {
       return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path);
     };
     ready.gpu_memory_bytes = bytes(path_on(DeviceKind::kGpu));
-    ready.gpu_fused_memory_bytes = bytes(path_on(DeviceKind::kGpu, true));
+    ready.gpu_fused_memory_bytes = bytes(path_on(DeviceKind::kGpu, ready.head_dim));
     ready.cpu_memory_bytes = bytes(path_on(DeviceKind::kCpu));
   }
   const bool holds_keys = EvaluationHoldsKeys(task.evaluation);

@@ -95,12 +95,8 @@ class AttentionCall {
       LaunchSplit(is_fp32);
     } else if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
-    } else if (!TakesPipelined()) {
+    } else if (!LaunchPipelinedForward()) {
       LaunchAny<ForwardKernel, Bf16Math>();
-    } else if (p_.q[0].low != nullptr) {
-      LaunchNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>();
-    } else {
-      LaunchFew<PipelinedForwardKernel, Bf16Math>();
     }
     return Error();
   }
@@ -336,30 +332,31 @@ class AttentionCall {
     }
   }
 
+  bool LaunchPipelinedForward() {
+    if (!TakesPipelined()) return false;
+    return p_.q[0].low != nullptr ? TryNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>()
+                                  : TryFew<PipelinedForwardKernel, Bf16Math>();
+  }
   template <typename Math>
   void LaunchBackward() {
     // Queries before keys, which add the former's sums of a two-sided bias.
+    const bool has_few_terms = HasFewTerms<Math>();
     if constexpr (Math::kScalar == kScalarFp32) {
-      LaunchShaped<QueryKernel, Math>();
-      LaunchShaped<KeyKernel, Math>();
-    } else if (TakesPipelined()) {
-      LaunchFew<PipelinedQueryKernel, Math>();
-      // The pipelined kernel has no register left for the queries that skip its keys.
-      if (p_.first_key != nullptr) {
-        LaunchAny<KeyKernel, Math>();
-      } else {
-        LaunchFew<PipelinedKeyKernel, Math>();
-      }
+      if (!has_few_terms || !TryFew<QueryKernel, Math>()) LaunchAnyBackward<QueryKernel, Math>();
+      if (!has_few_terms || !TryFew<KeyKernel, Math>()) LaunchAnyBackward<KeyKernel, Math>();
     } else {
-      LaunchAny<QueryKernel, Math>();
-      LaunchAny<KeyKernel, Math>();
+      if (!TakesPipelined() || !TryFew<PipelinedQueryKernel, Math>()) {
+        LaunchAnyBackward<QueryKernel, Math>();
+      }
+      // The pipelined kernel has no register left for the queries that skip its keys.
+      const bool may_be_pipelined = TakesPipelined() && p_.first_key == nullptr;
+      if (!may_be_pipelined || !TryFew<PipelinedKeyKernel, Math>()) {
+        LaunchAnyBackward<KeyKernel, Math>();
+      }
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
-    if (HasFewTerms<Math>()) {
-      LaunchNarrow<DistanceKernel, Math, TableParams>();
-    } else {
-      LaunchAny<DistanceKernel, Math>();
-    }
+    if (has_few_terms && TryNarrow<DistanceKernel, Math, TableParams>()) return;
+    LaunchAnyBackward<DistanceKernel, Math>();
   }
   void LaunchSum(Sum sum, const LongrunNumbers& to) {
     Sums sums;
@@ -380,26 +377,26 @@ class AttentionCall {
     split.n_split = (p_.n_key + kSplitKeys - 1) / kSplitKeys;
     const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
     split.parts = memory_.template Take<float>(n_row * split.n_split * split.PartStep());
-    if (p_.n_query <= kFewRows && p_.n_region == 1) {
+    if (!LaunchFewQueries(split, is_fp32)) {
       if (is_fp32) {
-        LaunchFewQueries<Fp32Math, FewQueriesParams>(split);
-      } else if (p_.q[0].low == nullptr) {
-        LaunchFewQueries<Bf16Math, FewQueriesParams>(split);
+        LaunchWith<ForwardKernel, Fp32Math>(split);
       } else {
-        LaunchFewQueries<Bf16Math, RotatedFewQueriesParams>(split);
+        LaunchWith<ForwardKernel, Bf16Math>(split);
       }
-    } else if (is_fp32) {
-      LaunchWith<ForwardKernel, Fp32Math>(split);
-    } else {
-      LaunchWith<ForwardKernel, Bf16Math>(split);
     }
     LaunchWith<MergeKernel, Fp32Math>(split);
   }
+  bool LaunchFewQueries(const SplitParams& split, bool is_fp32) {
+    if (p_.n_query > kFewRows || p_.n_region != 1) return false;
+    if (is_fp32) return TryFewQueries<Fp32Math, FewQueriesParams>(split);
+    if (p_.q[0].low == nullptr) return TryFewQueries<Bf16Math, FewQueriesParams>(split);
+    return TryFewQueries<Bf16Math, RotatedFewQueriesParams>(split);
+  }
   template <typename Math, typename Known>
-  void LaunchFewQueries(const SplitParams& split) {
+  bool TryFewQueries(const SplitParams& split) {
     Known known;
     static_cast<SplitParams&>(known) = split;
-    LaunchWith<FewQueriesKernel, Math>(known);
+    return TryWith<FewQueriesKernel, Math>(known);
   }
 
   // Biases make keys weigh little that lie far away. With fewer keys, finding them takes longer
@@ -466,47 +463,54 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
-    if (HasFewTerms<Math>()) {
-      LaunchFew<Kernel, Math>();
-    } else {
-      LaunchAny<Kernel, Math>();
-    }
+    if (!HasFewTerms<Math>() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale.
   bool TakesPipelined() const { return p_.scale > 0.0F && HasFewTerms<Bf16Math>(); }
-  template <template <typename, typename> typename Kernel, typename Math>
-  void LaunchFew() {
-    if (p_.has_key_bias != 0) {
-      LaunchNarrow<Kernel, Math, KeyBiasParams>();
-    } else if (p_.table != nullptr) {
-      LaunchNarrow<Kernel, Math, TableParams>();
-    } else {
-      LaunchNarrow<Kernel, Math, PlainParams>();
-    }
-  }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchAny() {
     LaunchWith<Kernel, Math>(p_);
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
   void LaunchWith(const Known& params) {
-    if (p_.head_dim <= 64) {
-      Launch<Kernel<Layer, Shape<Math, 64, Known>>>(params);
-    } else if (p_.head_dim <= 128) {
-      Launch<Kernel<Layer, Shape<Math, 128, Known>>>(params);
-    } else {
-      Launch<Kernel<Layer, Shape<Math, 256, Known>>>(params);
+    if (!TryWith<Kernel, Math>(params)) error_ = kTooLittleMemory;
+  }
+  // The same for kernels of backward, which also exist with narrow tiles.
+  template <template <typename, typename> typename Kernel, typename Math>
+  void LaunchAnyBackward() {
+    if (TryWith<Kernel, Math>(p_)) return;
+    if constexpr (Math::kScalar == kScalarFp32) {
+      if (p_.head_dim <= 128 && Try<Kernel<Layer, Shape<NarrowFp32Math, 128>>>(p_)) return;
     }
+    error_ = kTooLittleMemory;
+  }
+
+  // Each of these launches nothing and returns false if a block of the kernel takes more shared
+  // memory than the GPU has.
+  template <template <typename, typename> typename Kernel, typename Math>
+  bool TryFew() {
+    if (p_.has_key_bias != 0) return TryNarrow<Kernel, Math, KeyBiasParams>();
+    if (p_.table != nullptr) return TryNarrow<Kernel, Math, TableParams>();
+    return TryNarrow<Kernel, Math, PlainParams>();
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
-  void LaunchNarrow() {
+  bool TryNarrow() {
     Known known;
     static_cast<Params&>(known) = p_;
-    if (p_.head_dim <= 64) {
-      Launch<Kernel<Layer, Shape<Math, 64, Known>>>(known);
-    } else {
-      Launch<Kernel<Layer, Shape<Math, 128, Known>>>(known);
-    }
+    if (p_.head_dim <= 64) return Try<Kernel<Layer, Shape<Math, 64, Known>>>(known);
+    return Try<Kernel<Layer, Shape<Math, 128, Known>>>(known);
+  }
+  template <template <typename, typename> typename Kernel, typename Math, typename Known>
+  bool TryWith(const Known& params) {
+    if (p_.head_dim <= 64) return Try<Kernel<Layer, Shape<Math, 64, Known>>>(params);
+    if (p_.head_dim <= 128) return Try<Kernel<Layer, Shape<Math, 128, Known>>>(params);
+    return Try<Kernel<Layer, Shape<Math, 256, Known>>>(params);
+  }
+  template <typename Kernel>
+  bool Try(const typename Kernel::Params& params) {
+    if (Kernel::SharedBytes(params) > device_.SharedBytesMax()) return false;
+    Launch<Kernel>(params);
+    return true;
   }
   // After an error, and for nothing to do, it launches nothing.
   template <typename Kernel>
@@ -518,6 +522,8 @@ class AttentionCall {
   const char* Error() const { return memory_.has_failed() ? "there is no working memory" : error_; }
 
   static constexpr int kScalarFp64 = 2;
+  static constexpr const char* kTooLittleMemory =
+      "a block of this GPU has too little shared memory for heads of so many channels";
   const LongrunAttentionTerms& terms_;
   Device& device_;
   Workspace memory_;

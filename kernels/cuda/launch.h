@@ -15,6 +15,8 @@ struct GpuDevice {
   using Layer = GpuLayer;
   cudaStream_t stream = nullptr;
 
+  // What a block of the current GPU may have, in bytes; 0 after an error of CUDA.
+  int SharedBytesMax() const;
   // Defined in launch-inl.h.
   template <typename Kernel>
   const char* Launch(std::int64_t n_block, int shared_bytes, const typename Kernel::Params& params);

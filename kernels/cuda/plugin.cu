@@ -10,6 +10,16 @@
 
 namespace longrun {
 namespace gpu {
+
+int GpuDevice::SharedBytesMax() const {
+  int ordinal = 0, n_byte = 0;
+  cudaError_t error = cudaGetDevice(&ordinal);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&n_byte, cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal);
+  }
+  return error == cudaSuccess ? n_byte : 0;
+}
+
 namespace {
 
 // Makes the GPU of a call the thread's current one, and the one before again at the end.

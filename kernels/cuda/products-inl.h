@@ -33,6 +33,12 @@ struct Fp32Math {
   static constexpr int ScratchFloats(int columns) { return kRows * (columns + 4); }
 };
 
+// With narrow tiles, blocks of up to 128 channels need at most 99 KiB of shared memory, which every
+// GPU from compute capability 8.0 has.
+struct NarrowFp32Math : Fp32Math {
+  static constexpr int Columns(int /*head_dim*/) { return 8; }
+};
+
 // The channels of a head for which kernels are compiled, the columns of their tiles, and what is
 // known of their terms.
 template <typename TheMath, int kTheHeadDim, typename TheParams = Params>

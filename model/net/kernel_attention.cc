@@ -309,9 +309,9 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 
 }  // namespace
 
-Result<const AttentionKernel*> KernelFor(const Compute& compute) {
+Result<const AttentionKernel*> KernelFor(const Compute& compute, std::int64_t head_dim) {
   if (compute.device.is_cuda()) {
-    RETURN_IF_ERROR(CheckCudaGpu(CudaPluginPath(), compute.device.index()));
+    RETURN_IF_ERROR(CheckCudaAttention(CudaPluginPath(), compute.device.index(), head_dim));
     return CudaAttention(CudaPluginPath());
   }
   const std::string simd = SimdPath();

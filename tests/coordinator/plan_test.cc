@@ -117,7 +117,7 @@ TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
     const longrun::Run& run = planned.run;
     needed = std::max(needed,
                       TrainMemoryBytes(run.model, run.train, 1,
-                                       NewRunMemoryPath(run.model, DeviceKind::kGpu, false, true)));
+                                       NewRunMemoryPath(run.model, DeviceKind::kGpu, false, 256)));
   }
   EXPECT_EQ(plan.problems,
             std::vector{Str("resources.kind: no known worker has a gpu slot; training with "
@@ -135,7 +135,7 @@ TEST_F(PlanTest, WithoutASlotOfItsKindASweepHasTheMemoryOfTheSmallestMicroBatch)
       EXPECT_EQ(plan.runs[i].micro_batch, 1);
       EXPECT_EQ(plan.runs[i].memory_bytes,
                 TrainMemoryBytes(run.model, run.train, 1,
-                                 NewRunMemoryPath(run.model, DeviceKind::kGpu, false, true)));
+                                 NewRunMemoryPath(run.model, DeviceKind::kGpu, false, 256)));
     }
   };
   expect(Plan());

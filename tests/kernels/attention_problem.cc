@@ -174,20 +174,21 @@ void Problem::AddDistanceTable(SeededRandom& random, std::int64_t n_distance,
       DistanceTable{.values = table, .n_distance = n_distance, .n_ahead = n_ahead};
 }
 
-void Problem::AddPiecewise(SeededRandom& random) {
+void Problem::AddPiecewise(SeededRandom& random, int n_knot) {
   const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
   for (std::int64_t t = 0; t < n_position; ++t) {
     psi.push_back(std::log1p(0.3 * static_cast<double>(t)));
     row_factor.push_back(1.0 / std::log1p(0.3 * std::max(20.0, static_cast<double>(t))));
   }
   // A continuous function, as a network's is.
-  knots = {0.21, 0.37, 0.68, 0.9};
+  for (int i = 0; i < n_knot; ++i) knots.push_back(0.21 + 0.69 * i / (n_knot - 1));
+  const double spread = 4.0 / std::sqrt(static_cast<double>(n_knot));
   for (std::int64_t h = 0; h < shape.n_head; ++h) {
     double before = Gaussian(random), value = 0.0;
     slope.push_back(before);
     intercept.push_back(value);
     for (const double knot : knots) {
-      const double after = 2.0 * Gaussian(random);
+      const double after = spread * Gaussian(random);
       value += (before - after) * knot;
       slope.push_back(after);
       intercept.push_back(value);

@@ -67,7 +67,7 @@ struct Problem {
   void AddKeyBias(SeededRandom& random, bool two_sided = false, double drift = -0.3);
   void AddSlopes();
   void AddDistanceTable(SeededRandom& random, std::int64_t n_distance, std::int64_t n_ahead);
-  void AddPiecewise(SeededRandom& random);
+  void AddPiecewise(SeededRandom& random, int n_knot = 4);
   // `spare` times as many rows as positions need.
   void AddRotation(bool half, std::int64_t n_rotary, bool grows = false, std::int64_t spare = 1);
   // Random rows for each sequence (after AddRotation).

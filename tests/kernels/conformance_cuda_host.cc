@@ -1,15 +1,26 @@
-// The kernels of kernels/cuda, on the host (cuda_host.h): "cuda/host".
+// The kernels of kernels/cuda, on the host (cuda_host.h): "cuda/host". LONGRUN_TEST_SHARED_KIB is
+// the shared memory of a block; without it, that of a GPU of compute capability 9.0.
+#include <optional>
+#include <string>
+
+#include "base/process.h"
 #include "base/str.h"
 #include "base/subnormals.h"
 #include "kernels/attention_check.h"
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
+#include "kernels/cuda_plugin_file.h"
 #include "tests/kernels/cuda_host.h"
 #include "tests/kernels/kernels_under_test.h"
 
 namespace longrun::testing {
 namespace {
+
+std::optional<int> SharedKib() {
+  const std::optional<std::string> kib = GetEnv("LONGRUN_TEST_SHARED_KIB");
+  return kib ? std::optional(std::stoi(*kib)) : std::nullopt;
+}
 
 template <typename Call, typename Run>
 Status RunOnHost(const Call& call, const AttentionTerms& terms,
@@ -23,6 +34,7 @@ Status RunOnHost(const Call& call, const AttentionTerms& terms,
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(own);
   HostDevice device = HostDeviceOfNextCall();
+  if (SharedKib()) device.shared_bytes_max = *SharedKib() << 10;
   const char* const error = run(c_call, c_terms, c_options, device);
   return error == nullptr ? Status() : Status(Code::kInternal, error);
 }
@@ -43,7 +55,8 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 std::vector<KernelUnderTest> KernelsUnderTest() {
   return {{.kernel = {.name = "cuda/host", .forward = &Forward, .backward = &Backward},
            .skips = true,
-           .writes_fp32_numbers = true}};
+           .writes_fp32_numbers = true,
+           .head_dim_max = SharedKib() ? CudaHeadDimMax(8) : kCudaHeadDimMax}};
 }
 
 }  // namespace longrun::testing

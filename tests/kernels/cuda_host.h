@@ -425,12 +425,14 @@ struct HostLayer {
 
 struct HostDevice {
   using Layer = HostLayer;
-  static constexpr int kSharedBytesMax = 232448;  // of a block, from compute capability 9.0
+  int shared_bytes_max = 232'448;  // of a block: 227 KiB, as on compute capability 9.0
+
+  int SharedBytesMax() const { return shared_bytes_max; }
 
   template <typename Kernel>
   const char* Launch(std::int64_t n_block, int shared_bytes,
                      const typename Kernel::Params& params) {
-    if (shared_bytes > kSharedBytesMax) return "too much shared memory";
+    if (shared_bytes > shared_bytes_max) return "too much shared memory";
     return HostBlock::Current().Run(
         n_block, shared_bytes,
         [](const void* of) { Kernel::Run(*static_cast<const typename Kernel::Params*>(of)); },

@@ -2,6 +2,7 @@
 // links one definition of KernelsUnderTest.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct KernelUnderTest {
   bool counts_tiles = false;
   // Writes the gradients of the terms' numbers in fp32 as well.
   bool writes_fp32_numbers = false;
+  // The widest heads on this GPU.
+  std::int64_t head_dim_max = 256;
 };
 
 std::vector<KernelUnderTest> KernelsUnderTest();

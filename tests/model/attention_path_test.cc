@@ -29,12 +29,17 @@ TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads
 }
 
 TEST(AttentionPathTest, AGpuTakesTheFusedAttentionWhereItsBuildAndTheModelHaveIt) {
-  const auto path = [](const char* method, bool is_fused) {
-    return AttentionPathFor(Model("micro", method), DeviceKind::kGpu, is_fused);
+  const auto path = [](const char* method, std::int64_t head_dim, std::int64_t head_dim_max) {
+    ModelConfig model = Model("micro", method);
+    model.n_head = 1;
+    model.d_model = head_dim;
+    return AttentionPathFor(model, DeviceKind::kGpu, head_dim_max);
   };
-  EXPECT_EQ(path("rope", true), AttentionBackend::kFused);
-  EXPECT_EQ(path("rope", false), AttentionBackend::kReference);
-  EXPECT_EQ(path("cope", true), AttentionBackend::kReference);
+  EXPECT_EQ(path("rope", 24, 256), AttentionBackend::kFused);
+  EXPECT_EQ(path("rope", 24, 0), AttentionBackend::kReference);
+  EXPECT_EQ(path("cope", 24, 256), AttentionBackend::kReference);
+  EXPECT_EQ(path("rope", 128, 128), AttentionBackend::kFused);
+  EXPECT_EQ(path("rope", 136, 128), AttentionBackend::kReference);
 }
 
 }  // namespace

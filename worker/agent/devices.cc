@@ -95,9 +95,12 @@ Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
   return chosen;
 }
 
-bool HasKernels(const GpuName& gpu, const std::string& trainer) {
-  return RunsCudaAttention(gpu.capability_major) &&
-         PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
+GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer) {
+  const int head_dim_max = CudaHeadDimMax(gpu.capability_major);
+  const bool has_any = head_dim_max > 0 && PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
+  if (!has_any) return {};
+  return {.attention = head_dim_max == 256 ? "fused" : Str("fused/", head_dim_max),
+          .operators = "longrun"};
 }
 
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
@@ -113,7 +116,7 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   for (int i = 0; i < n_gpus; ++i) {
     const auto place = static_cast<std::size_t>(devices.gpus[static_cast<std::size_t>(i)]);
     const GpuName& gpu = gpus[place];
-    const bool has_kernels = HasKernels(gpu, trainer);
+    GpuKernels kernels = KernelsFor(gpu, trainer);
     devices.slots.push_back({.index = i,
                              .kind = DeviceKind::kGpu,
                              .name = gpu.name,
@@ -121,8 +124,8 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
                              .threads = std::max(1, cpu.cores / n_gpus),
                              .simd = cpu.simd,
                              .linear = "aten/cuda",
-                             .attention = has_kernels ? "fused" : "",
-                             .operators = has_kernels ? "longrun" : ""});
+                             .attention = std::move(kernels.attention),
+                             .operators = std::move(kernels.operators)});
   }
   return devices;
 }

@@ -39,9 +39,12 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
                                      const std::optional<std::string>& visible);
 
-// Whether the trainer has our kernels for this GPU, for attention and for other operators: they
-// need the plug-in of kernels/cuda/ beside the trainer, and a GPU that runs it.
-bool HasKernels(const GpuName& gpu, const std::string& trainer);
+// What a GPU's slot says of our kernels (Slot): they need the plug-in of kernels/cuda/ beside the
+// trainer, and a GPU that runs it.
+struct GpuKernels {
+  std::string attention, operators;
+};
+GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer);
 
 struct Devices {
   std::vector<Slot> slots;

@@ -239,12 +239,13 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
             ", but the order is for attempt ", start.attempt, " and epoch ", start.epoch));
   }
   const Execution& wanted = task.execution;
+  const std::int64_t head_dim = task.run.model.attention_shape().head_dim;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == DeviceKind::kGpu &&
        (wanted.device_name != slot.name ||
-        (wanted.attention == AttentionBackend::kFused && !IsFused(slot)) ||
+        (wanted.attention == AttentionBackend::kFused && head_dim > FusedHeadDimMax(slot)) ||
         (wanted.operators == OperatorSet::kLongrun && !HasOperators(slot))))) {
     return Status(
         Code::kFailedPrecondition,
@@ -252,7 +253,7 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
             PathsText(wanted, wanted.device_kind, EnumName(wanted.attention),
                       wanted.operators ? EnumName(*wanted.operators) : "of any kind"),
             "; this worker has ", EnumName(slot.kind), " \"", slot.name, "\" with ",
-            PathsText(slot, slot.kind, BestAttention(slot), BestOperators(slot)),
+            PathsText(slot, slot.kind, BestAttention(slot, head_dim), BestOperators(slot)),
             ": the results would not be bit for bit the same"));
   }
   return Status();

@@ -50,7 +50,7 @@ AttentionBackend AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
   if (compute.device.is_cpu()) return AttentionPathFor(model, DeviceKind::kCpu);
   return AttentionPathFor(model, DeviceKind::kGpu,
-                          CheckCudaGpu(CudaPluginPath(), compute.device.index()).ok());
+                          CudaHeadDimMaxOf(CudaPluginPath(), compute.device.index()));
 }
 
 }  // namespace

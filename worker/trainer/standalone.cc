@@ -470,8 +470,8 @@ Status DecideHere(const StandaloneOptions& options, const Inputs& inputs, TaskFi
   const ModelConfig& model = task.run.model;
   const c10::Device& device = machine.compute.device;
   if (device.is_cuda() && !GivenAttention(options, inputs.checkpoint)) {
-    const bool is_fused = CheckCudaGpu(CudaPluginPath(), device.index()).ok();
-    task.execution.attention = AttentionPathFor(model, DeviceKind::kGpu, is_fused);
+    task.execution.attention = AttentionPathFor(model, DeviceKind::kGpu,
+                                                CudaHeadDimMaxOf(CudaPluginPath(), device.index()));
   }
   if (task.execution.micro_batch == 0) {
     const bool is_gpu = machine.device_kind == DeviceKind::kGpu;

@@ -158,7 +158,7 @@ struct AttentionCase {
     } else {
       LR_CHECK(term.empty());
     }
-    const Result<const AttentionKernel*> found = KernelFor(Compute());
+    const Result<const AttentionKernel*> found = KernelFor(Compute(), d);
     LR_CHECK(found.ok());
     kernel = *found;
   }

@@ -154,12 +154,32 @@ TEST_F(PlaceTest, AGpuOfAnOlderWorkerGetsARunWithTheOperatorsThatItHas) {
   EXPECT_EQ(store.runs.begin()->second.execution->operators, OperatorSet::kAten);
 }
 
+TEST_F(PlaceTest, HeadsTooWideForTheFusedAttentionOfAGpuTakeTheReference) {
+  Slot gpu = CpuSlot();
+  gpu.kind = DeviceKind::kGpu;
+  gpu.attention = "fused/128";
+  for (const std::int64_t head_dim : {128, 136}) {
+    const std::string name = Str("sweep-", head_dim);
+    Sweep sweep = MakeSweep({.seeds = {head_dim}});
+    sweep.runs[0].run.model.n_head = 1;
+    sweep.runs[0].run.model.d_model = head_dim;
+    Do(SweepSubmitted{.sweep_id = name, .sweep = sweep, .dataset_paths = SampleDatasets()});
+    Arrive(Str("w", head_dim), {gpu}, head_dim);
+    const Attempt& offer = Current(state.tasks.at(*state.sweep_tasks.at(name).begin()));
+    ASSERT_NE(offer.execution, nullptr);
+    EXPECT_EQ(offer.execution->attention,
+              head_dim == 128 ? AttentionBackend::kFused : AttentionBackend::kReference);
+  }
+}
+
 // The reference keeps the probabilities of all pairs.
 TEST_F(PlaceTest, ATextThatOnlyFusedAttentionHasRoomForNeedsASlotThatHasIt) {
   const longrun::Run run = SampleRun(1);
+  const std::int64_t head_dim = run.model.attention_shape().head_dim;
   const auto bytes = [&](bool is_fused) {
-    return TrainMemoryBytes(run.model, run.train, 1,
-                            NewRunMemoryPath(run.model, DeviceKind::kGpu, false, is_fused));
+    return TrainMemoryBytes(
+        run.model, run.train, 1,
+        NewRunMemoryPath(run.model, DeviceKind::kGpu, false, is_fused ? head_dim : 0));
   };
   Slot gpu = CpuSlot();
   gpu.kind = DeviceKind::kGpu;

@@ -48,7 +48,7 @@ class WhyTest : public SchedulerTest {
   std::int64_t TrainBytes(DeviceKind kind) {
     const RunRecord& record = state.runs.at(Train().run_key);
     return TrainMemoryBytes(record.run.model, record.run.train, 1,
-                            NewRunMemoryPath(record.run.model, kind, false, true));
+                            NewRunMemoryPath(record.run.model, kind, false, 256));
   }
   static Slot GpuSlot(const std::string& name) {
     Slot slot = CpuSlot();

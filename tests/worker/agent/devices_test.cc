@@ -42,13 +42,19 @@ TEST(GpuKernelsTest, NeedThePlugInBesideTheTrainerAndAGpuThatRunsIt) {
   const TempFolder folder;
   const std::string trainer = JoinPath(folder.path(), "longrun-trainer");
   const GpuName hopper = {.name = "NVIDIA H200", .uuid = "GPU-1", .capability_major = 9};
-  EXPECT_FALSE(HasKernels(hopper, trainer));
+  EXPECT_EQ(KernelsFor(hopper, trainer).attention, "");
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kCudaPluginName), "").ok());
-  EXPECT_TRUE(HasKernels(hopper, trainer));
-  GpuName other = hopper;
-  for (const int major : {0, 7, 8, 12}) {
-    other.capability_major = major;
-    EXPECT_FALSE(HasKernels(other, trainer)) << major;
+  // What a worker says is what the coordinator reads.
+  const std::vector<std::pair<int, std::int64_t>> head_dim_max = {{0, 0},   {7, 0},    {8, 128},
+                                                                  {9, 256}, {10, 256}, {12, 128}};
+  for (const auto& [major, widest] : head_dim_max) {
+    GpuName gpu = hopper;
+    gpu.capability_major = major;
+    const GpuKernels kernels = KernelsFor(gpu, trainer);
+    Slot slot;
+    slot.attention = kernels.attention;
+    EXPECT_EQ(FusedHeadDimMax(slot), widest) << major;
+    EXPECT_EQ(kernels.operators, widest > 0 ? "longrun" : "") << major;
   }
 }
 
