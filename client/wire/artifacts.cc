@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/wire/channel.h"
 #include "client/wire/connection.h"
+#include "client/wire/silence.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "proto/artifact_transfer.h"
 
@@ -19,12 +20,26 @@ constexpr std::chrono::seconds kQuestionDeadline{30};
 constexpr std::chrono::minutes kTransferDeadline{60};  // of one file
 constexpr std::int64_t kPatienceMs = 120'000;  // over the network, until a byte has gone again
 
+constexpr const char* kInterrupted = "the upload was interrupted: ";
+
 }  // namespace
 
 struct ArtifactClient::Impl {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::ArtifactService::Stub> stub;
+  Destination destination;
   bool is_remote = false;
+
+  // The same failure in our words if nobody answered, since then the words are gRPC's.
+  Status InOurWords(Status failed) const {
+    if (failed.code() == Code::kDeadlineExceeded) {
+      return Status(failed.code(), "the coordinator did not answer in time");
+    }
+    if (failed.code() != Code::kUnavailable) return failed;
+    if (is_remote) return WhyNotReached(destination);
+    const std::string lost = LostText(failed.message());
+    return lost.empty() ? std::move(failed) : Status(failed.code(), lost);
+  }
 };
 
 ArtifactClient::ArtifactClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -35,6 +50,7 @@ Result<std::unique_ptr<ArtifactClient>> ArtifactClient::Connect(const std::strin
   RETURN_IF_ERROR(RoomForConnections());
   auto impl = std::make_unique<Impl>();
   impl->channel = OpenChannel(destination);
+  impl->destination = destination;
   impl->is_remote = IsContext(state);
   impl->stub = v1::ArtifactService::NewStub(impl->channel);
   return std::unique_ptr<ArtifactClient>(new ArtifactClient(std::move(impl)));
@@ -47,22 +63,32 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
     context->set_deadline(std::chrono::system_clock::now() + deadline);
     return context;
   };
-  const auto before_pause = [&tell](const Status& why) {
-    tell(Str("the upload was interrupted (", why.message(), "): trying again"));
+  std::string told;  // since the last byte
+  const auto before_pause = [&](const Status& why) {
+    const std::string cause(impl_->InOurWords(why).message());
+    if (std::exchange(told, cause) == cause) return;
+    tell(Str(kInterrupted, TryingAgainText(cause, kPatienceMs)));
   };
-  return UploadFiles(*impl_->stub, files,
-                     {.new_context = new_context,
-                      .question_deadline = kQuestionDeadline,
-                      .file_deadline = kTransferDeadline,
-                      .progress = progress,
-                      .patience_ms = impl_->is_remote ? kPatienceMs : 0,
-                      .before_pause = before_pause});
+  const auto note_progress = [&](std::int64_t n_bytes_so_far) {
+    told.clear();
+    if (progress) progress(n_bytes_so_far);
+  };
+  Status sent = UploadFiles(*impl_->stub, files,
+                            {.new_context = new_context,
+                             .question_deadline = kQuestionDeadline,
+                             .file_deadline = kTransferDeadline,
+                             .progress = note_progress,
+                             .patience_ms = impl_->is_remote ? kPatienceMs : 0,
+                             .before_pause = before_pause});
+  if (sent.code() != Code::kUnavailable && sent.code() != Code::kDeadlineExceeded) return sent;
+  return Status(sent.code(), Str(kInterrupted, impl_->InOurWords(std::move(sent)).message(),
+                                 "; the same command continues it"));
 }
 
 Status ArtifactClient::Download(const LocalArtifact& file, const Progress& progress) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kTransferDeadline);
-  return DownloadFile(*impl_->stub, context, file, progress);
+  return impl_->InOurWords(DownloadFile(*impl_->stub, context, file, progress));
 }
 
 }  // namespace longrun::client

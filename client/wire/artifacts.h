@@ -24,9 +24,9 @@ class ArtifactClient {
 
   using Progress = std::function<void(std::int64_t n_bytes_so_far)>;
   // Sends the files that the store does not have; they then stay for some minutes, even if nothing
-  // refers to them. Over the network, a broken connection only delays this: `tell` gets a line for
-  // each new attempt, which goes on where the last one ended. kDataLoss if a file does not have its
-  // size and digest; then nothing of it is stored.
+  // refers to them. Over the network, a broken connection only delays this: each new attempt goes
+  // on where the last one ended, and `tell` gets a line whenever the cause changes. kDataLoss if a
+  // file does not have its size and digest; then nothing of it is stored.
   Status Upload(const std::vector<LocalArtifact>& files, const Progress& progress,
                 const std::function<void(const std::string&)>& tell);
   // Writes a new file and syncs it. kDataLoss if the store returns other bytes.

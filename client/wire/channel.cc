@@ -2,6 +2,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+
 namespace longrun::client {
 namespace {
 
@@ -9,7 +11,25 @@ constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 
+// Messages of gRPC, which may have a text of ours before them.
+constexpr std::string_view kNotMade = "failed to connect";
+constexpr std::string_view kBroken[] = {"Socket closed", "Connection reset", "Broken pipe"};
+
+bool Has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
 }  // namespace
+
+std::string LostText(std::string_view message) {
+  if (Has(message, kNotMade)) {
+    return "no coordinator answers: it may be starting or stopping; try again";
+  }
+  const auto is_in_it = [&](std::string_view part) { return Has(message, part); };
+  if (std::ranges::none_of(kBroken, is_in_it)) return "";
+  return "the coordinator ended before it answered: `coordinator.log` in the state folder says "
+         "why; try again";
+}
 
 std::shared_ptr<grpc::Channel> OpenChannel(const Destination& destination) {
   grpc::ChannelArguments arguments;

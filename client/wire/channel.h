@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "client/wire/context.h"
 
@@ -14,5 +16,9 @@ namespace longrun::client {
 
 // Connects lazily: only the first call notices whether a coordinator is there.
 std::shared_ptr<grpc::Channel> OpenChannel(const Destination& destination);
+
+// What to tell the user instead of gRPC's own message about a connection that was not made or that
+// broke; "" if the message is not one of these.
+std::string LostText(std::string_view message);
 
 }  // namespace longrun::client

@@ -31,26 +31,13 @@ constexpr int kFilesMax = 12;   // the same
 
 // ---- statuses -----------------------------------------------------------------------------------
 
-bool IsOfTheSocket(const grpc::Status& status) {
-  const std::string message = status.error_message();
-  return message.starts_with("Socket closed") || message.starts_with("Connection reset") ||
-         message.starts_with("Broken pipe");
-}
-
 constexpr const char* kNotConnected = "failed to connect";  // gRPC's words
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
-  // gRPC's own message for a missing socket is not fit for users.
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-      status.error_message().starts_with(kNotConnected)) {
-    return {Code::kUnavailable,
-            "no coordinator answers: it may be starting or stopping; try again"};
-  }
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && IsOfTheSocket(status)) {
-    return {Code::kUnavailable,
-            "the coordinator ended before it answered: `coordinator.log` in the state folder says "
-            "why; try again"};
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    const std::string lost = LostText(status.error_message());
+    if (!lost.empty()) return {Code::kUnavailable, lost};
   }
   if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
     return {Code::kPermissionDenied, status.error_message()};

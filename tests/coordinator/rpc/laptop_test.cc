@@ -744,10 +744,20 @@ TEST_F(LaptopTest, AKilledCoordinatorOnlyDelaysAnUpload) {
   ASSERT_TRUE(ended.ok() && *ended);
   EXPECT_EQ((*ended)->code, 99);
   EXPECT_GE(KeptBytes(token), 15 * kFrameBytes);
+  const std::string told =
+      ": check host, port and firewall, and that the coordinator runs with --listen; trying again "
+      "for 120 s\n";
+  ASSERT_TRUE(WaitUntil([&] {
+    const Result<std::string> said = ReadFile(At("err"));
+    return said.ok() && said->find(told) != std::string::npos;
+  }));
   Start();
   const Ran ran = EndOf(laptop_pid);
   EXPECT_EQ(ran.code, 0) << ran.err;
-  EXPECT_NE(ran.err.find("trying again"), std::string::npos) << ran.err;
+  EXPECT_TRUE(ran.err.starts_with("the upload was interrupted: no coordinator answers at "))
+      << ran.err;
+  EXPECT_TRUE(ran.err.ends_with(told)) << ran.err;
+  EXPECT_EQ(std::ranges::count(ran.err, '\n'), 1) << ran.err;
   EXPECT_TRUE(Dataset::Open(InState("datasets/big"))->Verify().ok());
 }
 
