@@ -132,6 +132,8 @@ bool IsCrash(int signal) {
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
 }
 
+bool WasKilled(const ExitInfo& exited) { return exited.signal != 0 && !IsCrash(exited.signal); }
+
 // "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes
 // when it started.
 std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_t begin) {
@@ -249,6 +251,11 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
     }
     if (!exited) {
       ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
+    }
+    if (exited && WasKilled(*exited)) {
+      return Status(Code::kUnavailable,
+                    Str("the coordinator (pid ", pid, ") ", HowEnded(*exited, log, log_begin),
+                        " while it started"));
     }
     if (exited && !CoordinatorRuns(state)) {
       const std::string error = LastError(log, log_begin);
@@ -530,14 +537,13 @@ void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
       if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) return;
       return Say(daemon.notice.Over(Str("the ", daemon.name, " runs again")));
     }
-    daemon.pid = 0;
-    NoteEnd(daemon, exited.ok() ? **exited : ExitInfo{});
+    NoteEnd(daemon, std::exchange(daemon.pid, 0), exited.ok() ? **exited : ExitInfo{});
   }
   if (!daemon.policy.IsDue(BootMs())) return;
   if (const Status started = (this->*start)(); !started.ok()) NoteFailedStart(daemon, started);
 }
 
-void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
+void Daemons::NoteEnd(Daemon& daemon, int pid, const ExitInfo& exited) {
   const bool is_coordinator = &daemon == &coordinator_;
   const std::string how = HowEnded(exited, daemon.log, daemon.log_begin);
   auto end = RestartPolicy::End::kMayPass;
@@ -556,8 +562,11 @@ void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
   if (daemon.policy.gives_up()) {
     return GiveUp(Str("the ", daemon.name, " ", how, " (its log: ", daemon.log, ")"));
   }
-  Say(daemon.notice.While(how, Str("the ", daemon.name, " ", how, "; it is started again"),
-                          BootMs()));
+  // An obstacle that lasts is told once, but somebody who ends a daemon again learns that, too.
+  const bool lasts = exited.code != 0;
+  Say(daemon.notice.While(
+      lasts ? how : Str(how, " ", pid),
+      Str("the ", daemon.name, " (pid ", pid, ") ", how, "; it is started again"), BootMs()));
 }
 
 void Daemons::NoteFailedStart(Daemon& daemon, const Status& why) {

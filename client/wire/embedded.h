@@ -100,7 +100,7 @@ class Daemons {
   Status StartWorker();
   void Supervise();
   void LookAfter(Daemon& daemon, Status (Daemons::*start)());
-  void NoteEnd(Daemon& daemon, const ExitInfo& exited);
+  void NoteEnd(Daemon& daemon, int pid, const ExitInfo& exited);
   void NoteFailedStart(Daemon& daemon, const Status& why);
   void GiveUp(const std::string& why);
 

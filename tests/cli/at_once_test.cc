@@ -192,6 +192,38 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   EXPECT_NE(ExitOf(*up), -1);
 }
 
+// Also if one follows the other at once, or comes while the coordinator starts.
+TEST(AtOnceTest, EachDeathOfTheCoordinatorIsTold) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const std::string said = JoinPath(folder.path(), "up");
+  const Result<int> up =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, "up"},
+             .env = {},
+             .stdout_path = said,
+             .stderr_path = said});
+  ASSERT_TRUE(up.ok()) << up.status().message();
+  ASSERT_TRUE(Says(said, "gives it work"));
+  int pid = 0;
+  for (int round = 0; round < 4; ++round) {
+    const std::int64_t deadline = BootMs() + kEndMs;
+    std::optional<CoordinatorHolder> holder;
+    while (!holder || holder->pid == 0 || holder->pid == pid) {
+      ASSERT_LT(BootMs(), deadline) << ReadFile(said).value();
+      poll(nullptr, 0, 1);
+      holder = ReadCoordinatorLock(state);
+    }
+    pid = holder->pid;
+    ASSERT_EQ(kill(pid, SIGKILL), 0);
+    EXPECT_TRUE(Says(said, Str("the coordinator (pid ", pid, ") was ended by signal 9")))
+        << "round " << round << "\n"
+        << ReadFile(said).value();
+  }
+  EXPECT_TRUE(Says(said, "the coordinator runs again")) << ReadFile(said).value();
+  EXPECT_EQ(kill(*up, SIGTERM), 0);
+  EXPECT_EQ(ExitOf(*up), 0);
+}
+
 // What `longrun workers` says; "" and a failure if it hangs.
 std::string WorkersOf(const std::string& state, const std::string& output) {
   const Result<int> pid =
