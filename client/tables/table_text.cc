@@ -1,6 +1,7 @@
 #include "client/tables/table_text.h"
 
 #include <cmath>
+#include <set>
 
 #include "base/str.h"
 #include "client/tables/table_parts.h"
@@ -45,6 +46,13 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, bo
   return fields;
 }
 
+// "`longrun retry a` continues it"
+std::string RetryText(const std::set<std::string>& sweeps) {
+  std::vector<std::string> commands;
+  for (const std::string& sweep : sweeps) commands.push_back(Str("`longrun retry ", sweep, "`"));
+  return Str(Join(commands, ", "), commands.size() == 1 ? " continues it" : " continue them");
+}
+
 std::string TableText(const PivotTable& table, bool is_wide) {
   std::vector<std::string> header;
   for (const std::string& axis : table.row_axes) header.push_back(ShortAxis(axis));
@@ -55,13 +63,13 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   std::vector<std::vector<std::string>> rows;
   rows.reserve(table.rows.size());
   bool is_partial = false;
-  bool is_cancelled = false;
+  std::set<std::string> cancelled;  // names of sweeps
   bool has_quantiles = false;
   for (const PivotRow& row : table.rows) {
     rows.push_back(Fields(table, row, is_wide));
     for (const PivotCell& cell : row.cells) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
-      is_cancelled = is_cancelled || cell.status == "cancelled";
+      if (cell.status == "cancelled" && !cell.sweeps.empty()) cancelled.insert(cell.sweeps.front());
       has_quantiles = has_quantiles || (is_wide && cell.quantiles);
     }
   }
@@ -72,7 +80,7 @@ std::string TableText(const PivotTable& table, bool is_wide) {
                            no_window, errors.empty() ? "" : "   ", errors);
   if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
   if (is_partial) legend += "   n/N: n of N requested seeds have a number";
-  if (is_cancelled) legend += "   cancelled: `longrun retry SWEEP` continues it";
+  if (!cancelled.empty()) legend += Str("   cancelled: ", RetryText(cancelled));
   for (const std::string& note : ReasonNotes(table)) legend += Str("\n", note);
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }

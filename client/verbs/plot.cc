@@ -125,7 +125,8 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   std::ranges::copy_if(all, std::back_inserter(runs),
                        [&](const RunRef& run) { return IsKept(run, where); });
   if (runs.empty()) {
-    return Status(Code::kInvalidArgument, "--where leaves no run: `longrun get SWEEP` shows them");
+    return Status(Code::kInvalidArgument, Str("--where leaves no run: `longrun get ",
+                                              arguments.pivot->sweeps.front(), "` shows them"));
   }
   const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
   if (std::ranges::find(kSeries, metric) == std::end(kSeries)) {

@@ -89,9 +89,8 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
   if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
   if (std::ranges::any_of(*tables, &PivotTable::leaves_out_depths)) {
-    std::fprintf(stderr,
-                 "also measured by depth: `--rows depth` or `longrun plot SWEEP --what depth` "
-                 "shows it\n");
+    SayLine(Str("also measured by depth: `--rows depth` or `longrun plot ",
+                Join(arguments.sweeps, " "), " --what depth` shows it"));
   }
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {

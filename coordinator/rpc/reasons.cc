@@ -186,6 +186,18 @@ Status FillLastEnd(StoreReader& reader, v1::TaskReason* reason) {
   return Status();
 }
 
+// The scheduler's remedy names the run of one task. For several tasks, it names their sweep.
+void NameSweep(const SweepRow& sweep, v1::TaskReason* reason) {
+  const std::string of_run = Str("`longrun retry ", reason->run_key().substr(0, kDigitsMin), "`");
+  const std::string of_sweep = Str("`longrun retry ", sweep.id, "`");
+  std::string remedy = reason->remedy();
+  for (const auto& [of_one, of_all] : {std::pair(" tries it again", " tries them again"),
+                                       std::pair(", to continue it", ", to continue them")}) {
+    remedy = WithOtherName(std::move(remedy), of_run + of_one, of_sweep + of_all);
+  }
+  reason->set_remedy(std::move(remedy));
+}
+
 Status ReasonsOfSweep(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote,
                       v1::GetReasonsResponse* response) {
   const std::vector<Pilot> pilots = PilotsOf(parts.pilots);
@@ -197,7 +209,9 @@ Status ReasonsOfSweep(CoordinatorParts& parts, const SweepRow& sweep, bool is_re
     is_gone = tasks == state.sweep_tasks.end();
     if (is_gone) return;
     for (const WhyGroup& group : looker.Groups(tasks->second)) {
-      looker.Fill(*group.example, group.why, group.n_tasks, response->add_reasons());
+      v1::TaskReason* const reason = response->add_reasons();
+      looker.Fill(*group.example, group.why, group.n_tasks, reason);
+      if (group.n_tasks > 1) NameSweep(sweep, reason);
     }
   }));
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep.id, " was removed"));
