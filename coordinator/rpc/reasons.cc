@@ -260,22 +260,20 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
                                kDigitsMin, " of its digits, not ", target.size()))
                   : no_sweep;
   }
-  const Result<SweepRunRow> run = call.reader.FindRun(target);
-  if (!run.ok() && run.status().code() != Code::kNotFound) return run.status();
-  std::vector<std::string> tasks;
-  if (run.ok()) {
-    ASSIGN_OR_RETURN(tasks, call.reader.TasksOfRun(run->run_key));
-    response->set_run_key(run->run_key);
-    response->set_axes_json(run->axes_json);
-  } else {
-    ASSIGN_OR_RETURN(const std::string task, FindTask(call.parts.core, target));
-    if (task.empty()) {
+  ASSIGN_OR_RETURN(const std::string task, FindTask(call.parts.core, target));
+  if (task.empty()) {
+    const Result<SweepRunRow> run = call.reader.FindRun(target);
+    if (run.status().code() == Code::kNotFound) {
       return Status(Code::kNotFound, Str(no_sweep.message(), "; and there is no such run or task"));
     }
-    tasks.push_back(task);
+    if (!run.ok()) return run.status();
+    ASSIGN_OR_RETURN(const auto tasks, call.reader.TasksOfRun(run->run_key));
+    response->set_run_key(run->run_key);
+    response->set_axes_json(run->axes_json);
+    return ReasonsOfTasks(call, tasks, response);
   }
-  RETURN_IF_ERROR(ReasonsOfTasks(call, tasks, response));
-  if (run.ok() || response->reasons().empty()) return Status();
+  RETURN_IF_ERROR(ReasonsOfTasks(call, {task}, response));
+  if (response->reasons().empty()) return Status();
   const std::string& key = response->reasons(0).run_key();
   const Result<SweepRunRow> of_task = call.reader.FindRun(key);
   response->set_run_key(key);

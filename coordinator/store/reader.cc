@@ -157,6 +157,46 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
                                             "\": ", Join(found, ", ")));
 }
 
+Result<std::string> StoreReader::OtherKind(const std::string& reference, std::string_view wanted) {
+  if (reference.size() < kBeginningMin) return std::string();
+  const auto text_of = [this](const char* sql, const std::string& key) -> Result<std::string> {
+    ASSIGN_OR_RETURN(Statement row, Read(*connection_, sql, key));
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    return found ? row.Text(0) : std::string();
+  };
+  const std::string begin = Str("\"", reference, "\" is not a ", wanted, ", but ");
+  // An id that several things begin with is left to the search for things of the wanted kind.
+  const Result<std::string> run = FindRunKey(reference);
+  if (wanted != "run" && run.ok() && !run->empty()) {
+    ASSIGN_OR_RETURN(
+        const std::string sweep,
+        text_of("SELECT sweep.name FROM sweep_run"
+                " JOIN sweep ON sweep.id = sweep_run.sweep"
+                " WHERE sweep_run.run_key = ? ORDER BY sweep.submitted_seq DESC LIMIT 1",
+                *run));
+    return Str(begin, "a run", sweep.empty() ? "" : Str(" of sweep ", sweep), ": `longrun get ",
+               reference, "` shows the run",
+               sweep.empty() ? "" : Str(", `longrun get ", sweep, "` the sweep"));
+  }
+  const auto run_of = [&](const std::string& task) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const std::string key, text_of("SELECT run_key FROM task WHERE id = ?", task));
+    return key.substr(0, kBeginningMin);
+  };
+  const Result<std::string> task = FindTaskId(reference);
+  if (task.ok() && !task->empty()) {
+    ASSIGN_OR_RETURN(const std::string key, run_of(*task));
+    return Str(begin, "a task of run ", key, ": `longrun why ", reference,
+               "` shows the task, `longrun get ", key, "` the run");
+  }
+  const Result<std::string> attempt = FindAttemptId(reference);
+  if (!attempt.ok() || attempt->empty()) return std::string();
+  ASSIGN_OR_RETURN(const std::string of_attempt,
+                   text_of("SELECT task FROM attempt WHERE id = ?", *attempt));
+  ASSIGN_OR_RETURN(const std::string key, run_of(of_attempt));
+  return Str(begin, "an attempt of run ", key, ": `longrun logs ", reference,
+             "` shows its log, `longrun get ", key, "` the run");
+}
+
 // Every call about a sweep begins here, so it reads all sweeps only if the name is not found at
 // once.
 Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
@@ -190,6 +230,8 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
       names.push_back(sweep.name);
     }
   }
+  ASSIGN_OR_RETURN(const std::string other, OtherKind(reference, "sweep"));
+  if (!other.empty()) return Status(Code::kNotFound, other);
   std::string message(NotFound({"sweep"}, reference).message());
   if (const std::string near = Nearest(reference, names); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));
@@ -493,13 +535,24 @@ Result<std::string> StoreReader::FindRunKey(const std::string& beginning) {
                beginning);
 }
 
+Result<std::string> StoreReader::FindTaskId(const std::string& beginning) {
+  return OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", beginning);
+}
+
+Result<std::string> StoreReader::FindAttemptId(const std::string& beginning) {
+  return OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", beginning);
+}
+
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
                   Str("\"", reference, "\" is too short for a run: give 8 or more of its digits"));
   }
   ASSIGN_OR_RETURN(const std::string run_key, FindRunKey(reference));
-  if (run_key.empty()) return NotFound({"run"}, reference);
+  if (run_key.empty()) {
+    ASSIGN_OR_RETURN(const std::string other, OtherKind(reference, "run"));
+    return other.empty() ? NotFound({"run"}, reference) : Status(Code::kInvalidArgument, other);
+  }
   // The axes as the newest sweep that shows the run names them.
   ASSIGN_OR_RETURN(Statement row,
                    Read(*connection_,
@@ -663,11 +716,9 @@ Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& refere
                       "\" is too short: give 8 or more characters of the id of a run, a task or "
                       "an attempt"));
   }
-  const auto attempt =
-      OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", reference);
+  const Result<std::string> attempt = FindAttemptId(reference);
   if (attempt.ok() && !attempt->empty()) return std::vector<std::string>{*attempt};
-  const auto task =
-      OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", reference);
+  const Result<std::string> task = FindTaskId(reference);
   std::vector<std::string> tasks;
   if (task.ok() && !task->empty()) {
     tasks.push_back(*task);

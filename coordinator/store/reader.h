@@ -157,8 +157,8 @@ class StoreReader {
   Result<std::vector<AuditRow>> Audit(std::int64_t since_ms, std::int64_t n_rows_max,
                                       bool only_changes = false);
   // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at
-  // least 8 characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that
-  // share the beginning.
+  // least 8 characters. kNotFound says what else has this id, or suggests similar names;
+  // kInvalidArgument lists the sweeps that share the beginning.
   Result<SweepRow> FindSweep(const std::string& reference);
   // The id of the newest sweep with this name and the same content, or "". A sweep with a damaged
   // row also matches if its name and digest differ in at most one character, and keeps its id.
@@ -212,7 +212,8 @@ class StoreReader {
   // exist.
   Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
 
-  // Finds a run by an unambiguous beginning of at least 8 digits; kNotFound, kInvalidArgument.
+  // Finds a run by an unambiguous beginning of at least 8 digits; kNotFound; kInvalidArgument, also
+  // for the id of a task or an attempt.
   Result<SweepRunRow> FindRun(const std::string& reference);
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFile>> CheckpointFiles(const std::string& sha256);
@@ -321,7 +322,13 @@ class StoreReader {
   // Runs a query for one column, with the range of the texts that begin with `beginning` as its
   // parameters. Returns its only row, or the row that is `beginning` itself; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
-  Result<std::string> FindRunKey(const std::string& beginning);  // "" if there is none
+  // "" if there is none.
+  Result<std::string> FindRunKey(const std::string& beginning);
+  Result<std::string> FindTaskId(const std::string& beginning);
+  Result<std::string> FindAttemptId(const std::string& beginning);
+  // If the reference is the id of a run, a task or an attempt and not of the wanted kind ("sweep",
+  // "run"), says so and which commands show it; else "".
+  Result<std::string> OtherKind(const std::string& reference, std::string_view wanted);
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_cell_;  // SQL
