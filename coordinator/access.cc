@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "base/utf8.h"
 #include "pki/token.h"
 
@@ -238,8 +239,9 @@ Result<CreatedToken> Access::CreateToken(const std::string& role, const std::str
         Str("\"", role, "\" is not a role: expected viewer, submitter, operator or admin"));
   }
   if (valid_ms < kMinuteMs || valid_ms > kValidMsMax) {
-    return Status(Code::kInvalidArgument, Str("a token that is valid for ", valid_ms,
-                                              " ms: expected one minute to ten years"));
+    return Status(Code::kInvalidArgument,
+                  Str("a token cannot be valid for ", FormatDurationMs(valid_ms),
+                      ": give a time from 1min to 3650d (ten years), such as 12h or 30d"));
   }
   if (note.size() > kNoteBytesMax || !IsOneLine(note)) {
     return Status(Code::kInvalidArgument,
