@@ -356,7 +356,8 @@ std::string WhyNot(const Side& side, const PivotCell* cell) {
   if (IsUnasked(cell)) return Str("no evaluation of the sweep asks for ", side.Text());
   if (!cell->value) return Str(side.Text(), " has no number: ", cell->status);
   if (cell->status != "ok" && cell->status != kOverflow) {
-    return Str(side.Text(), " is not complete: ", cell->n_ok, " of ", cell->n_wanted, " seeds");
+    return Str(side.Text(), " is not complete: ", cell->n_ok, " of ",
+               Counted(static_cast<std::int64_t>(cell->n_wanted), "seed"));
   }
   return "";
 }

@@ -114,9 +114,9 @@ int PrintChecked(const std::string& what, const Administered& done, const std::s
     text +=
         Str(one.at("object").get<std::string>(), "\n  ", one.at("remedy").get<std::string>(), "\n");
   }
-  Print(Str(text, what, ": ", done.answer.at("rows").get<std::int64_t>(), " rows and ",
-            done.answer.at("files").get<std::int64_t>(), " files checked; damaged: ",
-            done.damaged.size(), "\n", FactsText(done.answer.at("facts"))));
+  Print(Str(text, what, ": ", Counted(done.answer.at("rows").get<std::int64_t>(), "row"), " and ",
+            Counted(done.answer.at("files").get<std::int64_t>(), "file"),
+            " checked; damaged: ", done.damaged.size(), "\n", FactsText(done.answer.at("facts"))));
   return is_whole ? kExitOk : kExitFailed;
 }
 

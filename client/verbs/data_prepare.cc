@@ -50,7 +50,8 @@ class PrepareLine {
     const bool ended = progress.files_done == progress.files;
     if (ended && !told_before_ && progress.files_before > 0) {
       told_before_ = true;
-      Tell(Str(progress.files_before, " of ", progress.files, " files were tokenised before"));
+      Tell(Str(progress.files_before, " of ", Counted(progress.files, "file"),
+               progress.files_before == 1 ? " was" : " were", " tokenised before"));
     }
     line_.Show(Line(progress, now_ms));
   }
@@ -61,8 +62,9 @@ class PrepareLine {
       return Str("writing shards: ", FormatCount(progress.tokens_written), " of ",
                  FormatCount(progress.tokens), " tokens");
     }
-    std::string line = Str("tokenising: ", progress.files_done, "/", progress.files, " files, ",
-                           FormatBytes(progress.bytes_done), " of ", FormatBytes(progress.bytes));
+    std::string line =
+        Str("tokenising: ", progress.files_done, "/", Counted(progress.files, "file"), ", ",
+            FormatBytes(progress.bytes_done), " of ", FormatBytes(progress.bytes));
     const std::int64_t took_ms = now_ms - begun_ms_;
     const std::int64_t bytes = progress.bytes_done - bytes_at_begin_;
     if (took_ms < 1000 || bytes <= 0) return line;
@@ -99,7 +101,7 @@ std::string HeldOutText(const SplitRule& rule) {
   if (rule.by == SplitRule::By::kDocument) {
     return Str("validation: ", rule.validation, " of the documents, chosen by their SHA-256");
   }
-  const std::string what = Str(rule.validation_tokens, " tokens");
+  const std::string what = Counted(rule.validation_tokens, "token");
   switch (rule.by) {
     case SplitRule::By::kFirstTokens:
       return Str("validation: the first ", what,
@@ -107,10 +109,11 @@ std::string HeldOutText(const SplitRule& rule) {
                  ", choose another name");
     case SplitRule::By::kLastTokens:
       if (rule.test_tokens > 0) {
-        return Str("test: the last ", rule.test_tokens, " tokens; validation: the ",
+        return Str("test: the last ", Counted(rule.test_tokens, "token"), "; validation: the ",
                    rule.validation_tokens, " before those; train: everything before both");
       }
-      return Str("validation: the last ", what, "; train: everything before them");
+      return Str("validation: the last ", what, "; train: everything before ",
+                 rule.validation_tokens == 1 ? "it" : "them");
     default:
       return "";
   }

@@ -30,8 +30,8 @@ int DoctorDeep(const std::string& output, const std::string& state, bool repairs
                       {"files", found->n_files},
                       {"healthy", is_whole}}));
   } else {
-    Print(Str(text, "read: ", found->n_rows, " rows, ", found->n_files,
-              " files; damaged: ", found->damaged.size(), "\n"));
+    Print(Str(text, "read: ", Counted(found->n_rows, "row"), ", ", Counted(found->n_files, "file"),
+              "; damaged: ", found->damaged.size(), "\n"));
   }
   return is_whole ? kExitOk : kExitFailed;
 }

@@ -60,10 +60,10 @@ Status SampleOrder::Check() const {
     return Status(Code::kInvalidArgument, Str("train_length ", train_length, " must be positive"));
   }
   if (n_tokens - 1 < train_length) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("the split has ", n_tokens, " tokens, but a sequence of train_length ", train_length,
-            " needs one more than its length: lower train_length, or import more text"));
+    return Status(Code::kInvalidArgument,
+                  Str("the split has ", n_tokens, n_tokens == 1 ? " token" : " tokens",
+                      ", but a sequence of train_length ", train_length,
+                      " needs one more than its length: lower train_length, or import more text"));
   }
   return Status();
 }
