@@ -26,11 +26,15 @@ std::string TasksText(const v1::TaskReason& reason) {
              evaluation.empty() ? "" : Str(" (", evaluation, ")"));
 }
 
-// "train task 1f2e3d4c is READY, PAUSED"; of several tasks, names the one of which the text is:
+// "train task 1f2e3d4c is READY, PAUSED", or "train task 1f2e3d4c FAILED"; of several tasks, names
+// the one of which the text is:
 // "4 train tasks are READY, PAUSED; for example, task 1f2e3d4c of run 5a6b7c8d".
 std::string SubjectText(const v1::TaskReason& reason) {
   const bool is_one = reason.tasks() == 1;
-  return Str(TasksText(reason), is_one ? " is " : " are ", reason.state(), ", ", reason.gate(),
+  const std::string state = reason.gate() == "ENDED" ? Str(" ", reason.state())
+                                                     : Str(is_one ? " is " : " are ",
+                                                           reason.state(), ", ", reason.gate());
+  return Str(TasksText(reason), state,
              is_one ? ""
                     : Str("; for example, task ", ShortId(reason.task()), " of run ",
                           ShortId(reason.run_key())));

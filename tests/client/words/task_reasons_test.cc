@@ -76,7 +76,7 @@ TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
             "  not before: 2023-11-14T22:13:20Z\n"
             "  tried so far: 2 attempts in all; 1 failure and 1 loss in this round\n"
             "  last attempt: ended as lost: nothing was heard from worker w\n"
-            "evaluate task 1f2e3d4c (nonoverlap) is FAILED, ENDED: crashed: signal 6\n"
+            "evaluate task 1f2e3d4c (nonoverlap) FAILED: crashed: signal 6\n"
             "  tried so far: 1 attempt in all; 1 failure and 0 losses in this round\n");
 }
 
