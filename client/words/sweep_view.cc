@@ -22,6 +22,7 @@
 #include "base/thread.h"
 #include "base/ulid.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
@@ -39,10 +40,14 @@ constexpr std::size_t kSparkWidth = 20;
 constexpr std::int64_t kPollMs = 50;
 constexpr std::int64_t kRemotePauseMs = 200;  // each try costs a connection over the network
 constexpr std::size_t kFailuresShown = 20;
+// Of the reason why a task waits; `longrun why` has all of it. That of a task that is tried again
+// says how its attempt ended.
+constexpr std::size_t kUnfitBytes = 60, kTriedAgainBytes = 120;
 constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
 constexpr std::string_view kNobodyCan = "no worker can";
 constexpr std::string_view kTriedAgain = "tried again";
+constexpr std::string_view kCut = " …";
 
 std::atomic<bool> g_interrupted{false};
 
@@ -96,8 +101,9 @@ std::string RunState(const v1::RunInfo& run) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (state != "READY") return text + again;
   const std::string& reason = task->reason();
-  const bool is_told = reason.starts_with(kTriedAgain) || !NobodyCan(*task).empty();
-  return is_told ? Str(text, ": ", reason) : text;
+  const bool is_unfit = !NobodyCan(*task).empty();
+  if (!is_unfit && !reason.starts_with(kTriedAgain)) return text;
+  return Str(text, ": ", Shortened(reason, is_unfit ? kUnfitBytes : kTriedAgainBytes, kCut));
 }
 
 std::vector<std::string> RunAxes(const v1::RunInfo& run, const std::set<std::string>& other_axes) {
@@ -343,6 +349,7 @@ std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& othe
   if (!f[4].empty()) line += ", loss " + f[4];
   if (!f[5].empty()) line += ", " + f[5] + " tokens/s";
   if (!f[6].empty()) line += ", ETA " + f[6];
+  if (f[3].ends_with(kCut)) line += Str(" (`longrun why ", ShortId(run.run_key()), "`)");
   return line;
 }
 

@@ -67,6 +67,18 @@ TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
   EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");
 }
 
+TEST(ChangeLinesTest, ALongReasonIsCutAndTheCommandThatHasAllOfItIsNamed) {
+  ChangeLines changes;
+  v1::WatchSweepResponse message = Message(1, 0);
+  changes.Of(message, 0);
+  message.mutable_runs(0)->mutable_tasks(0)->set_reason(
+      Str("no worker can run it: ", std::string(200, 'x')));
+  const std::vector<std::string> lines = changes.Of(message, 0);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0], Str("run-1000 rope 64: train ready: no worker can run it: ",
+                          std::string(38, 'x'), " … (`longrun why run-1000`)"));
+}
+
 TEST(ChangeLinesTest, TenThousandWaitingRunsAreOneLine) {
   ChangeLines changes;
   const std::vector<std::string> lines = changes.Of(Message(10'000, 40), 0);
