@@ -6,6 +6,8 @@
 #include <cctype>
 #include <cstdio>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <thread>
 
 #include "base/clock.h"
@@ -126,11 +128,41 @@ class ProgressLines {
   std::thread thread_;
 };
 
+// Whether the command shows the attempt's log. Of a run or a task, that is the newest attempt's.
+bool IsShown(const v1::RunInfo& run, const v1::TaskInfo& task, const v1::AttemptInfo& attempt,
+             const std::string& thing) {
+  if (attempt.attempt().starts_with(thing)) return true;
+  const bool is_newest = attempt.attempt() == task.attempt();
+  return is_newest && (run.run_key().starts_with(thing) || task.task().starts_with(thing));
+}
+
+// Why nothing of a log is stored, as far as it is known.
+std::string NothingStored(const std::string& state, const std::string& thing) {
+  static const std::set<std::string_view> kInOrder = {"", "preempted", "cancelled"};
+  RetryingClient client(state);
+  v1::RunInfo run;
+  if (const Result<std::string> key = RunKeyOf(client, thing); key.ok() && !key->empty()) {
+    const Result<v1::GetRunResponse> answer = client.GetRun(*key);
+    if (answer.ok()) run = answer->run();
+  }
+  for (const v1::TaskInfo& task : run.tasks()) {
+    for (const v1::AttemptInfo& attempt : task.attempt_list()) {
+      if (!IsShown(run, task, attempt, thing)) continue;
+      if (kInOrder.contains(attempt.failure_class())) continue;
+      return Str("no log of attempt ", attempt.attempt(), " is stored, although it ended as ",
+                 attempt.failure_class(), ": its trainer wrote nothing, or its files were removed");
+    }
+  }
+  return Str("the log is empty: a trainer writes to it when something is wrong",
+             CoordinatorRuns(state) ? "; `longrun watch` shows progress" : "");
+}
+
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
   LogPrinter printer(as_json);
+  std::string thing = target;
   // Without a service nothing makes progress.
   const bool shows_progress = follow && CoordinatorRuns(state);
-  const auto print = [&](const std::string& thing) {
+  const auto print = [&] {
     std::optional<ProgressLines> progress;
     if (shows_progress) progress.emplace(state, thing);
     return ReadLogs(state, thing, follow, [&printer](const v1::GetLogsResponse& message) {
@@ -138,18 +170,16 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
       return std::ferror(stdout) == 0;  // whether somebody still reads it
     });
   };
-  Status status = print(target);
+  Status status = print();
   if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
     RetryingClient client(state);
     const Result<std::string> run = RunOf(client, target, {.verb = "logs"}, status);
-    status = run.ok() ? print(*run) : run.status();
+    if (run.ok()) thing = *run;
+    status = run.ok() ? print() : run.status();
   }
   printer.End();
   if (!status.ok()) return Report(status);
-  if (!printer.wrote() && !shows_progress) {
-    SayLine(Str("the log is empty: a trainer writes to it when something is wrong",
-                CoordinatorRuns(state) ? "; `longrun watch` shows progress" : ""));
-  }
+  if (!printer.wrote() && !shows_progress) SayLine(NothingStored(state, thing));
   return kExitOk;
 }
 
