@@ -13,6 +13,8 @@
 namespace longrun {
 namespace {
 
+constexpr int kWebTexts = 30;  // in each of two files
+
 struct Block {
   std::string language;
   std::vector<std::string> lines;
@@ -130,7 +132,8 @@ class DocsDataTest : public testing::Test {
     }
     for (const char* const name : {"web-1.jsonl", "web-2.jsonl"}) {
       std::ofstream lines(In(name));
-      for (int i = 0; i < 30; ++i) lines << Str("{\"text\":\"", name, " ", i, "\"}\n");
+      lines << "{\"text\":\"short\"}\n";
+      for (int i = 0; i < kWebTexts; ++i) lines << Str("{\"text\":\"", name, " ", i, "\"}\n");
     }
     ASSERT_EQ(Run({"/usr/bin/gzip", In("web-1.jsonl")}), 0);
     ASSERT_EQ(Run({"/usr/bin/zstd", "-q", "--rm", In("web-2.jsonl")}), 0);
@@ -138,6 +141,17 @@ class DocsDataTest : public testing::Test {
 
   TempFolder folder_;
 };
+
+// "train 3 documents, 45 tokens; validation 1 document, 20 tokens" -> 4
+int DocumentsIn(const std::string& text) {
+  int n_documents = 0;
+  std::string last;
+  for (const std::string& word : Split(text, ' ')) {
+    if (word.starts_with("document")) n_documents += std::stoi(last);
+    last = word;
+  }
+  return n_documents;
+}
 
 TEST_F(DocsDataTest, EachCommandWorksInTheOrderShown) {
   const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/data.md").value();
@@ -156,6 +170,10 @@ TEST_F(DocsDataTest, EachCommandWorksInTheOrderShown) {
       EXPECT_EQ(ReadFile(In("err")).value(), "") << line;
       EXPECT_NE(ReadFile(In("out")).value(), "") << line;
       ++n_commands;
+      // The short one is left out.
+      if (line.find(" prepare web.yaml") != std::string::npos) {
+        EXPECT_EQ(DocumentsIn(ReadFile(In("out")).value()), 2 * kWebTexts) << line;
+      }
       if (line.find(" import books ") != std::string::npos) {
         ASSERT_EQ(Run({"/usr/bin/cp", "-r", In("home/datasets/books"), In("books-folder")}), 0);
       }
