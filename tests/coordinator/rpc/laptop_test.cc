@@ -392,7 +392,7 @@ TEST_F(LaptopTest, APersonWhoCallsAsAWorkerIsAudited) {
 
 TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   InitAndStart();
-  (void)Login("submitter");
+  const std::string token = Login("submitter");
   WriteTexts();
   ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
@@ -415,7 +415,16 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   const std::string here = Here({"why", "a"}).out;
   EXPECT_NE(here.find(up), std::string::npos) << here;
 
-  // A watcher learns what the tasks wait for without asking.
+  // A watcher learns what the tasks wait for without asking. If several wait for the same, one of
+  // them is named.
+  const std::vector<std::string> both = {"submit", "s.yaml",     "--set", "metadata.name=both",
+                                         "--set",  "seed=[1, 2]"};
+  ASSERT_EQ(Longrun(both).code, 0);
+  const auto context = ContextOf(token);
+  v1::WatchSweepRequest watch;
+  watch.set_sweep("both");
+  const auto stub = v1::SweepService::NewStub(Channel());
+  const auto messages = stub->WatchSweep(context.get(), watch);
   int watching = SpawnLongrun({"watch", "a"});
   const std::string waits = "nothing of a is running: 1 train task is READY: ";
   std::string said;
@@ -427,6 +436,18 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   Kill(watching);
   EXPECT_NE(said.find(join, said.find(waits)), std::string::npos) << said;
   EXPECT_EQ(said.find("evaluate task", said.find(waits)), std::string::npos) << said;
+
+  v1::WatchSweepResponse message;
+  while (message.notices().empty() && messages->Read(&message)) continue;
+  context->TryCancel();
+  (void)messages->Finish();
+  ASSERT_EQ(message.notices_size(), 1);
+  const std::string& text = message.notices(0).text();
+  const std::string begin =
+      "nothing of both is running: 2 train tasks are READY, for example task ";
+  ASSERT_TRUE(text.starts_with(begin)) << text;
+  EXPECT_EQ(text.find_first_not_of("0123456789abcdef", begin.size()), begin.size() + 8) << text;
+  EXPECT_EQ(text.substr(begin.size() + 8, 2), ": ") << text;
 }
 
 TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
