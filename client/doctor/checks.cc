@@ -26,6 +26,7 @@
 #include "model/known_speed.h"
 #include "sweeps/coordinator_address.h"
 #include "sweeps/coordinator_lock.h"
+#include "sweeps/worker_folder.h"
 #include "sweeps/worker_id.h"
 
 namespace longrun::client {
@@ -326,7 +327,7 @@ Finding CheckSocket(const MachineFacts& machine) {
 // Locks are the kernel's, so a dead process holds none: who holds one must answer.
 Finding CheckLocks(const MachineFacts& machine) {
   const bool coordinator = CoordinatorRuns(machine.state);
-  const bool worker = FileLock::IsHeld(JoinPath(machine.state, "worker/lock"));
+  const bool worker = FileLock::IsHeld(WorkerLockPath(OwnWorkerFolder(machine.state)));
   if (!coordinator) {
     if (worker) {
       return Warn("a worker is running without a coordinator",

@@ -12,6 +12,7 @@
 #include "model/data/dataset.h"
 #include "model/hugging_face/manifest.h"
 #include "sweeps/event.h"
+#include "sweeps/worker_folder.h"
 #include "sweeps/worker_id.h"
 
 namespace longrun::client {
@@ -30,9 +31,9 @@ class Looker {
 
   Result<DeepFindings> Look() {
     RETURN_IF_ERROR(AskCoordinator());
-    const std::string worker = JoinPath(state_, "worker");
+    const std::string worker = OwnWorkerFolder(state_);
     LookAtWorkerId(JoinPath(worker, "worker_id"));
-    LookAtAttempts(JoinPath(worker, "attempts"));
+    LookAtAttempts(AttemptsFolder(worker));
     LookAtCache(JoinPath(worker, "cache"));
     return std::move(found_);
   }
@@ -99,7 +100,7 @@ class Looker {
     for (const std::string& id : ids.ok() ? *ids : std::vector<std::string>()) {
       const std::string folder = JoinPath(attempts, id);
       LookAtJournal(JoinPath(folder, kJournalName));
-      const std::string checkpoints = JoinPath(folder, "checkpoints");
+      const std::string checkpoints = CheckpointsFolder(folder);
       const Result<std::vector<std::string>> steps =
           PathExists(checkpoints) ? ListFolder(checkpoints) : std::vector<std::string>();
       for (const std::string& step : steps.ok() ? *steps : std::vector<std::string>()) {

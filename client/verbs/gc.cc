@@ -16,6 +16,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/data/manifest.h"
+#include "sweeps/worker_folder.h"
 
 namespace longrun::client {
 namespace {
@@ -45,7 +46,7 @@ WorkerGarbage ReadWorkerGarbage(const Json& answer) {
 }
 
 Result<WorkerGarbage> AskWorker(const std::string& state, bool dry_run) {
-  const std::string folder = JoinPath(state, "worker");
+  const std::string folder = OwnWorkerFolder(state);
   if (!IsFolder(folder)) return WorkerGarbage();
   const TempFolder temporary;
   const std::string out = JoinPath(temporary.path(), "out");
@@ -82,7 +83,8 @@ constexpr KindRow kKinds[] = {
      "no run continues from them; the final and the best checkpoint of each run stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
     {"attempt", "the worker's folders of attempts", "the coordinator has stored how they ended"},
-    {"cache", "the worker's copies of checkpoints, datasets and files", "they are fetched again when they are needed"},
+    {"cache", "the worker's copies of checkpoints, datasets and files",
+     "they are fetched again when they are needed"},
 };
 
 // A line for each kind of thing, with its number and size, and their sum.

@@ -28,6 +28,7 @@
 #include "client/wire/writable.h"
 #include "sweeps/coordinator_address.h"
 #include "sweeps/coordinator_lock.h"
+#include "sweeps/worker_folder.h"
 
 namespace longrun::client {
 namespace {
@@ -492,7 +493,7 @@ Status Daemons::StartCoordinator() {
 Status Daemons::StartWorker() {
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"),
                                    "--state",
-                                   JoinPath(state_, "worker"),
+                                   OwnWorkerFolder(state_),
                                    "--coordinator",
                                    address_,
                                    "--grace-ms",

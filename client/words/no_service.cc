@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "client/words/render.h"
+#include "sweeps/worker_folder.h"
 
 namespace longrun::client {
 namespace {
@@ -85,12 +86,12 @@ void ShowInterrupted(v1::ListWorkersResponse& message) {
 }
 
 std::int64_t TrainersAtWork(const std::string& state) {
-  const std::string attempts = JoinPath(state, "worker/attempts");
+  const std::string attempts = AttemptsFolder(OwnWorkerFolder(state));
   const Result<std::vector<std::string>> ids = ListFolder(attempts);
   if (!ids.ok()) return 0;
   // The parent of a trainer holds this lock until the trainer has ended.
   return std::ranges::count_if(*ids, [&](const std::string& id) {
-    return FileLock::IsHeld(JoinPath(attempts, id + "/shim.lock"));
+    return FileLock::IsHeld(ShimLockPath(JoinPath(attempts, id)));
   });
 }
 

@@ -23,6 +23,7 @@
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/failure.h"
 #include "sweeps/protocol.h"
+#include "sweeps/worker_folder.h"
 #include "sweeps/worker_id.h"
 #include "worker/agent/datasets.h"
 #include "worker/agent/garbage.h"
@@ -122,14 +123,13 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   if (!options.shared_artifacts.empty()) {
     ASSIGN_OR_RETURN(options.shared_artifacts, AbsolutePath(options.shared_artifacts));
   }
-  const std::string lock_path = JoinPath(options.state, "lock");
+  const std::string lock_path = WorkerLockPath(options.state);
   ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(lock_path, Str("a worker in ", options.state)));
   std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(lock)));
   ASSIGN_OR_RETURN(agent->held_lock_, HeldFile::Open(lock_path));
   const std::string& state = agent->options_.state;
-  for (const char* const name : {"datasets", "attempts"}) {
-    RETURN_IF_ERROR(MakeFolders(JoinPath(state, name)));
-  }
+  RETURN_IF_ERROR(MakeFolders(JoinPath(state, "datasets")));
+  RETURN_IF_ERROR(MakeFolders(AttemptsFolder(state)));
   ASSIGN_OR_RETURN(agent->cache_,
                    Cache::Open({.folder = JoinPath(state, "cache"),
                                 .bytes_max = agent->options_.cache_bytes,
@@ -191,7 +191,7 @@ Result<CoordinatorChannel> Agent::Connect() {
 }
 
 Status Agent::AdoptAttempts() {
-  const std::string folder = JoinPath(options_.state, "attempts");
+  const std::string folder = AttemptsFolder(options_.state);
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
     if (!IsUlid(name)) continue;
@@ -898,7 +898,7 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   const std::string& id = order.start.attempt;
   const std::uint64_t epoch = order.start.epoch;
   const int device_index = order.start.device_index;
-  const AttemptFolder folder = {.path = JoinPath(JoinPath(options_.state, "attempts"), id)};
+  const AttemptFolder folder = {.path = JoinPath(AttemptsFolder(options_.state), id)};
   const Result<TaskFile> task = PlacedTask(order, prepared, folder, options_.state);
   if (!task) return Reject(id, epoch, "invalid", task.status().message());
   Result<std::unique_ptr<LocalAttempt>> attempt = LocalAttempt::Start(

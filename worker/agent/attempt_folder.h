@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
+#include "sweeps/worker_folder.h"
 
 namespace longrun::agent {
 
@@ -21,10 +22,10 @@ struct AttemptFolder {
   std::string TaskFilePath() const { return path + "/task.json"; }
   std::string Journal() const { return JoinPath(path, kJournalName); }
   std::string Log() const { return path + "/trainer.log"; }
-  std::string Checkpoints() const { return path + "/checkpoints"; }
+  std::string Checkpoints() const { return CheckpointsFolder(path); }
   std::string Acked() const { return path + "/acked"; }
   std::string Shim() const { return path + "/shim.json"; }
-  std::string ShimLock() const { return path + "/shim.lock"; }
+  std::string ShimLock() const { return ShimLockPath(path); }
   std::string Exit() const { return path + "/exit.json"; }
   std::string Abandoned() const { return path + "/abandoned"; }
 };

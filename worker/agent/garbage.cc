@@ -61,7 +61,7 @@ std::vector<std::string> RemoveOldest(std::vector<Aged> folders, std::int64_t un
 Result<std::vector<Candidate>> Candidates(const std::string& state) {
   std::vector<Candidate> found;
   bool cache_in_use = false;
-  const std::string attempts = JoinPath(state, "attempts");
+  const std::string attempts = AttemptsFolder(state);
   ASSIGN_OR_RETURN(const std::vector<std::string> ids, NamesIn(attempts));
   for (const std::string& id : ids) {
     const AttemptFolder folder{.path = JoinPath(attempts, id)};
@@ -86,7 +86,7 @@ Result<std::vector<Candidate>> Candidates(const std::string& state) {
 
 Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run) {
   Json items = Json::array();
-  const std::string lock_path = JoinPath(folder, "lock");
+  const std::string lock_path = WorkerLockPath(folder);
   if (!PathExists(lock_path)) return Json{{"busy", false}, {"items", items}};
   const Result<FileLock> lock = FileLock::Acquire(lock_path, "a worker");
   if (!lock.ok()) {
