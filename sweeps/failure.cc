@@ -42,8 +42,9 @@ constexpr FailureRow kTable[] = {
      .avoid_worker = true,
      .blames_slot = false,
      .exit_code = 0,
-     .advice = "the trainer ended without a trace: the machine rebooted, or the trainer's shim was "
-               "killed; look at the system log of the worker's machine"},
+     .advice = "the trainer ended without a trace: the machine rebooted, the trainer's shim was "
+               "killed, or somebody removed the attempt's folder; look at the system log of the "
+               "worker's machine"},
     {.failure_class = FailureClass::kKilled,
      .name = "killed",
      .counted_as = CountedAs::kLoss,

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/access.h"
@@ -66,11 +68,19 @@ std::int64_t SizeOf(const std::string& path) {
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
 }
 
-// Whether the process works in `folder`. A copy of a folder names the processes of the original,
-// which we must not end.
+bool IsAbsent(const std::string& path) {
+  struct stat about = {};
+  return ::stat(path.c_str(), &about) != 0 && errno == ENOENT;
+}
+
+// Whether the process works in `folder`, or did when that was removed. A copy of a folder names the
+// processes of the original, which we must not end.
 bool WorksIn(const ProcessName& process, const std::string& folder) {
-  const Result<HeldFile> cwd = HeldFile::Open(Str("/proc/", process.pid, "/cwd"));
-  return !cwd.ok() || cwd->IsAt(folder);
+  const std::string link = Str("/proc/", process.pid, "/cwd");
+  const Result<HeldFile> cwd = HeldFile::Open(link);
+  if (!cwd.ok() || cwd->IsAt(folder)) return true;
+  std::error_code error;
+  return std::filesystem::read_symlink(link, error).string() == folder + " (deleted)";
 }
 
 Status SyncJournal(const std::string& path) {
@@ -136,7 +146,7 @@ bool LocalAttempt::ShimIsGone() {
   } else if (FileLock::IsHeld(folder_.ShimLock())) {
     return false;
   }
-  if (PathExists(folder_.Exit())) return true;
+  if (folder_is_gone_ || PathExists(folder_.Exit())) return true;
   const Result<FileLock> lock = FileLock::Acquire(folder_.ShimLock(), "the shim of this attempt");
   if (!lock) return false;
   if (PathExists(folder_.Exit())) return true;
@@ -155,9 +165,23 @@ const std::optional<ShimRecord>& LocalAttempt::Shim() {
   return shim_;
 }
 
+// Nothing that the trainer does without its folder can be stored.
+void LocalAttempt::EndWithoutFolder() {
+  folder_is_gone_ = true;
+  journal_broken_ = true;
+  LogError("attempt_folder_gone", {{"attempt", ids_.attempt}, {"folder", folder_.path}});
+  // A killed shim takes its trainer with it.
+  if (shim_ && WorksIn(shim_->shim, folder_.path)) {
+    SignalProcess(shim_->shim, SIGKILL, /*group=*/false);
+  } else if (child_pid_ > 0) {
+    kill(child_pid_, SIGKILL);
+  }
+}
+
 void LocalAttempt::Poll(std::int64_t now_ms) {
   if (!running_) return;
   const std::optional<ShimRecord>& shim = Shim();
+  if (!folder_is_gone_ && IsAbsent(folder_.path)) EndWithoutFolder();
   if (ShimIsGone()) {
     // A killed shim takes its trainer with it; the slot is free once the trainer has ended.
     Shim();  // its last record may have come since
@@ -210,8 +234,10 @@ std::optional<ExitRecord> LocalAttempt::Exit() const {
 Result<bool> LocalAttempt::Fill(std::int64_t now_ms) {
   if (journal_broken_) return false;
   Result<std::vector<JournalReader::Line>> lines = reader_.Next(kFillRecords, kFillBytes);
-  if (!lines && lines.status().code() == Code::kDataLoss) {
-    // Records after the broken line can never be sent, so there is no point in going on.
+  const Code code = lines.status().code();
+  if (code == Code::kDataLoss || code == Code::kNotFound) {
+    // Records after the broken line, or of a journal that somebody removed, can never be sent, so
+    // there is no point in going on.
     journal_broken_ = true;
     LogError("journal_broken", {{"attempt", ids_.attempt}, {"error", lines.status().message()}});
     RequestStop(now_ms, kBrokenJournalGraceMs);

@@ -85,6 +85,7 @@ class LocalAttempt {
  private:
   LocalAttempt(AttemptIds ids, AttemptFolder folder);
   bool ShimIsGone();
+  void EndWithoutFolder();
   const std::optional<ShimRecord>& Shim();
 
   AttemptIds ids_;
@@ -103,6 +104,7 @@ class LocalAttempt {
   JournalReader reader_;
   std::deque<JournalReader::Line> pending_;
   bool journal_broken_ = false;
+  bool folder_is_gone_ = false;
 
   std::int64_t log_offset_ = 0;
   std::int64_t log_next_ms_ = 0;

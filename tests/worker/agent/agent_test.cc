@@ -317,6 +317,25 @@ TEST_F(AgentTest, ATrainerThatLeftNoTraceHasVanished) {
   EXPECT_FALSE(StoredOf(task).ended->exit_known());
 }
 
+TEST_F(AgentTest, ATrainerWhoseFolderWasRemovedEndsAndHasVanished) {
+  const TaskFile task = Begin(kEndless, 10);
+  const ShimRecord shim = ReadShim(FolderOf(task)).value();
+  ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
+
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (PathExists(FolderOf(task).path)) {  // its trainer may write a file between two of ours
+    static_cast<void>(RemoveAll(FolderOf(task).path).ok());
+    ASSERT_LT(BootMs(), deadline);
+  }
+
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_FALSE(StoredOf(task).ended->exit_known());
+  EXPECT_FALSE(IsRunning(*shim.trainer));
+  const std::string log = WorkerLog();
+  EXPECT_EQ(log.find("attempt_folder_gone"), log.rfind("attempt_folder_gone")) << log;
+  EXPECT_EQ(log.find("journal_not_read"), std::string::npos) << log;
+}
+
 TEST_F(AgentTest, AnOutageOfTheCoordinatorCostsNoStep) {
   const TaskFile task = Begin({{"steps", 150}, {"checkpoint_every", 25}}, 10);
   coordinator_.Stop();
