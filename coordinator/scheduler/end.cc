@@ -294,9 +294,9 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (failure_class == FailureClass::kCancelled) {
       message = WhileCancelled(evidence, TaskOf(step.state, *attempt).stop_mode, message);
     }
-    // Of one that ended while nobody listened, the worker knows how it ended, but not when.
-    const bool is_now =
-        evidence.exit_known && attempt->listed_trainer != ListedTrainer::kEndedUnheard;
+    // If it was listed as ended before, it did not end just now: a checkpoint was uploaded since, or
+    // nobody listened.
+    const bool is_now = evidence.exit_known && attempt->listed_trainer != ListedTrainer::kEnded;
     EndAttempt(step, *attempt, failure_class, message,
                is_now ? EndTime::kNow : EndTime::kLastRecord);
   }

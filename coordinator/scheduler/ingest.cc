@@ -1,6 +1,7 @@
 // Takes journal records into the store: in order, without gaps, each exactly once. Records of an
 // attempt that is no longer current are kept as history and change nothing.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/str.h"
@@ -166,8 +167,8 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
   const bool counts = IsCurrent(step.state, attempt);
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
-  NoteRan(step, attempt, batch.record.t_ms);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
+  NoteRan(step, attempt);
   if (counts) Apply(step, attempt, batch);
   step.records.push_back(
       PutRecord{.attempt = attempt.id,
@@ -176,6 +177,21 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
                 .record = std::move(batch.record),
                 .line = std::move(batch.line),
                 .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
+}
+
+// How long the attempt has run since `started`, by its trainer's clock. That may have any reading,
+// and may have been set: back, which counts as no time.
+void NoteTime(Attempt& attempt, const JournalRecord& record) {
+  const auto from = static_cast<std::uint64_t>(attempt.recorded_wall_ms);
+  const bool is_later = record.t_ms > attempt.recorded_wall_ms;
+  const std::uint64_t passed_ms = is_later ? static_cast<std::uint64_t>(record.t_ms) - from : 0;
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  const auto room_ms = static_cast<std::uint64_t>(kMax - attempt.recorded_run_ms);
+  const bool begins = record.kind == RecordKind::kStarted;
+  attempt.recorded_run_ms =
+      begins ? 0
+             : attempt.recorded_run_ms + static_cast<std::int64_t>(std::min(passed_ms, room_ms));
+  attempt.recorded_wall_ms = record.t_ms;
 }
 
 // Stores the new records, moving them out of the event.
@@ -223,7 +239,7 @@ MeasuredNumber NumberOf(const ResultRecord& result) {
 }
 
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line) {
-  attempt.recorded_wall_ms = record.t_ms;
+  NoteTime(attempt, record);
   if (record.kind == RecordKind::kFinal) {
     attempt.final_seen = true;
     return;

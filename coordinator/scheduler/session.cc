@@ -52,17 +52,13 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
               Str("worker ", attempt.worker, " has accepted the attempt"));
 }
 
-// `greets`: the list is the first of its session.
-ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live, bool greets) {
+ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live) {
   if (live.running) return ListedTrainer::kRunning;
   const bool has_begun = live.last_seq > 0 || attempt.state == AttemptState::kRunning;
-  if (!has_begun) return ListedTrainer::kNone;
-  const bool is_unheard = greets || attempt.listed_trainer == ListedTrainer::kEndedUnheard;
-  return is_unheard ? ListedTrainer::kEndedUnheard : ListedTrainer::kEnded;
+  return has_begun ? ListedTrainer::kEnded : ListedTrainer::kNone;
 }
 
-AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live,
-                     bool greets) {
+AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
   if (attempt != nullptr) NoteForeign(step, worker, *attempt);
   if (attempt == nullptr || attempt->worker != worker.id || attempt->epoch != live.epoch) {
@@ -74,7 +70,7 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
   } else if (IsCurrent(step.state, *attempt)) {
     NoteAccepted(step, *attempt);
     attempt->listed_seq = live.last_seq;
-    attempt->listed_trainer = TrainerOf(*attempt, live, greets);
+    attempt->listed_trainer = TrainerOf(*attempt, live);
     const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
     verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
   } else if (attempt->state != AttemptState::kSucceeded) {
@@ -168,7 +164,7 @@ std::optional<Allocation> AllocationOf(const StepContext& step,
 // Repeats the order to an attempt that must not go on, until the worker has received it.
 void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   const SessionId session = *worker.session;
-  const AttemptVerdict verdict = Judge(step, worker, live, /*greets=*/false);
+  const AttemptVerdict verdict = Judge(step, worker, live);
   const Attempt* const attempt = FindAttempt(step.state, live.attempt);
   switch (verdict.verdict) {
     case Verdict::kContinue:
@@ -353,7 +349,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   WelcomeMessage welcome;
   welcome.protocol_version = worker.protocol;
   for (const LiveAttempt& live : event.attempts) {
-    welcome.attempts.push_back(Judge(step, worker, live, /*greets=*/true));
+    welcome.attempts.push_back(Judge(step, worker, live));
   }
   if (was_over) NoteOutlived(step, worker);  // also those that were adopted just now
   NoteKept(step, worker, event.attempts);

@@ -82,10 +82,9 @@ enum class DurationClock {
 
 // What the newest list of its worker says of an attempt's trainer.
 enum class ListedTrainer : std::uint8_t {
-  kNone,          // there has been no trainer yet
-  kRunning,       // it is running
-  kEnded,         // it ended a moment ago, while its worker had a session
-  kEndedUnheard,  // it had ended when its worker's session began: nobody saw when
+  kNone,     // there has been no trainer yet
+  kRunning,  // it is running
+  kEnded,    // it ended, some time ago; what it wrote last may still come
 };
 
 // What keeps a task from running, or from ending: the first thing that does (why.cc).
@@ -189,7 +188,7 @@ struct Attempt {
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end (MoveAttempt), or, while it runs, to its newest record (NoteRan).
-  // If its trainer ended while nobody listened, to its last record, whenever that comes.
+  // If its worker has listed its trainer as ended, to its last record, whenever that comes.
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
@@ -204,7 +203,8 @@ struct Attempt {
   std::string unreadable = {};    // which stored record cannot be read, and why
   std::string failed_class = {};  // from a `failed` record
   std::string failed_message = {};
-  std::int64_t recorded_wall_ms = 0;  // of the newest record: its trainer's wall clock
+  // By its trainer's wall clock: of the newest record, and how long it has run until that.
+  std::int64_t recorded_wall_ms = 0, recorded_run_ms = 0;
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it

@@ -60,15 +60,15 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 // The same for a succeeded evaluation that is measured again; its result stays.
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
-// When an attempt ended: at its last record, or at an unknown time since then, during which its
-// machine may have been off and does not count; or now.
+// When an attempt ended: now; or at its last record, or at an unknown time since then, which does
+// not count, since its machine may have been off.
 enum class EndTime : std::uint8_t { kLastRecord, kNow };
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
                  EndTime end = EndTime::kLastRecord);
-// A record of the attempt comes, which its trainer wrote at `t_ms` of its wall clock: the attempt
-// has run until now. If its worker has said that the trainer is not running, only its journal comes
-// late: the attempt ran for as long as its trainer's clock has moved since the record before.
-void NoteRan(StepContext& step, Attempt& attempt, std::int64_t t_ms);
+// A record of the attempt has come (after NoteRecord): it has run until now. If its worker has said
+// that the trainer is not running, only its journal comes late: then the attempt has run for as long
+// as its trainer's clock says.
+void NoteRan(StepContext& step, Attempt& attempt);
 // Adds a task to Index::dependants or Index::untrained, if it belongs there.
 void NoteNeeds(Index& index, const Task& task);
 // Add a live attempt to Index::live, unanswered and live_of, or one that has ended to Index::ended.

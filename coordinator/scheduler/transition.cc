@@ -126,13 +126,6 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
       0, same_boot ? step.now - attempt.started_boot_ms : step.wall_ms - attempt.started_wall_ms);
 }
 
-// The time between two readings of a trainer's wall clock, which may be any numbers; 0 if somebody
-// set it back.
-std::uint64_t PassedMs(std::int64_t from_ms, std::int64_t to_ms) {
-  if (to_ms <= from_ms) return 0;
-  return static_cast<std::uint64_t>(to_ms) - static_cast<std::uint64_t>(from_ms);
-}
-
 void ForgetLive(Index& index, const Attempt& attempt) {
   index.live.erase(attempt.id);
   const auto of_worker = index.live_of.find(attempt.worker);
@@ -295,19 +288,15 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
   return stored;
 }
 
-void NoteRan(StepContext& step, Attempt& attempt, std::int64_t t_ms) {
+void NoteRan(StepContext& step, Attempt& attempt) {
   if (attempt.state != AttemptState::kRunning) return;
   const std::int64_t before_ms = attempt.duration_ms;
   const DurationClock clock = attempt.duration_clock;
   MeasureDuration(step, attempt);
-  const bool is_late = attempt.listed_trainer == ListedTrainer::kEnded ||
-                       attempt.listed_trainer == ListedTrainer::kEndedUnheard;
+  const bool is_late = attempt.listed_trainer == ListedTrainer::kEnded;
   if (!is_late || clock == DurationClock::kNone) return;
-  // The trainer's clock may have been set forward: the attempt has not run beyond now.
-  const auto most_ms =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(attempt.duration_ms - before_ms, 0));
-  const std::uint64_t passed_ms = PassedMs(attempt.recorded_wall_ms, t_ms);
-  attempt.duration_ms = before_ms + static_cast<std::int64_t>(std::min(passed_ms, most_ms));
+  // The trainer's clock may have been set: forward, but the attempt has not run beyond now; or back.
+  attempt.duration_ms = std::max(before_ms, std::min(attempt.duration_ms, attempt.recorded_run_ms));
   attempt.duration_clock = clock;
 }
 

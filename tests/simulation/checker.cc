@@ -132,7 +132,6 @@ void SimChecker::OnBoot() {
     return stored == store_.attempts.end() || stored->second.started_boot_ms != begun.second;
   });
   ended_.clear();  // each worker lists its attempts anew
-  ended_unheard_.clear();
   for (auto& [id, came] : recorded_) {
     const auto stored = store_.attempts.find(id);
     const std::int64_t n = stored == store_.attempts.end() ? 0 : stored->second.durable_seq;
@@ -144,38 +143,37 @@ void SimChecker::OnBoot() {
 // has run until now. Of what comes later, only the trainer's clock tells.
 void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
                              const StepResult& result) {
-  const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed,
-                             bool greets) {
+  const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed) {
     if (!state.index.sessions.contains(session)) return;  // not heard: it has a newer one
     for (const LiveAttempt& live : listed) {
       if (!state.attempts.contains(live.attempt)) continue;  // not adopted: nobody knows it
       if (live.running) {
         ended_.erase(live.attempt);
-        ended_unheard_.erase(live.attempt);
       } else if (live.last_seq > 0 || running_since_.contains(live.attempt)) {
         ended_.insert(live.attempt);
-        if (greets) ended_unheard_.insert(live.attempt);
       }
     }
   };
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) {
-    note_list(hello->session, hello->attempts, /*greets=*/true);
+    note_list(hello->session, hello->attempts);
   }
   if (const auto* const heard = std::get_if<WorkerHeard>(&event)) {
-    note_list(heard->session, heard->attempts, /*greets=*/false);
+    note_list(heard->session, heard->attempts);
   }
   for (const Write& write : result.writes) {
     const auto* const put = std::get_if<PutRecord>(&write);
     if (put == nullptr || !state.attempts.contains(put->attempt)) continue;
-    Recorded recorded = {.at = world_.now, .t_ms = put->record.t_ms};
+    Recorded recorded = {.begun = world_.now, .at = world_.now, .t_ms = put->record.t_ms};
     const auto earlier = recorded_[put->attempt].find(put->record.seq - 1);
     // An attempt begins when its `started` comes.
-    if (ended_.contains(put->attempt) && put->record.kind != RecordKind::kStarted &&
-        earlier != recorded_[put->attempt].end()) {
+    if (put->record.kind != RecordKind::kStarted && earlier != recorded_[put->attempt].end()) {
       const Recorded& before = earlier->second;
-      const Instant ran_ms = std::max<Instant>(0, recorded.t_ms - before.t_ms);
-      recorded.at = std::min(world_.now, before.at + ran_ms);
-      if (recorded.at < world_.now) world_.stats.fired["ran by its trainer's clock"] += 1;
+      recorded.begun = before.begun;
+      recorded.run_ms = before.run_ms + std::max<std::int64_t>(0, recorded.t_ms - before.t_ms);
+      if (ended_.contains(put->attempt)) {
+        recorded.at = std::max(before.at, std::min(world_.now, recorded.begun + recorded.run_ms));
+        if (recorded.at < world_.now) world_.stats.fired["ran by its trainer's clock"] += 1;
+      }
     }
     recorded_[put->attempt][put->record.seq] = recorded;
   }
@@ -186,7 +184,7 @@ void SimChecker::CheckDuration(const Attempt& attempt, const SchedulerEvent& eve
   if (IsLive(attempt.state) || since == running_since_.end()) return;
   const auto* const finished = std::get_if<AttemptFinished>(&event);
   const bool is_end_seen =
-      finished != nullptr && finished->evidence.exit_known && !ended_unheard_.contains(attempt.id);
+      finished != nullptr && finished->evidence.exit_known && !ended_.contains(attempt.id);
   Instant expected = world_.now - since->second;
   if (!is_end_seen) {
     const auto came = recorded_.find(attempt.id);

@@ -109,13 +109,12 @@ class SimChecker {
   std::set<std::string> never_to_start_;
   std::map<std::string, Instant> running_since_;  // attempts, in virtual time
   struct Recorded {
-    Instant at = 0;         // until when the attempt had run, in virtual time
-    std::int64_t t_ms = 0;  // on its trainer's clock
+    Instant begun = 0, at = 0;  // from when and until when the attempt had run, in virtual time
+    std::int64_t t_ms = 0, run_ms = 0;  // the same on its trainer's clock
   };
   // attempt -> seq of a record
   std::map<std::string, std::map<std::int64_t, Recorded>> recorded_;
   std::set<std::string> ended_;                    // attempts that ended, as workers list them
-  std::set<std::string> ended_unheard_;            // before their workers' sessions began
   std::set<std::string> collected_;                // attempts that went as garbage
   std::set<std::string> drained_;                  // workers
   std::map<std::string, Allocated> allocated_;     // temporary workers

@@ -88,7 +88,7 @@ std::string Durable(const State& state) {
     for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
     shown.push_back({attempt.tally.Final().ToJson(), results, reference(attempt.final_checkpoint),
                      attempt.final_seen, attempt.failed_class, attempt.failed_message,
-                     attempt.recorded_wall_ms});
+                     attempt.recorded_wall_ms, attempt.recorded_run_ms});
   }
   for (const auto& [key, run] : state.runs) {
     out["runs"][key] = {run.run.ToJson(), run.dataset_name, run.dataset_path,
