@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/access.h"
@@ -73,16 +71,6 @@ bool IsAbsent(const std::string& path) {
   return ::stat(path.c_str(), &about) != 0 && errno == ENOENT;
 }
 
-// Whether the process works in `folder`, or did when that was removed. A copy of a folder names the
-// processes of the original, which we must not end.
-bool WorksIn(const ProcessName& process, const std::string& folder) {
-  const std::string link = Str("/proc/", process.pid, "/cwd");
-  const Result<HeldFile> cwd = HeldFile::Open(link);
-  if (!cwd.ok() || cwd->IsAt(folder)) return true;
-  std::error_code error;
-  return std::filesystem::read_symlink(link, error).string() == folder + " (deleted)";
-}
-
 Status SyncJournal(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path));
@@ -106,6 +94,7 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Start(const Launch& launch) 
     return NamingDenied(ErrnoStatus(errno, Str("cannot make a folder in ", parent)), parent);
   }
   RETURN_IF_ERROR(MakeFolder(launch.folder.path));
+  ASSIGN_OR_RETURN(attempt->held_folder_, HeldFile::Open(launch.folder.path));
   RETURN_IF_ERROR(WriteAcked(launch.folder, attempt->acked_));
   RETURN_IF_ERROR(WriteFileAtomic(launch.folder.TaskFilePath(), launch.task_json));
   Failpoint("worker_before_shim");
@@ -131,6 +120,9 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Adopt(const AttemptFolder& f
   ASSIGN_OR_RETURN(attempt->acked_, ReadAcked(folder));
   attempt->reader_.Rewind(attempt->acked_.durable_seq);
   attempt->running_ = !attempt->acked_.ended;
+  if (attempt->running_) {
+    ASSIGN_OR_RETURN(attempt->held_folder_, HeldFile::Open(folder.path));
+  }
   attempt->log_offset_ = std::max<std::int64_t>(0, SizeOf(folder.Log()) - kLogPieceBytes);
   attempt->Poll(0);
   return attempt;
@@ -165,13 +157,19 @@ const std::optional<ShimRecord>& LocalAttempt::Shim() {
   return shim_;
 }
 
+// Also if the folder was moved or removed since. A copy of a folder names the processes of the
+// original, which we must not end.
+bool LocalAttempt::IsOurs(const ProcessName& process) const {
+  return !held_folder_ || held_folder_->IsAt(Str("/proc/", process.pid, "/cwd"));
+}
+
 // Nothing that the trainer does without its folder can be stored.
 void LocalAttempt::EndWithoutFolder() {
   folder_is_gone_ = true;
   journal_broken_ = true;
   LogError("attempt_folder_gone", {{"attempt", ids_.attempt}, {"folder", folder_.path}});
   // A killed shim takes its trainer with it.
-  if (shim_ && WorksIn(shim_->shim, folder_.path)) {
+  if (shim_ && IsOurs(shim_->shim)) {
     SignalProcess(shim_->shim, SIGKILL, /*group=*/false);
   } else if (child_pid_ > 0) {
     kill(child_pid_, SIGKILL);
@@ -185,12 +183,12 @@ void LocalAttempt::Poll(std::int64_t now_ms) {
   if (ShimIsGone()) {
     // A killed shim takes its trainer with it; the slot is free once the trainer has ended.
     Shim();  // its last record may have come since
-    if (shim && shim->trainer && IsRunning(*shim->trainer) &&
-        WorksIn(*shim->trainer, folder_.path)) {
+    if (shim && shim->trainer && IsRunning(*shim->trainer) && IsOurs(*shim->trainer)) {
       SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
       return;
     }
     running_ = false;
+    held_folder_.reset();
     return;
   }
   if (!stop_requested_) return;
@@ -234,10 +232,13 @@ std::optional<ExitRecord> LocalAttempt::Exit() const {
 Result<bool> LocalAttempt::Fill(std::int64_t now_ms) {
   if (journal_broken_) return false;
   Result<std::vector<JournalReader::Line>> lines = reader_.Next(kFillRecords, kFillBytes);
+  // A journal from which records were stored, and which somebody has removed since, is broken, too.
+  const bool is_removed =
+      lines && lines->empty() && acked_.durable_seq > 0 && IsAbsent(folder_.Journal());
+  if (is_removed) lines = Status(Code::kNotFound, Str(folder_.Journal(), " was removed"));
   const Code code = lines.status().code();
   if (code == Code::kDataLoss || code == Code::kNotFound) {
-    // Records after the broken line, or of a journal that somebody removed, can never be sent, so
-    // there is no point in going on.
+    // What follows can never be sent, so there is no point in going on.
     journal_broken_ = true;
     LogError("journal_broken", {{"attempt", ids_.attempt}, {"error", lines.status().message()}});
     RequestStop(now_ms, kBrokenJournalGraceMs);

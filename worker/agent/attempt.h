@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/held_file.h"
 #include "base/status.h"
 #include "sweeps/event.h"
 #include "worker/agent/attempt_folder.h"
@@ -86,6 +87,7 @@ class LocalAttempt {
   LocalAttempt(AttemptIds ids, AttemptFolder folder);
   bool ShimIsGone();
   void EndWithoutFolder();
+  bool IsOurs(const ProcessName& process) const;
   const std::optional<ShimRecord>& Shim();
 
   AttemptIds ids_;
@@ -95,8 +97,9 @@ class LocalAttempt {
   std::int64_t acked_written_ms_ = 0;
 
   bool running_ = false;
-  int child_pid_ = -1;              // a shim that is our child; -1: adopted or reaped
-  std::optional<ShimRecord> shim_;  // as last read
+  std::optional<HeldFile> held_folder_;  // while it runs: in which its processes work
+  int child_pid_ = -1;                   // a shim that is our child; -1: adopted or reaped
+  std::optional<ShimRecord> shim_;       // as last read
   bool stop_requested_ = false;
   bool stop_sent_ = false;
   std::int64_t kill_at_ms_ = 0;

@@ -332,6 +332,7 @@ TEST_F(AgentTest, ATrainerWhoseFolderWasRemovedEndsAndHasVanished) {
   EXPECT_FALSE(StoredOf(task).ended->exit_known());
   EXPECT_FALSE(IsRunning(*shim.trainer));
   const std::string log = WorkerLog();
+  EXPECT_NE(log.find("attempt_folder_gone"), std::string::npos) << log;
   EXPECT_EQ(log.find("attempt_folder_gone"), log.rfind("attempt_folder_gone")) << log;
   EXPECT_EQ(log.find("journal_not_read"), std::string::npos) << log;
 }

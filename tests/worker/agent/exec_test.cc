@@ -3,12 +3,16 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
 
 #include "base/clock.h"
 #include "base/process.h"
 #include "sweeps/event.h"
 #include "tests/deadline.h"
 #include "tests/worker/agent/tasks.h"
+#include "worker/agent/attempt.h"
 #include "worker/agent/attempt_folder.h"
 
 namespace longrun::agent {
@@ -21,7 +25,7 @@ class ExecTest : public testing::Test {
   // Starts the shim on a training that behaves so.
   int StartShim(const Json& behaviour) {
     TaskFile task = TestTrainTask(1, 1, {});
-    folder_.path = JoinPath(temp_.path(), task.attempt);
+    folder_.path = JoinPath(root_, task.attempt);
     task.attempt_dir = folder_.path;
     task.cache_dir = JoinPath(temp_.path(), "cache");
     LR_CHECK(MakeFolders(folder_.path).ok());
@@ -34,6 +38,7 @@ class ExecTest : public testing::Test {
     const Result<int> pid =
         Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "exec", folder_.path,
                         JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
+               .cwd = folder_.path,
                .stdout_path = folder_.Log(),
                .stderr_path = folder_.Log(),
                .new_session = true});
@@ -58,6 +63,7 @@ class ExecTest : public testing::Test {
   }
 
   TempFolder temp_;
+  std::string root_ = temp_.path();  // of the attempts' folders
   AttemptFolder folder_;
 };
 
@@ -129,6 +135,38 @@ TEST_F(ExecTest, AKilledShimTakesItsTrainerAlong) {
   }
   EXPECT_FALSE(IsRunning(*shim->trainer));
   EXPECT_FALSE(PathExists(folder_.Exit()));
+}
+
+// The kernel names a process's folder by its real path, and a moved one by the new path.
+TEST_F(ExecTest, AnAdoptedTrainerWhoseFolderIsGoneIsKilled) {
+  const std::string real = JoinPath(temp_.path(), "real"), link = JoinPath(temp_.path(), "link");
+  ASSERT_TRUE(MakeFolders(real).ok());
+  ASSERT_EQ(symlink(real.c_str(), link.c_str()), 0);
+  for (const bool is_moved : {false, true}) {
+    root_ = link;
+    const int pid = StartShim({{"steps", 1'000'000}});
+    AwaitRecords(5);
+    ASSERT_TRUE(WriteAcked(folder_, {}).ok());
+    const auto attempt = LocalAttempt::Adopt(folder_);
+    ASSERT_TRUE(attempt.ok()) << attempt.status().message();
+    const ShimRecord shim = ReadShim(folder_).value();
+    ASSERT_TRUE((*attempt)->running() && shim.trainer);
+
+    const std::int64_t deadline = BootMs() + kDeadlineMs;
+    if (is_moved) {
+      ASSERT_EQ(std::rename(folder_.path.c_str(), JoinPath(real, "moved").c_str()), 0);
+    }
+    while (PathExists(folder_.path)) {  // its trainer may write a file between two of ours
+      static_cast<void>(RemoveAll(folder_.path).ok());
+      ASSERT_LT(BootMs(), deadline);
+    }
+    while ((*attempt)->running()) {
+      (*attempt)->Poll(BootMs());
+      ASSERT_LT(BootMs(), deadline);
+    }
+    EXPECT_FALSE(IsRunning(*shim.trainer));
+    End(pid);
+  }
 }
 
 TEST_F(ExecTest, AnAttemptRunsOnlyOnce) {
