@@ -15,7 +15,8 @@ struct GpuDevice {
   using Layer = GpuLayer;
   cudaStream_t stream = nullptr;
 
-  // What a block of the current GPU may have, in bytes; 0 after an error of CUDA.
+  // What a block of the current GPU may have, in bytes. No limit after an error of CUDA, which the
+  // launch then reports.
   int SharedBytesMax() const;
   // Defined in launch-inl.h.
   template <typename Kernel>

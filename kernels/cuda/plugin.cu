@@ -12,12 +12,13 @@ namespace longrun {
 namespace gpu {
 
 int GpuDevice::SharedBytesMax() const {
+  constexpr int kUnknownBytes = 0x7fffffff;
   int ordinal = 0, n_byte = 0;
   cudaError_t error = cudaGetDevice(&ordinal);
   if (error == cudaSuccess) {
     error = cudaDeviceGetAttribute(&n_byte, cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal);
   }
-  return error == cudaSuccess ? n_byte : 0;
+  return error == cudaSuccess ? n_byte : kUnknownBytes;
 }
 
 namespace {
