@@ -84,8 +84,7 @@ std::string_view NewsText(std::string_view news) {
 
 // The coordinator answers first whether it may be, and whether it lacks anything.
 Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std::string& folder,
-                                             const std::string& context,
-                                             CoordinatorConnection& connection) {
+                                             const std::string& context, SweepCalls& calls) {
   ASSIGN_OR_RETURN(const DatasetListing listing, ListDataset(folder));
   v1::StoreDatasetRequest request;
   request.set_name(name);
@@ -99,11 +98,11 @@ Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std:
     files.push_back(
         {.path = JoinPath(folder, file.name), .sha256 = file.sha256, .n_bytes = file.n_bytes});
   }
-  Result<v1::StoreDatasetResponse> answer = connection.StoreDataset(request);
+  Result<v1::StoreDatasetResponse> answer = calls.StoreDataset(request);
   if (answer.ok() || answer.status().code() != Code::kFailedPrecondition) return answer;
   ProgressLine line;
   const auto store = [&]() -> Status {
-    answer = connection.StoreDataset(request);
+    answer = calls.StoreDataset(request);
     return answer.status();
   };
   RETURN_IF_ERROR(SendAndName(context, files, line, store));
@@ -142,18 +141,16 @@ Result<v1::ListDatasetsResponse> KnownDatasets(const std::string& state) {
 
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state) {
+  // Registering again changes nothing.
+  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
   if (IsContext(state)) {
-    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
-    CoordinatorConnection& connection = coordinator->connection();
     ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
-                     SendDataset(name, folder, state, connection));
+                     SendDataset(name, folder, state, client));
     ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
     return Registered{.digest = manifest.digest,
                       .news = NewsOf(answer),
-                      .names = NamesOf(manifest.digest, connection)};
+                      .names = NamesOf(manifest.digest, client)};
   }
-  // Registering again changes nothing.
-  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, client.ListDatasets());
   ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer, client.RegisterDataset(name, folder));
   return Registered{.digest = answer.digest(),

@@ -1283,7 +1283,7 @@ TEST_F(LaptopTest, ModelsOfOnePersonAreLimitedAndTheirOwnerMayRemoveThem) {
 }
 
 // The coordinator ends between the commit and the answer.
-TEST_F(LaptopTest, ASubmissionWithoutAnAnswerIsMadeAgain) {
+TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
   InitAndStart();
   Login("submitter");
   WriteTexts();
@@ -1333,6 +1333,13 @@ TEST_F(LaptopTest, ASubmissionWithoutAnAnswerIsMadeAgain) {
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_NE(again.out.find("a: nothing new"), std::string::npos) << again.out;
   EXPECT_EQ(ParseJson(Longrun({"ls", "-o", "json"}).out).value().size(), 1u);
+  Kill(coordinator);
+  const int importing = SpawnLongrun(ImportOf("again"));
+  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  Start();
+  const Ran imported = EndOf(importing);
+  EXPECT_EQ(imported.code, 0) << imported.err;
+  EXPECT_TRUE(Dataset::Open(InState("datasets/again"))->Verify().ok());
   // An answer is an answer.
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), "kind: Sweep\n").ok());
   const Ran wrong = Longrun({"submit", "a.yaml"});
@@ -1369,6 +1376,26 @@ TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
   EXPECT_EQ(ended.err.find(silent), ended.err.rfind(silent)) << ended.err;
   EXPECT_EQ(ended.err.find(answers), ended.err.rfind(answers)) << ended.err;
   EXPECT_TRUE(ended.err.ends_with("\ndetached: `longrun watch a` shows it again\n")) << ended.err;
+}
+
+// Two would remove each other's files.
+TEST_F(LaptopTest, OneImportOfANameAtATimeRunsOnALaptop) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  const std::string made = OnLaptop(".cache/longrun/contexts/submitter");
+  ASSERT_TRUE(MakeFolders(made).ok());
+  {
+    const auto lock = FileLock::Acquire(JoinPath(made, ".tiny.lock"), "an import");
+    ASSERT_TRUE(lock.ok());
+    const Ran refused = Longrun(ImportOf("tiny"));
+    EXPECT_NE(refused.code, 0);
+    EXPECT_NE(refused.err.find("another import from this machine is already running"),
+              std::string::npos)
+        << refused.err;
+    EXPECT_EQ(Longrun(ImportOf("other")).code, 0);
+  }
+  EXPECT_EQ(Longrun(ImportOf("tiny")).code, 0);
 }
 
 // The submission is refused after its files were kept.
