@@ -139,6 +139,7 @@ bool IsShown(const v1::RunInfo& run, const v1::TaskInfo& task, const v1::Attempt
 // Why nothing of a log is stored, as far as it is known.
 std::string NothingStored(const std::string& state, const std::string& thing) {
   static const std::set<std::string_view> kInOrder = {"", "preempted", "cancelled"};
+  const bool is_served = CoordinatorRuns(state);  // before the client starts one of its own
   RetryingClient client(state);
   v1::RunInfo run;
   if (const Result<std::string> key = RunKeyOf(client, thing); key.ok() && !key->empty()) {
@@ -149,12 +150,13 @@ std::string NothingStored(const std::string& state, const std::string& thing) {
     for (const v1::AttemptInfo& attempt : task.attempt_list()) {
       if (!IsShown(run, task, attempt, thing)) continue;
       if (kInOrder.contains(attempt.failure_class())) continue;
-      return Str("no log of attempt ", attempt.attempt(), " is stored, although it ended as ",
-                 attempt.failure_class(), ": its trainer wrote nothing, or its files were removed");
+      return Str(
+          "attempt ", attempt.attempt(), " ended as ", attempt.failure_class(),
+          ", but no log of it is stored: its trainer wrote nothing, or its files were removed");
     }
   }
   return Str("the log is empty: a trainer writes to it when something is wrong",
-             CoordinatorRuns(state) ? "; `longrun watch` shows progress" : "");
+             is_served ? "; `longrun watch` shows progress" : "");
 }
 
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {

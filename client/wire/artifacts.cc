@@ -21,6 +21,7 @@ constexpr std::chrono::minutes kTransferDeadline{60};  // of one file
 constexpr std::int64_t kPatienceMs = 120'000;  // over the network, until a byte has gone again
 
 constexpr const char* kInterrupted = "the upload was interrupted: ";
+constexpr const char* kBusy = "the coordinator is stopping, or busy";  // its own words
 
 }  // namespace
 
@@ -35,7 +36,8 @@ struct ArtifactClient::Impl {
     if (failed.code() == Code::kDeadlineExceeded) {
       return Status(failed.code(), "the coordinator did not answer in time");
     }
-    if (failed.code() != Code::kUnavailable) return failed;
+    const bool is_answer = failed.message().find(kBusy) != std::string::npos;
+    if (failed.code() != Code::kUnavailable || is_answer) return failed;
     if (is_remote) return WhyNotReached(destination);
     const std::string lost = LostText(failed.message());
     return lost.empty() ? std::move(failed) : Status(failed.code(), lost);
@@ -81,8 +83,9 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
                              .patience_ms = impl_->is_remote ? kPatienceMs : 0,
                              .before_pause = before_pause});
   if (sent.code() != Code::kUnavailable && sent.code() != Code::kDeadlineExceeded) return sent;
-  return Status(sent.code(), Str(kInterrupted, impl_->InOurWords(std::move(sent)).message(),
-                                 "; the same command continues it"));
+  const char* const remedy = impl_->is_remote ? "; the same command continues it" : "";
+  return Status(sent.code(),
+                Str(kInterrupted, impl_->InOurWords(std::move(sent)).message(), remedy));
 }
 
 Status ArtifactClient::Download(const LocalArtifact& file, const Progress& progress) {

@@ -133,7 +133,11 @@ bool IsCrash(int signal) {
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
 }
 
-bool WasKilled(const ExitInfo& exited) { return exited.signal != 0 && !IsCrash(exited.signal); }
+// By somebody, who may do so only once.
+bool WasKilled(const ExitInfo& exited) {
+  constexpr int kByHand[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP};
+  return std::ranges::find(kByHand, exited.signal) != std::end(kByHand);
+}
 
 // "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes
 // when it started.
@@ -253,10 +257,10 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
     if (!exited) {
       ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
     }
-    if (exited && WasKilled(*exited)) {
+    if (exited && WasKilled(*exited) && !is_momentary) {
       return Status(Code::kUnavailable,
                     Str("the coordinator (pid ", pid, ") ", HowEnded(*exited, log, log_begin),
-                        " while it started"));
+                        " while it started (its log: ", log, ")"));
     }
     if (exited && !CoordinatorRuns(state)) {
       const std::string error = LastError(log, log_begin);
@@ -563,7 +567,7 @@ void Daemons::NoteEnd(Daemon& daemon, int pid, const ExitInfo& exited) {
   if (daemon.policy.gives_up()) {
     return GiveUp(Str("the ", daemon.name, " ", how, " (its log: ", daemon.log, ")"));
   }
-  // An obstacle that lasts is told once, but somebody who ends a daemon again learns that, too.
+  // An obstacle that lasts is told once; each kill is told.
   const bool lasts = exited.code != 0;
   Say(daemon.notice.While(
       lasts ? how : Str(how, " ", pid),

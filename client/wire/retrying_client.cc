@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
@@ -42,8 +43,8 @@ bool WentAway(const Status& status) {
 
 Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                             google::protobuf::Message* answer) {
-  const std::int64_t deadline = BootMs() + kCallMs;
-  RetryNotice notice(state_);
+  std::optional<std::int64_t> deadline;  // from the first failure: an answer may take minutes
+  std::optional<RetryNotice> notice;
   unanswered_ = false;
   while (true) {
     violations_.clear();
@@ -65,8 +66,16 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
       coordinator_.reset();
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
-    if (!WentAway(failed) || BootMs() > deadline) return failed;
-    notice.SayIfDue(failed);
+    if (!WentAway(failed)) return failed;
+    if (!deadline) {
+      deadline = BootMs() + (has_given_up_ ? 0 : kCallMs);
+      notice.emplace(state_);
+    }
+    if (BootMs() >= *deadline) {
+      has_given_up_ = true;
+      return failed;
+    }
+    notice->SayIfDue(failed);
     poll(nullptr, 0, IsContext(state_) ? kRemotePauseMs : kPauseMs);
   }
 }

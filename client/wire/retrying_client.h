@@ -19,7 +19,8 @@
 namespace longrun::client {
 
 // Keeps its coordinator between requests: a momentary one is started only once for all of them.
-// Only for calls that are safe to repeat. kUnavailable if nobody has answered within kCallMs.
+// Only for calls that are safe to repeat. kUnavailable if nobody has answered for 30 s; later calls
+// then fail at once.
 class RetryingClient final : public SweepCalls {
  public:
   // Whether a database is made in a folder that has none yet. Most commands leave it without one.
@@ -51,6 +52,7 @@ class RetryingClient final : public SweepCalls {
   std::unique_ptr<Coordinator> coordinator_;
   std::vector<std::string> violations_;
   bool unanswered_ = false;
+  bool has_given_up_ = false;
 };
 
 // The log of `target` (GetLogs) as a stream of answers. The request is sent again, to the next
