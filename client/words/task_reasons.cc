@@ -26,14 +26,16 @@ std::string TasksText(const v1::TaskReason& reason) {
              evaluation.empty() ? "" : Str(" (", evaluation, ")"));
 }
 
-// "train task 1f2e3d4c is READY, PAUSED", or "train task 1f2e3d4c FAILED"; of several tasks, names
-// the one of which the text is:
+// "train task 1f2e3d4c is READY, PAUSED", "... FAILED", or "... was CANCELLED"; of several tasks,
+// names the one of which the text is:
 // "4 train tasks are READY, PAUSED; for example, task 1f2e3d4c of run 5a6b7c8d".
 std::string SubjectText(const v1::TaskReason& reason) {
   const bool is_one = reason.tasks() == 1;
-  const std::string state = reason.gate() == "ENDED" ? Str(" ", reason.state())
-                                                     : Str(is_one ? " is " : " are ",
-                                                           reason.state(), ", ", reason.gate());
+  const bool did_it = reason.state() == "FAILED" || reason.state() == "SUCCEEDED";
+  std::string state = Str(is_one ? " is " : " are ", reason.state(), ", ", reason.gate());
+  if (reason.gate() == "ENDED") {
+    state = Str(did_it ? " " : is_one ? " was " : " were ", reason.state());
+  }
   return Str(TasksText(reason), state,
              is_one ? ""
                     : Str("; for example, task ", ShortId(reason.task()), " of run ",

@@ -176,7 +176,7 @@ Result<std::string> StoreReader::OtherKind(const std::string& reference, std::st
                 *run));
     return Str(begin, "a run", sweep.empty() ? "" : Str(" of sweep ", sweep), ": `longrun get ",
                reference, "` shows the run",
-               sweep.empty() ? "" : Str(", `longrun get ", sweep, "` the sweep"));
+               sweep.empty() ? "" : Str(", and `longrun get ", sweep, "` shows the sweep"));
   }
   const auto run_of = [&](const std::string& task) -> Result<std::string> {
     ASSIGN_OR_RETURN(const std::string key, text_of("SELECT run_key FROM task WHERE id = ?", task));
@@ -186,7 +186,7 @@ Result<std::string> StoreReader::OtherKind(const std::string& reference, std::st
   if (task.ok() && !task->empty()) {
     ASSIGN_OR_RETURN(const std::string key, run_of(*task));
     return Str(begin, "a task of run ", key, ": `longrun why ", reference,
-               "` shows the task, `longrun get ", key, "` the run");
+               "` shows the task, and `longrun get ", key, "` shows the run");
   }
   const Result<std::string> attempt = FindAttemptId(reference);
   if (!attempt.ok() || attempt->empty()) return std::string();
@@ -194,7 +194,7 @@ Result<std::string> StoreReader::OtherKind(const std::string& reference, std::st
                    text_of("SELECT task FROM attempt WHERE id = ?", *attempt));
   ASSIGN_OR_RETURN(const std::string key, run_of(of_attempt));
   return Str(begin, "an attempt of run ", key, ": `longrun logs ", reference,
-             "` shows its log, `longrun get ", key, "` the run");
+             "` shows its log, and `longrun get ", key, "` shows the run");
 }
 
 // Every call about a sweep begins here, so it reads all sweeps only if the name is not found at
