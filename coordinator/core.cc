@@ -395,7 +395,7 @@ bool Core::IsStopping() const {
 std::deque<Core::Item> Core::TakeQueue() {
   std::unique_lock lock(mutex_);
   while (queue_.empty() && parts_.empty() && !stopping_) {
-    const Instant until = std::min(wake_at_, second_at_);
+    const Instant until = options_.keeps_time ? std::min(wake_at_, second_at_) : second_at_;
     const Instant now = BootMs();
     if (now >= until) break;
     queued_.wait_for(lock, std::chrono::milliseconds(until - now));
@@ -417,7 +417,7 @@ void Core::Run() {
       }
     }
     const Instant now = BootMs();
-    if (now >= second_at_ || now >= wake_at_) {
+    if (options_.keeps_time && (now >= second_at_ || now >= wake_at_)) {
       items.push_back(EventItem{.event = TimePassed{}, .done = nullptr});
     }
     while (status.ok() && !items.empty()) status = RunBatch(items);

@@ -159,15 +159,16 @@ std::string NothingStored(const std::string& state, const std::string& thing) {
              is_served ? "; `longrun watch` shows progress" : "");
 }
 
-int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
+int Logs(const std::string& target, const bool follow, bool as_json, const std::string& state) {
   LogPrinter printer(as_json);
   std::string thing = target;
   // Without a service nothing makes progress.
   const bool shows_progress = follow && CoordinatorRuns(state);
+  bool follows = follow;
   const auto print = [&] {
     std::optional<ProgressLines> progress;
     if (shows_progress) progress.emplace(state, thing);
-    return ReadLogs(state, thing, follow, [&printer](const v1::GetLogsResponse& message) {
+    return ReadLogs(state, thing, follows, [&printer](const v1::GetLogsResponse& message) {
       printer.Add(message);
       return std::ferror(stdout) == 0;  // whether somebody still reads it
     });
@@ -182,6 +183,9 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   printer.End();
   if (!status.ok()) return Report(status);
   if (!printer.wrote() && !shows_progress) SayLine(NothingStored(state, thing));
+  if (follow && !follows) {
+    SayLine(Str("no service runs on ", state, ": there is nothing to follow"));
+  }
   return kExitOk;
 }
 

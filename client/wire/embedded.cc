@@ -116,6 +116,10 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state) {
     return SayLine(Str(StoppedText("coordinator", pid), "; this command waits for it"));
   }
   if (!patience.IsToBeTold(BootMs())) return;
+  if (IsOfACommand(state)) {
+    return SayLine(Str("another command uses ", state, " (its coordinator has pid ",
+                       HolderOf(state).pid, "); this one goes on once that has ended"));
+  }
   SayLine(
       Str("the coordinator is still starting; bringing a large database up to date can take "
           "minutes, and this command waits as long as the coordinator makes progress (its log: ",
@@ -270,6 +274,7 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
                         " (its log: ", log, ")"));
     }
     SayWhyItWaits(patience, state);
+    if (!is_momentary && !exited && IsOfACommand(state)) patience.NoteWork(BootMs());
     Pause(++n_looks < kQuickLooks ? kQuickPollMs : kPollMs);
   }
   if (!exited) {
@@ -375,6 +380,10 @@ bool AwaitRestart(const std::string& state) {
 
 bool CoordinatorRuns(const std::string& state) {
   return IsContext(state) || FileLock::IsHeld(CoordinatorLockPath(state));
+}
+
+bool IsOfACommand(const std::string& state) {
+  return CoordinatorRuns(state) && HolderOf(state).is_momentary;
 }
 
 Result<std::string> StateFolder(const std::string& given) {

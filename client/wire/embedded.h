@@ -126,6 +126,8 @@ void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 // True while a coordinator holds the state folder; of a context, whose coordinator is elsewhere,
 // always.
 bool CoordinatorRuns(const std::string& state);
+// Whether it is the momentary one of a command, and so no service.
+bool IsOfACommand(const std::string& state);
 
 // --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Result<std::string> StateFolder(const std::string& given);

@@ -84,7 +84,7 @@ int RetryingClient::ReportFailure(const Status& status) const {
   return Report(status, violations_);
 }
 
-Status ReadLogs(const std::string& state, const std::string& target, bool follow,
+Status ReadLogs(const std::string& state, const std::string& target, bool& follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each) {
   const std::int64_t deadline = BootMs() + kCallMs;
   RetryNotice notice(state);
@@ -93,6 +93,8 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
     const Result<std::unique_ptr<Coordinator>> reached = Coordinator::ReachToRead(state);
     Status status = reached.status();
     if (reached.ok()) {
+      // Through the coordinator of a command nothing comes, and no service could start.
+      if (!IsContext(state) && IsOfACommand(state)) follow = false;
       const auto noted = [&](const v1::GetLogsResponse& message) {
         begun = true;
         return each(message);

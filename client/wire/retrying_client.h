@@ -57,7 +57,8 @@ class RetryingClient final : public SweepCalls {
 
 // The log of `target` (GetLogs) as a stream of answers. The request is sent again, to the next
 // coordinator, only if no answer has arrived yet. `each` returns false to end the stream early.
-Status ReadLogs(const std::string& state, const std::string& target, bool follow,
+// `follow`: also what comes later, if a service runs; becomes false if none does.
+Status ReadLogs(const std::string& state, const std::string& target, bool& follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each);
 
 }  // namespace longrun::client

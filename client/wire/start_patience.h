@@ -18,6 +18,8 @@ class StartPatience {
   // Whether to continue waiting. `busy_ticks` is ProcessBusyTicks(); nullopt if the process is not
   // known.
   bool Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks);
+  // It works, or cannot before another process has ended.
+  void NoteWork(std::int64_t now_ms) { worked_ms_ = now_ms; }
   // Returns true once: when the wait is so long that a user would wonder.
   bool IsToBeTold(std::int64_t now_ms);
 

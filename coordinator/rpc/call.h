@@ -53,6 +53,7 @@ struct CoordinatorParts {
   // Of the datasets and models of one person on other machines (store/owned.h).
   std::int64_t registered_bytes_max = kNoOwnedLimit;
   const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
+  bool serves_workers = true;                  // false: it ends with the command that started it
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end

@@ -43,9 +43,8 @@ constexpr int kReadersMs = 20;
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
-// A command's own coordinator ends with the command, so a lasting one waits for it.
+// A command's own coordinator ends with the command, so a lasting one waits for it, however long.
 Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
-  constexpr std::int64_t kMomentaryMs = 30'000;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   constexpr std::int64_t kNamelessMs = 1000;  // a holder writes its name as soon as it has the lock
   const std::int64_t begin = BootMs();
@@ -54,8 +53,9 @@ Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
     if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
     const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
     const bool is_named = holder && IsAlive(*holder);
-    const std::int64_t wait_ms = !is_named ? kNamelessMs : holder->is_momentary ? kMomentaryMs : 0;
-    if (BootMs() - begin >= wait_ms) return lock;
+    const bool ends_soon = is_named && holder->is_momentary;
+    const std::int64_t wait_ms = is_named ? 0 : kNamelessMs;
+    if (!ends_soon && BootMs() - begin >= wait_ms) return lock;
     nanosleep(&kPause, nullptr);
   }
 }

@@ -76,6 +76,8 @@ class CoreTest : public testing::Test {
     options.disk_low_water_bytes = disk_low_water_bytes;
     options.seed = 7;
     options.on_fatal = on_fatal;
+    options.keeps_time = keeps_time;
+    options.limits.lease_ms = lease_ms;
     if (list_dataset) options.list_dataset = list_dataset;
     core = Core::Start(*store, *artifacts, *metrics, options).value();
   }
@@ -123,6 +125,8 @@ class CoreTest : public testing::Test {
 
   TempFolder folder;
   std::int64_t disk_low_water_bytes = 0;
+  std::int64_t lease_ms = SchedulerLimits().lease_ms;
+  bool keeps_time = true;
   std::function<void(const Status&)> on_fatal;
   std::function<Result<DatasetListing>(const std::string&)> list_dataset;
   std::unique_ptr<Store> store;
@@ -143,6 +147,35 @@ TEST_F(CoreTest, ASweepGoesFromSubmissionToItsTableWithOneWorker) {
   // The evaluations are told where the trained weights are.
   ASSERT_EQ(sink->checkpoints().size(), 2u);
   EXPECT_EQ(sink->checkpoints().front().files.size(), 1u);
+}
+
+// The coordinator of a command, which no worker can reach, must not take work from a worker.
+TEST_F(CoreTest, WithoutTimeNoLeaseEnds) {
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  const TaskFile task = sink->NextTask();
+  core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
+  const auto state_of = [&] {
+    AttemptState found = AttemptState::kOffered;
+    EXPECT_TRUE(core->LookAndWait(
+                        [&](const State& state) { found = state.attempts.at(task.attempt).state; })
+                    .ok());
+    return found;
+  };
+  ASSERT_EQ(state_of(), AttemptState::kAccepted);
+
+  lease_ms = 100;
+  keeps_time = false;
+  Restart();
+  constexpr std::int64_t kSomeTicksMs = 2'500;  // of a second each
+  const std::int64_t end_ms = BootMs() + kSomeTicksMs;
+  while (BootMs() < end_ms) ASSERT_EQ(state_of(), AttemptState::kAccepted);
+
+  keeps_time = true;
+  Restart();
+  const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
+  while (state_of() != AttemptState::kLost) ASSERT_LT(BootMs(), deadline);
 }
 
 // Invariant I-5.
