@@ -53,6 +53,7 @@ void AddSubmit(Verbs& verbs) {
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))
               : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer)) + "\n");
+    std::fflush(stdout);  // before the progress, which may take days
     SayNotes(answer->notes());
     const v1::RefreshInfo* const refresh = RefreshOf(*answer);
     if (request->refresh_errors()) {
