@@ -24,7 +24,7 @@ struct Slot {
   std::string attention = {}, operators = {};
 };
 
-// The widest heads, in channels, for which the trainer of a GPU's slot has fused attention; 0: none.
+// The widest heads, in channels, for which a GPU slot's trainer has fused attention; 0: none.
 inline std::int64_t FusedHeadDimMax(const Slot& slot) {
   if (slot.attention == "fused") return 256;
   return slot.attention == "fused/128" ? 128 : 0;

@@ -294,8 +294,8 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (failure_class == FailureClass::kCancelled) {
       message = WhileCancelled(evidence, TaskOf(step.state, *attempt).stop_mode, message);
     }
-    // If it was listed as ended before, it did not end just now: a checkpoint was uploaded since, or
-    // nobody listened.
+    // If it was listed as ended before, it did not end just now: a checkpoint was uploaded since,
+    // or nobody listened.
     const bool is_now = evidence.exit_known && attempt->listed_trainer != ListedTrainer::kEnded;
     EndAttempt(step, *attempt, failure_class, message,
                is_now ? EndTime::kNow : EndTime::kLastRecord);

@@ -295,7 +295,7 @@ void NoteRan(StepContext& step, Attempt& attempt) {
   MeasureDuration(step, attempt);
   const bool is_late = attempt.listed_trainer == ListedTrainer::kEnded;
   if (!is_late || clock == DurationClock::kNone) return;
-  // The trainer's clock may have been set: forward, but the attempt has not run beyond now; or back.
+  // The trainer's clock may have been set: back; or forward, but it has not run beyond now.
   attempt.duration_ms = std::max(before_ms, std::min(attempt.duration_ms, attempt.recorded_run_ms));
   attempt.duration_clock = clock;
 }
