@@ -158,9 +158,11 @@ const std::optional<ShimRecord>& LocalAttempt::Shim() {
 }
 
 // Also if the folder was moved or removed since. A copy of a folder names the processes of the
-// original, which we must not end.
+// original, which we must not end. A process that is ending works nowhere any more.
 bool LocalAttempt::IsOurs(const ProcessName& process) const {
-  return !held_folder_ || held_folder_->IsAt(Str("/proc/", process.pid, "/cwd"));
+  const std::string cwd = Str("/proc/", process.pid, "/cwd");
+  return !held_folder_ || held_folder_->IsAt(cwd) ||
+         IsAbsent(cwd);  // in this order: it may end now
 }
 
 // Nothing that the trainer does without its folder can be stored.
