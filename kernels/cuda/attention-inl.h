@@ -64,7 +64,11 @@ class AttentionCall {
   AttentionCall(const LongrunHeads& q, const LongrunHeads& k, const LongrunHeads& v,
                 const LongrunAttentionTerms& terms, const LongrunAttentionOptions& options,
                 Device& device)
-      : terms_(terms), device_(device), memory_(options), skip_epsilon_(options.skip_epsilon) {
+      : terms_(terms),
+        device_(device),
+        shared_bytes_max_(device.SharedBytesMax()),
+        memory_(options),
+        skip_epsilon_(options.skip_epsilon) {
     p_.batch = Int(q.batch);
     p_.n_head = Int(q.n_head);
     p_.n_kv_head = Int(k.n_head);
@@ -340,23 +344,26 @@ class AttentionCall {
   template <typename Math>
   void LaunchBackward() {
     // Queries before keys, which add the former's sums of a two-sided bias.
-    const bool has_few_terms = HasFewTerms<Math>();
     if constexpr (Math::kScalar == kScalarFp32) {
-      if (!has_few_terms || !TryFew<QueryKernel, Math>()) LaunchAnyBackward<QueryKernel, Math>();
-      if (!has_few_terms || !TryFew<KeyKernel, Math>()) LaunchAnyBackward<KeyKernel, Math>();
+      LaunchShaped<QueryKernel, Math>();
+      LaunchShaped<KeyKernel, Math>();
     } else {
-      if (!TakesPipelined() || !TryFew<PipelinedQueryKernel, Math>()) {
-        LaunchAnyBackward<QueryKernel, Math>();
-      }
-      // The pipelined kernel has no register left for the queries that skip its keys.
-      const bool may_be_pipelined = TakesPipelined() && p_.first_key == nullptr;
-      if (!may_be_pipelined || !TryFew<PipelinedKeyKernel, Math>()) {
-        LaunchAnyBackward<KeyKernel, Math>();
-      }
+      if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();
+      if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
-    if (has_few_terms && TryNarrow<DistanceKernel, Math, TableParams>()) return;
-    LaunchAnyBackward<DistanceKernel, Math>();
+    if (HasFewTerms<Math>() && TryNarrow<DistanceKernel, Math, TableParams>()) return;
+    LaunchAny<DistanceKernel, Math>();
+  }
+  bool LaunchPipelinedQueries() {
+    return TakesPipelined() && TryFew<PipelinedQueryKernel, Bf16Math>();
+  }
+  bool LaunchPipelinedKeys() {
+    if (!TakesPipelined()) return false;
+    if (p_.first_key == nullptr) return TryFew<PipelinedKeyKernel, Bf16Math>();
+    return p_.has_key_bias != 0
+               ? TryNarrow<PipelinedKeyKernel, Bf16Math, SkippingParams<KeyBiasParams>>()
+               : TryNarrow<PipelinedKeyKernel, Bf16Math, SkippingParams<TableParams>>();
   }
   void LaunchSum(Sum sum, const LongrunNumbers& to) {
     Sums sums;
@@ -465,24 +472,23 @@ class AttentionCall {
   void LaunchShaped() {
     if (!HasFewTerms<Math>() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
   }
-  // The pipelined kernels find a row's maximum before they multiply by the scale.
-  bool TakesPipelined() const { return p_.scale > 0.0F && HasFewTerms<Bf16Math>(); }
+  // The pipelined kernels find a row's maximum before they multiply by the scale, and number the
+  // tiles of queries.
+  bool TakesPipelined() const {
+    return p_.scale > 0.0F && p_.n_query > 0 && HasFewTerms<Bf16Math>();
+  }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchAny() {
-    LaunchWith<Kernel, Math>(p_);
+    if (TryWith<Kernel, Math>(p_)) return;
+    if constexpr (Math::kScalar == kScalarFp32 &&
+                  Kernel<Layer, Shape<Math, 128>>::kHasNarrowTiles) {
+      if (p_.head_dim <= 128 && Try<Kernel<Layer, Shape<NarrowFp32Math, 128>>>(p_)) return;
+    }
+    error_ = kTooLittleMemory;
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
   void LaunchWith(const Known& params) {
     if (!TryWith<Kernel, Math>(params)) error_ = kTooLittleMemory;
-  }
-  // The same for kernels of backward, which also exist with narrow tiles.
-  template <template <typename, typename> typename Kernel, typename Math>
-  void LaunchAnyBackward() {
-    if (TryWith<Kernel, Math>(p_)) return;
-    if constexpr (Math::kScalar == kScalarFp32) {
-      if (p_.head_dim <= 128 && Try<Kernel<Layer, Shape<NarrowFp32Math, 128>>>(p_)) return;
-    }
-    error_ = kTooLittleMemory;
   }
 
   // Each of these launches nothing and returns false if a block of the kernel takes more shared
@@ -508,7 +514,7 @@ class AttentionCall {
   }
   template <typename Kernel>
   bool Try(const typename Kernel::Params& params) {
-    if (Kernel::SharedBytes(params) > device_.SharedBytesMax()) return false;
+    if (Kernel::SharedBytes(params) > shared_bytes_max_) return false;
     Launch<Kernel>(params);
     return true;
   }
@@ -526,6 +532,7 @@ class AttentionCall {
       "a block of this GPU has too little shared memory for heads of so many channels";
   const LongrunAttentionTerms& terms_;
   Device& device_;
+  const int shared_bytes_max_;
   Workspace memory_;
   double skip_epsilon_ = 0.0;
   Params p_;

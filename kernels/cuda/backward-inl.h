@@ -64,6 +64,7 @@ struct QueryKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
+  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
   static constexpr int kHeadDim = Shape::kHeadDim;
 
   static int SegmentDoubles(const Params& p) {
@@ -214,6 +215,7 @@ struct KeyKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
+  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
   // dk and dv of more channels than these would not fit in registers. So several blocks own the
   // channels of a wide head, and each computes the scores.
   static constexpr int kOut = Shape::kHeadDim < 128 ? Shape::kHeadDim : 128;
@@ -318,6 +320,7 @@ struct DistanceKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
+  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
   static constexpr int kPairStride = kRows + 1;
 
   static int SharedBytes(const Params& /*p*/) {

@@ -200,6 +200,7 @@ struct RotatedFewQueriesParams : SplitParams {
 struct FewParams : Params {
   static constexpr bool kCopiesRows = true, kMayHaveLow = false;
   static constexpr bool kHasKeyBias = false, kHasTable = false, kHasLow = false;
+  static constexpr bool kSkips = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
   static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;
@@ -224,6 +225,11 @@ struct KeyBiasParams : FewParams {
 struct TableParams : FewParams {
   static constexpr bool kHasTable = true;
   static constexpr int has_key_bias = 0;
+};
+// Of a call that skips keys (skip-inl.h), for the kernel whose loop is another one then.
+template <typename Known>
+struct SkippingParams : Known {
+  static constexpr bool kSkips = true;
 };
 
 // In a tile, query minus key goes from -(kRows - 1) to kRows - 1.

@@ -50,6 +50,7 @@ struct ForwardKernel {
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
   static constexpr int kHeadDim = Shape::kHeadDim;
+  static constexpr bool kHasNarrowTiles = false;
 
   // With low parts of q and k, their products are as exact as those of fp32 rows.
   static LR_BOTH bool HasLow(const Params& p) {

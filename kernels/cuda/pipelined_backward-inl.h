@@ -159,10 +159,35 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
   }
 
-  // A tile of queries of one of the heads that share the keys.
-  struct QueryTile {
-    int h = 0, i_0 = 0;
-  };
+  // Tiles of queries are numbered through the heads that share the keys.
+  static_assert(kTileRows == kRows);
+  static LR_DEVICE int HeadOf(const Params& p, int h_kv, int tile) {
+    return h_kv * p.group + tile / p.n_query_tile;
+  }
+  static LR_DEVICE int QueryOf(const Params& p, int tile) {
+    return tile % p.n_query_tile * kTileRows;
+  }
+  // The first tile from `tile` on that visits the keys from j_0; group * n_query_tile: none.
+  static LR_DEVICE int NextTile(const Params& p, int b, int h_kv, int j_0, int tile) {
+    // Queries before the first do not see the keys.
+    const int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows : 0;
+    const int n_tile = p.n_query_tile;
+    LR_ROLL
+    while (tile < p.group * n_tile) {
+      const int head = tile / n_tile, of_head = Max(tile % n_tile, first);
+      const int i_0 = of_head * kTileRows;
+      const int i_end = Params::kSkips ? QueryEnd(p, b, h_kv * p.group + head, j_0) : p.n_query;
+      tile = head * n_tile + of_head;
+      if (i_0 >= i_end) {
+        tile = (head + 1) * n_tile;
+      } else if (Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0) {
+        ++tile;
+      } else {
+        break;
+      }
+    }
+    return tile;
+  }
 
   static LR_DEVICE void Run(const Params& p) {
     const auto own = Base::template Own<false>(p.n_key, p.n_kv_head);
@@ -180,30 +205,28 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Sums bias_sums = arena.template Take<double>(kSlots);
     Bias bias(arena);
 
-    // Queries before the first do not see the block's keys.
-    const int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows * kTileRows : 0;
-    QueryTile tile = {h_kv * p.group, first};
-    const int h_end = first < p.n_query ? tile.h + p.group : tile.h;
-    const auto put_numbers = [&](const QueryTile& of, int place) {
+    const int tile_end = p.group * p.n_query_tile;
+    int tile = NextTile(p, b, h_kv, j_0, 0);
+    const auto put_numbers = [&](int of, int place) {
+      const int h = HeadOf(p, h_kv, of), i_0 = QueryOf(p, of);
       if (Layer::Thread() < kTileRows) {
-        const double anchor = KeyAnchor(p, b, of.h, j_0);
-        const int i = of.i_0 + Layer::Thread(), at = place * kTileRows + Layer::Thread();
-        const QueryStatistics query = QueryStatistics::Of(p, b, of.h, i, anchor);
+        const int at = place * kTileRows + Layer::Thread();
+        const QueryStatistics query =
+            QueryStatistics::Of(p, b, h, i_0 + Layer::Thread(), KeyAnchor(p, b, h, j_0));
         lse.Set(at, query.lse);
         delta.Set(at, query.delta);
       }
-      bias.Read(p, b, of.h, of.i_0, j_0, 0.0);
+      bias.Read(p, b, h, i_0, j_0, 0.0);
       bias.Put(place);
     };
-    const auto copy_queries = [&](const QueryTile& from, int place) {
-      CopyTile<Layer, kHeadDim, kTileRows>(p, p.q[0], b, from.h, from.i_0, p.n_query, q,
-                                           place * kTileRows);
-      CopyTile<Layer, kHeadDim, kTileRows>(p, p.o_gradient, b, from.h, from.i_0, p.n_query,
-                                           o_gradient, place * kTileRows);
+    const auto copy_queries = [&](int from, int place) {
+      const int h = HeadOf(p, h_kv, from), i_0 = QueryOf(p, from), to = place * kTileRows;
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.q[0], b, h, i_0, p.n_query, q, to);
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.o_gradient, b, h, i_0, p.n_query, o_gradient, to);
       Layer::CommitCopies();
     };
 
-    if (tile.h < h_end) {
+    if (tile < tile_end) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.k[0], b, h_kv, j_0, p.n_key, k, 0);
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.v, b, h_kv, j_0, p.n_key, v, 0);
       copy_queries(tile, 0);
@@ -212,19 +235,18 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
 
     float dk[kFragments][kHeadDim / 8][4] = {}, dv[kFragments][kHeadDim / 8][4] = {};
     const float scale = Params::kHasTable ? 1.0F : p.scale;
-    if constexpr (Params::kHasKeyBias) ClearBiasSums(bias_sums);
-    for (int place = 0; tile.h < h_end; place = 1 - place) {
-      const bool is_last = tile.i_0 + kTileRows >= p.n_query;  // of the head
-      const QueryTile next =
-          is_last ? QueryTile{tile.h + 1, first} : QueryTile{tile.h, tile.i_0 + kTileRows};
+    if constexpr (Params::kHasKeyBias) {
+      ClearBiasSums(bias_sums);
+      WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + row + g, bias_sums);
+      if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias);
+    }
+    for (int place = 0; tile < tile_end; place = 1 - place) {
+      const int next = NextTile(p, b, h_kv, j_0, tile + 1);
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (next.h < h_end) copy_queries(next, 1 - place);
-      if constexpr (Params::kHasKeyBias) {
-        if (tile.i_0 == first) PutKeyBias(p, b, tile.h, j_0, row, key_bias);
-      }
+      if (next < tile_end) copy_queries(next, 1 - place);
       for (int column = 0; column < kTileRows; column += kColumns) {
-        const int i_0 = tile.i_0 + column, from = place * kTileRows + column;
+        const int i_0 = QueryOf(p, tile) + column, from = place * kTileRows + column;
         const TileView view = ViewOf(p, b, i_0, kColumns, j_0 + row, kWarpRows);
         if (view.is_hidden) continue;
         float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
@@ -264,15 +286,14 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         }
       }
       if constexpr (Params::kHasKeyBias) {
-        if (is_last) WriteBiasSums(p, b, tile.h, Layer::Opaque(j_0 + row + g), bias_sums);
+        const int h = HeadOf(p, h_kv, tile), next_h = HeadOf(p, h_kv, next);
+        if (next_h != h) {
+          WriteBiasSums(p, b, h, next_h, OwnKey(j_0), bias_sums);
+          if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias);
+        }
       }
-      if (next.h < h_end) put_numbers(next, 1 - place);
+      if (next < tile_end) put_numbers(next, 1 - place);
       tile = next;
-    }
-    if (Params::kHasKeyBias && first >= p.n_query) {
-      for (int h = h_kv * p.group; h < (h_kv + 1) * p.group; ++h) {
-        WriteBiasSums(p, b, h, j_0 + row + g, bias_sums);
-      }
     }
 
     const float k_factors[2] = {p.product_scale, p.product_scale}, v_factors[2] = {1.0F, 1.0F};
@@ -287,17 +308,21 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static LR_DEVICE int SlotOf(int m, int half) {
     return (2 * m + half) * kThreads + Layer::Thread();
   }
+  // The thread's first key, of those from j_0, for the loop, which has no register to keep it in.
+  static LR_DEVICE int OwnKey(int j_0) {
+    const int thread = Layer::Opaque(Layer::Thread());
+    return j_0 + thread / 32 * kWarpRows + thread % 32 / 4;
+  }
   // What is subtracted from the biases of a block's keys, and from the lse of their queries.
   static LR_DEVICE double KeyAnchor(const Params& p, int b, int h, int j_0) {
     return Params::kHasKeyBias ? KeyNumber(p, b, h, Layer::Opaque(j_0)) : 0.0;
   }
   // Puts the biases of the thread's keys into their slots.
-  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, int row,
-                                   const Numbers& bias) {
+  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, const Numbers& bias) {
     const double anchor = KeyAnchor(p, b, h, j_0);
     LR_ROLL
     for (int slot = 0; slot < 2 * kFragments; ++slot) {
-      const int j = j_0 + row + 8 * slot + Layer::Thread() % 32 / 4;
+      const int j = OwnKey(j_0) + 8 * slot;
       const double number = j < p.n_key ? KeyNumber(p, b, h, j) - anchor : 0.0;
       bias.Set(slot * kThreads + Layer::Thread(), static_cast<float>(number * kLog2E));
     }
@@ -329,23 +354,28 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static LR_DEVICE void ClearBiasSums(const Sums& sums) {
     for (int at = Layer::Thread(); at < kSlots; at += kThreads) sums.Set(at, 0.0);
   }
-  // Writes the sums of a head, for the thread's first key, and begins those of the next.
-  static LR_DEVICE void WriteBiasSums(const Params& p, int b, int h, int j, const Sums& sums) {
+  // Writes the sums of head h, for the thread's keys from j on, and 0 for the heads after it before
+  // h_end; then begins new sums.
+  static LR_DEVICE void WriteBiasSums(const Params& p, int b, int h, int h_end, int j,
+                                      const Sums& sums) {
     if (p.d_key_bias.data == nullptr) return;
-    const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
     LR_ROLL
-    for (int m = 0; m < kFragments; ++m) {
-      double of_keys[2] = {sums.Get(SlotOf(m, 0)), sums.Get(SlotOf(m, 1))};
-      Layer::QuadSum(of_keys);
-      LR_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int own = j + 16 * m + 8 * half;
-        if (Layer::Thread() % 4 == 0 && own < p.n_key) {
-          WriteNumber(p.d_key_bias, head * p.n_key + own, of_keys[half]);
+    for (; h < h_end; ++h) {
+      const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
+      LR_ROLL
+      for (int m = 0; m < kFragments; ++m) {
+        double of_keys[2] = {sums.Get(SlotOf(m, 0)), sums.Get(SlotOf(m, 1))};
+        Layer::QuadSum(of_keys);
+        LR_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          const int own = j + 16 * m + 8 * half;
+          if (Layer::Thread() % 4 == 0 && own < p.n_key) {
+            WriteNumber(p.d_key_bias, head * p.n_key + own, of_keys[half]);
+          }
         }
       }
+      ClearBiasSums(sums);
     }
-    ClearBiasSums(sums);
   }
 };
 
