@@ -5,6 +5,7 @@ into the code one by one, in a copy of the tree under build/planted. The tests o
 from the copy and run up to their first failure. If they pass, the tests lack something.
 
   planted.py [NAME...]   all errors, or those whose name contains a NAME
+  planted.py --check     builds nothing: does each error still apply to the source?
 
 Prints a table; exit code 1 when an error was missed, 2 when an error no longer applies to the source.
 Standard library only.
@@ -237,8 +238,8 @@ ERRORS = [
     ("rotated queries in bf16 without their low part", CUDA_FORWARD,
      "AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);", "(void)q_low;"),
     # A call whose keys are split.
-    ("a range's first tile of keys left out", CUDA_FORWARD, "Params::kIsSplit ? of_head * (kSplitKeys / kColumns) : 0;",
-     "Params::kIsSplit ? of_head * (kSplitKeys / kColumns) + (of_head > 0 ? 1 : 0) : 0;"),
+    ("a range's first tile of keys left out", CUDA_FORWARD, "Params::kIsSplit ? FirstKeyTile(of_head) :",
+     "Params::kIsSplit ? FirstKeyTile(of_head) + (of_head > 0 ? 1 : 0) :"),
     ("a tile of keys in two ranges", CUDA_FORWARD, "FirstKeyTile(of_head + 1) - 1)", "FirstKeyTile(of_head + 1))"),
     ("a sum of earlier ranges that is not rescaled", CUDA_SPLIT, "sum *= factor;", "sum *= 1.0F;"),
     ("channels of earlier ranges that are not rescaled", CUDA_SPLIT, "o[n_c] *= factor;", "o[n_c] *= 1.0F;"),
@@ -252,8 +253,8 @@ ERRORS = [
     ("a bound without the keys' bias", CUDA_SKIP, "bound += (p.bias_max[", "bound += 0.0 * (p.bias_max["),
     ("a bound by the bias of the oldest key's distance", CUDA_SKIP, "p.distance + i - (middle * kSkipTile - 1);",
      "p.distance + i;"),
-    ("the first keys of another sequence", CUDA_TERMS, "return p.first_key[head * n_block + i_0 / kVisitedQueries];",
-     "return p.first_key[(head + b) * n_block + i_0 / kVisitedQueries];"),
+    ("the first keys of another sequence", CUDA_TERMS, "return p.first_key[head * VisitedBlocks(",
+     "return p.first_key[(head + b) * VisitedBlocks("),
     ("a bound of one instead of epsilon", CUDA_SKIP, "bound <= p.log2_epsilon", "bound <= 0.0"),
     ("no barrier before keys are scored", CUDA_SKIP, "Layer::Barrier();  // the keys before have been read\n", ""),
     ("a key's last queries left out of its gradient", CUDA_SKIP, "end = block + 1;", "end = block - 3;"),
@@ -334,12 +335,18 @@ ERRORS = [
     ("no barrier before queries are copied over others", PIPELINED_BACKWARD,
      "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (next", "      if (next"),
     ("statistics put where they are read", PIPELINED_BACKWARD, "put_numbers(next, 1 - place);", "put_numbers(next, place);"),
-    ("the first tile of queries left out", PIPELINED_BACKWARD, "/ kTileRows * kTileRows : 0;",
-     "/ kTileRows * kTileRows + kTileRows : 0;"),
+    ("the first tile of queries left out", PIPELINED_BACKWARD, "Max(j_0 - p.distance, 0) / kTileRows : 0;",
+     "Max(j_0 - p.distance, 0) / kTileRows + 1 : 0;"),
+    ("queries that skip a block's keys", PIPELINED_BACKWARD,
+     "Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0", "false"),
+    ("queries of the next head", PIPELINED_BACKWARD, "tile = (head + 1) * n_tile;", "tile = (head + 1) * n_tile + 1;"),
     ("an lse without the anchor of its keys", PIPELINED_BACKWARD, "static_cast<float>((sum - anchor) * kLog2E)",
      "static_cast<float>((sum + anchor) * kLog2E)"),
-    ("sums of a head that go on in the next", PIPELINED_BACKWARD, "    ClearBiasSums(sums);\n  }", "  }"),
-    ("a head without its own key bias", PIPELINED_BACKWARD, "if (tile.i_0 == first) PutKeyBias", "if (place == 0) PutKeyBias"),
+    ("sums of a head that go on in the next", PIPELINED_BACKWARD, "      ClearBiasSums(sums);\n    }", "    }"),
+    ("a head without its own key bias", PIPELINED_BACKWARD,
+     "if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias);", ""),
+    ("heads whose queries all skip a block's keys", PIPELINED_BACKWARD, "for (; h < h_end; ++h) {",
+     "for (h_end = Min(h_end, h + 1); h < h_end; ++h) {"),
     # Subnormal numbers where there must be none.
     keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
     keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),
@@ -510,7 +517,17 @@ def first_failure(targets, environment):
     return None
 
 
+def check():
+    """Names the errors whose text is not, exactly once, in their file."""
+    stale = [f"{name}: {file} has it {count} times" for name, file, old, _ in ERRORS
+             if (count := (ROOT / file).read_text(encoding="utf-8").count(old)) != 1]
+    print("\n".join(stale) or f"all {len(ERRORS)} errors apply")
+    sys.exit(2 if stale else 0)
+
+
 def main():
+    if sys.argv[1:] == ["--check"]:
+        check()
     chosen = [error for error in ERRORS if not sys.argv[1:] or any(word in error[0] for word in sys.argv[1:])]
     if not chosen:
         sys.exit(f"planted: no error's name contains {' or '.join(sys.argv[1:])}")
