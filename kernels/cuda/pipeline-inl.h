@@ -24,17 +24,24 @@ struct PipelinedKernel {
   static LR_BOTH int Tiles(int n_row) { return (n_row + kBlockRows - 1) / kBlockRows; }
 
   // The block's rows begin at row `first` of head h of sequence b; `head` counts the heads of all
-  // sequences. The warp's begin at `row` of the block's.
+  // sequences, n_all_head. The warp's begin at `row` of the block's.
   struct OwnRows {
     int head, b, h, first, row;
   };
-  // Under a causal mask, the last queries of a head and its first keys have the most to do: they
-  // belong to its first blocks.
+  // Under a causal mask, the last queries of a head and its first keys have the most to do. Blocks
+  // begin in the order of their numbers, and the longest ones first, so that at the end no
+  // multiprocessor waits for a long one that began late. So the first blocks are the longest ones of
+  // several heads: as many as whose other sides, of n_walked rows, a GPU's cache holds.
   template <bool kLastFirst>
-  static LR_DEVICE OwnRows Own(int n_row, int n_head) {
+  static LR_DEVICE OwnRows Own(int n_row, int n_head, int n_all_head, std::int64_t n_walked) {
+    constexpr std::int64_t kCacheBytes = 32 << 20;
+    const std::int64_t n_held = kCacheBytes / (4 * kHeadDim * n_walked + 1);
     const int n_tile = Tiles(n_row), block = static_cast<int>(Layer::Block());
-    const int tile = kLastFirst ? n_tile - 1 - block % n_tile : block % n_tile;
-    const int head = block / n_tile;
+    const int n_together = Max(1, static_cast<int>(n_held < n_all_head ? n_held : n_all_head));
+    const int first_head = block / (n_together * n_tile) * n_together;
+    const int at = block % (n_together * n_tile), n = Min(n_together, n_all_head - first_head);
+    const int tile = kLastFirst ? n_tile - 1 - at / n : at / n;
+    const int head = first_head + at % n;
     return {head, head / n_head, head % n_head, tile * kBlockRows,
             Layer::Thread() / 32 * kWarpRows};
   }

@@ -50,7 +50,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const auto own = Base::template Own<true>(p.n_query, p.n_head);
+    const auto own = Base::template Own<true>(p.n_query, p.n_head, p.batch * p.n_head, p.n_key);
     const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first, row = own.row;
     const int g = Layer::Thread() % 32 / 4;
 
@@ -190,7 +190,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const auto own = Base::template Own<false>(p.n_key, p.n_kv_head);
+    const auto own = Base::template Own<false>(p.n_key, p.n_kv_head, p.batch * p.n_kv_head,
+                                               std::int64_t{p.n_query} * p.group);
     const int b = own.b, h_kv = own.h, j_0 = own.first, row = own.row;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
 

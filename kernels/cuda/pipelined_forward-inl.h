@@ -31,7 +31,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const auto own = Base::template Own<true>(p.n_query, p.n_head);
+    const auto own = Base::template Own<true>(p.n_query, p.n_head, p.batch * p.n_head, p.n_key);
     const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first, row = own.row;
 
     typename Layer::Arena arena;
