@@ -70,6 +70,10 @@ set(LONGRUN_FALSE_WARNINGS_OFF
 set(_lr_is_fast $<AND:$<CONFIG:Release>,$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>>)
 set(LONGRUN_FAST_COMPILATION $<$<AND:$<COMPILE_LANGUAGE:CXX>,${_lr_is_fast}>:-O1> ${LONGRUN_FALSE_WARNINGS_OFF})
 
+# What `./dev gpu` builds first, where a GPU is lent for minutes: the tests with the label gpu, the
+# trainer, and the benchmarks of kernels/cuda.
+add_custom_target(gpu_programs)
+
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
 # run under the environment that every launch of the trainer has as well. A test's own code is
 # compiled fast; the libraries that it tests are optimised as in the programs. PRECOMPILED names
@@ -87,6 +91,9 @@ function(longrun_test name)
   target_compile_definitions(${target} PRIVATE LONGRUN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     LONGRUN_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(gpu IN_LIST ARG_LABELS)
+    add_dependencies(gpu_programs ${target})
+  endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # ./dev gpu [--dry-run] [--stages tests,checks,...] [FOLDER]: what must be shown on a GPU.
 #
-# Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests
-# turned on, then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside
-# the CPU's; then tools/gpu_models.py: forward passes against the CPU, the quick start's models
-# trained and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train
-# steps beside plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's; and
-# tools/gpu_timeline.py: what a training step waits for. --stages takes some of these (tests,
-# checks, models, bench, attention, timeline), where a machine is lent for minutes.
+# Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU, runs them,
+# then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside the CPU's;
+# then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained and
+# evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps beside
+# plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's; tools/gpu_timeline.py:
+# what a training step waits for; and at last it builds and runs the trainer's other tests.
+# --stages takes some of these (tests, checks, models, bench, attention, timeline, others), where a
+# machine is lent for minutes.
+#
 # FOLDER (default build/gpu) gets
 #
 #   checks.json, and as a table      what was checked beside the CPU, and what was found
@@ -15,7 +17,7 @@
 #   bench.json bench.md              tokens/s and their ratios to the peer's
 #   attention.json, and as a table   TFLOP/s of both
 #   timeline.json, and as a table    a step's waits, and its kernels by their time
-#   tests.log checks.log ...         what each stage printed
+#   tests.log others.log checks.log  what each stage printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
 # A stage leaves alone what another stage's run left in FOLDER.
@@ -29,14 +31,14 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench,attention,timeline] [FOLDER]" >&2; exit 64; }
+usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench,attention,timeline,others] [FOLDER]" >&2; exit 64; }
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
 show() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 DRY=false
 FOLDER=
 TRAINER=
-STAGES=tests,checks,models,bench,attention,timeline
+STAGES=tests,checks,models,bench,attention,timeline,others
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) DRY=true ;;
@@ -49,7 +51,7 @@ while [ $# -gt 0 ]; do
 done
 FOLDER=${FOLDER:-build/gpu}
 [ -z "$TRAINER" ] || $DRY || usage
-STAGE='(tests|checks|models|bench|attention|timeline)'
+STAGE='(tests|checks|models|bench|attention|timeline|others)'
 [[ $STAGES =~ ^$STAGE(,$STAGE)*$ ]] || usage
 asked() { [[ ,$STAGES, == *,$1,* ]]; }
 
@@ -83,7 +85,8 @@ print(spec.submodule_search_locations[0] if spec else '')")
   $DRY && CUDA=AUTO
   # Warnings stay warnings here: this machine's compiler need not be the one that we build with.
   show cmake --preset trainer-only --compile-no-warning-as-error -G "$GENERATOR" -DLONGRUN_CUDA=$CUDA
-  show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}"
+  # What needs the GPU, first: the other tests take several times as long.
+  show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}" --target longrun-trainer gpu_programs
   TRAINER=build/trainer-only/bin/longrun-trainer
 fi
 [ -x "$TRAINER" ] || fail "$TRAINER is no program"
@@ -91,6 +94,7 @@ fi
 # Fresh for each stage: nothing of an earlier run can pass for this one's.
 mkdir -p "$FOLDER"
 asked tests && rm -f "$FOLDER/tests.log"
+asked others && rm -f "$FOLDER/others.log"
 asked checks && rm -rf "$FOLDER/checks" "$FOLDER"/checks.{json,md,log}
 asked models && rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,models.log}
 asked bench && rm -rf "$FOLDER/bench" "$FOLDER"/bench.{json,md,log}
@@ -112,7 +116,7 @@ DRY_RUN=()
 if $DRY; then DRY_RUN=(--dry-run); fi
 if asked tests && ! $DRY; then
   # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
-  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only --output-on-failure -j 4 \
+  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only -L gpu --output-on-failure -j 4 \
     --output-log "$(realpath "$FOLDER")/tests.log" || STATUS=1
 fi
 for name in checks models bench; do
@@ -128,6 +132,11 @@ if ! $DRY; then
   if asked timeline; then
     show python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER" 2>&1 |
       tee "$FOLDER/timeline.log" || STATUS=1
+  fi
+  if asked others; then
+    show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}"
+    show ctest --test-dir build/trainer-only -LE gpu --output-on-failure -j "${JOBS:-$(nproc)}" \
+      --output-log "$(realpath "$FOLDER")/others.log" || STATUS=1
   fi
 fi
 exit $STATUS
