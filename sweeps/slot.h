@@ -24,10 +24,16 @@ struct Slot {
   std::string attention = {}, operators = {};
 };
 
+inline constexpr std::string_view kFusedAttention = "fused", kFusedAttentionTo128 = "fused/128";
+// The name of a GPU's best attention back-end, which serves heads of so many channels.
+inline std::string_view AttentionTo(std::int64_t head_dim_max) {
+  if (head_dim_max >= 256) return kFusedAttention;
+  return head_dim_max >= 128 ? kFusedAttentionTo128 : "";
+}
 // The widest heads, in channels, for which a GPU slot's trainer has fused attention; 0: none.
 inline std::int64_t FusedHeadDimMax(const Slot& slot) {
-  if (slot.attention == "fused") return 256;
-  return slot.attention == "fused/128" ? 128 : 0;
+  if (slot.attention == kFusedAttention) return 256;
+  return slot.attention == kFusedAttentionTo128 ? 128 : 0;
 }
 // Whether it has our kernels for the other operators: norms, activations, the loss.
 inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }

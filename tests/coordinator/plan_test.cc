@@ -144,6 +144,34 @@ TEST_F(PlanTest, WithoutASlotOfItsKindASweepHasTheMemoryOfTheSmallestMicroBatch)
   expect(Plan());
 }
 
+// Wide heads take the reference on such a GPU, which keeps the probabilities of all pairs.
+TEST_F(PlanTest, TheMemoryIsThatOfTheAttentionWhichTheLargestSlotHas) {
+  sweep_.device_kind = DeviceChoice::kGpu;
+  for (PlannedRun& planned : sweep_.runs) {
+    planned.run.model.n_head = 1;
+    planned.run.model.d_model = 136;
+  }
+  const auto memory_with = [&](const std::string& attention) {
+    Worker worker = SampleWorker(1);
+    worker.slots[0].kind = DeviceKind::kGpu;
+    worker.slots[0].attention = attention;
+    Arrive(worker);
+    const SweepPlan plan = Plan();
+    EXPECT_EQ(plan.slots.n, 1);
+    return plan.runs[0].memory_bytes;
+  };
+  const auto memory_of = [&](std::int64_t gpu_head_dim_max) {
+    const longrun::Run& run = sweep_.runs[0].run;
+    const MemoryPath path = NewRunMemoryPath(run.model, DeviceKind::kGpu, false, gpu_head_dim_max);
+    const std::int64_t slot_bytes = SampleWorker(1).slots[0].memory_bytes;
+    return TrainMemoryBytes(run.model, run.train,
+                            AutoMicroBatch(run.model, run.train, slot_bytes, path), path);
+  };
+  EXPECT_EQ(memory_with("fused"), memory_of(256));
+  EXPECT_EQ(memory_with("fused/128"), memory_of(128));
+  EXPECT_GT(memory_with("fused/128"), memory_with("fused"));
+}
+
 TEST_F(PlanTest, DatasetsTravelToWorkersOverTheNetworkThatLackThem) {
   datasets_ = {{.info = SampleDataset(), .folder = "/data/toy"}};
   Worker local = SampleWorker(1), has = SampleWorker(1), lacks = SampleWorker(1);

@@ -393,6 +393,27 @@ TEST(CudaAttention, ACallGoesToThePluginAndItsTextBecomesAStatus) {
             "attention: the cuda back-end: backward");
 }
 
+TEST(CudaAttention, AGpuIsAskedForItsHeads) {
+  const std::string plugin = Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so");
+  const auto error_of = [&](int major, std::int64_t head_dim) {
+    const Status status = CheckCudaAttention(plugin, /*ordinal=*/major, head_dim);
+    EXPECT_EQ(status.code(), status.ok() ? Code::kOk : Code::kUnimplemented);
+    return status.message();
+  };
+  EXPECT_EQ(error_of(7, 64),
+            "longrun's kernels need a GPU of compute capability 8.0 or newer, but GPU 7 has 7.6: "
+            "use the attention back-end \"reference\" and the operators \"aten\"");
+  EXPECT_EQ(error_of(8, 136),
+            "attention back-end \"fused\" needs a GPU of compute capability 9 or 10 for heads of "
+            "136 channels, but GPU 8 has 8.6 (up to 128 channels): use the back-end \"reference\"");
+  EXPECT_EQ(error_of(8, 128), "");
+  EXPECT_EQ(error_of(9, 256), "");
+  EXPECT_EQ(error_of(10, 256), "");
+  EXPECT_EQ(CudaHeadDimMaxOf(plugin, 7), 0);
+  EXPECT_EQ(CudaHeadDimMaxOf(plugin, 8), 128);
+  EXPECT_EQ(CudaHeadDimMaxOf(plugin, 9), 256);
+}
+
 TEST(CudaAttention, WhatItLacksIsRefusedByName) {
   const AttentionKernel& kernel = TestedKernel();
   const auto expect_refused = [&](const AttentionForwardCall& call, const AttentionTerms& terms,

@@ -12,7 +12,17 @@ std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion + 1; }
 #endif
 
 const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu);
+#ifndef LONGRUN_FOREIGN_same
 const char* LongrunDescribeGpu(int, LongrunGpu*) { return "never called"; }
+#else
+// GPU n is of compute capability n.6.
+const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
+  std::snprintf(gpu->name, sizeof gpu->name, "GPU %d", ordinal);
+  gpu->capability_major = ordinal;
+  gpu->capability_minor = 6;
+  return nullptr;
+}
+#endif
 
 #ifdef LONGRUN_FOREIGN_same
 std::int32_t LongrunGetCudaVersion();

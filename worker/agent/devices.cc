@@ -99,8 +99,7 @@ GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer) {
   const int head_dim_max = CudaHeadDimMax(gpu.capability_major);
   const bool has_any = head_dim_max > 0 && PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
   if (!has_any) return {};
-  return {.attention = head_dim_max == 256 ? "fused" : Str("fused/", head_dim_max),
-          .operators = "longrun"};
+  return {.attention = std::string(AttentionTo(head_dim_max)), .operators = "longrun"};
 }
 
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {

@@ -70,6 +70,16 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   other.attention = "fused";
   other.operators = "longrun";
   EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
+  // A GPU that has fused attention for narrow heads only.
+  other.attention = "fused/128";
+  on_gpu.task.run.model.n_head = 1;
+  on_gpu.task.run.model.d_model = 128;
+  EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
+  on_gpu.task.run.model.d_model = 136;
+  const Status too_wide = CheckStart(on_gpu.start, on_gpu.task, other);
+  EXPECT_EQ(too_wide.code(), Code::kFailedPrecondition);
+  EXPECT_NE(too_wide.message().find("attention reference"), std::string::npos)
+      << too_wide.message();
   Order bf16 = order;
   bf16.task.execution.bf16 = "amx";
   EXPECT_EQ(CheckStart(bf16.start, bf16.task, CpuSlot()).code(), Code::kFailedPrecondition);
