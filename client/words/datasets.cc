@@ -195,15 +195,13 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
 Status MaySendDataset(const std::string& state) {
   if (!IsContext(state)) return Status();
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+  v1::GetCallerRequest request;
+  request.set_method("StoreDataset");
   v1::GetCallerResponse caller;
-  const Status known = coordinator->connection().Send(v1::GetCallerRequest(), kAskMs, &caller);
+  const Status known = coordinator->connection().Send(request, kAskMs, &caller);
   if (known.code() == Code::kPermissionDenied) return known;
-  if (!known.ok() || caller.role() != "viewer") return Status();
-  return Status(Code::kPermissionDenied,
-                Str(caller.principal(),
-                    " has the role viewer, and may not send a dataset: that needs the role "
-                    "submitter; `longrun admin token create --role submitter` on the coordinator's "
-                    "machine makes a token with it"));
+  if (!known.ok() || caller.refusal().empty()) return Status();
+  return Status(Code::kPermissionDenied, caller.refusal());
 }
 
 bool IsRefusal(const Status& status) {

@@ -13,17 +13,6 @@
 namespace longrun::coordinator {
 namespace {
 
-std::string WhyNotAllowed(const Principal& caller, const MethodRule* rule,
-                          const std::string& path) {
-  const std::string begin =
-      Str(caller.Name(), " has the role ", caller.RoleText(), ", and may not ");
-  if (rule == nullptr || !rule->people) return Str(begin, "call ", path);
-  const std::string_view role = RoleName(*rule->people);
-  return Str(begin, rule->does.empty() ? Str("call ", path) : std::string(rule->does),
-             ": that needs the role ", role, "; `longrun admin token create --role ", role,
-             "` on the coordinator's machine makes a token with it");
-}
-
 class Authenticator final : public grpc::AuthMetadataProcessor {
  public:
   Authenticator(Access& access, AuditLog& audit, const LiveCalls& calls)

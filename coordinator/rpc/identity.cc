@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/method_rules.h"
 #include "coordinator/rpc/names.h"
 #include "longrun/v1/identity.grpc.pb.h"
 #include "pki/certificate.h"
@@ -55,10 +56,15 @@ void Fill(const WorkerCertificateRow& row, std::int64_t now_ms, v1::TokenInfo* i
 // The caller as the audit log names it. Every caller of these methods is known by now.
 Result<Principal> Caller(Call& call) { return CallerOf(call.parts.access, *call.context); }
 
-Status GetCaller(Call& call, const v1::GetCallerRequest&, v1::GetCallerResponse* response) {
+Status GetCaller(Call& call, const v1::GetCallerRequest& request, v1::GetCallerResponse* response) {
   ASSIGN_OR_RETURN(const Principal caller, Caller(call));
   response->set_principal(caller.Name());
   response->set_role(caller.RoleText());
+  if (request.method().empty()) return Status();
+  const MethodRule* const rule = FindRuleOfMethod(request.method());
+  if (rule == nullptr || !Allows(*rule, caller)) {
+    response->set_refusal(WhyNotAllowed(caller, rule, request.method()));
+  }
   return Status();
 }
 

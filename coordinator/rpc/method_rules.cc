@@ -2,6 +2,9 @@
 #include "coordinator/rpc/method_rules.h"
 
 #include <algorithm>
+#include <string>
+
+#include "base/str.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -160,6 +163,16 @@ bool Allows(const MethodRule& rule, const Principal& principal) {
       return rule.workers;
   }
   return false;
+}
+
+std::string WhyNotAllowed(const Principal& caller, const MethodRule* rule, std::string_view path) {
+  const std::string begin =
+      Str(caller.Name(), " has the role ", caller.RoleText(), ", and may not ");
+  if (rule == nullptr || !rule->people) return Str(begin, "call ", path);
+  const std::string_view role = RoleName(*rule->people);
+  return Str(begin, rule->does.empty() ? Str("call ", path) : std::string(rule->does),
+             ": that needs the role ", role, "; `longrun admin token create --role ", role,
+             "` on the coordinator's machine makes a token with it");
 }
 
 }  // namespace longrun::coordinator

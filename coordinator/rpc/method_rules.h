@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "coordinator/access.h"
@@ -26,5 +27,8 @@ const MethodRule* FindMethodRule(std::string_view path);
 // The same by the method's name, which is unique among our services.
 const MethodRule* FindRuleOfMethod(std::string_view method);
 bool Allows(const MethodRule& rule, const Principal& principal);
+// Says why the rule does not allow a call, and which role does. `rule`: null if there is none for
+// `path`.
+std::string WhyNotAllowed(const Principal& caller, const MethodRule* rule, std::string_view path);
 
 }  // namespace longrun::coordinator
