@@ -395,7 +395,7 @@ bool Core::IsStopping() const {
 std::deque<Core::Item> Core::TakeQueue() {
   std::unique_lock lock(mutex_);
   while (queue_.empty() && parts_.empty() && !stopping_) {
-    const Instant until = options_.keeps_time ? std::min(wake_at_, second_at_) : second_at_;
+    const Instant until = store_.is_momentary() ? second_at_ : std::min(wake_at_, second_at_);
     const Instant now = BootMs();
     if (now >= until) break;
     queued_.wait_for(lock, std::chrono::milliseconds(until - now));
@@ -417,7 +417,7 @@ void Core::Run() {
       }
     }
     const Instant now = BootMs();
-    if (options_.keeps_time && (now >= second_at_ || now >= wake_at_)) {
+    if (!store_.is_momentary() && (now >= second_at_ || now >= wake_at_)) {
       items.push_back(EventItem{.event = TimePassed{}, .done = nullptr});
     }
     while (status.ok() && !items.empty()) status = RunBatch(items);
@@ -765,7 +765,9 @@ void Core::CheckpointWal() {
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
-  if (waits_for_workers_ && BootMs() >= state_.place_not_before) {
+  // Workers cannot report to a momentary coordinator: the wait for them ends in a service only.
+  const bool may_end_wait = !store_.is_momentary() && BootMs() >= state_.place_not_before;
+  if (waits_for_workers_ && may_end_wait) {
     RETURN_IF_ERROR(FinishParts());
     RETURN_IF_ERROR(store_.Begin());
     RETURN_IF_ERROR(store_.ForgetRestored());

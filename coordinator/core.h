@@ -55,8 +55,6 @@ struct CoreOptions {
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;         // attempt ids and jitter
   bool shares_artifacts = false;  // with workers that see the folder of the artifact store
-  // Without it, no lease or other deadline passes: for a coordinator that no worker can reach.
-  bool keeps_time = true;
   // Lists the folder of a dataset, which may take as long as its disk likes.
   std::function<Result<DatasetListing>(const std::string& folder)> list_dataset = &ListDataset;
   // Called if a transaction fails or the state folder is gone. The default ends the process.

@@ -344,7 +344,6 @@ Status Serve(const ServerOptions& options) {
                                 .disk_low_water_bytes = options.disk_low_water_bytes,
                                 .seed = EntropySeed(),
                                 .shares_artifacts = challenge.has_value(),
-                                .keeps_time = !options.is_momentary,
                                 .on_fatal = nullptr}));
   Access access(*core, std::move(identity), options.access);
   AuditLog audit(*core);
@@ -394,7 +393,6 @@ Status Serve(const ServerOptions& options) {
       .kept_file_bytes_max = BytesOfOnePerson(options.kept_file_bytes, options),
       .registered_bytes_max = BytesOfOnePerson(options.registered_bytes, options),
       .challenge = challenge ? &*challenge : nullptr,
-      .serves_workers = !options.is_momentary,
       .metrics_address = metrics_address,
       .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);

@@ -139,7 +139,7 @@ bool IsShown(const v1::RunInfo& run, const v1::TaskInfo& task, const v1::Attempt
 // Why nothing of a log is stored, as far as it is known.
 std::string NothingStored(const std::string& state, const std::string& thing) {
   static const std::set<std::string_view> kInOrder = {"", "preempted", "cancelled"};
-  const bool is_served = CoordinatorRuns(state);  // before the client starts one of its own
+  const bool is_served = ServiceRuns(state);  // before the client starts one of its own
   RetryingClient client(state);
   v1::RunInfo run;
   if (const Result<std::string> key = RunKeyOf(client, thing); key.ok() && !key->empty()) {
@@ -163,7 +163,7 @@ int Logs(const std::string& target, const bool follow, bool as_json, const std::
   LogPrinter printer(as_json);
   std::string thing = target;
   // Without a service nothing makes progress.
-  const bool shows_progress = follow && CoordinatorRuns(state);
+  const bool shows_progress = follow && ServiceRuns(state);
   bool follows = follow;
   const auto print = [&] {
     std::optional<ProgressLines> progress;

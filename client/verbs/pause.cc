@@ -35,8 +35,6 @@ void AddPause(Verbs& verbs) {
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, output] {
     RetryingClient client(verbs.state);
-    const Result<v1::GetSweepResponse> before = client.GetSweep(*sweep, /*brief=*/true);
-    const bool was_paused = before.ok() && before->info().state() == "PAUSED";
     const Result<v1::PauseSweepResponse> answer = client.PauseSweep(*sweep);
     if (answer.status().code() == Code::kFailedPrecondition) {
       const Result<v1::GetSweepResponse> now = client.GetSweep(*sweep, /*brief=*/true);
@@ -47,10 +45,10 @@ void AddPause(Verbs& verbs) {
     if (*output == "json") {
       Print(RenderJson(ToJson(*answer)));
     } else {
-      Print(Str(
-          was_paused ? Str(answer->name(), " was already paused") : Str("paused ", answer->name()),
-          ": tasks waiting: ", answer->tasks_waiting(), ", stopping: ", answer->tasks_stopping(),
-          "\n"));
+      Print(Str(answer->was_paused() ? Str(answer->name(), " was already paused")
+                                     : Str("paused ", answer->name()),
+                ": tasks waiting: ", answer->tasks_waiting(),
+                ", stopping: ", answer->tasks_stopping(), "\n"));
     }
     if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr,

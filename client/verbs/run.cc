@@ -131,11 +131,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
   // Uses a running service, or starts one that ends with this command. The worker of our own
   // starts after the submission: otherwise older tasks would take the slots.
   std::unique_ptr<Daemons> daemons;
-  if (!CoordinatorRuns(state)) {
+  if (!ServiceRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
     // If another command has started a service at the same moment, use that.
-    if (!started.ok() && !CoordinatorRuns(state)) return Report(started.status());
+    if (!started.ok() && !ServiceRuns(state)) return Report(started.status());
     if (started.ok()) daemons = std::move(started).value();
   }
   // This client ends after the submission: its momentary coordinator must not pass for the service
@@ -174,7 +174,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // The service may belong to another `run` and end with it: then continue with one of our own.
   const auto take_over = [&] {
-    if (daemons != nullptr || CoordinatorRuns(state)) return;
+    if (daemons != nullptr || ServiceRuns(state)) return;
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
     if (!started.ok() || !(*started)->StartWorking().ok()) return;  // another command has one

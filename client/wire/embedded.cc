@@ -162,6 +162,7 @@ struct Answering {
   std::string address;
   std::string folder;          // the state folder that it serves, as given to it
   std::int64_t log_begin = 0;  // the length of its log when it started, if we started it
+  bool is_momentary = false;
 };
 
 // The coordinator that answers at the address in the state folder. After a crash, nobody answers
@@ -172,8 +173,10 @@ std::optional<Answering> WhoAnswersAt(const std::string& state) {
   CoordinatorConnection connection(*address);
   const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(2'000);
   if (!info.ok()) return std::nullopt;
-  return Answering{
-      .pid = static_cast<int>(info->pid()), .address = *address, .folder = info->state_folder()};
+  return Answering{.pid = static_cast<int>(info->pid()),
+                   .address = *address,
+                   .folder = info->state_folder(),
+                   .is_momentary = info->is_momentary()};
 }
 
 bool Serves(const Answering& answering, const std::string& state) {
@@ -386,6 +389,10 @@ bool IsOfACommand(const std::string& state) {
   return CoordinatorRuns(state) && HolderOf(state).is_momentary;
 }
 
+bool ServiceRuns(const std::string& state) {
+  return CoordinatorRuns(state) && !HolderOf(state).is_momentary;
+}
+
 Result<std::string> StateFolder(const std::string& given) {
   std::string folder = given;
   if (folder.empty()) folder = GetEnv("LONGRUN_HOME").value_or("");
@@ -442,6 +449,7 @@ Status Coordinator::ReachOnce(const std::string& state) {
          patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
       connection_ = std::make_unique<CoordinatorConnection>(answering->address);
+      is_momentary_ = answering->is_momentary;
       return Status();
     }
     SayWhyItWaits(patience, state);
@@ -449,6 +457,7 @@ Status Coordinator::ReachOnce(const std::string& state) {
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {}, true));
   connection_ = std::make_unique<CoordinatorConnection>(started.address);
+  is_momentary_ = started.is_momentary;
   if (started.pid == 0) return Status();
   pid_ = started.pid;
   connection_->WhenLost([this, state, log_begin = started.log_begin] {

@@ -40,8 +40,8 @@ class Coordinator {
   Coordinator& operator=(const Coordinator&) = delete;
 
   CoordinatorConnection& connection() { return *connection_; }
-  // Whether this object started it and will end it.
-  bool momentary() const { return pid_ > 0; }
+  // Whether no service runs: it ends with this command, or with another one that started it.
+  bool momentary() const { return is_momentary_; }
 
  private:
   Coordinator() = default;
@@ -50,7 +50,8 @@ class Coordinator {
 
   std::unique_ptr<TempFolder> empty_;  // in place of a folder without a database
   std::unique_ptr<CoordinatorConnection> connection_;
-  int pid_ = 0;
+  int pid_ = 0;  // if this object started it, and will end it
+  bool is_momentary_ = false;
 };
 
 struct DaemonOptions {
@@ -128,6 +129,8 @@ void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 bool CoordinatorRuns(const std::string& state);
 // Whether it is the momentary one of a command, and so no service.
 bool IsOfACommand(const std::string& state);
+// Whether a service runs: not only the coordinator of a command.
+bool ServiceRuns(const std::string& state);
 
 // --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Result<std::string> StateFolder(const std::string& given);

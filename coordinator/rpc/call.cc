@@ -78,6 +78,11 @@ Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerC
 
 Result<bool> IsRemote(const Call& call) { return IsRemote(call.parts, *call.context); }
 
+Status CheckService(const CoordinatorParts& parts) {
+  if (!parts.core.store().is_momentary()) return Status();
+  return Status(Code::kUnavailable, "no service is running, only a command: try again later");
+}
+
 std::string WithOtherName(std::string text, std::string_view name, std::string_view instead) {
   const auto goes_on = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';

@@ -53,7 +53,6 @@ struct CoordinatorParts {
   // Of the datasets and models of one person on other machines (store/owned.h).
   std::int64_t registered_bytes_max = kNoOwnedLimit;
   const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
-  bool serves_workers = true;                  // false: it ends with the command that started it
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
@@ -79,6 +78,8 @@ struct Call {
 // Whether the caller is on another machine, to which our paths mean nothing.
 Result<bool> IsRemote(const CoordinatorParts& parts, const grpc::CallbackServerContext& context);
 Result<bool> IsRemote(const Call& call);
+// kUnavailable from a momentary coordinator, for what only a service does.
+Status CheckService(const CoordinatorParts& parts);
 // The text with another name for a folder or a sweep, wherever the whole path or id is in it.
 std::string WithOtherName(std::string text, std::string_view name, std::string_view instead);
 

@@ -30,6 +30,7 @@ Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
   response->set_pid(getpid());
   response->set_metrics_address(call.parts.metrics_address);
   response->set_schema_version(Store::SchemaVersion());
+  response->set_is_momentary(store.is_momentary());
   call.reader.NoteDamaged(InBrief(store.damaged()));
   return call.parts.core.LookAndWait([&](const State& state) { FillUnknownRuns(state, response); });
 }

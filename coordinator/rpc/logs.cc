@@ -20,7 +20,10 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
  public:
   Logs(CoordinatorParts& parts, grpc::CallbackServerContext* context,
        const v1::GetLogsRequest* request)
-      : parts_(parts), context_(context), target_(request->target()), follow_(request->follow()) {
+      : parts_(parts),
+        context_(context),
+        target_(request->target()),
+        follow_(request->follow() && CheckService(parts).ok()) {
     Work();
   }
 

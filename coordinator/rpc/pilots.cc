@@ -261,6 +261,7 @@ Status ReportPilot(Call& call, const v1::ReportPilotRequest& request,
                    v1::ReportPilotResponse* response) {
   const v1::PilotInfo& pilot = request.pilot();
   call.error.subject = pilot.name();
+  RETURN_IF_ERROR(CheckService(call.parts));
   RETURN_IF_ERROR(CheckPilot(pilot));
   PilotBoard& board = call.parts.pilots;
   RETURN_IF_ERROR(board.Put(pilot, BootMs()));

@@ -449,9 +449,7 @@ class Session final : public Stream {
 
   Status On(HelloMessage hello) {
     if (session_ != 0) return Malformed("a session must have only one Hello");
-    if (!parts_.serves_workers) {
-      return Status(Code::kUnavailable, "no service is running, only a command: try again later");
-    }
+    RETURN_IF_ERROR(CheckService(parts_));
     ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(std::move(hello)));
     ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
     RETURN_IF_ERROR(CheckCertificate(caller, arrival.worker.id));

@@ -161,6 +161,7 @@ Status PauseSweep(Call& call, const v1::PauseSweepRequest& request,
   response->set_name(sweep.name);
   response->set_tasks_waiting(static_cast<std::int32_t>(result.pause.held));
   response->set_tasks_stopping(static_cast<std::int32_t>(result.pause.stopping));
+  response->set_was_paused(result.pause.was_paused);
   return Status();
 }
 

@@ -53,6 +53,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
 
   void Look(StoreReader& reader) {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
+    if (Status served = CheckService(parts_); !served.ok()) return End(served);
     n_quiet_ = 0;
     seen_version_ = parts_.core.version();
     if (!view_) {

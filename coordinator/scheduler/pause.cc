@@ -85,7 +85,8 @@ void HandleEvent(StepContext& step, const SweepPaused& event) {
                    SweepStateName(state, event.sweep_id), "): there is nothing to pause"));
     return;
   }
-  if (state.paused_sweeps.insert(event.sweep_id).second) {
+  step.result.pause.was_paused = !state.paused_sweeps.insert(event.sweep_id).second;
+  if (!step.result.pause.was_paused) {
     step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kPaused});
   }
   for (const std::string& id : state.sweep_tasks.at(event.sweep_id)) {

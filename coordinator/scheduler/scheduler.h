@@ -361,6 +361,7 @@ struct CancelCounts {
 };
 
 struct PauseCounts {
+  bool was_paused = false;    // already
   std::int64_t held = 0;      // tasks that wait
   std::int64_t stopping = 0;  // running ones, asked to stop
 };

@@ -148,8 +148,12 @@ Status MakePrivate(const std::string& folder) {
 
 int Store::SchemaVersion() { return static_cast<int>(Migrations().size()); }
 
-Store::Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection)
-    : folder_(std::move(folder)), lock_(std::move(lock)), connection_(std::move(connection)) {}
+Store::Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection,
+             bool is_momentary)
+    : folder_(std::move(folder)),
+      lock_(std::move(lock)),
+      connection_(std::move(connection)),
+      is_momentary_(is_momentary) {}
 
 Store::~Store() = default;
 
@@ -193,7 +197,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
     RETURN_IF_ERROR(MendDefinitions(path, repairs));
     ASSIGN_OR_RETURN(connection, Connection::Open(path, Connection::Mode::kWrite));
   }
-  std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
+  std::unique_ptr<Store> store(
+      new Store(folder, std::move(lock).value(), std::move(connection), options.is_momentary));
   store->repairs_ = std::move(repairs);
   const bool checks_any_size = options.checks_any_size || !store->repairs_.empty();
   RETURN_IF_ERROR(store->Migrate(id, checks_any_size));

@@ -111,6 +111,9 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   const std::string& folder() const { return folder_; }
+  // Whether the coordinator ends with the command that started it. It carries out calls only: no
+  // deadline passes, and no worker or pilot is served.
+  bool is_momentary() const { return is_momentary_; }
   std::string database_path() const;
   // For a process that ends without destructors: removes this process's name from the folder's
   // lock.
@@ -189,7 +192,8 @@ class Store {
   Status CheckpointWal(bool idle);
 
  private:
-  Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection);
+  Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection,
+        bool is_momentary);
   Status Migrate(const std::string& id_beside, bool checks_any_size);
   Result<bool> CheckDatabase();
   Status RunMigration(const Migration& migration);
@@ -252,6 +256,7 @@ class Store {
   CoordinatorLock lock_;
   std::vector<HeldFile> held_;
   std::unique_ptr<Connection> connection_;
+  bool is_momentary_;
   std::optional<CommitMark> mark_;  // set once the store is open
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;

@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 #include "coordinator/exports.h"
+#include "coordinator/store/meta.h"
+#include "coordinator/store/sqlite.h"
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
 #include "sweeps/protocol.h"
@@ -69,14 +71,17 @@ class CoreTest : public testing::Test {
   CoreTest() { Start(); }
 
   void Start() {
-    store = Store::Open(folder.path()).value();
+    store = Store::Open(folder.path(), {.is_momentary = is_momentary}).value();
     artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
     metrics = std::make_unique<Metrics>();
     CoreOptions options;
     options.disk_low_water_bytes = disk_low_water_bytes;
     options.seed = 7;
     options.on_fatal = on_fatal;
-    options.keeps_time = keeps_time;
+    options.disk_free_bytes = [this]() -> Result<std::int64_t> {
+      n_ticks += 1;
+      return std::int64_t{1} << 40;
+    };
     options.limits.lease_ms = lease_ms;
     if (list_dataset) options.list_dataset = list_dataset;
     core = Core::Start(*store, *artifacts, *metrics, options).value();
@@ -115,6 +120,15 @@ class CoreTest : public testing::Test {
     EXPECT_TRUE(sink.Next<AckMessage>().ended);
     return task;
   }
+  // Waits until the core has looked after its files n more times: once a second.
+  void AwaitTicks(int n) {
+    const int end = n_ticks + n;
+    const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
+    while (n_ticks < end) {
+      ASSERT_LT(BootMs(), deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
   std::string SweepState() {
     std::string name;
     EXPECT_TRUE(
@@ -126,7 +140,8 @@ class CoreTest : public testing::Test {
   TempFolder folder;
   std::int64_t disk_low_water_bytes = 0;
   std::int64_t lease_ms = SchedulerLimits().lease_ms;
-  bool keeps_time = true;
+  bool is_momentary = false;
+  std::atomic<int> n_ticks{0};  // looks at the disk, one a second while nothing is submitted
   std::function<void(const Status&)> on_fatal;
   std::function<Result<DatasetListing>(const std::string&)> list_dataset;
   std::unique_ptr<Store> store;
@@ -149,8 +164,8 @@ TEST_F(CoreTest, ASweepGoesFromSubmissionToItsTableWithOneWorker) {
   EXPECT_EQ(sink->checkpoints().front().files.size(), 1u);
 }
 
-// The coordinator of a command, which no worker can reach, must not take work from a worker.
-TEST_F(CoreTest, WithoutTimeNoLeaseEnds) {
+// The coordinator of a command must not take work from a worker, which it refuses to serve.
+TEST_F(CoreTest, NoLeaseEndsInAMomentaryCoordinator) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();
   const SessionId session = Arrive(sink, 1);
@@ -166,16 +181,48 @@ TEST_F(CoreTest, WithoutTimeNoLeaseEnds) {
   ASSERT_EQ(state_of(), AttemptState::kAccepted);
 
   lease_ms = 100;
-  keeps_time = false;
+  is_momentary = true;
   Restart();
-  constexpr std::int64_t kSomeTicksMs = 2'500;  // of a second each
-  const std::int64_t end_ms = BootMs() + kSomeTicksMs;
-  while (BootMs() < end_ms) ASSERT_EQ(state_of(), AttemptState::kAccepted);
+  AwaitTicks(3);
+  EXPECT_EQ(state_of(), AttemptState::kAccepted);
 
-  keeps_time = true;
+  is_momentary = false;
   Restart();
   const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
   while (state_of() != AttemptState::kLost) ASSERT_LT(BootMs(), deadline);
+}
+
+// After a restore, the first service waits for the workers. A momentary coordinator, to which none
+// can report, does not end that wait.
+TEST_F(CoreTest, TheWaitAfterARestoreEndsInAServiceOnly) {
+  core.reset();
+  store.reset();
+  {
+    auto connection =
+        Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kWrite);
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE(PutMeta(**connection, kRestoredKey, "1").ok());
+  }
+  lease_ms = 100;
+  is_momentary = true;
+  Start();
+  AwaitTicks(3);
+  Restart();
+  EXPECT_TRUE(store->IsRestored().value());
+
+  is_momentary = false;
+  Restart();
+  const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
+  bool is_waiting = true;
+  while (is_waiting) {
+    ASSERT_LT(BootMs(), deadline);
+    ASSERT_TRUE(core->LookAndWait(
+                        [&](const State& state) { is_waiting = BootMs() < state.place_not_before; })
+                    .ok());
+  }
+  AwaitTicks(2);
+  core.reset();
+  EXPECT_FALSE(store->IsRestored().value());
 }
 
 // Invariant I-5.

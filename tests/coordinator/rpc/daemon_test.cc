@@ -269,6 +269,47 @@ TEST_F(DaemonTest, AWorkerOutsideOfTheRangeOfProtocolsIsToldWhichSideToUpdate) {
   EXPECT_NE(older.error_message().find("update the worker"), std::string::npos);
 }
 
+TEST_F(DaemonTest, AMomentaryCoordinatorServesNeitherWorkersNorPilotsNorWatchers) {
+  Start({"--momentary"});
+  EXPECT_TRUE(Info().is_momentary());
+  const auto expect_refused = [](const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_NE(status.error_message().find("no service is running"), std::string::npos)
+        << status.error_message();
+  };
+  {
+    const auto sessions = v1::WorkerSessionService::NewStub(channel);
+    grpc::ClientContext context;
+    SetDeadline(context);
+    const auto stream = sessions->Session(&context);
+    v1::WorkerMessage message;
+    message.mutable_hello()->set_protocol_version(kProtocolOldest);
+    message.mutable_hello()->set_protocol_newest(kProtocolNewest);
+    message.mutable_hello()->set_worker_id("box");
+    EXPECT_TRUE(stream->Write(message));
+    expect_refused(stream->Finish());
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::ReportPilotResponse answer;
+    expect_refused(sweeps->ReportPilot(&context, {}, &answer));
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    const auto stream = sweeps->WatchSweep(&context, {});
+    v1::WatchSweepResponse message;
+    EXPECT_FALSE(stream->Read(&message));
+    expect_refused(stream->Finish());
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::ListWorkersResponse workers;
+  EXPECT_TRUE(sweeps->ListWorkers(&context, {}, &workers).ok());
+  EXPECT_EQ(workers.workers_size(), 0);
+}
+
 TEST_F(DaemonTest, ABadSweepFileIsAnsweredWithItsPlaceForPeopleAndPrograms) {
   Start();
   grpc::ClientContext context;
