@@ -340,6 +340,7 @@ ERRORS = [
     ("queries that skip a block's keys", PIPELINED_BACKWARD,
      "Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0", "false"),
     ("queries of the next head", PIPELINED_BACKWARD, "tile = (head + 1) * n_tile;", "tile = (head + 1) * n_tile + 1;"),
+    ("the last heads in parts of more", CUDA_PIPELINE, "n = Min(n_of_part, n_all_head - first_head);", "n = n_of_part;"),
     ("an lse without the anchor of its keys", PIPELINED_BACKWARD, "static_cast<float>((sum - anchor) * kLog2E)",
      "static_cast<float>((sum + anchor) * kLog2E)"),
     ("sums of a head that go on in the next", PIPELINED_BACKWARD, "      ClearBiasSums(sums);\n    }", "    }"),

@@ -42,13 +42,17 @@ void AddPause(Verbs& verbs) {
       if (!nothing.empty()) return EndWithoutPause(now->info(), nothing, *output);
     }
     if (!answer.ok()) return Report(answer.status());
+    // An earlier request of ours may have paused it, if its answer was lost.
+    const bool was_paused = answer->was_paused() && !client.unanswered();
     if (*output == "json") {
-      Print(RenderJson(ToJson(*answer)));
+      v1::PauseSweepResponse said = *answer;
+      said.set_was_paused(was_paused);
+      Print(RenderJson(ToJson(said)));
     } else {
-      Print(Str(answer->was_paused() ? Str(answer->name(), " was already paused")
-                                     : Str("paused ", answer->name()),
-                ": tasks waiting: ", answer->tasks_waiting(),
-                ", stopping: ", answer->tasks_stopping(), "\n"));
+      Print(Str(
+          was_paused ? Str(answer->name(), " was already paused") : Str("paused ", answer->name()),
+          ": tasks waiting: ", answer->tasks_waiting(), ", stopping: ", answer->tasks_stopping(),
+          "\n"));
     }
     if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr,

@@ -5,6 +5,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
 #include "client/words/sweep_view.h"
 
@@ -31,9 +32,10 @@ void AddWatch(Verbs& verbs) {
     CatchInterrupts();
     if ((*coordinator)->momentary()) {
       // Nothing can change: show the present state, and say how to continue the work.
-      Result<v1::GetSweepResponse> now = (*coordinator)->connection().GetSweep(*sweep);
-      if (!now.ok()) return Report(now.status());
-      const std::string no_service = NoServiceText((*coordinator)->connection(), verbs.state);
+      RetryingClient client(verbs.state);
+      Result<v1::GetSweepResponse> now = client.GetSweep(*sweep);
+      if (!now.ok()) return client.ReportFailure(now.status());
+      const std::string no_service = NoServiceText(client.coordinator().connection(), verbs.state);
       if (*output == "table") {
         ShowInterrupted(*now);
         return ShowNow(*now, no_service);

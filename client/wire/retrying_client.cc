@@ -87,6 +87,7 @@ int RetryingClient::ReportFailure(const Status& status) const {
 Status ReadLogs(const std::string& state, const std::string& target, bool& follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each) {
   const std::int64_t deadline = BootMs() + kCallMs;
+  const bool is_to_follow = follow;
   RetryNotice notice(state);
   while (true) {
     bool begun = false;
@@ -94,7 +95,7 @@ Status ReadLogs(const std::string& state, const std::string& target, bool& follo
     Status status = reached.status();
     if (reached.ok()) {
       // Through the coordinator of a command nothing comes, and no service could start.
-      if (!IsContext(state) && IsOfACommand(state)) follow = false;
+      follow = is_to_follow && !(*reached)->momentary();
       const auto noted = [&](const v1::GetLogsResponse& message) {
         begun = true;
         return each(message);

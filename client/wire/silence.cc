@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "client/wire/context.h"
+#include "client/wire/embedded.h"
 
 namespace longrun::client {
 namespace {
@@ -24,9 +25,13 @@ std::string Silence::Heard() {
 
 void Silence::Lost(const std::string& cause, std::int64_t now_ms) {
   // Of a context, the connection knows why; of a state folder, only its socket is missing.
-  cause_ = IsContext(folder_) && !cause.empty()
-               ? cause
-               : Str("the coordinator of ", PlaceText(folder_), " does not answer");
+  if (IsContext(folder_) && !cause.empty()) {
+    cause_ = cause;
+  } else if (!IsContext(folder_) && IsOfACommand(folder_)) {
+    cause_ = Str("no service runs on ", PlaceText(folder_), ", only another command");
+  } else {
+    cause_ = Str("the coordinator of ", PlaceText(folder_), " does not answer");
+  }
   if (std::exchange(is_silent_, true)) return;
   since_ms_ = now_ms;
 }

@@ -23,7 +23,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
       : parts_(parts),
         context_(context),
         target_(request->target()),
-        follow_(request->follow() && CheckService(parts).ok()) {
+        follow_(request->follow() && !parts.core.store().is_momentary()) {
     Work();
   }
 

@@ -114,10 +114,10 @@ void HandleEvent(StepContext& step, const WorkerRemoved& event) {
     step.result.status =
         Status(Code::kFailedPrecondition,
                Str("worker ", event.worker, " has ", n_live, n_live == 1 ? " task" : " tasks",
-                   " in progress, and may come back: try again ",
+                   " in progress, and may come back: try again in ",
                    (std::max<Instant>(0, lease_end - step.now) + 999) / 1000,
-                   " s later, when its lease has ended in a service (`longrun up`) and other "
-                   "workers take over"));
+                   " s, while a service runs: then its lease has ended, and other workers take "
+                   "over"));
     return;
   }
   state.workers.erase(found);

@@ -10,6 +10,10 @@
 namespace longrun {
 namespace gpu {
 
+// What a GPU's cache holds of the rows that the blocks of several heads walk at the same time.
+template <typename Layer>
+inline constexpr std::int64_t kHeldBytes = 32 << 20;
+
 // What a kernel is made of whose blocks each own rows of one head.
 template <typename TheLayer, typename TheShape, int kTheFragments>
 struct PipelinedKernel {
@@ -30,16 +34,19 @@ struct PipelinedKernel {
   };
   // Under a causal mask, the last queries of a head and its first keys have the most to do. Blocks
   // begin in the order of their numbers, and the longest ones first, so that at the end no
-  // multiprocessor waits for a long one that began late. So the first blocks are the longest ones of
-  // several heads: as many as whose other sides, of n_walked rows, a GPU's cache holds.
+  // multiprocessor waits for a long one that began late. So each part of the blocks has several
+  // heads, whose longest blocks come first: as many as whose other sides, of n_walked rows, the
+  // cache holds, and about as many in each part.
   template <bool kLastFirst>
   static LR_DEVICE OwnRows Own(int n_row, int n_head, int n_all_head, std::int64_t n_walked) {
-    constexpr std::int64_t kCacheBytes = 32 << 20;
-    const std::int64_t n_held = kCacheBytes / (4 * kHeadDim * n_walked + 1);
+    const std::int64_t head_bytes = 4 * kHeadDim * (n_walked > 0 ? n_walked : 1);
+    const std::int64_t n_fit = kHeldBytes<Layer> / head_bytes;
+    const int n_held = n_fit < n_all_head ? Max(1, static_cast<int>(n_fit)) : n_all_head;
+    const int n_part = (n_all_head + n_held - 1) / n_held;
+    const int n_of_part = (n_all_head + n_part - 1) / n_part;
     const int n_tile = Tiles(n_row), block = static_cast<int>(Layer::Block());
-    const int n_together = Max(1, static_cast<int>(n_held < n_all_head ? n_held : n_all_head));
-    const int first_head = block / (n_together * n_tile) * n_together;
-    const int at = block % (n_together * n_tile), n = Min(n_together, n_all_head - first_head);
+    const int first_head = block / (n_of_part * n_tile) * n_of_part;
+    const int at = block % (n_of_part * n_tile), n = Min(n_of_part, n_all_head - first_head);
     const int tile = kLastFirst ? n_tile - 1 - at / n : at / n;
     const int head = first_head + at % n;
     return {head, head / n_head, head % n_head, tile * kBlockRows,

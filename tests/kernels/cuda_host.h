@@ -21,6 +21,7 @@
 
 #include "kernels/attention.h"  // WorkingMemory
 #include "kernels/cuda/columns-inl.h"
+#include "kernels/cuda/pipeline-inl.h"
 
 namespace longrun::testing {
 
@@ -447,3 +448,11 @@ HostDevice HostDeviceOfNextCall();
 WorkingMemory HostMemory();
 
 }  // namespace longrun::testing
+
+namespace longrun::gpu {
+
+// So little that small problems have several parts of heads.
+template <>
+inline constexpr std::int64_t kHeldBytes<testing::HostLayer> = 1 << 16;
+
+}  // namespace longrun::gpu
