@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/complete_check.h"
+#include "coordinator/store/lock_patience.h"
 #include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/mend_rows.h"
 #include "coordinator/store/meta.h"
@@ -43,27 +44,28 @@ constexpr int kReadersMs = 20;
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
+// The process that the lock names, unless it has ended.
+std::optional<CoordinatorHolder> LivingHolder(const std::string& folder) {
+  std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
+  if (holder && !IsAlive(*holder)) holder.reset();
+  return holder;
+}
+
 // A command's own coordinator ends with the command, so a lasting one waits for it, however long.
 Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
-  constexpr std::int64_t kNamelessMs = 1000;  // a holder writes its name as soon as it has the lock
-  const std::int64_t begin = BootMs();
+  LockPatience patience;
   while (true) {
     auto lock = CoordinatorLock::Acquire(folder, {.pid = getpid(), .is_momentary = is_momentary});
     if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
-    const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
-    const bool is_named = holder && IsAlive(*holder);
-    const bool ends_soon = is_named && holder->is_momentary;
-    const std::int64_t wait_ms = is_named ? 0 : kNamelessMs;
-    if (!ends_soon && BootMs() - begin >= wait_ms) return lock;
+    if (!patience.Lasts(BootMs(), LivingHolder(folder))) return lock;
     nanosleep(&kPause, nullptr);
   }
 }
 
 // Users may end the process that is named here, so a pid that may be another's is not named.
 Status FolderIsTaken(const std::string& folder) {
-  std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
-  if (holder && !IsAlive(*holder)) holder.reset();
+  const std::optional<CoordinatorHolder> holder = LivingHolder(folder);
   const std::string remedy =
       holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
   return Status(
