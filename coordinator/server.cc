@@ -16,10 +16,12 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/access.h"
 #include "base/clock.h"
@@ -77,6 +79,7 @@ constexpr int kFilesMax = 67;
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
+constexpr int kStopSignals[] = {SIGTERM, SIGINT};
 
 int ExitCode(const Status& status) {
   switch (status.code()) {
@@ -296,12 +299,33 @@ std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options)
 void WaitForSignal() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : kStopSignals) sigaddset(&signals, signal);
   int received = 0;
   while (sigwait(&signals, &received) != 0) {
   }
   LogInfo("stopping", {{"signal", Str(received)}});
+}
+
+bool StopIsRequested() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return std::ranges::any_of(kStopSignals,
+                             [&](int signal) { return sigismember(&pending, signal) == 1; });
+}
+
+// A command's coordinator ends with the command, so a lasting one waits for it, however long. Each
+// command that it waits for is logged once.
+std::function<bool(const CoordinatorHolder&)> WaitForCommands(const std::string& folder) {
+  return [folder, logged_pid = 0](const CoordinatorHolder& holder) mutable {
+    if (std::exchange(logged_pid, holder.pid) != holder.pid) {
+      LogInfo("waits_for_command",
+              {{"pid", Str(holder.pid)},
+               {"meaning", Str("a command uses the state folder ", folder,
+                               "; this coordinator starts once the command has ended")}});
+    }
+    return !StopIsRequested();
+  };
 }
 
 Status Serve(const ServerOptions& options) {
@@ -309,8 +333,10 @@ Status Serve(const ServerOptions& options) {
   if (places.network) AllowOnlyTls13();
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
-                   Store::Open(options.state_folder, {.is_momentary = options.is_momentary}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Store> store,
+      Store::Open(options.state_folder, {.is_momentary = options.is_momentary,
+                                         .waits_for = WaitForCommands(options.state_folder)}));
   ASSIGN_OR_RETURN(
       const std::string shared,
       LinkSharedStore(options.state_folder, options.shared_artifacts, store->coordinator_id()));
@@ -480,6 +506,10 @@ int RunServer(const ServerOptions& options) {
                             {"worker_certificate_ms", Str(options.access.worker_certificate_ms)}});
   const Status status = NamingDenied(Serve(options), options.state_folder);
   if (status.ok()) return 0;
+  if (status.code() == Code::kCancelled) {
+    LogInfo("stopped");
+    return 0;
+  }
   LogError("cannot_serve",
            {{"code", std::string(CodeName(status.code()))}, {"error", status.message()}});
   return ExitCode(status);

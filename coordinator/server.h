@@ -26,7 +26,8 @@ struct ServerOptions {
 };
 
 // Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), then stops in
-// order. Returns the exit code: 0, or one of sysexits.h (65 damaged database, 69 in use, 74 disk,
+// order. While a command's coordinator holds the folder, waits for it or for one of these signals.
+// Returns the exit code: 0, or one of sysexits.h (65 damaged database, 69 in use, 74 disk,
 // 77 permission, 78 configuration), with the reason in the log.
 int RunServer(const ServerOptions& options);
 

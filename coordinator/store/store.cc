@@ -51,14 +51,19 @@ std::optional<CoordinatorHolder> LivingHolder(const std::string& folder) {
   return holder;
 }
 
-// A command's own coordinator ends with the command, so a lasting one waits for it, however long.
-Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
+Result<CoordinatorLock> TakeLock(const std::string& folder, const StoreOptions& options) {
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   LockPatience patience;
   while (true) {
-    auto lock = CoordinatorLock::Acquire(folder, {.pid = getpid(), .is_momentary = is_momentary});
-    if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
-    if (!patience.Lasts(BootMs(), LivingHolder(folder))) return lock;
+    auto lock =
+        CoordinatorLock::Acquire(folder, {.pid = getpid(), .is_momentary = options.is_momentary});
+    const bool is_held = !lock.ok() && lock.status().code() == Code::kUnavailable;
+    if (!is_held || options.is_momentary) return lock;
+    const std::optional<CoordinatorHolder> holder = LivingHolder(folder);
+    if (!patience.Lasts(BootMs(), holder) || (holder && !options.waits_for)) return lock;
+    if (holder && !options.waits_for(*holder)) {
+      return Status(Code::kCancelled, Str("stopped waiting for the state folder ", folder));
+    }
     nanosleep(&kPause, nullptr);
   }
 }
@@ -66,6 +71,11 @@ Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
 // Users may end the process that is named here, so a pid that may be another's is not named.
 Status FolderIsTaken(const std::string& folder) {
   const std::optional<CoordinatorHolder> holder = LivingHolder(folder);
+  if (holder && holder->is_momentary) {
+    return Status(Code::kUnavailable,
+                  Str("a command uses the state folder ", folder, " (its coordinator has pid ",
+                      holder->pid, "): try again once that command has ended"));
+  }
   const std::string remedy =
       holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
   return Status(
@@ -166,7 +176,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   // SQLite is already in use, it keeps its setting.
   sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   RETURN_IF_ERROR(MakePrivate(folder));
-  auto lock = TakeLock(folder, options.is_momentary);
+  auto lock = TakeLock(folder, options);
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
     return FolderIsTaken(folder);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -77,6 +78,9 @@ struct ApplyCounts {
 struct StoreOptions {
   bool is_momentary = false;     // ends with the command that started it
   bool checks_any_size = false;  // checks and repairs any database; else only one up to 16 MiB
+  // Called several times a second while a command's coordinator holds the folder. Returns whether
+  // to wait until the command has ended. Without this function, Open() refuses such a folder.
+  std::function<bool(const CoordinatorHolder&)> waits_for = {};
 };
 
 // What a change of a dataset's or model's name did, or why the store refused it. A refusal is an
@@ -98,9 +102,9 @@ class Store {
  public:
   // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock,
   // updates the schema, and counts the start. Errors: kUnavailable (another coordinator has the
-  // folder), kFailedPrecondition (a newer database, or another program's), kDataLoss (damaged, or
-  // gone although it existed), kResourceExhausted. The lock file says who holds it
-  // (sweeps/coordinator_lock.h).
+  // folder), kCancelled (`waits_for` returned false), kFailedPrecondition (a newer database, or
+  // another program's), kDataLoss (damaged, or gone although it existed), kResourceExhausted. The
+  // lock file says who holds it (sweeps/coordinator_lock.h).
   static Result<std::unique_ptr<Store>> Open(const std::string& folder) {
     return Open(folder, StoreOptions());
   }

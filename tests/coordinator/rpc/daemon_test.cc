@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@
 #include "metrics/table.h"
 #include "model/data/dataset.h"
 #include "sweeps/coordinator_address.h"
+#include "sweeps/coordinator_lock.h"
 #include "tests/children.h"
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
@@ -77,11 +79,20 @@ class DaemonTest : public testing::Test {
         channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
     sweeps = v1::SweepService::NewStub(channel);
   }
-  ExitInfo End(int signal_number) {
-    kill(pid, signal_number);
-    const auto ended = WaitFor(pid, kEndMsMax);
-    pid = -1;
-    return ended.ok() && *ended ? **ended : ExitInfo{};
+  ExitInfo End(int signal_number) { return End(pid, signal_number); }
+  static ExitInfo End(int& of, int signal_number) {
+    kill(of, signal_number);
+    const auto ended = WaitFor(of, kEndMsMax);
+    of = -1;
+    return ended.ok() && *ended ? **ended : ExitInfo{.code = -1};
+  }
+  static bool AwaitUntil(const std::function<bool()>& condition) {
+    const std::int64_t end_ms = BootMs() + kEndMsMax;
+    while (!condition()) {
+      if (BootMs() > end_ms) return false;
+      poll(nullptr, 0, 10);
+    }
+    return true;
   }
   // The exit code of a daemon that should not come up, and what it said.
   int RefusedWith(const std::vector<std::string>& arguments, std::string* said) {
@@ -182,6 +193,61 @@ TEST_F(DaemonTest, ASecondOneOnTheSameFolderIsRefused) {
 
   EXPECT_EQ(RefusedWith({}, &said), 69);
   EXPECT_NE(said.find(Str("another coordinator (pid ", pid, ")")), std::string::npos) << said;
+}
+
+// Beside a momentary coordinator, which ends with its command.
+class WaitingDaemonTest : public DaemonTest {
+ protected:
+  ~WaitingDaemonTest() override {
+    if (waiting > 0) End(waiting, SIGKILL);
+  }
+  void StartBesideACommand() {
+    Start({"--momentary"});
+    log = JoinPath(folder.path(), "log of the waiting one");
+    waiting = Launch({}).value();
+    const std::string line = Str("waits_for_command pid=", pid, " meaning=\"a command uses ");
+    ASSERT_TRUE(AwaitUntil([&] {
+      const Result<std::string> text = ReadFile(log);
+      return HasEnded(waiting) || (text.ok() && text->find(line) != std::string::npos);
+    }));
+    ASSERT_FALSE(HasEnded(waiting)) << ReadFile(log).value();
+  }
+
+  int waiting = -1;
+};
+
+TEST_F(WaitingDaemonTest, ServesOnceTheCommandHasEnded) {
+  StartBesideACommand();
+  EXPECT_EQ(End(SIGTERM).code, 0);
+
+  EXPECT_TRUE(AwaitUntil([&] {
+    const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(state);
+    return holder && holder->pid == waiting && !holder->is_momentary;
+  })) << ReadFile(log).value();
+  EXPECT_EQ(End(waiting, SIGTERM).code, 0) << ReadFile(log).value();
+}
+
+TEST_F(WaitingDaemonTest, EndsWhenItIsAskedTo) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    StartBesideACommand();
+    const ExitInfo ended = End(waiting, signal);
+    EXPECT_EQ(ended.signal, 0);
+    EXPECT_EQ(ended.code, 0) << ReadFile(log).value();
+    EXPECT_TRUE(Info().pid() == pid) << "the command's coordinator has gone";
+    EXPECT_EQ(End(SIGTERM).code, 0);
+  }
+}
+
+TEST_F(DaemonTest, ARepairDoesNotWaitForACommand) {
+  Start({"--momentary"});
+  const int command = pid;
+  std::string said;
+
+  EXPECT_EQ(RefusedWith({"--repair"}, &said), 69);
+  EXPECT_NE(said.find(Str("a command uses the state folder ", state, " (its coordinator has pid ",
+                          command, "): try again once that command has ended")),
+            std::string::npos)
+      << said;
 }
 
 TEST_F(DaemonTest, TwoPlacesOfOneKindAreRefused) {
