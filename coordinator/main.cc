@@ -61,6 +61,14 @@ Result<std::string> StateFolder(const std::string& folder, bool is_given) {
   return AbsolutePath(JoinPath(data, "longrun"));
 }
 
+// A command calls its coordinator over the socket. The ports that the environment names belong to a
+// service, which may even be that of another state folder.
+void KeepToTheSocket(ServerOptions& options) {
+  std::erase_if(options.listen,
+                [](const std::string& place) { return !place.starts_with("unix:"); });
+  options.metrics.clear();
+}
+
 void PrintLine(const Json& line) { WriteOutput(CanonicalJson(line) + "\n"); }
 
 int NotChecked(const Status& status) {
@@ -324,7 +332,8 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(std::int64_t{1'000}, std::int64_t{365 * 86'400'000LL}))
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
-               "Serve one command, which ends this coordinator; other commands wait until then");
+               "Serve one command, which ends this coordinator: on the socket only, and without a "
+               "metrics page. A coordinator without this flag waits until then");
   bool check = false;
   app.add_flag("--check", check,
                "Read everything in the state folder, print damage as lines of JSON, and exit: 0, "
@@ -373,6 +382,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
     return kExitConfiguration;
   }
+  if (options.is_momentary) KeepToTheSocket(options);
   umask(0077);
   if (checks_health) {
     status = CheckHealth(options.state_folder);

@@ -362,7 +362,10 @@ Status Serve(const ServerOptions& options) {
   metrics.BeforeEachScrape([] { metrics.SetSessionMemory(session_memory.n_bytes()); });
   metrics.ShowDisk(options.state_folder);
   PreregisterCalls(metrics);
-  ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
+  std::string metrics_address;
+  if (!options.is_momentary) {
+    ASSIGN_OR_RETURN(metrics_address, metrics.Expose(options.metrics));
+  }
   ASSIGN_OR_RETURN(IdentityRows identity, store->LoadIdentity());
   ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
                    Core::Start(*store, *artifacts, metrics,
@@ -436,12 +439,13 @@ Status Serve(const ServerOptions& options) {
   LookAfterCallers(parts, calls, 1);
   server->GetHealthCheckService()->SetServingStatus(true);
   const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
-  RETURN_IF_ERROR(WriteFileAtomic(metrics_file, metrics_address + "\n", 0600));
-  // A coordinator that was killed may have left one.
   const std::string network_file = JoinPath(options.state_folder, "coordinator.network");
-  RETURN_IF_ERROR(listening.network.empty()
-                      ? RemoveAll(network_file)
-                      : WriteFileAtomic(network_file, listening.network + "\n", 0600));
+  for (const auto& [file, address] :
+       {std::pair(metrics_file, metrics_address), std::pair(network_file, listening.network)}) {
+    // A coordinator that was killed may have left the file.
+    RETURN_IF_ERROR(address.empty() ? RemoveAll(file)
+                                    : WriteFileAtomic(file, address + "\n", 0600));
+  }
   RETURN_IF_ERROR(WriteCoordinatorAddress(options.state_folder, Str(kUnix, socket_path)));
   LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                       {"network", listening.network},

@@ -14,7 +14,8 @@ struct ServerOptions {
   std::string state_folder;             // absolute
   std::vector<std::string> listen;      // "unix:PATH" (else: in the state folder), "HOST:PORT"
   std::string metrics = "127.0.0.1:0";  // a loopback address; port 0: any free one
-  bool is_momentary = false;            // serves one command, which ends it
+  // Serves one command, which ends it: on the socket only, and without a metrics page.
+  bool is_momentary = false;
   SchedulerLimits limits;
   AccessLimits access;
   std::int64_t disk_low_water_bytes = 64 << 20;

@@ -56,6 +56,7 @@ class DaemonTest : public testing::Test {
     options.argv = {kProgram, "--state", state};
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
+    options.env.insert(options.env.end(), environment.begin(), environment.end());
     if (!failpoints.empty()) options.env.push_back("LONGRUN_FAILPOINTS=" + failpoints);
     options.stderr_path = log;
     options.stdout_path = log;
@@ -136,6 +137,7 @@ class DaemonTest : public testing::Test {
   std::string state = JoinPath(folder.path(), "state");
   std::string log = JoinPath(folder.path(), "log");
   std::string failpoints;
+  std::vector<std::string> environment;
   int pid = -1;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SweepService::Stub> sweeps;
@@ -235,6 +237,24 @@ TEST_F(WaitingDaemonTest, EndsWhenItIsAskedTo) {
     EXPECT_EQ(ended.code, 0) << ReadFile(log).value();
     EXPECT_TRUE(Info().pid() == pid) << "the command's coordinator has gone";
     EXPECT_EQ(End(SIGTERM).code, 0);
+  }
+}
+
+// Nobody has a certificate or a token here, and metrics are refused beyond loopback: a service with
+// this environment cannot start.
+TEST_F(DaemonTest, ThatOfACommandServesNeitherOtherMachinesNorMetrics) {
+  const std::vector<std::vector<std::string>> environments = {
+      {"LONGRUN_LISTEN=127.0.0.1:0"}, {"LONGRUN_LISTEN=nowhere"}, {"LONGRUN_METRICS=0.0.0.0:0"}};
+  for (const std::vector<std::string>& one : environments) {
+    environment = one;
+    std::string said;
+    EXPECT_EQ(RefusedWith({}, &said), 78) << one[0];
+
+    Start({"--momentary"});
+    EXPECT_EQ(Info().metrics_address(), "") << one[0];
+    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.network"))) << one[0];
+    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.metrics"))) << one[0];
+    EXPECT_EQ(End(SIGTERM).code, 0) << one[0];
   }
 }
 
