@@ -109,16 +109,18 @@ std::string StoppedText(const std::string& daemon, int pid) {
 }
 
 // Called while nobody answers: reports a stopped coordinator once, and a slow start once.
-void SayWhyItWaits(StartPatience& patience, const std::string& state) {
+// `waits_for_command`: whether the holder must end before ours can start.
+void SayWhyItWaits(StartPatience& patience, const std::string& state,
+                   const CoordinatorHolder& holder, bool waits_for_command) {
   static std::atomic<int> told_pid = 0;
-  if (const int pid = HolderOf(state).pid; CoordinatorRuns(state) && IsStopped(pid)) {
-    if (told_pid.exchange(pid) == pid) return;
-    return SayLine(Str(StoppedText("coordinator", pid), "; this command waits for it"));
+  if (IsStopped(holder.pid) && CoordinatorRuns(state)) {
+    if (told_pid.exchange(holder.pid) == holder.pid) return;
+    return SayLine(Str(StoppedText("coordinator", holder.pid), "; this command waits for it"));
   }
   if (!patience.IsToBeTold(BootMs())) return;
-  if (IsOfACommand(state)) {
-    return SayLine(Str("another command uses ", state, " (its coordinator has pid ",
-                       HolderOf(state).pid, "); this one goes on once that has ended"));
+  if (waits_for_command) {
+    return SayLine(Str("another command uses ", state, " (its coordinator has pid ", holder.pid,
+                       "); this one goes on once that has ended"));
   }
   SayLine(
       Str("the coordinator is still starting; bringing a large database up to date can take "
@@ -221,7 +223,7 @@ Code CodeOfExit(int exit_code) {
 
 // Starts a coordinator and waits until it answers. If another one takes the folder at the same
 // moment, ours ends, and the answer is the other one with pid 0. A coordinator that is to stay
-// waits until a momentary one has ended with its command, as Store::Open does.
+// waits until a momentary one has ended with its command (Store::Open), which may take hours.
 Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& options,
                                bool is_momentary) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
@@ -243,8 +245,10 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
   // After we have waited for ours, its pid may belong to another process.
   std::optional<ExitInfo> exited;
   int n_looks = 0;
-  while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
-    std::optional<Answering> answering = WhoAnswers(state);
+  bool waits_for_command = false;
+  while (true) {
+    std::optional<Answering> answering;
+    if (!waits_for_command) answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
     if (answering && answering->pid != pid && !is_momentary) {
       // If the lock names no holder, a momentary one may have answered and ended, unless ours ended
@@ -276,9 +280,12 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
                         error.empty() ? Str("it ", HowEnded(*exited, log, log_begin)) : error,
                         " (its log: ", log, ")"));
     }
-    SayWhyItWaits(patience, state);
-    if (!is_momentary && !exited && IsOfACommand(state)) patience.NoteWork(BootMs());
-    Pause(++n_looks < kQuickLooks ? kQuickPollMs : kPollMs);
+    waits_for_command = !is_momentary && !exited && holder.is_momentary && CoordinatorRuns(state);
+    if (waits_for_command) patience.NoteWork(BootMs());
+    if (!patience.Lasts(BootMs(), ProcessBusyTicks(exited ? holder.pid : pid))) break;
+    SayWhyItWaits(patience, state, holder, waits_for_command);
+    const std::int64_t poll_ms = waits_for_command ? kLookMs : kPollMs;
+    Pause(++n_looks < kQuickLooks ? kQuickPollMs : poll_ms);
   }
   if (!exited) {
     kill(pid, SIGKILL);
@@ -445,14 +452,15 @@ Result<std::unique_ptr<Coordinator>> Coordinator::ReachToRead(const std::string&
 Status Coordinator::ReachOnce(const std::string& state) {
   StartPatience patience(BootMs());
   // The coordinator that holds the folder may be starting or ending.
-  while ((CoordinatorRuns(state) || AwaitRestart(state)) &&
-         patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
+  while (CoordinatorRuns(state) || AwaitRestart(state)) {
+    const CoordinatorHolder holder = HolderOf(state);
+    if (!patience.Lasts(BootMs(), ProcessBusyTicks(holder.pid))) break;
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
       connection_ = std::make_unique<CoordinatorConnection>(answering->address);
       is_momentary_ = answering->is_momentary;
       return Status();
     }
-    SayWhyItWaits(patience, state);
+    SayWhyItWaits(patience, state, holder, /*waits_for_command=*/false);
     Pause(kPollMs);
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {}, true));

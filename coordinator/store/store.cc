@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -181,6 +182,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
     if (lock.status().code() != Code::kUnavailable) return lock.status();
     return FolderIsTaken(folder);
   }
+  Failpoint("database_locked");
 
   // The identity is also stored outside the database: an empty file is not a new database if
   // there was one before.

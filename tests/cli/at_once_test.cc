@@ -34,6 +34,17 @@ int ExitOf(int pid) {
   return (*exited)->code;
 }
 
+// Waits until the file has the text; false at the deadline.
+bool Says(const std::string& file, const std::string& text) {
+  const std::int64_t deadline = BootMs() + kEndMs;
+  while (BootMs() < deadline) {
+    const Result<std::string> now = ReadFile(file);
+    if (now.ok() && now->find(text) != std::string::npos) return true;
+    poll(nullptr, 0, 20);
+  }
+  return false;
+}
+
 TEST(AtOnceTest, SixReadingCommandsOnAFolderWithoutAServiceAreAllAnswered) {
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "home");
@@ -139,18 +150,26 @@ TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
   }
 }
 
-#if defined(LONGRUN_TEST_TRAINER)  // without a trainer, `up` gives up and ends its coordinator
-
-// Waits until the file has the text; false at the deadline.
-bool Says(const std::string& file, const std::string& text) {
-  const std::int64_t deadline = BootMs() + kEndMs;
-  while (BootMs() < deadline) {
-    const Result<std::string> now = ReadFile(file);
-    if (now.ok() && now->find(text) != std::string::npos) return true;
-    poll(nullptr, 0, 20);
-  }
-  return false;
+// The child has the folder long before it answers: it brings the database up to date.
+TEST(AtOnceTest, ACommandDoesNotTakeItsOwnSlowStartForAnotherCommand) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const std::string said = JoinPath(folder.path(), "ls");
+  const std::string go_on = JoinPath(folder.path(), "go-on");
+  const Result<int> ls =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, "ls", "-o", "csv"},
+             .env = {Str("LONGRUN_FAILPOINTS=database_locked:wait_for:", go_on)},
+             .stdout_path = said,
+             .stderr_path = said});
+  ASSERT_TRUE(ls.ok()) << ls.status().message();
+  EXPECT_TRUE(Says(said, "the coordinator is still starting")) << ReadFile(said).value();
+  EXPECT_EQ(ReadFile(said).value().find("another command"), std::string::npos)
+      << ReadFile(said).value();
+  ASSERT_TRUE(WriteFileAtomic(go_on, "").ok());
+  EXPECT_EQ(ExitOf(*ls), 0) << ReadFile(said).value();
 }
+
+#if defined(LONGRUN_TEST_TRAINER)  // without a trainer, `up` gives up and ends its coordinator
 
 // SIGSTOP, as by a debugger: each command says which process it waits for and how to continue it,
 // long before its deadline, and goes on when that happens.

@@ -25,6 +25,28 @@ TEST(StartPatienceTest, SoIsOneOfWhichNothingIsKnown) {
   EXPECT_FALSE(patience.Lasts(31'000, std::nullopt));
 }
 
+// It sleeps until a command has ended, and so does no work.
+TEST(StartPatienceTest, AProcessThatWaitsForAnotherOneIsWaitedForAsLongAsThat) {
+  constexpr std::uint64_t kTicks = 7;
+  StartPatience patience(1'000);
+  std::int64_t now_ms = 1'000;
+  for (int look = 0; look < 100; ++look) {
+    now_ms += 29'000;
+    patience.NoteWork(now_ms);
+    EXPECT_TRUE(patience.Lasts(now_ms, kTicks)) << look;
+  }
+  EXPECT_TRUE(patience.Lasts(now_ms + 29'999, kTicks));
+  EXPECT_FALSE(patience.Lasts(now_ms + 30'000, kTicks));
+}
+
+// The machine was suspended for an hour between two looks.
+TEST(StartPatienceTest, ATimeWithoutAnyLookDoesNotCountIfTheWaitIsNotedFirst) {
+  StartPatience patience(1'000);
+  EXPECT_TRUE(patience.Lasts(2'000, 7));
+  patience.NoteWork(3'602'000);
+  EXPECT_TRUE(patience.Lasts(3'602'000, 7));
+}
+
 TEST(StartPatienceTest, ItIsToldOnce) {
   StartPatience patience(1'000);
   EXPECT_FALSE(patience.IsToBeTold(5'999));
