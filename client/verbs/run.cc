@@ -133,9 +133,10 @@ int Run(const RunArguments& arguments, const std::string& state) {
   std::unique_ptr<Daemons> daemons;
   if (!ServiceRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =
-        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots}, Interrupted);
+    const bool is_cancelled = started.status().code() == Code::kCancelled;
     // If another command has started a service at the same moment, use that.
-    if (!started.ok() && !ServiceRuns(state)) return Report(started.status());
+    if (is_cancelled || (!started.ok() && !ServiceRuns(state))) return Report(started.status());
     if (started.ok()) daemons = std::move(started).value();
   }
   // This client ends after the submission: its momentary coordinator must not pass for the service
@@ -176,7 +177,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   const auto take_over = [&] {
     if (daemons != nullptr || ServiceRuns(state)) return;
     Result<std::unique_ptr<Daemons>> started =
-        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots}, Interrupted);
     if (!started.ok() || !(*started)->StartWorking().ok()) return;  // another command has one
     std::fprintf(stderr, "the service has ended: continuing with a new one\n");
     daemons = std::move(started).value();

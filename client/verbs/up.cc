@@ -56,7 +56,11 @@ void SayWhereItListens(const std::string& state) {
 
 int Up(const DaemonOptions& options, const std::string& state) {
   CatchInterrupts();
-  const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
+  const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options, Interrupted);
+  if (daemons.status().code() == Code::kCancelled) {
+    SayLine("stopped before the service had started");
+    return kExitOk;
+  }
   if (!daemons.ok()) return Report(daemons.status());
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
   std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",

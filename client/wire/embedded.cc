@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -224,8 +225,9 @@ Code CodeOfExit(int exit_code) {
 // Starts a coordinator and waits until it answers. If another one takes the folder at the same
 // moment, ours ends, and the answer is the other one with pid 0. A coordinator that is to stay
 // waits until a momentary one has ended with its command (Store::Open), which may take hours.
+// kCancelled, and ours is killed, once `is_cancelled`.
 Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& options,
-                               bool is_momentary) {
+                               bool is_momentary, const std::function<bool()>& is_cancelled) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
   if (IsStopped(holding)) {
     return Status(Code::kUnavailable, Str(StoppedText("coordinator", holding),
@@ -246,7 +248,7 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
   std::optional<ExitInfo> exited;
   int n_looks = 0;
   bool waits_for_command = false;
-  while (true) {
+  while (!is_cancelled()) {
     std::optional<Answering> answering;
     if (!waits_for_command) answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
@@ -268,7 +270,8 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
     if (!exited) {
       ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
     }
-    if (exited && WasKilled(*exited) && !is_momentary) {
+    const bool was_ended = exited && (WasKilled(*exited) || exited->code == 0);
+    if (was_ended && !is_momentary) {
       return Status(Code::kUnavailable,
                     Str("the coordinator (pid ", pid, ") ", HowEnded(*exited, log, log_begin),
                         " while it started (its log: ", log, ")"));
@@ -291,6 +294,9 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
     kill(pid, SIGKILL);
     ASSIGN_OR_RETURN(exited, WaitFor(pid, kStopMs));
   }
+  if (is_cancelled()) {
+    return Status(Code::kCancelled, "interrupted before the coordinator had started");
+  }
   return Status(Code::kDeadlineExceeded,
                 Str("the coordinator does not answer, and has done nothing for ",
                     StartPatience::kIdleMsMax / 1000, " s; see ", log));
@@ -300,11 +306,12 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
 // problem, not the statement that failed. The coordinator's own error already names a limit and the
 // file, if its log could grow.
 Result<Answering> StartCoordinatorProgram(const std::string& state, const DaemonOptions& options,
-                                          bool is_momentary) {
+                                          bool is_momentary,
+                                          const std::function<bool()>& is_cancelled) {
   const std::string log = JoinPath(state, "coordinator.log");
   const std::int64_t log_begin = BytesOf(log);
-  Result<Answering> answering = StartAndWait(state, options, is_momentary);
-  if (answering.ok()) return answering;
+  Result<Answering> answering = StartAndWait(state, options, is_momentary, is_cancelled);
+  if (answering.ok() || answering.status().code() == Code::kCancelled) return answering;
   const bool is_limit = answering.status().code() == Code::kResourceExhausted;
   const bool is_named = is_limit && !LastError(log, log_begin).empty();
   const int error_number = is_named ? 0 : WriteErrno(state);
@@ -463,7 +470,8 @@ Status Coordinator::ReachOnce(const std::string& state) {
     SayWhyItWaits(patience, state, holder, /*waits_for_command=*/false);
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {}, true));
+  ASSIGN_OR_RETURN(const Answering started,
+                   StartCoordinatorProgram(state, {}, true, [] { return false; }));
   connection_ = std::make_unique<CoordinatorConnection>(started.address);
   is_momentary_ = started.is_momentary;
   if (started.pid == 0) return Status();
@@ -486,12 +494,13 @@ Daemons::Daemons(std::string state, DaemonOptions options)
       worker_{.name = "worker", .log = JoinPath(state_, "worker.log")} {}
 
 Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
-                                                const DaemonOptions& options) {
+                                                const DaemonOptions& options,
+                                                const std::function<bool()>& is_interrupted) {
   RETURN_IF_ERROR(RoomForConnections());
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   SayIfCopied(state);
-  if (const Status status = daemons->StartCoordinator(); !status.ok()) {
+  if (const Status status = daemons->StartCoordinator(is_interrupted); !status.ok()) {
     const bool is_taken = status.code() == Code::kUnavailable;
     return is_taken ? Status(Code::kFailedPrecondition, status.message()) : status;
   }
@@ -507,8 +516,9 @@ Status Daemons::StartWorking() {
 }
 
 // kUnavailable if another coordinator has the folder or the address.
-Status Daemons::StartCoordinator() {
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, options_, false));
+Status Daemons::StartCoordinator(const std::function<bool()>& is_cancelled) {
+  ASSIGN_OR_RETURN(const Answering started,
+                   StartCoordinatorProgram(state_, options_, false, is_cancelled));
   if (started.pid == 0) {
     return {Code::kUnavailable,
             Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};
@@ -546,18 +556,21 @@ Status Daemons::WhyLost() {
 // cannot help. PR_SET_PDEATHSIG ends a child with the thread that spawned it, so this thread
 // outlives the daemons.
 void Daemons::Supervise() {
+  const auto start_coordinator = [this] {
+    return StartCoordinator([this] { return stopping_.load(); });
+  };
   while (!stopping_) {
     Pause(kLookMs);
     // Check the folder first: a daemon that starts without it would make a new one.
     if (!Check().ok()) break;
-    if (!stopping_) LookAfter(coordinator_, &Daemons::StartCoordinator);
-    if (!stopping_ && Check().ok()) LookAfter(worker_, &Daemons::StartWorker);
+    if (!stopping_) LookAfter(coordinator_, start_coordinator);
+    if (!stopping_ && Check().ok()) LookAfter(worker_, [this] { return StartWorker(); });
   }
   EndProcess(worker_.pid);
   EndProcess(coordinator_.pid);
 }
 
-void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
+void Daemons::LookAfter(Daemon& daemon, const std::function<Status()>& start) {
   if (daemon.pid > 0) {
     const Result<std::optional<ExitInfo>> exited = WaitFor(daemon.pid, 0);
     if (exited.ok() && !exited->has_value()) {
@@ -571,7 +584,8 @@ void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
     NoteEnd(daemon, std::exchange(daemon.pid, 0), exited.ok() ? **exited : ExitInfo{});
   }
   if (!daemon.policy.IsDue(BootMs())) return;
-  if (const Status started = (this->*start)(); !started.ok()) NoteFailedStart(daemon, started);
+  const Status started = start();
+  if (!started.ok() && started.code() != Code::kCancelled) NoteFailedStart(daemon, started);
 }
 
 void Daemons::NoteEnd(Daemon& daemon, int pid, const ExitInfo& exited) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,9 +66,11 @@ struct DaemonOptions {
 class Daemons {
  public:
   // Starts only the coordinator, so that sweeps submitted before StartWorking() are known when the
-  // first task is placed.
+  // first task is placed. Waits for a command that uses the folder, however long it runs, and
+  // returns kCancelled once `is_interrupted`.
   static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
-                                                const DaemonOptions& options);
+                                                const DaemonOptions& options,
+                                                const std::function<bool()>& is_interrupted);
   // Starts the worker too, and supervises both from now on. Called once.
   Status StartWorking();
   ~Daemons();  // Stop()
@@ -97,10 +100,10 @@ class Daemons {
   };
 
   Daemons(std::string state, DaemonOptions options);
-  Status StartCoordinator();
+  Status StartCoordinator(const std::function<bool()>& is_cancelled);
   Status StartWorker();
   void Supervise();
-  void LookAfter(Daemon& daemon, Status (Daemons::*start)());
+  void LookAfter(Daemon& daemon, const std::function<Status()>& start);
   void NoteEnd(Daemon& daemon, int pid, const ExitInfo& exited);
   void NoteFailedStart(Daemon& daemon, const Status& why);
   void GiveUp(const std::string& why);

@@ -1,7 +1,7 @@
 // Commands that meet other processes of the state folder: a coordinator that somebody stopped, and
 // commands that run at the same instant on a state folder without a service: each starts a
 // momentary coordinator, or reaches that of another one which is about to end.
-// Every one must be answered.
+// Every one must be answered. A service waits for such a command, until somebody interrupts it.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "sweeps/coordinator_lock.h"
+#include "tests/children.h"
 #include "tests/deadline.h"
 
 namespace longrun {
@@ -150,6 +151,99 @@ TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
   }
 }
 
+// A state folder that the coordinator of a command holds, as that of `longrun logs X | less` does
+// for as long as somebody reads.
+class HeldByACommandTest : public testing::Test {
+ protected:
+  HeldByACommandTest() {
+    holder = Launch({"longrun-coordinator", "--state", state, "--momentary"}, "holder");
+    EXPECT_TRUE(Says(At("holder"), " serving "));
+  }
+  ~HeldByACommandTest() override {
+    for (const int pid : pids) {
+      if (const auto ended = WaitFor(pid, 0); !ended.ok() || ended->has_value()) continue;
+      kill(pid, SIGKILL);
+      static_cast<void>(WaitFor(pid, kEndMs).ok());
+    }
+  }
+
+  std::string At(const std::string& name) const { return JoinPath(folder.path(), name); }
+  // What it prints goes into the file `output`.
+  int Launch(std::vector<std::string> argv, const std::string& output,
+             std::vector<std::string> env = {}) {
+    argv[0] = JoinPath(LONGRUN_BIN_DIR, argv[0]);
+    const Result<int> pid = Spawn({.argv = std::move(argv),
+                                   .env = std::move(env),
+                                   .stdout_path = At(output),
+                                   .stderr_path = At(output),
+                                   .own_group = true,
+                                   .die_with_parent = true});
+    EXPECT_TRUE(pid.ok()) << pid.status().message();
+    if (pid.ok()) pids.push_back(*pid);
+    return pid.ok() ? *pid : -1;
+  }
+  std::string Said(const std::string& name) const {
+    const Result<std::string> text = ReadFile(At(name));
+    return text.ok() ? *text : "";
+  }
+  // Until the coordinator that `up` has started waits for the command.
+  bool ServiceWaits() const {
+    return Says(JoinPath(state, "coordinator.log"), Str("waits_for_command pid=", holder, " "));
+  }
+  bool CommandHolds() const {
+    const std::optional<CoordinatorHolder> now = ReadCoordinatorLock(state);
+    return now && now->pid == holder && now->is_momentary;
+  }
+
+  TempFolder folder;
+  std::string state = At("home");
+  std::vector<int> pids;
+  int holder = -1;
+};
+
+TEST_F(HeldByACommandTest, AServiceSaysSoAndStartsOnceTheCommandHasEnded) {
+  const int up = Launch({"longrun", "--state", state, "up"}, "up");
+  EXPECT_TRUE(Says(At("up"),
+                   Str("another command uses ", state, " (its coordinator has pid ", holder, ")")))
+      << Said("up");
+  EXPECT_TRUE(CommandHolds());
+  EXPECT_EQ(Said("up").find("gives it work"), std::string::npos);
+
+  kill(holder, SIGTERM);
+  EXPECT_EQ(ExitOf(holder), 0);
+  EXPECT_TRUE(Says(At("up"), "gives it work")) << Said("up");
+  kill(up, SIGINT);
+  EXPECT_NE(ExitOf(up), -1);
+}
+
+// Also by a terminal that closes: SIGHUP.
+TEST_F(HeldByACommandTest, AServiceThatWaitsCanBeInterrupted) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const int up = Launch({"longrun", "--state", state, "up"}, Str("up", signal));
+    EXPECT_TRUE(ServiceWaits()) << Said(Str("up", signal));
+    kill(up, signal);
+    EXPECT_EQ(ExitOf(up), 0) << signal;
+    EXPECT_NE(Said(Str("up", signal)).find("stopped before the service had started"),
+              std::string::npos)
+        << Said(Str("up", signal));
+    EXPECT_TRUE(RemoveAll(JoinPath(state, "coordinator.log")).ok());
+  }
+  EXPECT_TRUE(CommandHolds());
+}
+
+TEST_F(HeldByACommandTest, AServiceSaysIfItsCoordinatorIsEndedWhileItWaits) {
+  const int up = Launch({"longrun", "--state", state, "up"}, "up");
+  ASSERT_TRUE(ServiceWaits()) << Said("up");
+  const std::vector<int> children = ChildrenOf(up);
+  ASSERT_EQ(children.size(), 1u);
+  kill(children[0], SIGTERM);
+  EXPECT_NE(ExitOf(up), -1);
+  EXPECT_NE(
+      Said("up").find(Str("the coordinator (pid ", children[0], ") has ended while it started")),
+      std::string::npos)
+      << Said("up");
+}
+
 // The child has the folder long before it answers: it brings the database up to date.
 TEST(AtOnceTest, ACommandDoesNotTakeItsOwnSlowStartForAnotherCommand) {
   const TempFolder folder;
@@ -241,6 +335,34 @@ TEST(AtOnceTest, EachDeathOfTheCoordinatorIsTold) {
   EXPECT_TRUE(Says(said, "the coordinator runs again")) << ReadFile(said).value();
   EXPECT_EQ(kill(*up, SIGTERM), 0);
   EXPECT_EQ(ExitOf(*up), 0);
+}
+
+// The supervisor starts the coordinator again, which waits for the command that came first.
+TEST_F(HeldByACommandTest, AServiceWhoseRestartWaitsCanBeInterrupted) {
+  kill(holder, SIGTERM);
+  EXPECT_EQ(ExitOf(holder), 0);
+  const int up = Launch({"longrun", "--state", state, "up"}, "up");
+  ASSERT_TRUE(Says(At("up"), "gives it work")) << Said("up");
+  const std::int64_t deadline = BootMs() + kEndMs;
+  while (!CommandHolds()) {  // else the supervisor's coordinator was first
+    ASSERT_LT(BootMs(), deadline) << Said("up");
+    const std::optional<CoordinatorHolder> service = ReadCoordinatorLock(state);
+    if (!service || service->is_momentary) continue;
+    kill(service->pid, SIGKILL);
+    while (FileLock::IsHeld(CoordinatorLockPath(state)) && !HasEnded(service->pid)) {
+      ASSERT_LT(BootMs(), deadline) << Said("up");
+    }
+    holder = Launch({"longrun-coordinator", "--state", state, "--momentary"}, "holder");
+    while (!CommandHolds() && !HasEnded(holder)) {
+      ASSERT_LT(BootMs(), deadline) << Said("up");
+      poll(nullptr, 0, 1);
+    }
+  }
+  ASSERT_TRUE(ServiceWaits()) << Said("up");
+
+  kill(up, SIGINT);
+  EXPECT_EQ(ExitOf(up), 0) << Said("up");
+  EXPECT_TRUE(CommandHolds());
 }
 
 // What `longrun workers` says; "" and a failure if it hangs.
