@@ -231,6 +231,42 @@ TEST_F(HeldByACommandTest, AServiceThatWaitsCanBeInterrupted) {
   EXPECT_TRUE(CommandHolds());
 }
 
+// A command's coordinator is no service: nothing would ever change in a sweep that is followed.
+TEST_F(HeldByACommandTest, OtherCommandsKnowThatNoServiceRuns) {
+  const std::string text = At("text"), sweep = At("s.yaml");
+  ASSERT_TRUE(WriteFileAtomic(text, std::string(200'000, 'x')).ok());
+  const Result<std::string> quickstart =
+      ReadFile(JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml"));
+  ASSERT_TRUE(quickstart.ok() && WriteFileAtomic(sweep, *quickstart).ok());
+  const auto code_of = [&](std::vector<std::string> argv, const std::string& output) {
+    argv.insert(argv.begin(), {"longrun", "--state", state});
+    return ExitOf(Launch(std::move(argv), output));
+  };
+  ASSERT_EQ(
+      code_of({"data", "import", "austen", "--train", text, "--validation", "100000"}, "import"), 0)
+      << Said("import");
+  EXPECT_EQ(code_of({"submit", sweep}, "submit"), 0) << Said("submit");
+  EXPECT_NE(Said("submit").find("nothing is running"), std::string::npos) << Said("submit");
+
+  EXPECT_EQ(code_of({"ls", "-o", "json"}, "ls"), 0);
+  EXPECT_NE(Said("ls").find("\"service_runs\": false"), std::string::npos) << Said("ls");
+  EXPECT_EQ(code_of({"watch", "quickstart", "-o", "json"}, "watch"), 8);
+  EXPECT_NE(Said("watch").find("\"service_runs\":false"), std::string::npos) << Said("watch");
+  EXPECT_EQ(code_of({"workers", "-o", "json"}, "workers"), 0) << Said("workers");
+  EXPECT_TRUE(CommandHolds());
+}
+
+TEST_F(HeldByACommandTest, ARunThatWaitsCanBeInterrupted) {
+  const std::string sweep = JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml");
+  const int run = Launch({"longrun", "--state", state, "run", sweep}, "run");
+  EXPECT_TRUE(ServiceWaits()) << Said("run");
+  kill(run, SIGINT);
+  EXPECT_NE(ExitOf(run), -1);
+  EXPECT_NE(Said("run").find("interrupted before the coordinator had started"), std::string::npos)
+      << Said("run");
+  EXPECT_TRUE(CommandHolds());
+}
+
 TEST_F(HeldByACommandTest, AServiceSaysIfItsCoordinatorIsEndedWhileItWaits) {
   const int up = Launch({"longrun", "--state", state, "up"}, "up");
   ASSERT_TRUE(ServiceWaits()) << Said("up");
