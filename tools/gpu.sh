@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # ./dev gpu [--dry-run] [--stages tests,checks,...] [FOLDER]: what must be shown on a GPU.
 #
-# Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU, runs them,
-# then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside the CPU's;
-# then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained and
-# evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps beside
-# plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's; tools/gpu_timeline.py:
-# what a training step waits for; and at last it builds and runs the trainer's other tests.
-# --stages takes some of these (tests, checks, models, bench, attention, timeline, others), where a
-# machine is lent for minutes.
+# Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU. Runs
+# these, then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside the
+# CPU's; then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained
+# and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps
+# beside plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's;
+# tools/gpu_timeline.py: what a training step waits for; and at last it builds and runs the
+# trainer's other tests. --stages takes some of these (tests, checks, models, bench, attention,
+# timeline, others), where a machine is lent for minutes.
 #
 # FOLDER (default build/gpu) gets
 #

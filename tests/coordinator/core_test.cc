@@ -79,7 +79,9 @@ class CoreTest : public testing::Test {
     options.seed = 7;
     options.on_fatal = on_fatal;
     options.disk_free_bytes = [this]() -> Result<std::int64_t> {
+      const std::lock_guard lock(ticks_mutex);
       n_ticks += 1;
+      ticked.notify_all();
       return std::int64_t{1} << 40;
     };
     options.limits.lease_ms = lease_ms;
@@ -122,12 +124,10 @@ class CoreTest : public testing::Test {
   }
   // Waits until the core has looked after its files n more times: once a second.
   void AwaitTicks(int n) {
+    std::unique_lock lock(ticks_mutex);
     const int end = n_ticks + n;
-    const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
-    while (n_ticks < end) {
-      ASSERT_LT(BootMs(), deadline);
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    ASSERT_TRUE(ticked.wait_for(lock, std::chrono::milliseconds(DeadlineMs(60'000)),
+                                [&] { return n_ticks >= end; }));
   }
   std::string SweepState() {
     std::string name;
@@ -141,7 +141,9 @@ class CoreTest : public testing::Test {
   std::int64_t disk_low_water_bytes = 0;
   std::int64_t lease_ms = SchedulerLimits().lease_ms;
   bool is_momentary = false;
-  std::atomic<int> n_ticks{0};  // looks at the disk, one a second while nothing is submitted
+  std::mutex ticks_mutex;  // guards n_ticks
+  int n_ticks = 0;         // looks at the disk, one a second while nothing is submitted
+  std::condition_variable ticked;
   std::function<void(const Status&)> on_fatal;
   std::function<Result<DatasetListing>(const std::string&)> list_dataset;
   std::unique_ptr<Store> store;

@@ -41,7 +41,7 @@ def name_of(function):
                       function)
     if not found:
         return None
-    params = re.sub(r"^SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", found[4])  # of a template
+    params = re.sub(r"^SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", found[4])
     return found[1] + (found[2] if found[1] == "FewQueriesKernel" else ""), int(found[3]), params
 
 
