@@ -92,8 +92,7 @@ class Uploader {
                                            ? std::min(options_.patience_ms, kExhaustedMs)
                                            : options_.patience_ms;
       if (BootMs() - moved_ms_ >= patience_ms) return status;
-      if (options_.before_pause) options_.before_pause(status);
-      std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
+      options_.pause(status, pause_ms);
       pause_ms = std::min(2 * pause_ms, kPauseMsMax);
     }
   }

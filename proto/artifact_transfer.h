@@ -32,8 +32,9 @@ struct UploadOptions {
   TransferProgress progress = nullptr;
   // After a transient failure, goes on until no byte has arrived for this long; 0: reports it.
   std::int64_t patience_ms = 0;
-  // Called with each failure after which it tries again, before the pause.
-  std::function<void(const Status& why)> before_pause = nullptr;
+  // Called with each failure after which it tries again. Waits, for at most so long. Only without
+  // patience may it be missing.
+  std::function<void(const Status& why, std::int64_t ms_max)> pause = nullptr;
 };
 
 // Uploads the files that the store does not have, one after the other. A file of which the store

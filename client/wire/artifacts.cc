@@ -2,9 +2,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "client/wire/channel.h"
@@ -22,6 +25,19 @@ constexpr std::int64_t kPatienceMs = 120'000;  // over the network, until a byte
 
 constexpr const char* kInterrupted = "the upload was interrupted: ";
 constexpr const char* kBusy = "the coordinator is stopping, or busy";  // its own words
+constexpr std::int64_t kPauseMsMin = 500;
+
+// Waits until the channel has a connection again, at least kPauseMsMin; if it has one, `ms_max`.
+void AwaitConnection(grpc::Channel& channel, std::int64_t ms_max) {
+  const auto end = std::chrono::system_clock::now() + std::chrono::milliseconds(ms_max);
+  std::this_thread::sleep_for(std::chrono::milliseconds(std::min(kPauseMsMin, ms_max)));
+  // gRPC gets on with connecting only while somebody waits for it.
+  if (channel.GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
+    channel.WaitForConnected(end);
+  } else {
+    std::this_thread::sleep_until(end);
+  }
+}
 
 }  // namespace
 
@@ -65,14 +81,16 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
     context->set_deadline(std::chrono::system_clock::now() + deadline);
     return context;
   };
-  std::string told;  // since the last byte
-  const auto before_pause = [&](const Status& why) {
-    const std::string cause(impl_->InOurWords(why).message());
-    if (std::exchange(told, cause) == cause) return;
-    tell(Str(kInterrupted, TryingAgainText(cause, kPatienceMs)));
+  RetryNotice notice;
+  const auto pause = [&](const Status& why, std::int64_t ms_max) {
+    if (notice.IsDue(BootMs())) {
+      const std::string cause(impl_->InOurWords(why).message());
+      tell(Str(kInterrupted, TryingAgainText(cause, kPatienceMs)));
+    }
+    AwaitConnection(*impl_->channel, ms_max);
   };
   const auto note_progress = [&](std::int64_t n_bytes_so_far) {
-    told.clear();
+    notice.Reset();
     if (progress) progress(n_bytes_so_far);
   };
   Status sent = UploadFiles(*impl_->stub, files,
@@ -81,7 +99,7 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
                              .file_deadline = kTransferDeadline,
                              .progress = note_progress,
                              .patience_ms = impl_->is_remote ? kPatienceMs : 0,
-                             .before_pause = before_pause});
+                             .pause = pause});
   if (sent.code() != Code::kUnavailable && sent.code() != Code::kDeadlineExceeded) return sent;
   const char* const remedy = impl_->is_remote ? "; the same command continues it" : "";
   return Status(sent.code(),

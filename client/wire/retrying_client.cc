@@ -18,21 +18,14 @@ constexpr std::int64_t kCallMs = 30'000;
 constexpr int kPauseMs = 20;
 constexpr int kRemotePauseMs = 200;  // each try costs a connection over the network
 
-// Tells the user of a context, once, what is waited for.
-class RetryNotice {
- public:
-  explicit RetryNotice(const std::string& state) : state_(state) {}
-  void SayIfDue(const Status& failed) {
-    if (told_ || !IsContext(state_) || BootMs() <= begin_ + kSilentMs) return;
-    told_ = true;
+// Tells the user of a context what is waited for, and waits.
+void Pause(const std::string& state, const Status& failed, RetryNotice& notice) {
+  const bool is_remote = IsContext(state);
+  if (is_remote && notice.IsDue(BootMs())) {
     SayLine(TryingAgainText(std::string(failed.message()), kCallMs));
   }
-
- private:
-  const std::string& state_;
-  const std::int64_t begin_ = BootMs();
-  bool told_ = false;
-};
+  poll(nullptr, 0, is_remote ? kRemotePauseMs : kPauseMs);
+}
 
 // Whether the coordinator ended before it answered; any other status is its answer.
 bool WentAway(const Status& status) {
@@ -44,7 +37,7 @@ bool WentAway(const Status& status) {
 Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                             google::protobuf::Message* answer) {
   std::optional<std::int64_t> deadline;  // from the first failure: an answer may take minutes
-  std::optional<RetryNotice> notice;
+  RetryNotice notice;
   unanswered_ = false;
   while (true) {
     violations_.clear();
@@ -67,16 +60,12 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
     if (!WentAway(failed)) return failed;
-    if (!deadline) {
-      deadline = BootMs() + (has_given_up_ ? 0 : kCallMs);
-      notice.emplace(state_);
-    }
+    if (!deadline) deadline = BootMs() + (has_given_up_ ? 0 : kCallMs);
     if (BootMs() >= *deadline) {
       has_given_up_ = true;
       return failed;
     }
-    notice->SayIfDue(failed);
-    poll(nullptr, 0, IsContext(state_) ? kRemotePauseMs : kPauseMs);
+    Pause(state_, failed, notice);
   }
 }
 
@@ -88,7 +77,7 @@ Status ReadLogs(const std::string& state, const std::string& target, bool& follo
                 const std::function<bool(const v1::GetLogsResponse&)>& each) {
   const std::int64_t deadline = BootMs() + kCallMs;
   const bool is_to_follow = follow;
-  RetryNotice notice(state);
+  RetryNotice notice;
   while (true) {
     bool begun = false;
     const Result<std::unique_ptr<Coordinator>> reached = Coordinator::ReachToRead(state);
@@ -103,8 +92,7 @@ Status ReadLogs(const std::string& state, const std::string& target, bool& follo
       status = (*reached)->connection().GetLogs(target, follow, noted);
     }
     if (status.ok() || begun || !WentAway(status) || BootMs() > deadline) return status;
-    notice.SayIfDue(status);
-    poll(nullptr, 0, IsContext(state) ? kRemotePauseMs : kPauseMs);
+    Pause(state, status, notice);
   }
 }
 

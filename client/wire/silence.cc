@@ -17,6 +17,13 @@ std::string TryingAgainText(const std::string& cause, std::int64_t patience_ms) 
   return Str(cause, "; trying again for ", patience_ms / 1000, " s");
 }
 
+bool RetryNotice::IsDue(std::int64_t now_ms) {
+  if (!since_ms_) since_ms_ = now_ms;
+  if (told_ || now_ms - *since_ms_ < kSilentMs) return false;
+  told_ = true;
+  return true;
+}
+
 std::string Silence::Heard() {
   is_silent_ = false;
   if (!std::exchange(told_, false)) return "";

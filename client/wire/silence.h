@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,20 @@ namespace longrun::client {
 inline constexpr std::int64_t kSilentMs = 2'000;
 // What the user is told then, once. `cause`: why nobody answers.
 std::string TryingAgainText(const std::string& cause, std::int64_t patience_ms);
+
+// Says once that a command tries again, if that takes longer.
+class RetryNotice {
+ public:
+  // Called after each failed attempt. True once, two seconds after the first failure: now a line is
+  // to be printed.
+  bool IsDue(std::int64_t now_ms);
+  // An attempt got on: the next failure is the first one again.
+  void Reset() { *this = {}; }
+
+ private:
+  std::optional<std::int64_t> since_ms_;
+  bool told_ = false;
+};
 
 class Silence {
  public:

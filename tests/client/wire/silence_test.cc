@@ -7,6 +7,17 @@ namespace {
 
 constexpr std::int64_t kStart = 1'000;
 
+TEST(RetryNoticeTest, ALongInterruptionIsToldOnce) {
+  RetryNotice notice;
+  EXPECT_FALSE(notice.IsDue(kStart));
+  EXPECT_FALSE(notice.IsDue(kStart + 1'999));
+  EXPECT_TRUE(notice.IsDue(kStart + 2'000));
+  EXPECT_FALSE(notice.IsDue(kStart + 9'000));
+  notice.Reset();
+  EXPECT_FALSE(notice.IsDue(kStart + 9'100));
+  EXPECT_TRUE(notice.IsDue(kStart + 11'100));
+}
+
 TEST(SilenceTest, ShortSilenceIsNotReported) {
   Silence silence("/state");
   silence.Lost("", kStart);
