@@ -15,8 +15,10 @@
 #include <variant>
 #include <vector>
 
-#include "base/check.h"
+#include "base/exit_code.h"
 #include "base/status.h"
+#include "base/str.h"
+#include "base/units.h"
 #include "kernels/attention.h"  // WorkingMemory
 
 namespace longrun {
@@ -34,26 +36,33 @@ inline void Check(const Status& status) {
 }
 
 // Reads [--OPTION VALUE] ... [NUMBER ...]: an option's value goes where `options` says. Returns the
-// numbers, or these if there are none.
+// numbers, or these if there are none. Ends the program with a message if an argument is wrong.
 using OptionValue = std::variant<int*, std::int64_t*, std::string*>;
 inline std::vector<std::int64_t> ReadArguments(const std::vector<std::string>& arguments,
                                                const std::map<std::string, OptionValue>& options,
                                                const std::vector<std::int64_t>& default_numbers) {
+  const auto number_in = [&](const std::string& text) {
+    const Result<std::int64_t> number = ParseCount(text);
+    if (number.ok()) return *number;
+    std::string known;
+    for (const auto& [name, value] : options) known += Str(" [", name, " VALUE]");
+    std::fprintf(stderr, "\"%s\": expected%s [NUMBER ...]\n", text.c_str(), known.c_str());
+    std::exit(kExitBadUsage);
+  };
   std::vector<std::int64_t> numbers;
   for (std::size_t at = 0; at < arguments.size(); ++at) {
     const auto option = options.find(arguments[at]);
     if (option == options.end()) {
-      numbers.push_back(std::stoll(arguments[at]));
+      numbers.push_back(number_in(arguments[at]));
       continue;
     }
-    LR_CHECK(at + 1 < arguments.size());
-    const std::string& value = arguments[++at];
+    const std::string value = ++at < arguments.size() ? arguments[at] : "";
     std::visit(
-        [&value](auto* to) {
+        [&](auto* to) {
           if constexpr (std::is_same_v<decltype(to), std::string*>) {
             *to = value;
           } else {
-            *to = static_cast<std::remove_pointer_t<decltype(to)>>(std::stoll(value));
+            *to = static_cast<std::remove_pointer_t<decltype(to)>>(number_in(value));
           }
         },
         option->second);
