@@ -40,9 +40,10 @@ bool Executor::PostWithoutReader(std::function<void()> job) {
 bool Executor::Add(const std::string& caller, std::function<void(Reader&)> job) {
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || n_jobs_ >= jobs_max_) return false;
     const std::string name = takes_turns() ? caller : "";
     auto queue = std::ranges::find(queues_, name, &Queue::caller);
+    const bool is_first = takes_turns() && queue == queues_.end();
+    if (stopping_ || n_jobs_ >= (is_first ? 2 * jobs_max_ : jobs_max_)) return false;
     if (queue == queues_.end()) queue = queues_.insert(queue, Queue{.caller = name, .jobs = {}});
     queue->jobs.push_back(std::move(job));
     n_jobs_ += 1;

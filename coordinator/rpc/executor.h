@@ -29,7 +29,9 @@ class Executor {
 
   // Each thread has its own reading connection to the database of `store`, which must outlive the
   // executor. A thread opens its connection at its first job. Opening takes some milliseconds, and
-  // a coordinator that lives for one command needs only one connection.
+  // a coordinator that lives for one command needs only one connection. At most `jobs_max` jobs
+  // wait; with turns, so many again of callers who have no other job waiting, so that a few callers
+  // with many jobs do not keep others out.
   static std::unique_ptr<Executor> Start(const Store& store, int n_threads, std::size_t jobs_max,
                                          Order order = Order::kArrival);
   ~Executor();  // Stop()

@@ -99,7 +99,7 @@ TEST(ExecutorTest, CallersTakeTurnsSoThatManyJobsOfOneDelayAnotherByOne) {
       (std::vector<std::string>{"viewer 1", "viewer 2", "viewer 3", "submitter", "operator"}));
 }
 
-TEST(ExecutorTest, TheJobsOfAllCallersTogetherAreLimited) {
+TEST(ExecutorTest, ManyJobsKeepNoOtherCallerOutAndAllTogetherAreLimited) {
   const TempFolder folder;
   const std::unique_ptr<Store> store = Store::Open(folder.path()).value();
   const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 2, Executor::Order::kTurns);
@@ -114,7 +114,11 @@ TEST(ExecutorTest, TheJobsOfAllCallersTogetherAreLimited) {
   begun.get_future().wait();
   EXPECT_TRUE(executor->Post(nothing, failed, "a"));
   EXPECT_TRUE(executor->Post(nothing, failed, "b"));
+  EXPECT_FALSE(executor->Post(nothing, failed, "b"));
+  EXPECT_TRUE(executor->Post(nothing, failed, "c"));
   EXPECT_FALSE(executor->Post(nothing, failed, "c"));
+  EXPECT_TRUE(executor->Post(nothing, failed, "d"));
+  EXPECT_FALSE(executor->Post(nothing, failed, "e"));
   may_end.set_value();
   executor->Stop();
 }
