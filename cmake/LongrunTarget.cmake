@@ -77,7 +77,8 @@ add_custom_target(gpu_programs)
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
 # run under the environment that every launch of the trainer has as well. A test's own code is
 # compiled fast; the libraries that it tests are optimised as in the programs. PRECOMPILED names
-# other headers than GoogleTest's.
+# other headers than GoogleTest's. TIMEOUT, in seconds, only ends a test that hangs: it is at least
+# four times what the test takes on two idle cores.
 function(longrun_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
@@ -95,7 +96,7 @@ function(longrun_test name)
     add_dependencies(gpu_programs ${target})
   endif()
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 120)
+    set(ARG_TIMEOUT 300)
   endif()
   math(EXPR timeout "${ARG_TIMEOUT} * ${LONGRUN_TEST_TIMEOUT_FACTOR}")
   add_test(NAME ${name} COMMAND ${target})
