@@ -240,14 +240,13 @@ Status Host::PowerOn() {
   // host's address is the same after each start, as that of a real one: the others remember it.
   const std::string cable = Str("v", number_, "-", n_starts_);
   const std::string link_address = Str("02:00:00:00:", number_ / 100, ":", number_ % 100);
-  return Shell(
-      Str("ip link add ", cable, " type veth peer name e0 address ", link_address, " netns ", init_,
-          " && ip link set ", cable,
-          " master br0 up"
-          " && nsenter --target ",
-          init_, " --net ip addr add ", address(), "/24 dev e0 && nsenter --target ", init_,
-          " --net ip link set e0 up"),
-      log);
+  return Shell(Str("ip link add ", cable, " type veth peer name e0 address ", link_address,
+                   " netns ", init_, " && ip link set ", cable,
+                   " master br0 up"
+                   " && nsenter --target ",
+                   init_, " --net ip addr add ", address(), "/24 dev e0 && nsenter --target ",
+                   init_, " --net ip link set e0 up"),
+               log);
 }
 
 void Host::PowerOff() {
