@@ -26,6 +26,7 @@
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 #include "tests/resident.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {

@@ -19,6 +19,7 @@
 #include "coordinator/store/restore.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {

@@ -2,7 +2,6 @@
 #include "tests/crash/service.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -20,6 +18,7 @@
 #include "tests/children.h"
 #include "tests/deadline.h"
 #include "tests/replaced.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
@@ -47,15 +46,6 @@ exec %TRAINER% "$@"
 )";
 
 }  // namespace
-
-bool WaitUntil(std::int64_t limit_ms, const std::function<bool()>& condition) {
-  const std::int64_t deadline = BootMs() + limit_ms;
-  while (!condition()) {
-    if (BootMs() >= deadline) return false;
-    poll(nullptr, 0, 10);
-  }
-  return true;
-}
 
 bool IsStopped(int pid) {
   const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,9 +15,6 @@
 #include "tests/journal_json.h"
 
 namespace longrun {
-
-// Looks every 10 ms until `condition` holds; false when it does not within `limit_ms`.
-bool WaitUntil(std::int64_t limit_ms, const std::function<bool()>& condition);
 
 // A process that stands still at a failpoint (SIGSTOP).
 bool IsStopped(int pid);

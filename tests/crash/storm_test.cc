@@ -29,6 +29,7 @@
 #include "tests/commit_seed.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {

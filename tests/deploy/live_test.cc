@@ -28,6 +28,7 @@
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 #include "tests/replaced.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {

@@ -18,6 +18,7 @@
 #include "tests/children.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {

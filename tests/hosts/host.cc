@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -18,13 +17,13 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/descriptor.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/children.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
@@ -41,15 +40,6 @@ constexpr const char* kProbe = "--probe-hosts";
 constexpr const char* kWorldScript =
     "ip link set lo up && ip link add br0 address 02:00:00:00:00:fe type bridge &&"
     " ip addr add 10.77.0.254/24 dev br0 && ip link set br0 up";
-
-bool Until(const std::function<bool()>& condition) {
-  const std::int64_t end_ms = BootMs() + kLimitMs;
-  while (!condition()) {
-    if (BootMs() >= end_ms) return false;
-    poll(nullptr, 0, 5);
-  }
-  return true;
-}
 
 std::vector<std::string> OwnEnvironment() {
   std::vector<std::string> env;
@@ -223,7 +213,7 @@ Status Host::PowerOn() {
     return text ? *text : std::string();
   };
   bool failed = false;
-  const bool ready = Until([&] {
+  const bool ready = WaitUntil(kLimitMs, [&] {
     if (said().find("ready\n") != std::string::npos) return true;
     const auto ended = WaitFor(unshare_, 0);
     return failed = ended.ok() && *ended;
@@ -258,7 +248,7 @@ void Host::PowerOff() {
       EXPECT_TRUE(WaitFor(unshare_, kLimitMs).ok());
     }
   } else {
-    EXPECT_TRUE(Until([&] {
+    EXPECT_TRUE(WaitUntil(kLimitMs, [&] {
       const std::vector<Process> left = Processes();
       SendSignal(left, SIGKILL);
       return left.empty();

@@ -20,6 +20,7 @@
 #include "tests/deadline.h"
 #include "tests/hosts/cluster.h"
 #include "tests/hosts/recount.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
