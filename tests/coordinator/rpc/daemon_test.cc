@@ -3,7 +3,6 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,16 +10,13 @@
 
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <future>
 #include <optional>
 #include <regex>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -38,6 +34,7 @@
 #include "tests/children.h"
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -86,14 +83,6 @@ class DaemonTest : public testing::Test {
     const auto ended = WaitFor(of, kEndMsMax);
     of = -1;
     return ended.ok() && *ended ? **ended : ExitInfo{.code = -1};
-  }
-  static bool AwaitUntil(const std::function<bool()>& condition) {
-    const std::int64_t end_ms = BootMs() + kEndMsMax;
-    while (!condition()) {
-      if (BootMs() > end_ms) return false;
-      poll(nullptr, 0, 10);
-    }
-    return true;
   }
   // The exit code of a daemon that should not come up, and what it said.
   int RefusedWith(const std::vector<std::string>& arguments, std::string* said) {
@@ -208,7 +197,7 @@ class WaitingDaemonTest : public DaemonTest {
     log = JoinPath(folder.path(), "log of the waiting one");
     waiting = Launch({}).value();
     const std::string line = Str("waits_for_command pid=", pid, " meaning=\"a command uses ");
-    ASSERT_TRUE(AwaitUntil([&] {
+    ASSERT_TRUE(WaitUntil(kEndMsMax, [&] {
       const Result<std::string> text = ReadFile(log);
       return HasEnded(waiting) || (text.ok() && text->find(line) != std::string::npos);
     }));
@@ -222,7 +211,7 @@ TEST_F(WaitingDaemonTest, ServesOnceTheCommandHasEnded) {
   StartBesideACommand();
   EXPECT_EQ(End(SIGTERM).code, 0);
 
-  EXPECT_TRUE(AwaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kEndMsMax, [&] {
     const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(state);
     return holder && holder->pid == waiting && !holder->is_momentary;
   })) << ReadFile(log).value();
@@ -594,15 +583,8 @@ class DaemonQueryTest : public DaemonTest {
   std::future<grpc::Status> AskEndless(grpc::ClientContext& context) {
     auto status = std::async(std::launch::async,
                              [this, &context] { return Ask(context, kEndless, nullptr); });
-    Await([this] { return HasWorked(pid); });
+    EXPECT_TRUE(WaitUntil(kEndMsMax, [this] { return HasWorked(pid); }));
     return status;
-  }
-  static void Await(const std::function<bool()>& is_so) {
-    const std::int64_t deadline_ms = BootMs() + kEndMsMax;
-    while (!is_so()) {
-      ASSERT_LT(BootMs(), deadline_ms);
-      std::this_thread::yield();
-    }
   }
 };
 
@@ -655,7 +637,7 @@ TEST_F(DaemonQueryTest, ACancelledQueryLeavesNoProcess) {
   context.TryCancel();
 
   EXPECT_EQ(status.get().error_code(), grpc::StatusCode::CANCELLED);
-  Await([this] { return ChildrenOf(pid).empty(); });
+  EXPECT_TRUE(WaitUntil(kEndMsMax, [this] { return ChildrenOf(pid).empty(); }));
   EXPECT_EQ(Rows("SELECT 7"), "[[7]]");
 }
 
@@ -668,7 +650,7 @@ TEST_F(DaemonQueryTest, AKilledDaemonLeavesNoQuery) {
 
   EXPECT_EQ(End(SIGKILL).signal, SIGKILL);
 
-  Await([&] { return HasEnded(children[0]); });
+  EXPECT_TRUE(WaitUntil(kEndMsMax, [&] { return HasEnded(children[0]); }));
   EXPECT_FALSE(status.get().ok());
 }
 

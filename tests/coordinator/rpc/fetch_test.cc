@@ -13,6 +13,7 @@
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset_files.h"
 #include "tests/coordinator/rpc/network.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -84,13 +85,13 @@ spec:
     ASSERT_EQ(submitted.code, 0) << submitted.err;
   }
   bool AwaitSuccess(const std::string& sweep) {
-    return WaitUntil([&] { return StateOf(sweep) == "SUCCEEDED"; });
+    return WaitUntil(kPatienceMs, [&] { return StateOf(sweep) == "SUCCEEDED"; });
   }
   std::string Logs() {
     return ReadFile(At("log")).value() + ReadFile(At("gpu-1.log")).value() + Here({"get", "a"}).out;
   }
   bool AwaitStopped(int pid) {
-    return WaitUntil([&] {
+    return WaitUntil(kPatienceMs, [&] {
       const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
       return stat.ok() && stat->find(") T ") != std::string::npos;
     });
@@ -217,7 +218,7 @@ TEST_F(NetworkFetchTest, AFlippedBitInASourceFileIsReportedAndNotUsed) {
   ASSERT_TRUE(WriteFileAtomic(shard, bytes).ok());
   JoinWorker("gpu-1");
   Submit(WriteSweep());
-  ASSERT_TRUE(WaitUntil([&] { return StateOf("a") == "FAILED"; })) << Logs();
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return StateOf("a") == "FAILED"; })) << Logs();
   const Ran got = Here({"get", "a"});
   EXPECT_NE(got.out.find("fetching train-00000.lrtk of dataset"), std::string::npos) << got.out;
   EXPECT_NE(got.out.find("says what is damaged"), std::string::npos) << got.out;
@@ -231,7 +232,7 @@ TEST_F(NetworkFetchTest, ACacheThatIsTooSmallIsToldAndTheSweepWaits) {
   more_arguments = {"--cache-bytes", "1Ki"};
   JoinWorker("gpu-1");
   Submit(WriteSweep());
-  EXPECT_TRUE(WaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     return Here({"get", "a"}).out.find("start the worker with larger --cache-bytes") !=
            std::string::npos;
   })) << Here({"get", "a"}).out;
@@ -365,7 +366,7 @@ class SharedFolderTest : public NetworkFetchTest {
     Import(state, "other", 2);
   }
   bool AwaitNotice(const std::string& text) {
-    return WaitUntil([&] {
+    return WaitUntil(kPatienceMs, [&] {
       const Ran ran = Here({"workers"});
       return (ran.out + ran.err).find(text) != std::string::npos;
     });
@@ -417,7 +418,8 @@ TEST_F(SharedFolderTest, TheTableIsTheOneOfThisMachineAndNothingPassesTheNetwork
   // The next start needs no option.
   Kill(coordinator);
   Start();
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "folder_shared") == 2; })) << Logs();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return CountInLog("gpu-1.log", "folder_shared") == 2; }))
+      << Logs();
 }
 
 TEST_F(SharedFolderTest, AnOldCopyOfTheFolderIsToldAndNotUsed) {

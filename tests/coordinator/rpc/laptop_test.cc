@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <system_error>
 
 #include "base/hash.h"
@@ -20,6 +21,7 @@
 #include "sweeps/protocol.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/rpc/network.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -428,7 +430,7 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   int watching = SpawnLongrun({"watch", "a"});
   const std::string waits = "nothing of a is running: 1 train task is READY: ";
   std::string said;
-  EXPECT_TRUE(WaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     const Result<std::string> err = ReadFile(At("err"));
     said = err.ok() ? *err : "";
     return said.find(waits) != std::string::npos;
@@ -618,7 +620,9 @@ TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
       {{"submit", "s.yaml"}, low},
       {{"plan", "s.yaml"}, "is no longer in its folder on the coordinator's machine"}};
   // The coordinator notices within a second that its disk is full.
-  EXPECT_TRUE(WaitUntil([&] { return Longrun({"get", "a"}).err.find(low) != std::string::npos; }));
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return Longrun({"get", "a"}).err.find(low) != std::string::npos;
+  }));
   for (const auto& [arguments, text] : told) {
     ran = Longrun(arguments);
     const std::string said = ran.out + ran.err;
@@ -635,7 +639,8 @@ TEST_F(LaptopTest, MessagesToALaptopNameNoFolderOfTheCoordinatorsMachine) {
     }
     return all;
   };
-  EXPECT_TRUE(WaitUntil([&] { return said().find(low) != std::string::npos; })) << said();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return said().find(low) != std::string::npos; }))
+      << said();
   EXPECT_EQ(said().find(state), std::string::npos) << said();
   Kill(watching);
 }
@@ -735,10 +740,10 @@ TEST_F(LaptopTest, AKilledClientGoesOnWhereItWas) {
   WriteTexts(10 << 20);  // two bytes a token: 20 frames
   int laptop_pid = SpawnLongrun(ImportOf("big"), "", "client_mid_upload:stop@12");
   // gRPC may not yet have sent the last one, which with its headers is longer than a frame.
-  ASSERT_TRUE(WaitUntil([&] { return KeptBytes(token) >= 10 * kFrameBytes; }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return KeptBytes(token) >= 10 * kFrameBytes; }));
   Kill(laptop_pid);
   // The coordinator notices that the connection is gone.
-  ASSERT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED"); }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return IsAudited("UploadArtifact CANCELLED"); }));
   const std::int64_t kept = KeptBytes(token);
   EXPECT_FALSE(PathExists(InState("datasets/big")));
 
@@ -768,7 +773,7 @@ TEST_F(LaptopTest, AKilledCoordinatorOnlyDelaysAnUpload) {
   const std::string told =
       ": check host, port and firewall, and that the coordinator runs with --listen; trying again "
       "for 120 s\n";
-  ASSERT_TRUE(WaitUntil([&] {
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] {
     const Result<std::string> said = ReadFile(At("err"));
     return said.ok() && said->find(told) != std::string::npos;
   }));
@@ -876,10 +881,10 @@ TEST_F(LaptopTest, AnUploadThatIsCancelledWhileFramesAreUnderWayKeepsWholeFrames
   std::vector<v1::UploadArtifactRequest> frames = FramesOf(bytes);
   frames.resize(20);
   for (const v1::UploadArtifactRequest& frame : frames) ASSERT_TRUE(writer->Write(frame));
-  ASSERT_TRUE(WaitUntil([&] { return KeptBytes(token) > 4 * kFrameBytes; }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return KeptBytes(token) > 4 * kFrameBytes; }));
   context->TryCancel();
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  ASSERT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED"); }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return IsAudited("UploadArtifact CANCELLED"); }));
   const std::int64_t n_kept = KeptBytes(token), n_pair = kFrameBytes + 7;
   EXPECT_GT(n_kept, 4 * kFrameBytes);
   EXPECT_TRUE(n_kept % n_pair == 0 || n_kept % n_pair == kFrameBytes) << n_kept;
@@ -914,7 +919,7 @@ TEST_F(LaptopTest, ADownloadWhoseReaderLeavesClosesItsFile) {
   EXPECT_TRUE(IsOpen(path));
   context->TryCancel();
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_TRUE(WaitUntil([&] { return !IsOpen(path); }));
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return !IsOpen(path); }));
 }
 
 TEST_F(LaptopTest, UploadsThatNeverEndHarmOnlyTheirCaller) {
@@ -935,7 +940,7 @@ TEST_F(LaptopTest, UploadsThatNeverEndHarmOnlyTheirCaller) {
     digests.push_back(Sha256Hex(Str("content ", i)));
     ASSERT_TRUE(open.back()->writer->Write(First(digests.back(), 100, "begun")));
   }
-  ASSERT_TRUE(WaitUntil([&] { return KeptBytes(token) == 16 * 5; }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return KeptBytes(token) == 16 * 5; }));
   const std::string bytes = "bytes", sha256 = Sha256Hex(bytes);
   const grpc::Status refused = Upload(token, {First(sha256, 5, bytes)});
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
@@ -991,7 +996,8 @@ TEST_F(LaptopTest, WhetherADatasetMayBeSentIsAnsweredWhileAnotherIsChecked) {
   const std::string token = Login("submitter");
   WriteTexts();
   const int importing = SpawnLongrun(ImportOf("one"));
-  ASSERT_TRUE(WaitUntil([&] { return PathExists(InState("datasets/.one.receiving")); }));
+  ASSERT_TRUE(
+      WaitUntil(kPatienceMs, [&] { return PathExists(InState("datasets/.one.receiving")); }));
 
   DatasetListing listing = {.digest = Sha256Hex("another"), .files = {}};
   for (const char* const name : {"train-00000.lrtk", "tokenizer.json", "dataset.json"}) {
@@ -1036,10 +1042,11 @@ TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
   const auto writer = stub->UploadArtifact(context.get(), &response);
   ASSERT_TRUE(writer->Write(First(sha256, kBytes + 1, "x", kBytes)));
   // The coordinator has begun: it opened the file.
-  ASSERT_TRUE(WaitUntil([&] { return IsOpen(path); }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return IsOpen(path); }));
   context->TryCancel();
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED " + sha256); }));
+  EXPECT_TRUE(
+      WaitUntil(kPatienceMs, [&] { return IsAudited("UploadArtifact CANCELLED " + sha256); }));
 }
 
 // 4 GiB, of which the network holds only a small part.
@@ -1226,7 +1233,7 @@ TEST_F(LaptopTest, ADatasetThatFindsItsRoomTakenAtTheEndLeavesNothing) {
         "dataset_before_register:delay_ms:3000");
   const std::string token = Login("submitter");
   const int registering = SpawnLongrun({"data", "register", "books", "made"});
-  ASSERT_TRUE(WaitUntil([&] { return PathExists(InState("datasets/books")); }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return PathExists(InState("datasets/books")); }));
   const grpc::Status model = RegisterModel(token, "mine", "weights");
   const Ran dataset = EndOf(registering);
 
@@ -1297,7 +1304,7 @@ TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
     return said.ok() && said->ends_with("; trying again for 30 s\n");
   };
   const int submitting = SpawnLongrun({"submit", "a.yaml"});
-  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, says_that_it_tries));
   Kill(coordinator);
   Start();
   const Ran lost = EndOf(submitting);
@@ -1306,13 +1313,13 @@ TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
   EXPECT_EQ(lost.err.find("trying"), lost.err.rfind("trying")) << lost.err;
   Kill(coordinator);
   const int logging = SpawnLongrun({"logs", "a"});
-  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, says_that_it_tries));
   Start();
   const Ran logged = EndOf(logging);
   EXPECT_EQ(logged.err.find("trying"), logged.err.rfind("trying")) << logged.err;
   Kill(coordinator);
   const int waiting = SpawnLongrun({"ls"});
-  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, says_that_it_tries));
   Start();
   const Ran waited = EndOf(waiting);
   EXPECT_EQ(waited.code, 0) << waited.err;
@@ -1321,7 +1328,7 @@ TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
 
   Kill(coordinator);
   const int early = SpawnLongrun({"submit", "a.yaml"});
-  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, says_that_it_tries));
   Start();
   const Ran down = EndOf(early);
   EXPECT_EQ(down.code, 0) << down.err;
@@ -1335,7 +1342,7 @@ TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
   EXPECT_EQ(ParseJson(Longrun({"ls", "-o", "json"}).out).value().size(), 1u);
   Kill(coordinator);
   const int importing = SpawnLongrun(ImportOf("again"));
-  ASSERT_TRUE(WaitUntil(says_that_it_tries));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, says_that_it_tries));
   Start();
   const Ran imported = EndOf(importing);
   EXPECT_EQ(imported.code, 0) << imported.err;
@@ -1359,17 +1366,19 @@ TEST_F(LaptopTest, AWatchThatLosesItsCoordinatorSaysSoOnceAndGoesOn) {
     const Result<std::string> said = ReadFile(At(file));
     return said.ok() && said->find(text) != std::string::npos;
   };
-  ASSERT_TRUE(WaitUntil([&] { return has("out", "\n"); }));
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return has("out", "\n"); }));
 
   Kill(coordinator);
   const std::string silent =
       ": check host, port and firewall, and that the coordinator runs with --listen; trying again "
       "for 60 s\n";
-  ASSERT_TRUE(WaitUntil([&] { return has("err", silent); })) << ReadFile(At("err")).value();
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return has("err", silent); }))
+      << ReadFile(At("err")).value();
   Start();
   const std::string answers =
       Str("the coordinator of context submitter (", place.Text(), ") answers again\n");
-  ASSERT_TRUE(WaitUntil([&] { return has("err", answers); })) << ReadFile(At("err")).value();
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return has("err", answers); }))
+      << ReadFile(At("err")).value();
   ASSERT_EQ(kill(watching, SIGINT), 0);
   const Ran ended = EndOf(watching);
   EXPECT_EQ(ended.code, 130) << ended.err;

@@ -6,21 +6,18 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -28,6 +25,7 @@
 #include "pki/files.h"
 #include "pki/host_port.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 
@@ -70,15 +68,6 @@ inline int FreePort() {
 
 inline std::chrono::system_clock::time_point After(std::int64_t ms) {
   return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
-}
-
-inline bool WaitUntil(const std::function<bool()>& condition) {
-  const std::int64_t end_ms = BootMs() + kPatienceMs;
-  while (!condition()) {
-    if (BootMs() > end_ms) return false;
-    poll(nullptr, 0, 10);
-  }
-  return true;
 }
 
 struct Ran {
@@ -185,7 +174,7 @@ class NetworkTest : public ::testing::Test {
     const std::size_t begin = log_begin.ok() ? static_cast<std::size_t>(*log_begin) : 0;
     coordinator = Launch(arguments, failpoints).value();
     constexpr std::string_view kField = "network=127.0.0.1:";
-    const bool serves = WaitUntil([&] {
+    const bool serves = WaitUntil(kPatienceMs, [&] {
       const Result<std::string> log = ReadFile(At("log"));
       const std::size_t at = log.ok() ? log->find(kField, begin) : std::string::npos;
       if (at == std::string::npos || log->find('\n', at) == std::string::npos) return false;
@@ -284,8 +273,9 @@ class NetworkTest : public ::testing::Test {
     const std::string file = At("join-token");
     ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken() + "\n", 0600).ok());
     worker = SpawnWorker(name, file);
-    ASSERT_TRUE(WaitUntil([&] { return CountInLog(name + ".log", "session_welcomed") > 0; }))
-        << ReadFile(At(name + ".log")).value();
+    ASSERT_TRUE(WaitUntil(kPatienceMs, [&] {
+      return CountInLog(name + ".log", "session_welcomed") > 0;
+    })) << ReadFile(At(name + ".log")).value();
   }
 
   TempFolder folder;

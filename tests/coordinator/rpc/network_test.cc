@@ -12,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/random.h"
@@ -23,6 +24,7 @@
 #include "pki/presented.h"
 #include "pki/token.h"
 #include "tests/hosts/proxy.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -374,7 +376,7 @@ TEST_F(NetworkTest, OneCallerHasAtMost64CallsInProgress) {
   EXPECT_TRUE(Call(channel, path, admin).ok());
 
   streams.pop_back();
-  EXPECT_TRUE(WaitUntil([&] { return Call(channel, path, viewer).ok(); }));
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return Call(channel, path, viewer).ok(); }));
 }
 
 TEST_F(NetworkTest, NewCertificateIsUsedWithoutARestart) {
@@ -386,7 +388,7 @@ TEST_F(NetworkTest, NewCertificateIsUsedWithoutARestart) {
   const std::string before = serial();
   ASSERT_NE(before, "");
   ASSERT_EQ(Here({"admin", "pki", "renew"}).code, 0);
-  EXPECT_TRUE(WaitUntil([&] { return serial() != before && !serial().empty(); }));
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return serial() != before && !serial().empty(); }));
   EXPECT_TRUE(Call(Channel(), "/longrun.v1.SweepService/ListSweeps", admin).ok());
 }
 
@@ -472,15 +474,17 @@ TEST_F(NetworkTest, AClockThatIsOffIsNamedWithTheRemedy) {
 
   const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
   worker = SpawnWorker("gpu-1", At("join-token"));
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "coordinator_not_trusted") > 0; }))
-      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-1.log", "coordinator_not_trusted") > 0;
+  })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_GT(CountInLog("gpu-1.log", "the certificate of worker gpu-1 is valid from"), 0u);
   EXPECT_GT(CountInLog("gpu-1.log", remedy), 0u);
 
   // It needs no new start.
   set_clock(0);
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed; }))
-      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed;
+  })) << ReadFile(At("gpu-1.log")).value();
   Kill(worker);
 
   // Later than the worker's own certificate: it asks to join again, and its token has been used.
@@ -503,7 +507,7 @@ TEST_F(NetworkTest, ChangesAndRefusalsAreInTheAuditLog) {
   EXPECT_FALSE(Call(channel, "/longrun.v1.SweepService/CancelSweep", admin).ok());  // no such sweep
   EXPECT_TRUE(Call(channel, "/longrun.v1.SweepService/ListSweeps", viewer).ok());
   std::map<std::string, int> seen;
-  EXPECT_TRUE(WaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     const Ran ran = Here({"admin", "audit", "--since", "1h", "-o", "json"});
     const Result<Json> entries = ParseJson(ran.out);
     if (!entries.ok()) return false;
@@ -525,7 +529,8 @@ TEST_F(NetworkTest, ChangesAndRefusalsAreInTheAuditLog) {
 TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   InitAndStart({"--worker-certificate-ms", "4000"});
   JoinWorker("gpu-1");
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "certificate_renewed") >= 3; }));
+  EXPECT_TRUE(
+      WaitUntil(kPatienceMs, [&] { return CountInLog("gpu-1.log", "certificate_renewed") >= 3; }));
   // The certificate with which the session began has ended by now; the session has not.
   EXPECT_EQ(CountInLog("gpu-1.log", "session_ended"), 0u) << ReadFile(At("gpu-1.log")).value();
 
@@ -568,7 +573,7 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   EXPECT_NE(status.error_message().find("certificate is that of worker gpu-1"), std::string::npos);
 
   ASSERT_EQ(Here({"admin", "token", "revoke", "gpu-1"}).code, 0);
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "was revoked at") > 0; }))
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return CountInLog("gpu-1.log", "was revoked at") > 0; }))
       << ReadFile(At("gpu-1.log")).value();
   const auto workers = Here({"workers"});
   EXPECT_NE(Str(workers.out, workers.err).find("worker gpu-1 is refused: the certificate of"),
@@ -580,14 +585,15 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   ASSERT_TRUE(WriteFileAtomic(At("join-token"), NewJoinToken({"--worker", "gpu-1"}), 0600).ok());
   const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
   worker = SpawnWorker("gpu-1", At("join-token"));
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed; }))
-      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed;
+  })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
 
   // Started again with the same token, it does not join again.
   Kill(worker);
   worker = SpawnWorker("gpu-1", At("join-token"));
-  EXPECT_TRUE(WaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed + 1;
   })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
@@ -616,10 +622,10 @@ TEST_F(NetworkTest, FloodOfWrongJoinTokensKeepsNoWorkerFromJoining) {
       }
     });
   }
-  EXPECT_TRUE(WaitUntil([&] { return n_refused > 0; }));
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return n_refused > 0; }));
   const int n_before = n_refused;
   JoinWorker("gpu-1");
-  EXPECT_TRUE(WaitUntil([&] { return n_refused > n_before; }));  // the flood went on
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return n_refused > n_before; }));  // the flood went on
   is_over = true;
   for (std::thread& one : flood) one.join();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 1u);
@@ -633,7 +639,7 @@ TEST_F(NetworkTest, JoinsThatFailShareEntriesOfTheAuditLog) {
   v1::JoinWorkerRequest request;
   request.set_token(MakeToken().value().text);
   request.set_worker_id("gpu-1");
-  EXPECT_TRUE(WaitUntil([&] {
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     for (int i = 0; i < 20; ++i) {
       grpc::ClientContext context;
       context.set_deadline(After(kPatienceMs));
@@ -681,8 +687,9 @@ TEST_F(NetworkTest, JoinOutlivesACoordinatorThatDiesBeforeItAnswers) {
   Kill(worker);
   Start();
   worker = SpawnWorker("gpu-1", file);
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > 0; }))
-      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-1.log", "session_welcomed") > 0;
+  })) << ReadFile(At("gpu-1.log")).value();
   // On another machine, the token is worth nothing.
   const auto refused = WaitFor(SpawnThief("gpu-1", file), kPatienceMs);
   ASSERT_TRUE(refused.ok() && *refused);
@@ -704,7 +711,7 @@ TEST_F(NetworkTest, JoinGoesOnWhereTheWorkerDied) {
     worker_env.clear();
     for (int start = 1; start <= 2; ++start) {
       worker = SpawnWorker(name, file);
-      EXPECT_TRUE(WaitUntil([&] {
+      EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
         return CountInLog(name + ".log", "session_welcomed") == static_cast<std::size_t>(start);
       })) << ReadFile(At(name + ".log")).value();
       Kill(worker);
@@ -750,7 +757,7 @@ TEST_F(NetworkTest, WorkersThatShareAFolderOfTokensUseOneEach) {
   std::vector<int> pids;
   for (const char* name : {"gpu-1", "gpu-2", "gpu-3"}) pids.push_back(SpawnWorker(name, tokens));
   for (const char* name : {"gpu-1.log", "gpu-2.log", "gpu-3.log"}) {
-    EXPECT_TRUE(WaitUntil([&] { return CountInLog(name, "session_welcomed") > 0; }))
+    EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return CountInLog(name, "session_welcomed") > 0; }))
         << ReadFile(At(name)).value();
   }
   for (int& pid : pids) Kill(pid);
@@ -764,8 +771,9 @@ TEST_F(NetworkTest, WorkersThatShareAFolderOfTokensUseOneEach) {
   // The folder of one that has joined needs no token any more.
   ASSERT_TRUE(RemoveAll(tokens).ok());
   worker = SpawnWorker("gpu-2", tokens);
-  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-2.log", "session_welcomed") > 0; }))
-      << ReadFile(At("gpu-2.log")).value();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-2.log", "session_welcomed") > 0;
+  })) << ReadFile(At("gpu-2.log")).value();
 }
 
 TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
