@@ -19,6 +19,7 @@
 #include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -190,8 +191,7 @@ TEST_F(CoreTest, NoLeaseEndsInAMomentaryCoordinator) {
 
   is_momentary = false;
   Restart();
-  const std::int64_t deadline = BootMs() + DeadlineMs(60'000);
-  while (state_of() != AttemptState::kLost) ASSERT_LT(BootMs(), deadline);
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return state_of() == AttemptState::kLost; }));
 }
 
 // After a restore, the first service waits for the workers. A momentary coordinator, to which none

@@ -15,6 +15,7 @@
 #include "tests/deadline.h"
 #include "tests/fake_trainer/formula.h"
 #include "tests/resident.h"
+#include "tests/wait_until.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "tests/worker/agent/tasks.h"
 #include "worker/agent/attempt_folder.h"
@@ -159,8 +160,7 @@ class AgentTest : public testing::Test {
     return coordinator_.Await([&] { return StoredOf(task).rejected_class.has_value(); });
   }
   void AwaitFile(const std::string& path, bool there) {
-    const std::int64_t deadline = BootMs() + kDeadlineMs;
-    while (PathExists(path) != there) ASSERT_LT(BootMs(), deadline) << path;
+    ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] { return PathExists(path) == there; })) << path;
   }
 
   std::vector<JournalRecord> RecordsOf(const TaskFile& task, RecordKind kind) {
@@ -322,11 +322,11 @@ TEST_F(AgentTest, ATrainerWhoseFolderWasRemovedEndsAndHasVanished) {
   const ShimRecord shim = ReadShim(FolderOf(task)).value();
   ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
 
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (PathExists(FolderOf(task).path)) {  // its trainer may write a file between two of ours
+  // Its trainer may write a file between two of ours.
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
     static_cast<void>(RemoveAll(FolderOf(task).path).ok());
-    ASSERT_LT(BootMs(), deadline);
-  }
+    return !PathExists(FolderOf(task).path);
+  }));
 
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_FALSE(StoredOf(task).ended->exit_known());
@@ -420,16 +420,18 @@ TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
   ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
 
   const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (PathExists(state_)) {  // its trainer may write a file between two of ours
+  // Its trainer may write a file between two of ours.
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
     static_cast<void>(RemoveAll(state_).ok());
-    ASSERT_LT(BootMs(), deadline);
-  }
+    return !PathExists(state_);
+  }));
 
   EXPECT_EQ(EndOfWorker().code, 70);
   EXPECT_NE(WorkerLog().find(Str("the folder ", state_, " of worker ")), std::string::npos)
       << WorkerLog();
   EXPECT_NE(WorkerLog().find(" was deleted while the worker was using it"), std::string::npos);
-  while (IsRunning(shim.shim) || IsRunning(*shim.trainer)) ASSERT_LT(BootMs(), deadline);
+  EXPECT_TRUE(WaitUntil(deadline - BootMs(),
+                        [&] { return !IsRunning(shim.shim) && !IsRunning(*shim.trainer); }));
 }
 
 TEST_F(AgentTest, AWorkerOnACopyOfAFolderLeavesTheTrainersOfTheOriginalAlone) {
@@ -479,10 +481,9 @@ TEST_F(AgentTest, AFrameThatIsTooLargeLeavesNoMemoryBehind) {
 
 #ifndef LONGRUN_RESIDENT_IS_HELD_BACK
   constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest of the frames
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (ResidentMib(worker_pid_) - before >= kLeftMibMax) {
-    ASSERT_LT(BootMs(), deadline) << before << " MiB before, " << ResidentMib(worker_pid_);
-  }
+  ASSERT_TRUE(
+      WaitUntil(kDeadlineMs, [&] { return ResidentMib(worker_pid_) - before < kLeftMibMax; }))
+      << before << " MiB before, " << ResidentMib(worker_pid_);
 #endif
   std::printf("resident: %lld MiB before, %lld MiB after\n", static_cast<long long>(before),
               static_cast<long long>(ResidentMib(worker_pid_)));
@@ -732,11 +733,10 @@ TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   EXPECT_NE(WorkerLog().find("upload_given_up"), std::string::npos);
   EXPECT_FALSE(StoredOf(task).without_files.empty());
   // A person may want to look at them: they stay, also when the end is acknowledged.
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  for (Result<AckedRecord> acked = ReadAcked(FolderOf(task)); !acked.ok() || !acked->ended;
-       acked = ReadAcked(FolderOf(task))) {
-    ASSERT_LT(BootMs(), deadline);
-  }
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
+    const Result<AckedRecord> acked = ReadAcked(FolderOf(task));
+    return acked.ok() && acked->ended;
+  }));
   kill(worker_pid_, SIGTERM);
   EXPECT_EQ(EndOfWorker().code, 0);
   EXPECT_TRUE(PathExists(FolderOf(task).Checkpoints()));
@@ -860,10 +860,9 @@ TEST_F(FetchTest, AWorkerThatIsKilledInTheMiddleGoesOnThere) {
   const std::string part =
       JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
                listing_.files.front().name);
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (ReadFile(Str("/proc/", worker_pid_, "/stat"))->find(") T ") == std::string::npos) {
-    ASSERT_LT(BootMs(), deadline);
-  }
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
+    return ReadFile(Str("/proc/", worker_pid_, "/stat"))->find(") T ") != std::string::npos;
+  }));
   KillWorker();
   const std::int64_t n_there = FileBytes(part).value();
   EXPECT_GE(n_there, 2 << 20);
@@ -885,10 +884,8 @@ TEST_F(FetchTest, ACoordinatorThatIsAwayInTheMiddleIsWaitedForAndTheFetchGoesOn)
   const std::string part =
       JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
                listing_.files.front().name);
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (!PathExists(part) || FileBytes(part).value() < 2 << 20) {
-    ASSERT_LT(BootMs(), deadline);
-  }
+  ASSERT_TRUE(WaitUntil(kDeadlineMs,
+                        [&] { return PathExists(part) && FileBytes(part).value() >= 2 << 20; }));
   coordinator_.Stop();
   coordinator_.Start();
   ASSERT_TRUE(AwaitEnd(task));
@@ -906,10 +903,8 @@ TEST_F(FetchTest, AnOrderThatIsWithdrawnEndsItsFetch) {
   const std::string part =
       JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
                listing_.files.front().name);
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  while (!PathExists(part) || FileBytes(part).value() < 1 << 20) {
-    ASSERT_LT(BootMs(), deadline);
-  }
+  ASSERT_TRUE(WaitUntil(kDeadlineMs,
+                        [&] { return PathExists(part) && FileBytes(part).value() >= 1 << 20; }));
   SendStop(task);
   ASSERT_TRUE(AwaitRejection(task));
   OfferByDigest(next);
@@ -1128,7 +1123,9 @@ TEST_F(AgentTest, ATerminatedWorkerDoesNotWaitForADeadAttemptThatIsNotItsOwn) {
   // It has seen that the trainer is dead, and heard the verdict; the first session had none.
   const std::int64_t deadline = BootMs() + kDeadlineMs;
   for (const char* const event : {"attempt_ended", "attempts=1"}) {
-    while (WorkerLog().find(event) == std::string::npos) ASSERT_LT(BootMs(), deadline) << event;
+    ASSERT_TRUE(WaitUntil(deadline - BootMs(), [&] {
+      return WorkerLog().find(event) != std::string::npos;
+    })) << event;
   }
 
   kill(worker_pid_, SIGTERM);

@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "sweeps/event.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 #include "tests/worker/agent/tasks.h"
 #include "worker/agent/attempt.h"
 #include "worker/agent/attempt_folder.h"
@@ -55,11 +56,11 @@ class ExecTest : public testing::Test {
   // Until the trainer has written that many records.
   void AwaitRecords(std::size_t n_records) {
     JournalReader reader(folder_.Journal());
-    const std::int64_t deadline = BootMs() + kDeadlineMs;
-    for (std::size_t n = 0; n < n_records;) {
-      LR_CHECK(BootMs() < deadline);
+    std::size_t n = 0;
+    LR_CHECK(WaitUntil(kDeadlineMs, [&] {
       n += reader.Next(1000, 1 << 20)->size();
-    }
+      return n >= n_records;
+    }));
   }
 
   TempFolder temp_;
@@ -124,16 +125,14 @@ TEST_F(ExecTest, AKilledShimTakesItsTrainerAlong) {
   // The trainer may have written records before the shim has noted who it is.
   const std::int64_t deadline = BootMs() + kDeadlineMs;
   Result<ShimRecord> shim = ReadShim(folder_);
-  while (!(shim.ok() && shim->trainer.has_value()) && BootMs() < deadline) {
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
     shim = ReadShim(folder_);
-  }
-  ASSERT_TRUE(shim.ok() && shim->trainer.has_value());
+    return shim.ok() && shim->trainer.has_value();
+  }));
   AwaitRecords(5);
   kill(pid, SIGKILL);
   End(pid);
-  while (IsRunning(*shim->trainer) && BootMs() < deadline) {
-  }
-  EXPECT_FALSE(IsRunning(*shim->trainer));
+  EXPECT_TRUE(WaitUntil(deadline - BootMs(), [&] { return !IsRunning(*shim->trainer); }));
   EXPECT_FALSE(PathExists(folder_.Exit()));
 }
 
@@ -156,14 +155,15 @@ TEST_F(ExecTest, AnAdoptedTrainerWhoseFolderIsGoneIsKilled) {
     if (is_moved) {
       ASSERT_EQ(std::rename(folder_.path.c_str(), JoinPath(real, "moved").c_str()), 0);
     }
-    while (PathExists(folder_.path)) {  // its trainer may write a file between two of ours
+    // Its trainer may write a file between two of ours.
+    ASSERT_TRUE(WaitUntil(deadline - BootMs(), [&] {
       static_cast<void>(RemoveAll(folder_.path).ok());
-      ASSERT_LT(BootMs(), deadline);
-    }
-    while ((*attempt)->running()) {
+      return !PathExists(folder_.path);
+    }));
+    ASSERT_TRUE(WaitUntil(deadline - BootMs(), [&] {
       (*attempt)->Poll(BootMs());
-      ASSERT_LT(BootMs(), deadline);
-    }
+      return !(*attempt)->running();
+    }));
     EXPECT_FALSE(IsRunning(*shim.trainer));
     End(pid);
   }

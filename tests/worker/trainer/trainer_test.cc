@@ -16,7 +16,6 @@
 #include <limits>
 #include <map>
 
-#include "base/clock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/process.h"
@@ -37,6 +36,7 @@
 #include "sweeps/task.h"
 #include "tests/deadline.h"
 #include "tests/journal_json.h"
+#include "tests/wait_until.h"
 
 namespace longrun::trainer {
 namespace {
@@ -183,13 +183,9 @@ TEST_F(TrainerTest, AnInterruptionByHandEndsItAtOnceWhileItReadsItsInputs) {
   WriteRun(RunJson("none"));
   const int pid =
       Spawn(Command(TrainArguments("out"), "trainer_opening_dataset:delay_ms:86400000")).value();
-  const std::int64_t deadline = BootMs() + kDeadlineMs;
-  const auto started = [&] {
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
     return PathExists(JoinPath(At("out"), "journal.jsonl")) && Journal("out").size() >= 2;
-  };
-  while (!started() && BootMs() < deadline) {
-  }
-  ASSERT_TRUE(started());
+  }));
   kill(pid, SIGINT);
 
   const auto ended = WaitFor(pid, kDeadlineMs).value();
