@@ -19,6 +19,7 @@
 #include "sweeps/coordinator_lock.h"
 #include "tests/children.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
@@ -37,13 +38,10 @@ int ExitOf(int pid) {
 
 // Waits until the file has the text; false at the deadline.
 bool Says(const std::string& file, const std::string& text) {
-  const std::int64_t deadline = BootMs() + kEndMs;
-  while (BootMs() < deadline) {
+  return WaitUntil(kEndMs, [&] {
     const Result<std::string> now = ReadFile(file);
-    if (now.ok() && now->find(text) != std::string::npos) return true;
-    poll(nullptr, 0, 20);
-  }
-  return false;
+    return now.ok() && now->find(text) != std::string::npos;
+  });
 }
 
 TEST(AtOnceTest, SixReadingCommandsOnAFolderWithoutAServiceAreAllAnswered) {
@@ -135,17 +133,15 @@ TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
     }
     const std::size_t up = round % 2 == 1 ? 1 : 0;
     EXPECT_EQ(ExitOf(pids[1 - up]), 0);
-    const std::int64_t deadline = BootMs() + kEndMs;
     std::string text;
-    bool has_ended = false;
-    while (text.find("gives it work") == std::string::npos && BootMs() < deadline && !has_ended) {
-      const Result<std::optional<ExitInfo>> ended = WaitFor(pids[up], 20);
-      has_ended = ended.ok() && ended->has_value();
+    const auto serves = [&] {
       const Result<std::string> now = ReadFile(said);
       if (now.ok()) text = *now;
-    }
-    EXPECT_NE(text.find("gives it work"), std::string::npos) << text;
-    EXPECT_FALSE(has_ended) << text;
+      return text.find("gives it work") != std::string::npos;
+    };
+    static_cast<void>(WaitUntil(kEndMs, [&] { return serves() || HasEnded(pids[up]); }));
+    EXPECT_TRUE(serves()) << text;
+    EXPECT_FALSE(HasEnded(pids[up])) << text;
     kill(pids[up], SIGINT);
     EXPECT_NE(ExitOf(pids[up]), -1);
   }
@@ -426,12 +422,11 @@ TEST(AtOnceTest, ACommandWaitsForACoordinatorThatIsStartedAgain) {
              .stdout_path = JoinPath(folder.path(), "up"),
              .stderr_path = JoinPath(folder.path(), "up")});
   ASSERT_TRUE(up.ok()) << up.status().message();
-  const std::int64_t deadline = BootMs() + kEndMs;
   std::string said;
-  while (said.find("READY") == std::string::npos && BootMs() < deadline) {
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] {
     said = WorkersOf(state, output);
-  }
-  ASSERT_NE(said.find("READY"), std::string::npos) << said;
+    return said.find("READY") != std::string::npos;
+  })) << said;
   for (int round = 0; round < kRounds; ++round) {
     const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(state);
     ASSERT_TRUE(holder && holder->pid > 0 && !holder->is_momentary) << "round " << round;

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "tests/cli/file_steps.h"
 #include "tests/deadline.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
@@ -401,14 +402,10 @@ class Runner {
   Status WaitUntilNobodyServes() const {
     const std::string home = JoinPath(folder_.path(), "home");
     const std::string locks[] = {JoinPath(home, "coordinator.lock"), JoinPath(home, "worker/lock")};
-    const std::int64_t deadline = BootMs() + kStepMsMax;
-    while (std::ranges::any_of(locks, FileLock::IsHeld)) {
-      if (BootMs() > deadline) {
-        return Status(Code::kDeadlineExceeded, "a daemon outlives what had started it");
-      }
-      poll(nullptr, 0, kPollMs);
+    if (WaitUntil(kStepMsMax, [&] { return std::ranges::none_of(locks, FileLock::IsHeld); })) {
+      return Status();
     }
-    return Status();
+    return Status(Code::kDeadlineExceeded, "a daemon outlives what had started it");
   }
 
   Status SetEnv(const std::string& word) {
