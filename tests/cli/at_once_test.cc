@@ -257,7 +257,7 @@ TEST_F(HeldByACommandTest, ARunThatWaitsCanBeInterrupted) {
   const int run = Launch({"longrun", "--state", state, "run", sweep}, "run");
   EXPECT_TRUE(ServiceWaits()) << Said("run");
   kill(run, SIGINT);
-  EXPECT_NE(ExitOf(run), -1);
+  EXPECT_EQ(ExitOf(run), 130) << Said("run");
   EXPECT_NE(Said("run").find("interrupted before the coordinator had started"), std::string::npos)
       << Said("run");
   EXPECT_TRUE(CommandHolds());
