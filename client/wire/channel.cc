@@ -11,8 +11,7 @@ constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 
-// Messages of gRPC, which may have a text of ours before them.
-constexpr std::string_view kNotMade = "failed to connect";
+// gRPC's messages about a connection that broke, after a text of ours as well.
 constexpr std::string_view kBroken[] = {"Socket closed", "Connection reset", "Broken pipe"};
 
 bool Has(std::string_view text, std::string_view part) {
@@ -22,7 +21,7 @@ bool Has(std::string_view text, std::string_view part) {
 }  // namespace
 
 std::string LostText(std::string_view message) {
-  if (Has(message, kNotMade)) {
+  if (Has(message, kNotConnected)) {
     return "no coordinator answers: it may be starting or stopping; try again";
   }
   const auto is_in_it = [&](std::string_view part) { return Has(message, part); };

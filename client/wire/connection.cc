@@ -31,8 +31,6 @@ constexpr int kFilesMax = 12;   // the same
 
 // ---- statuses -----------------------------------------------------------------------------------
 
-constexpr const char* kNotConnected = "failed to connect";  // gRPC's words
-
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {

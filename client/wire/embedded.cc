@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/absent.h"
 #include "base/access.h"
 #include "base/clock.h"
 #include "base/exit_code.h"
@@ -349,11 +349,6 @@ void Say(const std::string& line) {
 bool DiskIsFull(const std::string& state) {
   const int error_number = WriteErrno(state);
   return error_number == ENOSPC || error_number == EDQUOT;
-}
-
-bool IsAbsent(const std::string& path) {
-  struct stat found = {};
-  return ::stat(path.c_str(), &found) != 0 && errno == ENOENT;
 }
 
 // Whether no coordinator has ever used the folder, which may not exist. A folder that lost its

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/absent.h"
 #include "base/access.h"
 #include "base/check.h"
 #include "base/failpoint.h"
@@ -64,11 +65,6 @@ std::string ReadPiece(const std::string& path, std::int64_t offset, std::int64_t
 std::int64_t SizeOf(const std::string& path) {
   struct stat about = {};
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
-}
-
-bool IsAbsent(const std::string& path) {
-  struct stat about = {};
-  return ::stat(path.c_str(), &about) != 0 && errno == ENOENT;
 }
 
 Status SyncJournal(const std::string& path) {
