@@ -22,8 +22,10 @@ int ShowAsItStands(RetryingClient& client, const std::string& sweep) {
 
 // Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
 int EndWithoutService(RetryingClient& client, const std::string& sweep, bool finished, bool wait) {
-  if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
-  if (!wait) return kExitOk;
+  if (!wait) {
+    if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+    return kExitOk;
+  }
   if (finished) return ShowAsItStands(client, sweep);
   return Report(Status(Code::kUnavailable,
                        "--wait: the sweep is stored, but no service is running: start `longrun up` "
