@@ -260,7 +260,7 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingC
     PrintNotices(sweep.notices());
   }
   if (!service_runs && !is_over) {
-    SayLine(NoServiceText(client.coordinator().connection(), state));
+    SayLine(NoServiceText(client, state));
   }
   return kExitOk;
 }
@@ -293,7 +293,7 @@ int ShowRun(const std::string& output, const std::string& state, RetryingClient&
     return ended.contains(task.state());
   });
   if (!service_runs && !is_over) {
-    SayLine(NoServiceText(client.coordinator().connection(), state));
+    SayLine(NoServiceText(client, state));
   }
   return kExitOk;
 }

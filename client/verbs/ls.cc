@@ -170,7 +170,7 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     }
   }
   if (!service_runs && (any_open || TrainersAtWork(state) > 0)) {
-    SayLine(NoServiceText(client.coordinator().connection(), state));
+    SayLine(NoServiceText(client, state));
   }
   return kExitOk;
 }

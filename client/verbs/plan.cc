@@ -444,7 +444,7 @@ void AddPlan(Verbs& verbs) {
                              : PlanText(*plan, service_runs, IsContext(verbs.state), *limit) +
                                    ClaimsText(*claims));
       if (!service_runs && IsUnderWay(*plan)) {
-        SayLine(NoServiceText(client.coordinator().connection(), verbs.state));
+        SayLine(NoServiceText(client, verbs.state));
       }
     }
     return static_cast<int>(kExitOk);

@@ -233,7 +233,7 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
   const Result<std::string> page = ReportPage(*input);
   if (!page.ok()) return Report(page.status());
   if (client.coordinator().momentary() && SweepExitCode({input->info.state()}) == kExitIncomplete) {
-    SayLine(NoServiceText(client.coordinator().connection(), state));
+    SayLine(NoServiceText(client, state));
   }
   if (file == "-") {
     Print(*page);

@@ -1,6 +1,9 @@
 // longrun watch SWEEP: live progress; Ctrl-C detaches.
 #include <cstdio>
+#include <optional>
+#include <string>
 
+#include "base/failpoint.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -18,6 +21,29 @@ void PrintLine(const Json& message) {
   std::fflush(stdout);
 }
 
+// While no service runs, nothing can change: shows the present state, says how to continue the
+// work, and returns the exit code. Does nothing if a service runs by now: the coordinator of
+// another command may have ended meanwhile, and a service may have waited for that.
+std::optional<int> ShowWithoutService(const std::string& state, const std::string& sweep,
+                                      const std::string& output) {
+  Failpoint("watch_without_service");
+  RetryingClient client(state);
+  Result<v1::GetSweepResponse> now = client.GetSweep(sweep);
+  if (!now.ok()) return client.ReportFailure(now.status());
+  if (!client.coordinator().momentary()) return std::nullopt;
+  const std::string no_service = NoServiceText(client, state);
+  if (output == "table") {
+    ShowInterrupted(*now);
+    return ShowNow(*now, no_service);
+  }
+  Json json = ToJson(*now);
+  json["service_runs"] = false;
+  PrintLine(json);
+  const int code = SweepExitCode({now->info().state()});
+  if (code == kExitIncomplete) SayLine(no_service);
+  return code;
+}
+
 }  // namespace
 
 void AddWatch(Verbs& verbs) {
@@ -31,21 +57,7 @@ void AddWatch(Verbs& verbs) {
     if (!coordinator.ok()) return Report(coordinator.status());
     CatchInterrupts();
     if ((*coordinator)->momentary()) {
-      // Nothing can change: show the present state, and say how to continue the work.
-      RetryingClient client(verbs.state);
-      Result<v1::GetSweepResponse> now = client.GetSweep(*sweep);
-      if (!now.ok()) return client.ReportFailure(now.status());
-      const std::string no_service = NoServiceText(client.coordinator().connection(), verbs.state);
-      if (*output == "table") {
-        ShowInterrupted(*now);
-        return ShowNow(*now, no_service);
-      }
-      Json json = ToJson(*now);
-      json["service_runs"] = false;
-      PrintLine(json);
-      const int code = SweepExitCode({now->info().state()});
-      if (code == kExitIncomplete) SayLine(no_service);
-      return code;
+      if (const auto code = ShowWithoutService(verbs.state, *sweep, *output)) return *code;
     }
     FollowOptions options;
     if (*output == "json") {

@@ -30,7 +30,7 @@ int ShowReasons(const std::string& thing, const std::string& output, const std::
     Print(ReasonsText(*answer));
   }
   if (!service_runs && !is_over) {
-    SayLine(NoServiceText(client.coordinator().connection(), state));
+    SayLine(NoServiceText(client, state));
   }
   return kExitOk;
 }

@@ -116,8 +116,8 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
       ": `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
 }
 
-std::string NoServiceText(CoordinatorConnection& connection, const std::string& state) {
-  const Result<v1::ListWorkersResponse> answer = connection.ListWorkers();
+std::string NoServiceText(SweepCalls& calls, const std::string& state) {
+  const Result<v1::ListWorkersResponse> answer = calls.ListWorkers();
   return NoServiceText(
       answer.ok() ? answer->workers() : v1::ListWorkersResponse::default_instance().workers(),
       state);

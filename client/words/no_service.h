@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "client/wire/connection.h"
+#include "client/wire/sweep_calls.h"
 
 namespace longrun::client {
 
@@ -31,7 +31,7 @@ std::int64_t TrainersAtWork(const std::string& state);
 // "no service runs on /state, but 1 of its trainers still runs, and the next service stores what it
 // reports; worker box-1 was last heard from at 2026-01-02T03:04:05Z:
 // `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE"
-std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
+std::string NoServiceText(SweepCalls& calls, const std::string& state);
 // The same, from an answer of ListWorkers.
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state);
 

@@ -178,6 +178,32 @@ class HeldByACommandTest : public testing::Test {
     if (pid.ok()) pids.push_back(*pid);
     return pid.ok() ? *pid : -1;
   }
+  // The exit code of a command on the state folder.
+  int CodeOf(std::vector<std::string> argv, const std::string& output) {
+    argv.insert(argv.begin(), {"longrun", "--state", state});
+    return ExitOf(Launch(std::move(argv), output));
+  }
+  // That of the quick start, on a text of one letter.
+  void SubmitASweep() {
+    const std::string text = At("text"), sweep = At("s.yaml");
+    ASSERT_TRUE(WriteFileAtomic(text, std::string(200'000, 'x')).ok());
+    const Result<std::string> quickstart =
+        ReadFile(JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml"));
+    ASSERT_TRUE(quickstart.ok() && WriteFileAtomic(sweep, *quickstart).ok());
+    ASSERT_EQ(
+        CodeOf({"data", "import", "austen", "--train", text, "--validation", "100000"}, "import"),
+        0)
+        << Said("import");
+    ASSERT_EQ(CodeOf({"submit", sweep}, "submit"), 0) << Said("submit");
+  }
+  // A `watch` that has found no service, and does nothing more until SIGCONT.
+  int LaunchStoppedWatch(const std::string& more_failpoints = "") {
+    const int watch =
+        Launch({"longrun", "--state", state, "watch", "quickstart"}, "watch",
+               {Str("LONGRUN_FAILPOINTS=watch_without_service:stop", more_failpoints)});
+    EXPECT_TRUE(Says(Str("/proc/", watch, "/status"), "State:\tT")) << Said("watch");
+    return watch;
+  }
   std::string Said(const std::string& name) const {
     const Result<std::string> text = ReadFile(At(name));
     return text.ok() ? *text : "";
@@ -229,26 +255,14 @@ TEST_F(HeldByACommandTest, AServiceThatWaitsCanBeInterrupted) {
 
 // A command's coordinator is no service: nothing would ever change in a sweep that is followed.
 TEST_F(HeldByACommandTest, OtherCommandsKnowThatNoServiceRuns) {
-  const std::string text = At("text"), sweep = At("s.yaml");
-  ASSERT_TRUE(WriteFileAtomic(text, std::string(200'000, 'x')).ok());
-  const Result<std::string> quickstart =
-      ReadFile(JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml"));
-  ASSERT_TRUE(quickstart.ok() && WriteFileAtomic(sweep, *quickstart).ok());
-  const auto code_of = [&](std::vector<std::string> argv, const std::string& output) {
-    argv.insert(argv.begin(), {"longrun", "--state", state});
-    return ExitOf(Launch(std::move(argv), output));
-  };
-  ASSERT_EQ(
-      code_of({"data", "import", "austen", "--train", text, "--validation", "100000"}, "import"), 0)
-      << Said("import");
-  EXPECT_EQ(code_of({"submit", sweep}, "submit"), 0) << Said("submit");
+  SubmitASweep();
   EXPECT_NE(Said("submit").find("nothing is running"), std::string::npos) << Said("submit");
 
-  EXPECT_EQ(code_of({"ls", "-o", "json"}, "ls"), 0);
+  EXPECT_EQ(CodeOf({"ls", "-o", "json"}, "ls"), 0);
   EXPECT_NE(Said("ls").find("\"service_runs\": false"), std::string::npos) << Said("ls");
-  EXPECT_EQ(code_of({"watch", "quickstart", "-o", "json"}, "watch"), 8);
+  EXPECT_EQ(CodeOf({"watch", "quickstart", "-o", "json"}, "watch"), 8);
   EXPECT_NE(Said("watch").find("\"service_runs\":false"), std::string::npos) << Said("watch");
-  EXPECT_EQ(code_of({"workers", "-o", "json"}, "workers"), 0) << Said("workers");
+  EXPECT_EQ(CodeOf({"workers", "-o", "json"}, "workers"), 0) << Said("workers");
   EXPECT_TRUE(CommandHolds());
 }
 
@@ -302,13 +316,12 @@ TEST(AtOnceTest, ACommandDoesNotTakeItsOwnSlowStartForAnotherCommand) {
 TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "home");
-  const auto start = [&](const std::string& verb) {
+  const auto start = [&](const std::string& verb, const std::vector<std::string>& rest = {}) {
     const std::string output = JoinPath(folder.path(), verb);
-    return Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, verb},
-                  .env = {},
-                  .stdout_path = output,
-                  .stderr_path = output,
-                  .own_group = true});
+    std::vector<std::string> argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, verb};
+    argv.insert(argv.end(), rest.begin(), rest.end());
+    return Spawn(
+        {.argv = argv, .env = {}, .stdout_path = output, .stderr_path = output, .own_group = true});
   };
   const auto said = [&](const std::string& verb) {
     const Result<std::string> text = ReadFile(JoinPath(folder.path(), verb));
@@ -395,6 +408,26 @@ TEST_F(HeldByACommandTest, AServiceWhoseRestartWaitsCanBeInterrupted) {
   kill(up, SIGINT);
   EXPECT_EQ(ExitOf(up), 0) << Said("up");
   EXPECT_TRUE(CommandHolds());
+}
+
+// The service waits for the command that `watch` has asked, and comes up before it asks again.
+TEST_F(HeldByACommandTest, AWatchFollowsIfAServiceComesUpMeanwhile) {
+  SubmitASweep();
+  const int up = Launch({"longrun", "--state", state, "up"}, "up");
+  ASSERT_TRUE(ServiceWaits()) << Said("up");
+  const int watch = LaunchStoppedWatch();
+  kill(holder, SIGTERM);
+  EXPECT_EQ(ExitOf(holder), 0);
+  ASSERT_TRUE(Says(At("up"), "gives it work")) << Said("up");
+
+  kill(watch, SIGCONT);
+  EXPECT_TRUE(Says(At("watch"), " cable 64: train ")) << Said("watch");
+  kill(watch, SIGINT);
+  EXPECT_EQ(ExitOf(watch), 130) << Said("watch");
+  EXPECT_EQ(Said("watch").find("no service runs"), std::string::npos) << Said("watch");
+  EXPECT_NE(Said("watch").find("detached"), std::string::npos) << Said("watch");
+  kill(up, SIGINT);
+  EXPECT_NE(ExitOf(up), -1);
 }
 
 // What `longrun workers` says; "" and a failure if it hangs.
