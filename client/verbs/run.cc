@@ -126,12 +126,12 @@ int ReportUnfit(const std::string& sweep, const std::string& state) {
 int Run(const RunArguments& arguments, const std::string& state) {
   Result<v1::SubmitSweepRequest> request = SubmitRequest(*arguments.file, state);
   if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
-  CatchInterrupts();
 
   // Uses a running service, or starts one that ends with this command. The worker of our own
   // starts after the submission: otherwise older tasks would take the slots.
   std::unique_ptr<Daemons> daemons;
   if (!ServiceRuns(state)) {
+    CatchInterrupts();  // our daemons are to be stopped in order
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots}, Interrupted);
     const bool is_cancelled = started.status().code() == Code::kCancelled;
@@ -190,6 +190,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
     refused = message;
     return Status(Code::kFailedPrecondition, "no worker can run the remaining tasks");
   };
+  CatchInterrupts();  // before that, a signal ends a command without daemons at once
   const Result<v1::WatchSweepResponse> end = FollowSweep(
       state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {

@@ -55,10 +55,10 @@ void AddWatch(Verbs& verbs) {
   verb.SetRun([&verbs, sweep, output] {
     const auto coordinator = Coordinator::ReachToRead(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
-    CatchInterrupts();
     if ((*coordinator)->momentary()) {
       if (const auto code = ShowWithoutService(verbs.state, *sweep, *output)) return *code;
     }
+    CatchInterrupts();  // until here, a signal ends us and our coordinator at once
     FollowOptions options;
     if (*output == "json") {
       options.show = [](const v1::WatchSweepResponse& message) { PrintLine(ToJson(message)); };

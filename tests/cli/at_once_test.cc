@@ -36,6 +36,13 @@ int ExitOf(int pid) {
   return (*exited)->code;
 }
 
+// The signal that ended it; 0 if none did, -1 and a failure when it hangs.
+int SignalOf(int pid) {
+  const Result<std::optional<ExitInfo>> exited = WaitFor(pid, kEndMs);
+  EXPECT_TRUE(exited.ok() && exited->has_value()) << pid;
+  return exited.ok() && exited->has_value() ? (*exited)->signal : -1;
+}
+
 // Waits until the file has the text; false at the deadline.
 bool Says(const std::string& file, const std::string& text) {
   return WaitUntil(kEndMs, [&] {
@@ -309,6 +316,22 @@ TEST(AtOnceTest, ACommandDoesNotTakeItsOwnSlowStartForAnotherCommand) {
   EXPECT_EQ(ExitOf(*ls), 0) << ReadFile(said).value();
 }
 
+// `watch` asks twice: the second time, it may have to start a coordinator of its own.
+TEST_F(HeldByACommandTest, AWatchWhoseOwnCoordinatorStartsSlowlyCanBeInterrupted) {
+  SubmitASweep();
+  const int watch = LaunchStoppedWatch(Str(",database_locked:wait_for:", At("never")));
+  kill(holder, SIGTERM);
+  EXPECT_EQ(ExitOf(holder), 0);
+  kill(watch, SIGCONT);
+  const std::int64_t deadline = BootMs() + kEndMs;
+  while (ChildrenOf(watch).empty()) {
+    ASSERT_LT(BootMs(), deadline) << Said("watch");
+    poll(nullptr, 0, 1);
+  }
+  kill(watch, SIGINT);
+  EXPECT_EQ(SignalOf(watch), SIGINT) << Said("watch");
+}
+
 #if defined(LONGRUN_TEST_TRAINER)  // without a trainer, `up` gives up and ends its coordinator
 
 // SIGSTOP, as by a debugger: each command says which process it waits for and how to continue it,
@@ -343,6 +366,12 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
       << said("ls");
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), named)) << said("up");
   EXPECT_EQ(said("ls").find("it is also safe to kill"), std::string::npos) << "it has given up";
+  const Result<int> run = start("run", {JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml")});
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_TRUE(Says(JoinPath(folder.path(), "run"), named + "; this command waits for it"))
+      << said("run");
+  kill(*run, SIGINT);
+  EXPECT_EQ(SignalOf(*run), SIGINT) << said("run");
   kill(coordinator->pid, SIGCONT);
   EXPECT_EQ(ExitOf(*ls), 0) << said("ls");
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), "the coordinator runs again")) << said("up");
