@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/failpoint.h"
 #include "client/console/exit_code.h"
@@ -9,6 +10,7 @@
 #include "client/verb.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/countdowns.h"
 #include "client/words/no_service.h"
 #include "client/words/sweep_view.h"
 
@@ -61,7 +63,12 @@ void AddWatch(Verbs& verbs) {
     CatchInterrupts();  // until here, a signal ends us and our coordinator at once
     FollowOptions options;
     if (*output == "json") {
-      options.show = [](const v1::WatchSweepResponse& message) { PrintLine(ToJson(message)); };
+      options.show = [said = std::string()](const v1::WatchSweepResponse& message) mutable {
+        if (std::string now = WithoutCountdowns(message).SerializeAsString(); now != said) {
+          said = std::move(now);
+          PrintLine(ToJson(message));
+        }
+      };
     }
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, *sweep, options);
     if (!end.ok()) {

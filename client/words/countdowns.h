@@ -1,0 +1,12 @@
+// What changes in the state of a sweep only because time passes.
+#pragma once
+
+#include "client/wire/messages.h"
+
+namespace longrun::client {
+
+// The message without the times that a task and a worker have left, and without the time since a
+// worker was heard from. Two messages that are equal then say the same to a program.
+v1::WatchSweepResponse WithoutCountdowns(v1::WatchSweepResponse message);
+
+}  // namespace longrun::client
