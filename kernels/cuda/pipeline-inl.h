@@ -35,8 +35,8 @@ struct PipelinedKernel {
   // Under a causal mask, the last queries of a head and its first keys have the most to do. Blocks
   // begin in the order of their numbers, and the longest ones first, so that at the end no
   // multiprocessor waits for a long one that began late. So the heads are divided into parts of
-  // about the same size, and in each part the longest blocks of all its heads come first. A part has
-  // at most as many heads as the cache can hold the other sides of, n_walked rows each.
+  // about the same size, and in each part the longest blocks of all its heads come first. A part
+  // has at most as many heads as the cache can hold the other sides of, n_walked rows each.
   template <bool kLastFirst>
   static LR_DEVICE OwnRows Own(int n_row, int n_head, int n_all_head, std::int64_t n_walked) {
     const std::int64_t head_bytes = 4 * kHeadDim * (n_walked > 0 ? n_walked : 1);
