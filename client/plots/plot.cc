@@ -9,9 +9,9 @@
 namespace longrun::client {
 
 std::optional<std::pair<double, double>> PlotPoint::Band() const {
-  if (ends95) return ends95;
-  if (!half95 || !std::isfinite(*half95)) return std::nullopt;
-  return std::pair(y - *half95, y + *half95);
+  if (!ends95 && !half95) return std::nullopt;
+  const std::pair<double, double> band = ends95.value_or(std::pair(y - *half95, y + *half95));
+  return std::isfinite(band.second - band.first) ? std::optional(band) : std::nullopt;
 }
 
 bool HasPoints(const Plot& plot) {

@@ -55,15 +55,15 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                     .group = parts.empty() ? std::string() : parts.front()};
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
+    const bool is_symmetric = !IsShare(table, cell) && !IsLog(table, cell);
     // A length that only another sweep asked for is not a gap in this line.
     if (cell.status == "not_asked") continue;
-    series.points.push_back(
-        {.x = XOf(table.columns[c].front()),
-         .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
-         .se = cell.se,
-         .half95 = cell.half95,
-         .ends95 = IsShare(table, cell) ? Interval95(table, cell) : std::nullopt,
-         .is_marked = cell.at_train_length});
+    series.points.push_back({.x = XOf(table.columns[c].front()),
+                             .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
+                             .se = cell.se,
+                             .half95 = cell.half95,
+                             .ends95 = is_symmetric ? std::nullopt : Interval95(table, cell),
+                             .is_marked = cell.at_train_length});
   }
   return series;
 }

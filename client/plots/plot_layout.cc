@@ -10,6 +10,8 @@
 namespace longrun::client {
 namespace {
 
+constexpr double kBandOverLines =
+    2.0;                            // how far an interval with two ends raises the plot, at most
 constexpr double kLabelGap = 15.0;  // between the names of two lines
 constexpr double kMarkRadius = 3.5;
 constexpr double kLabelShare = 0.36;    // of the width, at most, for the names of lines
@@ -52,17 +54,23 @@ class Layout {
   void Scales() {
     std::vector<double> xs;
     std::vector<double> ys;
+    std::vector<const PlotPoint*> points;
     for (const PlotSeries& series : plot_.series) {
       for (const PlotPoint& point : series.points) {
         if (!std::isfinite(point.y)) continue;
         xs.push_back(point.x);
         ys.push_back(point.y);
-        if (const auto band = point.Band()) {
-          ys.push_back(band->second);
-          // A band that reaches zero has no lower end on a logarithmic scale.
-          if (!plot_.y_is_log || band->first > 0.0) ys.push_back(band->first);
-        }
+        points.push_back(&point);
       }
+    }
+    const double highest = ys.empty() ? 0.0 : std::ranges::max(ys);
+    for (const PlotPoint* const point : points) {
+      const auto band = point->Band();
+      if (!band) continue;
+      // With two seeds, a perplexity's upper end can be many times as high as all lines.
+      ys.push_back(point->ends95 ? std::min(band->second, kBandOverLines * highest) : band->second);
+      // A band that reaches zero has no lower end on a logarithmic scale.
+      if (!plot_.y_is_log || band->first > 0.0) ys.push_back(band->first);
     }
     x_ = ScaleOf(xs, plot_.x_is_log, 0.02);
     y_ = Within(ScaleOf(ys, plot_.y_is_log, 0.06), plot_.y_least, plot_.y_most);

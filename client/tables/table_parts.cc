@@ -74,9 +74,14 @@ bool HasFewClusters(const PivotCell& cell) {
   return cell.n_clusters && *cell.n_clusters < kFewClusters;
 }
 
-// Whether the cell's estimate is a logarithm of its value.
-bool IsLog(const PivotTable& table, const PivotCell& cell) {
-  return table.against.empty() ? cell.metric.is_log : ComparesAsRatio(cell.metric);
+// Half of an interval of a logarithm from which on the ends are shown: above, x - half and x + half
+// are not the ends, and can lie below 1, or 0. (At this width they are 0.78 x and 1.28 x.)
+constexpr double kWideFrom = 0.25;
+
+// Whether the ends of the interval are shown instead of its half.
+bool ShowsEnds(const PivotTable& table, const PivotCell& cell, const ErrorPart& part) {
+  const std::optional<double> half = part.half95();
+  return IsShare(table, cell) || (IsLog(table, cell) && half && *half >= kWideFrom);
 }
 
 std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, const PivotCell& cell,
@@ -103,7 +108,7 @@ void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText&
     const bool is_over_text = &part == &cell.estimate.text;
     const std::string marks = Str(table.errors_are_mixed || with_both ? kind : "",
                                   is_over_text && HasFewClusters(cell) ? "°" : "");
-    if (IsShare(table, cell)) {
+    if (ShowsEnds(table, cell, part)) {
       const auto interval = IntervalOf(table, cell, part);
       parts.intervals.push_back(Str(text(interval->first), "–", text(interval->second), marks));
     } else {
@@ -253,6 +258,7 @@ std::string NoReferenceText(const PivotTable& table, const std::set<std::string>
 std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   ErrorSources of_shares, of_others;
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
+  bool has_ends = false;
   std::set<std::string> differing;
   bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false;
   for (const PivotRow& row : table.rows) {
@@ -265,6 +271,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       if (!cell.se) continue;
       const Estimate& estimate = cell.estimate;
       ErrorSources& sources = IsShare(table, cell) ? of_shares : of_others;
+      has_ends = has_ends || (!IsShare(table, cell) && ShowsEnds(table, cell, estimate.wider()));
       sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
       sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
       if (!estimate.text.se) continue;
@@ -278,7 +285,8 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
                                (table.relative || !table.against.empty());
   constexpr std::string_view kQuestions = "the questions (Wilson)";
   for (const std::string& legend :
-       {of_others.Legend("±", compares_shares ? kQuestions : "the text", !is_band),
+       {of_others.Legend(has_ends && !is_band ? "± or ( )" : "±",
+                         compares_shares ? kQuestions : "the text", !is_band),
         of_shares.Legend(is_band ? "±" : "( )", kQuestions, !is_band)}) {
     if (!legend.empty()) parts.push_back(legend);
   }
@@ -400,6 +408,10 @@ std::optional<std::pair<double, double>> Interval95(const PivotTable& table,
 
 bool IsShare(const PivotTable& table, const PivotCell& cell) {
   return cell.metric.is_share() && !table.relative && table.against.empty();
+}
+
+bool IsLog(const PivotTable& table, const PivotCell& cell) {
+  return table.against.empty() ? cell.metric.is_log : ComparesAsRatio(cell.metric);
 }
 
 bool IsRatio(const PivotTable& table, const PivotCell& cell) {

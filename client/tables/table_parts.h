@@ -51,9 +51,9 @@ struct CellParts {
   // `with_both` for each error. If the table shows both kinds, each has a mark: "0.05s" over seeds,
   // "0.05t" over the text. "°" is added if the text has few blocks.
   std::vector<std::string> errors = {};
-  // For a share, instead of `errors`: the interval's ends, "0.7864–0.9565", with the same marks.
-  // (A share ± half of its interval could lie outside of 0 to 1, and Wilson's interval is not
-  // symmetric.)
+  // Instead of `errors`, the interval's ends, "0.7864–0.9565", with the same marks: for a share,
+  // and for a wide interval of a perplexity or a ratio. Neither is symmetric, so that ± half of it
+  // could give impossible values.
   std::vector<std::string> intervals = {};
   std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };
@@ -72,6 +72,9 @@ std::optional<std::pair<double, double>> Interval95(const PivotTable& table, con
 
 // A cell that is a share itself, not its comparison with another one.
 bool IsShare(const PivotTable& table, const PivotCell& cell);
+
+// A cell whose estimate is a logarithm of its value.
+bool IsLog(const PivotTable& table, const PivotCell& cell);
 
 // A cell that is a ratio to another one.
 bool IsRatio(const PivotTable& table, const PivotCell& cell);

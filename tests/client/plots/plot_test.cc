@@ -56,6 +56,21 @@ TEST(PlotTest, EachRowIsASeriesNamedByWhatTellsItFromTheOthers) {
   EXPECT_TRUE(plot.x_is_log);
 }
 
+// Two seeds, whose logarithms differ by 2: sqrt(8 * 8 e^2) = 21.7, and Student's t with one degree
+// of freedom is 12.7 standard errors, of 1 each. The interval is far from symmetric, within
+// [1, exp(3.08 + 12.7)]; it does not squeeze the lines.
+TEST(PlotTest, ThePerplexitiesOfTwoSeedsHaveABandOfPossibleValues) {
+  const Plot plot =
+      PlotOf(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                       {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0 * std::exp(2.0), 10)}));
+  const auto band = plot.series.at(0).points.at(0).Band();
+  ASSERT_TRUE(band.has_value());
+  EXPECT_DOUBLE_EQ(band->first, 1.0);
+  EXPECT_NEAR(std::log(band->second), std::log(8.0) + 1.0 + 12.7062047, 1e-5);
+  // The highest label is within twice the line, not near the end of the band, 8 million.
+  EXPECT_EQ(RenderSvg(LayOut(plot, 720, 480)).find("M<"), std::string::npos);
+}
+
 TEST(PlotTest, TheValuesAreOnALogarithmicScaleBeyondAFactorOfTwenty) {
   EXPECT_FALSE(PlotOf(Three(159.0)).y_is_log);  // 159 / 8 < 20
   EXPECT_TRUE(PlotOf(Three(161.0)).y_is_log);

@@ -72,7 +72,7 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
 }
 
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and
-// an error of 0.5 on the log scale gives an interval of 0.98 times that.
+// an error of 0.5 on the log scale gives ends of exp(-0.98) and exp(0.98) times that.
 TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
   const SweepResults results = ResultsOf(
       {RunOf("a", "cable", 64, 1)},
@@ -81,28 +81,30 @@ TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
   EXPECT_NE(table.find("[999999±2]"), std::string::npos) << table;
   EXPECT_NE(table.find("  >1e6"), std::string::npos) << table;
   EXPECT_NE(table.find("; >1e6: the number is in -o wide\n"), std::string::npos) << table;
-  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21±2.90075e+21"),
+  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21 (1.11094e+21–7.88665e+21)"),
             std::string::npos);
   EXPECT_NE(RenderTables(Build(results), "markdown").find(" >1e6 "), std::string::npos);
 }
 
-// Each ± says what it is: over two seeds for the model, over the text for the baseline.
+// Each error says what it is: over two seeds for the model, over the text for the baseline. The
+// wide one has ends, which are not at the same distance.
 TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
   const SweepResults results = ResultsOf(
       {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
       {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.4, 10), RowOf("a", 64, 22.0, 10, "unigram")});
   // The mean of the logarithms has the error ln(8.4 / 8) / 2 = 0.0244 over two seeds, 12.7 times
-  // that at 95 %, and 1.96 * 0.01 over the text.
+  // that at 95 %, and 1.96 * 0.01 over the text. 8.20 * exp(-0.310) = 6.01, * exp(0.310) = 11.18.
   EXPECT_EQ(RenderTables(Build(results), "table"),
             "perplexity by context length (validation, nonoverlap)\n"
-            "position  train_length  dataset            64\n"
-            "cable     64            austen   [8.20±2.54s]\n"
-            "unigram                 austen    22.00±0.43t\n"
-            "[ ] train length   ± 95 % interval, s over seeds, t over "
+            "position  train_length  dataset                    64\n"
+            "cable     64            austen   [8.20 (6.01–11.18s)]\n"
+            "unigram                 austen            22.00±0.43t\n"
+            "[ ] train length   ± or ( ) 95 % interval, s over seeds, t over "
             "the text\n");
   const std::string wide = RenderTables(Build(results), "wide");
-  EXPECT_NE(wide.find("[8.19756±2.54099s±0.16067t]"), std::string::npos) << wide;
-  EXPECT_NE(RenderTables(Build(results), "markdown").find("\\[8.20 ± 2.54s\\]"), std::string::npos);
+  EXPECT_NE(wide.find("[8.19756±0.16067t (6.01266–11.17641s)]"), std::string::npos) << wide;
+  EXPECT_NE(RenderTables(Build(results), "markdown").find("\\[8.20 (6.01–11.18s)\\]"),
+            std::string::npos);
 }
 
 // What a protocol was given stands in the title; what has its default does not.
