@@ -71,8 +71,10 @@ void AddSubmit(Verbs& verbs) {
     CatchInterrupts();
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, sweep);
     if (!end.ok()) {
-      if (Interrupted())
-        std::fprintf(stderr, "detached: `longrun watch %s` shows it again\n", sweep.c_str());
+      if (Interrupted()) {
+        std::fprintf(stderr, "\ndetached: `longrun watch %s` shows it again\n", sweep.c_str());
+        return static_cast<int>(kExitInterrupted);
+      }
       return Report(end.status());
     }
     if (refresh != nullptr) {

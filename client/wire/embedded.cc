@@ -73,13 +73,14 @@ std::string LogTail(const std::string& path, std::int64_t begin) {
   return text->substr(static_cast<std::size_t>(std::max(begin, std::ssize(*text) - kLogTailBytes)));
 }
 
-// The last error in a daemon's log: the text of `error="..."`, or else the last line; "" if the
+// The last error in a daemon's log: the text of `error="..."`, or else the last line that is not
+// information (LogInfo), which another daemon may write to the same log at the same time; "" if the
 // daemon could not log anything. `begin`: the length of the log before the daemon started.
 std::string LastError(const std::string& log, std::int64_t begin) {
   constexpr std::string_view kField = " error=\"";
   std::string last;
   for (const std::string& line : Split(LogTail(log, begin), '\n')) {
-    if (!Trim(line).empty()) last = line;
+    if (!Trim(line).empty() && !line.starts_with("I 2")) last = line;
   }
   const std::size_t at = last.find(kField);
   if (at == std::string::npos) return last;
