@@ -158,7 +158,7 @@ std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_
   }
   const std::string how = Str("was ended by signal ", exited.signal);
   if (!IsCrash(exited.signal)) return how;
-  return Str(how, " (", strsignal(exited.signal), "): ", error);
+  return Str(how, " (", strsignal(exited.signal), ")", error.empty() ? "" : ": ", error);
 }
 
 struct Answering {
