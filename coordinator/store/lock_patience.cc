@@ -12,8 +12,4 @@ bool LockPatience::Lasts(std::int64_t now_ms, const std::optional<CoordinatorHol
   return now_ms - *nameless_since_ms_ < kNamelessMsMax;
 }
 
-std::int64_t LockPatience::PauseMs(const std::optional<CoordinatorHolder>& holder) {
-  return holder ? 50 : 5;
-}
-
 }  // namespace longrun::coordinator

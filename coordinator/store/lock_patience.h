@@ -17,9 +17,6 @@ class LockPatience {
 
   // Whether to try again. `holder`: the living process that the lock names, if any.
   bool Lasts(std::int64_t now_ms, const std::optional<CoordinatorHolder>& holder);
-  // How long to wait before that. A command may run for hours, and nobody notices a twentieth of a
-  // second at its end. A holder without a name is gone in a moment.
-  static std::int64_t PauseMs(const std::optional<CoordinatorHolder>& holder);
 
  private:
   std::optional<std::int64_t> nameless_since_ms_;

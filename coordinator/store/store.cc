@@ -53,6 +53,7 @@ std::optional<CoordinatorHolder> LivingHolder(const std::string& folder) {
 }
 
 Result<CoordinatorLock> TakeLock(const std::string& folder, const StoreOptions& options) {
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   LockPatience patience;
   while (true) {
     auto lock =
@@ -64,8 +65,7 @@ Result<CoordinatorLock> TakeLock(const std::string& folder, const StoreOptions& 
     if (holder && !options.waits_for(*holder)) {
       return Status(Code::kCancelled, Str("stopped waiting for the state folder ", folder));
     }
-    const timespec pause = {.tv_sec = 0, .tv_nsec = LockPatience::PauseMs(holder) * 1'000'000};
-    nanosleep(&pause, nullptr);
+    nanosleep(&kPause, nullptr);
   }
 }
 

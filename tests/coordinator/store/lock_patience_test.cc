@@ -47,14 +47,5 @@ TEST(LockPatienceTest, EachHolderWithANameStartsTheSecondAgain) {
   EXPECT_FALSE(patience.Lasts(2'800, std::nullopt));
 }
 
-// A service may wait for hours beside `longrun logs X | less`.
-TEST(LockPatienceTest, ACommandIsLookedAtTwentyTimesASecond) {
-  EXPECT_EQ(LockPatience::PauseMs(kCommand), 50);
-}
-
-TEST(LockPatienceTest, AHolderWithoutANameIsLookedAtMoreOftenSinceItEndsAtOnce) {
-  EXPECT_EQ(LockPatience::PauseMs(std::nullopt), 5);
-}
-
 }  // namespace
 }  // namespace longrun::coordinator
