@@ -5,8 +5,8 @@
 
 namespace longrun {
 
-// Whether nothing has this name. False if that cannot be determined, as in a folder that the user
-// may not search: then `!PathExists(path)` would be true, too.
+// Whether the path leads to nothing. False if that cannot be determined, as in a folder that the
+// user may not search: then `!PathExists(path)` would be true, too.
 bool IsAbsent(const std::string& path);
 
 }  // namespace longrun

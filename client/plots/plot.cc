@@ -10,7 +10,7 @@ namespace longrun::client {
 
 std::optional<std::pair<double, double>> PlotPoint::Band() const {
   if (!ends95 && !half95) return std::nullopt;
-  const std::pair<double, double> band = ends95.value_or(std::pair(y - *half95, y + *half95));
+  const std::pair<double, double> band = ends95 ? *ends95 : std::pair(y - *half95, y + *half95);
   return std::isfinite(band.second - band.first) ? std::optional(band) : std::nullopt;
 }
 

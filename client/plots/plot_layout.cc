@@ -68,7 +68,8 @@ class Layout {
       const auto band = point->Band();
       if (!band) continue;
       // With two seeds, a perplexity's upper end can be many times as high as all lines.
-      ys.push_back(point->ends95 ? std::min(band->second, kBandOverLines * highest) : band->second);
+      ys.push_back(point->ends95 && !plot_.y_most ? std::min(band->second, kBandOverLines * highest)
+                                                  : band->second);
       // A band that reaches zero has no lower end on a logarithmic scale.
       if (!plot_.y_is_log || band->first > 0.0) ys.push_back(band->first);
     }

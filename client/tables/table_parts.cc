@@ -271,6 +271,8 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       if (!cell.se) continue;
       const Estimate& estimate = cell.estimate;
       ErrorSources& sources = IsShare(table, cell) ? of_shares : of_others;
+      const auto ends = Interval95(table, cell);
+      is_beyond = is_beyond || (ends && !std::isfinite(ends->second));
       has_ends = has_ends || (!IsShare(table, cell) && ShowsEnds(table, cell, estimate.wider()));
       sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
       sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);

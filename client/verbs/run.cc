@@ -190,7 +190,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
     refused = message;
     return Status(Code::kFailedPrecondition, "no worker can run the remaining tasks");
   };
-  CatchInterrupts();  // before that, a signal ends a command without daemons at once
+  CatchInterrupts();  // before that, a signal ends a command that started no daemons at once
   const Result<v1::WatchSweepResponse> end = FollowSweep(
       state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {

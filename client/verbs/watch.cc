@@ -30,10 +30,10 @@ std::optional<int> ShowWithoutService(const std::string& state, const std::strin
                                       const std::string& output) {
   Failpoint("watch_without_service");
   RetryingClient client(state);
+  const std::string no_service = NoServiceText(client, state);
   Result<v1::GetSweepResponse> now = client.GetSweep(sweep);
   if (!now.ok()) return client.ReportFailure(now.status());
   if (!client.coordinator().momentary()) return std::nullopt;
-  const std::string no_service = NoServiceText(client, state);
   if (output == "table") {
     ShowInterrupted(*now);
     return ShowNow(*now, no_service);

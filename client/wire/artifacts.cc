@@ -29,13 +29,14 @@ constexpr std::int64_t kPauseMsMin = 500;
 
 // Waits until the channel has a connection again, at least kPauseMsMin; if it has one, `ms_max`.
 void AwaitConnection(grpc::Channel& channel, std::int64_t ms_max) {
-  const auto end = std::chrono::system_clock::now() + std::chrono::milliseconds(ms_max);
-  std::this_thread::sleep_for(std::chrono::milliseconds(std::min(kPauseMsMin, ms_max)));
+  const std::int64_t first_ms = std::min(kPauseMsMin, ms_max);
+  const std::chrono::milliseconds rest(ms_max - first_ms);
+  std::this_thread::sleep_for(std::chrono::milliseconds(first_ms));
   // gRPC gets on with connecting only while somebody waits for it.
   if (channel.GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
-    channel.WaitForConnected(end);
+    channel.WaitForConnected(std::chrono::system_clock::now() + rest);
   } else {
-    std::this_thread::sleep_until(end);
+    std::this_thread::sleep_for(rest);
   }
 }
 
@@ -89,8 +90,10 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
     }
     AwaitConnection(*impl_->channel, ms_max);
   };
-  const auto note_progress = [&](std::int64_t n_bytes_so_far) {
-    notice.Reset();
+  // The same bytes may be sent again and again.
+  const auto note_progress = [&, most = std::int64_t{0}](std::int64_t n_bytes_so_far) mutable {
+    if (n_bytes_so_far > most) notice.Reset();
+    most = std::max(most, n_bytes_so_far);
     if (progress) progress(n_bytes_so_far);
   };
   Status sent = UploadFiles(*impl_->stub, files,

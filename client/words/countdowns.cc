@@ -8,8 +8,8 @@ v1::WatchSweepResponse WithoutCountdowns(v1::WatchSweepResponse message) {
   }
   for (v1::WorkerInfo& worker : *message.mutable_workers()) {
     worker.clear_heard_ms_ago();
-    worker.clear_drain_left_ms();
-    worker.clear_work_left_ms();
+    if (worker.has_drain_left_ms()) worker.set_drain_left_ms(0);
+    if (worker.has_work_left_ms()) worker.set_work_left_ms(0);
   }
   return message;
 }

@@ -6,7 +6,7 @@
 namespace longrun::client {
 
 // The message without the times that a task and a worker have left, and without the time since a
-// worker was heard from. Two messages that are equal then say the same to a program.
+// worker was heard from. Whether there is a deadline is kept.
 v1::WatchSweepResponse WithoutCountdowns(v1::WatchSweepResponse message);
 
 }  // namespace longrun::client

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <type_traits>
@@ -41,28 +42,32 @@ using OptionValue = std::variant<int*, std::int64_t*, std::string*>;
 inline std::vector<std::int64_t> ReadArguments(const std::vector<std::string>& arguments,
                                                const std::map<std::string, OptionValue>& options,
                                                const std::vector<std::int64_t>& default_numbers) {
-  const auto number_in = [&](const std::string& text) {
-    const Result<std::int64_t> number = ParseCount(text);
-    if (number.ok()) return *number;
+  const auto refuse = [&](const std::string& text) {
     std::string known;
     for (const auto& [name, value] : options) known += Str(" [", name, " VALUE]");
     std::fprintf(stderr, "\"%s\": expected%s [NUMBER ...]\n", text.c_str(), known.c_str());
     std::exit(kExitBadUsage);
   };
+  const auto number_in = [&](const std::string& text, std::int64_t most) {
+    const Result<std::int64_t> number = ParseCount(text);
+    if (!number.ok() || *number > most) refuse(text);
+    return *number;
+  };
   std::vector<std::int64_t> numbers;
   for (std::size_t at = 0; at < arguments.size(); ++at) {
     const auto option = options.find(arguments[at]);
     if (option == options.end()) {
-      numbers.push_back(number_in(arguments[at]));
+      numbers.push_back(number_in(arguments[at], INT64_MAX));
       continue;
     }
-    const std::string value = ++at < arguments.size() ? arguments[at] : "";
+    if (++at == arguments.size()) refuse(option->first);
     std::visit(
         [&](auto* to) {
           if constexpr (std::is_same_v<decltype(to), std::string*>) {
-            *to = value;
+            *to = arguments[at];
           } else {
-            *to = static_cast<std::remove_pointer_t<decltype(to)>>(number_in(value));
+            using Number = std::remove_pointer_t<decltype(to)>;
+            *to = static_cast<Number>(number_in(arguments[at], std::numeric_limits<Number>::max()));
           }
         },
         option->second);

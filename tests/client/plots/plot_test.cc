@@ -67,7 +67,7 @@ TEST(PlotTest, ThePerplexitiesOfTwoSeedsHaveABandOfPossibleValues) {
   ASSERT_TRUE(band.has_value());
   EXPECT_DOUBLE_EQ(band->first, 1.0);
   EXPECT_NEAR(std::log(band->second), std::log(8.0) + 1.0 + 12.7062047, 1e-5);
-  // The highest label is within twice the line, not near the end of the band, 8 million.
+  // The highest label is within twice the line, not near the end of the band, 7 million.
   EXPECT_EQ(RenderSvg(LayOut(plot, 720, 480)).find("M<"), std::string::npos);
 }
 

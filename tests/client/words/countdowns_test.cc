@@ -37,6 +37,9 @@ TEST(CountdownsTest, AnyOtherDifferenceIsAChange) {
   later.mutable_workers(0)->set_state("LOST");
   EXPECT_FALSE(AreAlike(Message(0), later));
   later = Message(1);
+  later.mutable_workers(0)->clear_drain_left_ms();
+  EXPECT_FALSE(AreAlike(Message(0), later));
+  later = Message(1);
   later.set_finished(true);
   EXPECT_FALSE(AreAlike(Message(0), later));
 }
