@@ -28,20 +28,15 @@ constexpr int kAtOnce = 6;
 constexpr int kRounds = 3;
 constexpr std::int64_t kEndMs = DeadlineMs(60'000);
 
-// The exit code, or -1 and a failure when it hangs.
-int ExitOf(int pid) {
+// How it ended; -1 for both numbers, and a failure, when it hangs.
+ExitInfo EndOf(int pid) {
   const Result<std::optional<ExitInfo>> exited = WaitFor(pid, kEndMs);
   EXPECT_TRUE(exited.ok()) << exited.status().message();
-  if (!exited.ok() || !exited->has_value()) return -1;
-  return (*exited)->code;
+  const bool has_ended = exited.ok() && exited->has_value();
+  EXPECT_TRUE(has_ended) << "process " << pid << " hangs";
+  return has_ended ? **exited : ExitInfo{.code = -1, .signal = -1};
 }
-
-// The signal that ended it; 0 if none did, -1 and a failure when it hangs.
-int SignalOf(int pid) {
-  const Result<std::optional<ExitInfo>> exited = WaitFor(pid, kEndMs);
-  EXPECT_TRUE(exited.ok() && exited->has_value()) << pid;
-  return exited.ok() && exited->has_value() ? (*exited)->signal : -1;
-}
+int ExitOf(int pid) { return EndOf(pid).code; }
 
 // Waits until the file has the text; false at the deadline.
 bool Says(const std::string& file, const std::string& text) {
@@ -323,13 +318,11 @@ TEST_F(HeldByACommandTest, AWatchWhoseOwnCoordinatorStartsSlowlyCanBeInterrupted
   kill(holder, SIGTERM);
   EXPECT_EQ(ExitOf(holder), 0);
   kill(watch, SIGCONT);
-  const std::int64_t deadline = BootMs() + kEndMs;
-  while (ChildrenOf(watch).empty()) {
-    ASSERT_LT(BootMs(), deadline) << Said("watch");
-    poll(nullptr, 0, 1);
-  }
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return !ChildrenOf(watch).empty(); })) << Said("watch");
+  const int coordinator = ChildrenOf(watch).front();
   kill(watch, SIGINT);
-  EXPECT_EQ(SignalOf(watch), SIGINT) << Said("watch");
+  EXPECT_EQ(EndOf(watch).signal, SIGINT) << Said("watch");
+  EXPECT_TRUE(WaitUntil(kEndMs, [&] { return HasEnded(coordinator); }));
 }
 
 #if defined(LONGRUN_TEST_TRAINER)  // without a trainer, `up` gives up and ends its coordinator
@@ -371,7 +364,7 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   EXPECT_TRUE(Says(JoinPath(folder.path(), "run"), named + "; this command waits for it"))
       << said("run");
   kill(*run, SIGINT);
-  EXPECT_EQ(SignalOf(*run), SIGINT) << said("run");
+  EXPECT_EQ(EndOf(*run).signal, SIGINT) << said("run");
   kill(coordinator->pid, SIGCONT);
   EXPECT_EQ(ExitOf(*ls), 0) << said("ls");
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), "the coordinator runs again")) << said("up");
