@@ -20,8 +20,8 @@ struct PlotPoint {
   double x = 0.0;
   double y = 0.0;
   std::optional<double> se = {};
-  std::optional<double> half95 = {};  // half of the 95 % interval, and of the band's height
-  // The band's ends if they are not y ± half95, as for a share.
+  std::optional<double> half95 = {};  // half of the 95 % interval
+  // The band's ends if they are not y ± half95, as for a share or a perplexity.
   std::optional<std::pair<double, double>> ends95 = {};
   bool is_marked = false;  // at the train length
 

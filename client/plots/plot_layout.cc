@@ -10,8 +10,8 @@
 namespace longrun::client {
 namespace {
 
-constexpr double kBandOverLines =
-    2.0;                            // how far an interval with two ends raises the plot, at most
+// How many times as high as the lines an interval with two ends makes the plot, at most.
+constexpr double kBandOverLines = 2.0;
 constexpr double kLabelGap = 15.0;  // between the names of two lines
 constexpr double kMarkRadius = 3.5;
 constexpr double kLabelShare = 0.36;    // of the width, at most, for the names of lines

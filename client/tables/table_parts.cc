@@ -74,8 +74,8 @@ bool HasFewClusters(const PivotCell& cell) {
   return cell.n_clusters && *cell.n_clusters < kFewClusters;
 }
 
-// Half of an interval of a logarithm from which on the ends are shown: above, x - half and x + half
-// are not the ends, and can lie below 1, or 0. (At this width they are 0.78 x and 1.28 x.)
+// From this half of a logarithm's interval on, a table shows the interval's ends, here 0.78 x and
+// 1.28 x. ± half of it would be clearly wrong, and could reach below 1, or below 0.
 constexpr double kWideFrom = 0.25;
 
 // Whether the ends of the interval are shown instead of its half.

@@ -24,8 +24,8 @@ void PrintLine(const Json& message) {
 }
 
 // While no service runs, nothing can change: shows the present state, says how to continue the
-// work, and returns the exit code. Does nothing if a service runs by now: the coordinator of
-// another command may have ended meanwhile, and a service may have waited for that.
+// work, and returns the exit code. Shows nothing and returns null if a service runs by now: the
+// coordinator of another command may have ended, and a service may have waited for that.
 std::optional<int> ShowWithoutService(const std::string& state, const std::string& sweep,
                                       const std::string& output) {
   Failpoint("watch_without_service");

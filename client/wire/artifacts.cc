@@ -27,7 +27,8 @@ constexpr const char* kInterrupted = "the upload was interrupted: ";
 constexpr const char* kBusy = "the coordinator is stopping, or busy";  // its own words
 constexpr std::int64_t kPauseMsMin = 500;
 
-// Waits until the channel has a connection again, at least kPauseMsMin; if it has one, `ms_max`.
+// Waits until the channel has a connection again, for at most `ms_max`; for all of it if it has
+// one. At least kPauseMsMin, since a connection may break again at once.
 void AwaitConnection(grpc::Channel& channel, std::int64_t ms_max) {
   const std::int64_t first_ms = std::min(kPauseMsMin, ms_max);
   const std::chrono::milliseconds rest(ms_max - first_ms);
@@ -90,7 +91,7 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files, const Pro
     }
     AwaitConnection(*impl_->channel, ms_max);
   };
-  // The same bytes may be sent again and again.
+  // Only new bytes are progress: the same ones may be sent again and again.
   const auto note_progress = [&, most = std::int64_t{0}](std::int64_t n_bytes_so_far) mutable {
     if (n_bytes_so_far > most) notice.Reset();
     most = std::max(most, n_bytes_so_far);

@@ -1,5 +1,5 @@
-// What a command that follows a sweep says while its coordinator does not answer, and when it gives
-// up. Time is passed in, in milliseconds of BootMs().
+// What a command says while its coordinator does not answer, and when one that follows a sweep
+// gives up. Time is passed in, in milliseconds of BootMs().
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,13 @@ inline constexpr std::int64_t kSilentMs = 2'000;
 // What the user is told then, once. `cause`: why nobody answers.
 std::string TryingAgainText(const std::string& cause, std::int64_t patience_ms);
 
-// Says once that a command tries again, if that takes longer.
+// When a command that tries again says so.
 class RetryNotice {
  public:
   // Called after each failed attempt. True once, two seconds after the first failure: now a line is
   // to be printed.
   bool IsDue(std::int64_t now_ms);
-  // An attempt got on: the next failure is the first one again.
+  // After progress: the next failure counts as the first one.
   void Reset() { *this = {}; }
 
  private:
@@ -29,6 +29,7 @@ class RetryNotice {
   bool told_ = false;
 };
 
+// The same for a command that follows a sweep.
 class Silence {
  public:
   // `folder`: the coordinator's state folder, or a context's folder.

@@ -238,7 +238,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const float scale = Params::kHasTable ? 1.0F : p.scale;
     if constexpr (Params::kHasKeyBias) {
       ClearBiasSums(bias_sums);
-      // OwnKey(j_0), as in the loop; with that here, the compiler spills registers.
+      // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
       WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + row + g, bias_sums);
       if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias);
     }
