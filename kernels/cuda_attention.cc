@@ -45,23 +45,32 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   return FromText(OpenedCudaLibrary().attention_forward(&c_call, &c_terms, &c_options));
 }
 
+template <bool kHasSingleKernel>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(Check(call, terms, options));
   const LongrunAttentionBackwardCall c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
-  const LongrunAttentionOptions c_options = ToPlugin(options);
+  LongrunAttentionOptions c_options = ToPlugin(options);
+  c_options.has_single_backward = kHasSingleKernel ? 1 : 0;
   return FromText(OpenedCudaLibrary().attention_backward(&c_call, &c_terms, &c_options));
 }
 
 constexpr AttentionKernel kCudaAttention = {
-    .name = "cuda", .forward = &Forward, .backward = &Backward};
+    .name = "cuda", .forward = &Forward, .backward = &Backward<false>};
+constexpr AttentionKernel kCudaAttentionWithSingleBackward = {
+    .name = "cuda_single_backward", .forward = &Forward, .backward = &Backward<true>};
 
 }  // namespace
 
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
   RETURN_IF_ERROR(OpenCudaLibrary(plugin_path).status());
   return &kCudaAttention;
+}
+
+Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path) {
+  RETURN_IF_ERROR(OpenCudaLibrary(plugin_path).status());
+  return &kCudaAttentionWithSingleBackward;
 }
 
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) {

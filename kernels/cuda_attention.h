@@ -32,6 +32,12 @@ inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 29;
 // kFailedPrecondition if it cannot be loaded (cuda_library.h), or if another one is loaded already.
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
 
+// The same, but backward has a single kernel for bf16 calls with few terms: heads of up to 128
+// channels, no window, documents, dropout, regions or pieces, and at most one of a key bias, a
+// distance table and a rotation. Its results differ in their last bits. Its speed on a GPU has not
+// been measured yet; so far, only the benchmark and tests call it.
+Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path);
+
 // Of the GPU with this number, by the plug-in at `plugin_path`, which is loaded as above.
 // kFailedPrecondition with CUDA's message if there is none.
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal);

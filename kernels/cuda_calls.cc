@@ -228,7 +228,7 @@ LongrunAttentionTerms ToPlugin(const AttentionTerms& terms) {
 LongrunAttentionOptions ToPlugin(const AttentionKernelOptions& options) {
   const auto& [parallel_for, skip_epsilon, subnormals, stream, working_memory] = options;
   const auto& [context, allocate, release] = working_memory;
-  return {skip_epsilon, Number(subnormals), stream, context, allocate, release};
+  return {skip_epsilon, Number(subnormals), 0, stream, context, allocate, release};
 }
 
 LongrunAttentionForwardCall ToPlugin(const AttentionForwardCall& call) {
@@ -272,7 +272,8 @@ AttentionTerms FromPlugin(const LongrunAttentionTerms& terms, std::vector<Region
 }
 
 AttentionKernelOptions FromPlugin(const LongrunAttentionOptions& options) {
-  const auto& [skip_epsilon, subnormals, stream, context, allocate, release] = options;
+  const auto& [skip_epsilon, subnormals, has_single_backward, stream, context, allocate, release] =
+      options;
   return {.parallel_for = {},
           .skip_epsilon = skip_epsilon,
           .subnormals = static_cast<Subnormals>(subnormals),

@@ -116,6 +116,9 @@ struct LongrunAttentionTerms {
 struct LongrunAttentionOptions {
   double skip_epsilon;
   std::int32_t subnormals;
+  // Backward of bf16 calls with few terms: 1 for a single kernel, 0 for one of queries and one of
+  // keys. Other calls have the latter in any case.
+  std::int32_t has_single_backward;
   void* stream;
   void* allocate_context;
   void* (*allocate)(void* context, std::int64_t n_byte, void* stream);
@@ -261,7 +264,7 @@ using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 4;
+inline constexpr std::int32_t kLongrunCudaVersion = 5;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";

@@ -9,7 +9,8 @@ which has a gradient of a bias, and compiled FlexAttention (--peers flex), also 
 each key. A peer that this torch does not have is told and left out. --last-query measures what writes a
 token: forward of one query that sees all keys, in GB/s of the keys and values. --skip also measures ours while it skips
 keys that hold at most 2^-24 of a row, with the key bias and with ALiBi's; its rates count all keys, so that ratios of
-rates are ratios of times. Standard library only here; needs a python3 that can import torch.
+rates are ratios of times. --single-backward also measures ours with backward in a single kernel. Standard library only
+here; needs a python3 that can import torch.
 """
 import argparse
 import json
@@ -31,6 +32,8 @@ def work(args, length):
 
 def ours(args):
     sides = {"longrun": ["--terms", ",".join(TERMS)]} | ({"longrun, skipping": SKIPPING} if args.skip else {})
+    if args.single_backward:
+        sides["longrun, single backward"] = ["--backward", "single", *sides["longrun"]]
     times = {}
     for side, options in sides.items():
         found = subprocess.run(
@@ -136,6 +139,7 @@ def main():
     parser.add_argument("--rounds", default=3, type=int)
     parser.add_argument("--last-query", action="store_true")
     parser.add_argument("--skip", action="store_true")
+    parser.add_argument("--single-backward", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
 

@@ -42,9 +42,9 @@ CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
 CUDA_SPLIT, CUDA_SKIP, CUDA_FEW = (
     f"kernels/cuda/{name}-inl.h" for name in ("split", "skip", "few_queries"))
-CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD = (
+CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD, QUERY_SUMS = (
     f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
-                                        "pipelined_backward-inl.h"))
+                                        "pipelined_backward-inl.h", "query_sums-inl.h"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -348,6 +348,19 @@ ERRORS = [
      "if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias);", ""),
     ("heads whose queries all skip a block's keys", PIPELINED_BACKWARD, "for (; h < h_end; ++h) {",
      "for (h_end = Min(h_end, h + 1); h < h_end; ++h) {"),
+    ("no barrier before other warps' ds are read", PIPELINED_BACKWARD,
+     "Layer::Barrier();  // all warps have put their scores", ""),
+    ("ds of hidden pairs as the tile before left them", PIPELINED_BACKWARD,
+     "          if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);\n          continue;",
+     "          continue;"),
+    ("another query's factor", PIPELINED_BACKWARD, "factors.Get(from + row)", "factors.Get(from)"),
+    ("half of a single kernel's keys", PIPELINED_BACKWARD, "for (int j = 0; j < kBlockRows; j += 16) {",
+     "for (int j = 0; j < kBlockRows / 2; j += 16) {"),
+    ("a NaN that integers hide", QUERY_SUMS, "return fabsf(part) < 0x1p47F;", "return true;"),
+    ("too large a unit", QUERY_SUMS, "kBits = 46;", "kBits = 8;"),
+    ("an infinite key in the bound of all queries", QUERY_SUMS, "? Larger(x, size) : x;", "? Larger(x, size) : Larger(x, size);"),
+    ("sums of one fragment's rows", QUERY_SUMS, "Part::FirstRow(Layer::Thread()) + 16 * m;",
+     "Part::FirstRow(Layer::Thread());"),
     # Subnormal numbers where there must be none.
     keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
     keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/few_queries-inl.h"
@@ -68,7 +69,8 @@ class AttentionCall {
         device_(device),
         shared_bytes_max_(device.SharedBytesMax()),
         memory_(options),
-        skip_epsilon_(options.skip_epsilon) {
+        skip_epsilon_(options.skip_epsilon),
+        has_single_backward_(options.has_single_backward != 0) {
     p_.batch = Int(q.batch);
     p_.n_head = Int(q.n_head);
     p_.n_kv_head = Int(k.n_head);
@@ -348,8 +350,10 @@ class AttentionCall {
       LaunchShaped<QueryKernel, Math>();
       LaunchShaped<KeyKernel, Math>();
     } else {
-      if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();
-      if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();
+      if (!LaunchSingleBackward()) {
+        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();
+        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();
+      }
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
     if (HasFewTerms<Math>() && TryNarrow<DistanceKernel, Math, TableParams>()) return;
@@ -360,10 +364,39 @@ class AttentionCall {
   }
   bool LaunchPipelinedKeys() {
     if (!TakesPipelined()) return false;
-    if (p_.first_key == nullptr) return TryFew<PipelinedKeyKernel, Bf16Math>();
-    return p_.has_key_bias != 0
-               ? TryNarrow<PipelinedKeyKernel, Bf16Math, SkippingParams<KeyBiasParams>>()
-               : TryNarrow<PipelinedKeyKernel, Bf16Math, SkippingParams<TableParams>>();
+    return WithSkips(
+        [this](auto known) { return TryNarrow<PipelinedKeyKernel, Bf16Math, decltype(known)>(); });
+  }
+  bool LaunchSingleBackward() {
+    if (!has_single_backward_ || !TakesPipelined()) return false;
+    return WithSkips([this](auto known) {
+      using Known = decltype(known);
+      return p_.head_dim <= 64 ? TrySingleBackward<Known, 64>() : TrySingleBackward<Known, 128>();
+    });
+  }
+  template <typename Known, int kHeadDim>
+  bool TrySingleBackward() {
+    using Single = SingleBackwardParams<Known>;
+    using Kernel = PipelinedKeyKernel<Layer, Shape<Bf16Math, kHeadDim, Single>>;
+    Single single;
+    static_cast<Params&>(single) = p_;
+    if (Kernel::SharedBytes(single) > shared_bytes_max_) return false;
+    const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+    const std::int64_t n_kv_head = static_cast<std::int64_t>(p_.batch) * p_.n_kv_head;
+    QuerySumParams sums;
+    static_cast<Params&>(sums) = p_;
+    sums.n_tile = SkipTiles(p_.n_key);
+    sums.maxima = memory_.template Take<float>(2 * n_kv_head * sums.n_tile);
+    sums.of_queries.factors = memory_.template Take<float>(n_head * p_.n_query);
+    sums.of_queries.is_infinite = memory_.template Take<std::int32_t>(n_head * p_.n_query);
+    sums.of_queries.sums = memory_.template Take<std::int64_t>(
+        n_head * p_.n_query_tile * QueryPart<Layer, kHeadDim>::kTileSums);
+    single.of_queries = sums.of_queries;
+    Launch<MaximaOfKeysKernel<Layer>>(sums);
+    Launch<BeginSumsKernel<Layer, kHeadDim>>(sums);
+    Launch<Kernel>(single);
+    Launch<EndSumsKernel<Layer, kHeadDim>>(sums);
+    return true;
   }
   void LaunchSum(Sum sum, const LongrunNumbers& to) {
     Sums sums;
@@ -468,6 +501,25 @@ class AttentionCall {
            terms_.n_region == 0 && has_key_bias + has_table + terms_.has_rotation <= 1 &&
            is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
+  // Calls launch with parameters of the kind that describes the call's bias.
+  template <typename LaunchWithKnown>
+  bool WithFewTerms(const LaunchWithKnown& launch) {
+    if (p_.has_key_bias != 0) return launch(KeyBiasParams());
+    if (p_.table != nullptr) return launch(TableParams());
+    return launch(PlainParams());
+  }
+  // The same, for the kernel whose loop is another one if the call skips keys. Only calls with a
+  // bias do.
+  template <typename LaunchWithKnown>
+  bool WithSkips(const LaunchWithKnown& launch) {
+    return WithFewTerms([this, &launch](auto known) {
+      using Known = decltype(known);
+      if constexpr (!std::is_same_v<Known, PlainParams>) {
+        if (p_.first_key != nullptr) return launch(SkippingParams<Known>());
+      }
+      return launch(known);
+    });
+  }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
     if (!HasFewTerms<Math>() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
@@ -495,9 +547,7 @@ class AttentionCall {
   // memory than the GPU has.
   template <template <typename, typename> typename Kernel, typename Math>
   bool TryFew() {
-    if (p_.has_key_bias != 0) return TryNarrow<Kernel, Math, KeyBiasParams>();
-    if (p_.table != nullptr) return TryNarrow<Kernel, Math, TableParams>();
-    return TryNarrow<Kernel, Math, PlainParams>();
+    return WithFewTerms([this](auto known) { return TryNarrow<Kernel, Math, decltype(known)>(); });
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
   bool TryNarrow() {
@@ -535,6 +585,7 @@ class AttentionCall {
   const int shared_bytes_max_;
   Workspace memory_;
   double skip_epsilon_ = 0.0;
+  bool has_single_backward_ = false;
   Params p_;
   const char* error_ = nullptr;
 };

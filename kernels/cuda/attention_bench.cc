@@ -2,12 +2,12 @@
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
 //                                [--queries N] [--skip N] [--types bf16,fp32]
-//                                [--terms none,...] [T ...]
+//                                [--terms none,...] [--backward two|single] [T ...]
 //
 // Causal attention, for each T, type and setting of terms (none, key_bias, alibi, distance_table,
 // rotation); the median of the rounds, after two that are not counted. With --queries, forward of
 // the last N positions of T keys, as when a model writes. With --skip, keys are skipped that hold
-// at most 2^-N of a row. The plug-in lies in the program's folder.
+// at most 2^-N of a row. --backward: the kernels of bf16. The plug-in lies in the program's folder.
 //
 // FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; skipped keys count. Of a
 // few queries, the bytes of the keys and values are counted instead, once. `visited`: the part of
@@ -246,6 +246,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
   std::string types = "bf16,fp32", terms = "none,key_bias,distance_table,rotation";
+  std::string backward = "two";
   const std::vector<std::int64_t> lengths = ReadArguments(arguments,
                                                           {{"--rounds", &setting.rounds},
                                                            {"--batch", &setting.batch},
@@ -254,10 +255,16 @@ int Main(const std::vector<std::string>& arguments) {
                                                            {"--queries", &setting.n_query},
                                                            {"--skip", &setting.skip},
                                                            {"--types", &types},
-                                                           {"--terms", &terms}},
+                                                           {"--terms", &terms},
+                                                           {"--backward", &backward}},
                                                           {1024, 8192});
+  if (backward != "two" && backward != "single") {
+    std::fprintf(stderr, "--backward: expected two or single, found \"%s\"\n", backward.c_str());
+    return kExitBadUsage;
+  }
+  const std::string plugin = JoinPath(ProgramFolder(), "liblongrun_cuda.so");
   const Result<const AttentionKernel*> kernel =
-      CudaAttention(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
+      backward == "two" ? CudaAttention(plugin) : CudaAttentionWithSingleBackward(plugin);
   Check(kernel.status());
   const GpuTimer timer(setting.rounds);
   for (const std::int64_t length : lengths) {

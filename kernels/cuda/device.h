@@ -9,7 +9,7 @@
 //                          copies of 16 bytes from global to shared memory, which arrive later: a
 //                          thread waits for all groups that it has committed but its newest N, and
 //                          a barrier then shows them to the other threads
-//   LoadA, LoadB, LoadBTransposed, Mma
+//   LoadA, LoadATransposed, LoadB, LoadBTransposed, Mma
 //                          the product of m16n8k16: c += a b, bf16 with sums in fp32; a tile's
 //                          layout (PaddedRows, SwizzledRows) is a parameter of its loads
 //   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
@@ -17,10 +17,12 @@
 //   LoadEight, StorePair, StoreWords
 //                          of global memory: eight elements, 4 bytes, 16 bytes; 4 bytes at a
 //                          multiple of 4 bytes, the others at a multiple of 16
+//   AtomicAdd(to, x)       to += x in global memory, where other blocks may add at the same time
 //   PackBf16, Exp2, Log
 //   Pow                    x^y, in fp32
 //   RoundedProduct(x, y)   x y, rounded before anything is added to it
 //   Reciprocal             1 / x, with an error of one unit in the last place
+//   RoundedToInt           the nearest 64-bit integer; any one for x that has none
 //   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is
 //                          not computed before the loop, and kept in registers that it needs
 //
@@ -35,11 +37,13 @@
 #define LR_DEVICE __device__ __forceinline__
 #define LR_BOTH __host__ __device__ __forceinline__
 #define LR_UNROLL _Pragma("unroll")
+#define LR_UNROLL_BY_FOUR _Pragma("unroll 4")
 #define LR_ROLL _Pragma("unroll 1")
 #else
 #define LR_DEVICE inline
 #define LR_BOTH inline
 #define LR_UNROLL
+#define LR_UNROLL_BY_FOUR
 #define LR_ROLL
 #endif
 
@@ -200,7 +204,7 @@ struct RotatedFewQueriesParams : SplitParams {
 struct FewParams : Params {
   static constexpr bool kCopiesRows = true, kMayHaveLow = false;
   static constexpr bool kHasKeyBias = false, kHasTable = false, kHasLow = false;
-  static constexpr bool kSkips = false;
+  static constexpr bool kSkips = false, kAddsQueries = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
   static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;

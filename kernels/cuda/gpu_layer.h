@@ -31,6 +31,10 @@ struct GpuLayer {
       x[0] = two.x;
       x[1] = two.y;
     }
+    // Two elements of 2 bytes; `at` is even.
+    __device__ __forceinline__ void SetPair(int at, std::uint32_t pair) const {
+      *reinterpret_cast<std::uint32_t*>(data + at) = pair;
+    }
     __device__ __forceinline__ void SetEight(int at, const T (&x)[kChunk]) const {
       constexpr int kWords = kChunk * static_cast<int>(sizeof(T)) / 16;
       LR_UNROLL
@@ -84,6 +88,13 @@ struct GpuLayer {
     __stcg(static_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
   }
 
+  static __device__ __forceinline__ void AtomicAdd(std::int64_t* to, std::int64_t x) {
+    asm volatile("red.global.add.u64 [%0], %1;"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "l"(x)
+                 : "memory");
+  }
+
   static __device__ __forceinline__ int Opaque(int x) {
     asm volatile("" : "+r"(x));
     return x;
@@ -110,11 +121,21 @@ struct GpuLayer {
     return y;
   }
 
+  static __device__ __forceinline__ std::int64_t RoundedToInt(float x) { return __float2ll_rn(x); }
+
   template <typename Layout>
   static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,
                                                std::uint32_t (&a)[4]) {
     const int lane = Lane();
     LoadMatrices(tile.data + Layout::At(row + (lane & 15), k + (lane >> 4) * 8), a);
+  }
+  // Of the tile's rows k, and columns `row`.
+  template <typename Layout>
+  static __device__ __forceinline__ void LoadATransposed(const Shared<std::uint16_t>& tile, int k,
+                                                         int row, std::uint32_t (&a)[4]) {
+    const int lane = Lane();
+    LoadTransposed(
+        tile.data + Layout::At(k + (lane & 7) + (lane >> 4) * 8, row + (lane >> 3 & 1) * 8), a);
   }
   // Of the tile's rows n and columns k; b[i] is the operand for columns n + 8 i of c.
   template <typename Layout>
@@ -134,12 +155,12 @@ struct GpuLayer {
   static __device__ __forceinline__ void LoadBTransposed(const Shared<std::uint16_t>& tile, int k,
                                                          int n, std::uint32_t (&b)[2][2]) {
     const int lane = Lane();
-    const std::uint16_t* const row = tile.data + Layout::At(k + (lane & 15), n + (lane >> 4) * 8);
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
-                 : "r"(address)
-                 : "memory");
+    std::uint32_t x[4];
+    LoadTransposed(tile.data + Layout::At(k + (lane & 15), n + (lane >> 4) * 8), x);
+    b[0][0] = x[0];
+    b[0][1] = x[1];
+    b[1][0] = x[2];
+    b[1][1] = x[3];
   }
   template <int kCount>
   static __device__ __forceinline__ void Mma(float (*c)[4], const std::uint32_t (&a)[4],
@@ -185,6 +206,14 @@ struct GpuLayer {
                                                       std::uint32_t (&x)[4]) {
     const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address)
+                 : "memory");
+  }
+  static __device__ __forceinline__ void LoadTransposed(const std::uint16_t* row,
+                                                        std::uint32_t (&x)[4]) {
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
                  : "r"(address)
                  : "memory");

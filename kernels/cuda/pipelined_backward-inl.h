@@ -3,9 +3,13 @@
 // of the key bias from transposed scores, whose rows are keys. A block owns 128 rows of a narrow
 // head, or 64 of a wide one. It walks tiles of 64 rows of the other side in halves, so that the
 // scores and their gradients fit into registers beside the sums.
+//
+// Or in a single kernel: with SingleBackwardParams, PipelinedKeyKernel also adds its part of dq~ to
+// sums in global memory (query_sums-inl.h). Scores are computed once then.
 #pragma once
 
 #include "kernels/cuda/pipeline-inl.h"
+#include "kernels/cuda/query_sums-inl.h"
 
 namespace longrun {
 namespace gpu {
@@ -139,6 +143,13 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
   }
 };
 
+// Of a backward pass in a single kernel.
+template <typename Known>
+struct SingleBackwardParams : Known {
+  static constexpr bool kAddsQueries = true;
+  QuerySums of_queries;
+};
+
 template <typename TheLayer, typename TheShape>
 struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   using Base = BackwardKernel<TheLayer, TheShape>;
@@ -151,9 +162,16 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   // Each thread has slots of its own for the biases of its keys and the sums of their gradients,
   // which would not fit into registers.
   static constexpr int kSlots = Params::kHasKeyBias ? 2 * kFragments * kThreads : 0;
+  // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
+  static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
+  static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
+  // What the loop needs only beside its scores: it has no registers left to keep it in.
+  static constexpr int kAside = Params::kAddsQueries ? 8 : 0;
+  using Scores = SwizzledRows<kTileRows>;
 
   static int SharedBytes(const Params& /*p*/) {
-    return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots;
+    return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots + 2 * kScores +
+           4 * (kFactors + kAside);
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
@@ -192,7 +210,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static LR_DEVICE void Run(const Params& p) {
     const auto own = Base::template Own<false>(p.n_key, p.n_kv_head, p.batch * p.n_kv_head,
                                                std::int64_t{p.n_query} * p.group);
-    const int b = own.b, h_kv = own.h, j_0 = own.first, row = own.row;
+    int b = own.b, h_kv = own.h, j_0 = own.first;
+    const int row = own.row;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
 
     typename Layer::Arena arena;
@@ -204,6 +223,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Numbers delta = arena.template Take<float>(2 * kTileRows);
     const Numbers key_bias = arena.template Take<float>(kSlots);
     const Sums bias_sums = arena.template Take<double>(kSlots);
+    const Tile of_queries = arena.template Take<std::uint16_t>(kScores);
+    const Numbers factors = arena.template Take<float>(kFactors);
+    const auto aside = arena.template Take<int>(kAside);
     Bias bias(arena);
 
     const int tile_end = p.group * p.n_query_tile;
@@ -216,6 +238,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
             QueryStatistics::Of(p, b, h, i_0 + Layer::Thread(), KeyAnchor(p, b, h, j_0));
         lse.Set(at, query.lse);
         delta.Set(at, query.delta);
+        if constexpr (Params::kAddsQueries) {
+          factors.Set(at, FactorOf(p, b, h, i_0 + Layer::Thread()));
+        }
       }
       bias.Read(p, b, h, i_0, j_0, 0.0);
       bias.Put(place);
@@ -243,15 +268,28 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias);
     }
     for (int place = 0; tile < tile_end; place = 1 - place) {
-      const int next = NextTile(p, b, h_kv, j_0, tile + 1);
+      int next = NextTile(p, b, h_kv, j_0, tile + 1);
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
       if (next < tile_end) copy_queries(next, 1 - place);
+      const int i_tile = QueryOf(p, tile);
+      if constexpr (Params::kAddsQueries) {
+        if (Layer::Thread() == 0) {
+          aside.Set(0, tile);
+          aside.Set(1, next);
+          aside.Set(2, b);
+          aside.Set(3, h_kv);
+          aside.Set(4, j_0);
+        }
+      }
       for (int column = 0; column < kTileRows; column += kColumns) {
-        const int i_0 = QueryOf(p, tile) + column, from = place * kTileRows + column;
+        const int i_0 = i_tile + column, from = place * kTileRows + column;
         const TileView view = ViewOf(p, b, i_0, kColumns, j_0 + row, kWarpRows);
-        if (view.is_hidden) continue;
         float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
+        if (view.is_hidden) {
+          if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
+          continue;
+        }
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
           std::uint32_t a[kFragments][4];
@@ -282,10 +320,21 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         });
         if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, 0.0F, ds);
         AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
+        if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
         AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
         if constexpr (Params::kHasKeyBias) {
           if (p.d_key_bias.data != nullptr) AddBiasSums(ds, bias_sums);
         }
+      }
+      if constexpr (Params::kAddsQueries) {
+        Layer::Barrier();  // all warps have put their scores
+        tile = aside.Get(0);
+        next = aside.Get(1);
+        b = aside.Get(2);
+        h_kv = aside.Get(3);
+        j_0 = aside.Get(4);
+        AddQueries(p, b, HeadOf(p, h_kv, tile), tile % p.n_query_tile, k, of_queries, factors,
+                   place * kTileRows);
       }
       if constexpr (Params::kHasKeyBias) {
         const int h = HeadOf(p, h_kv, tile), next_h = HeadOf(p, h_kv, next);
@@ -304,6 +353,83 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       const int at = j_0 + row + 16 * m;
       StoreRows<Layer, kHeadDim>(p, p.dk, b, h_kv, at, p.n_key, 0, k_factors, dk[m]);
       StoreRows<Layer, kHeadDim>(p, p.dv, b, h_kv, at, p.n_key, 0, v_factors, dv[m]);
+    }
+  }
+
+  static LR_DEVICE float FactorOf(const Params& p, int b, int h, int i) {
+    if (i >= p.n_query) return 1.0F;
+    return p.of_queries.factors[(static_cast<std::int64_t>(b) * p.n_head + h) * p.n_query + i];
+  }
+  // Puts ds of the warp's keys, and of queries from `column` of the tile, where all warps read it.
+  static LR_DEVICE void PutScores(const Tile& of_queries, int column,
+                                  const float (&ds)[kFragments][kColumns / 8][4]) {
+    const int thread = Layer::Opaque(Layer::Thread()), g = thread % 32 / 4, t = thread % 4;
+    const int row = thread / 32 * kWarpRows;
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        LR_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          of_queries.SetPair(Scores::At(row + 16 * m + 8 * half + g, column + 8 * n + 2 * t),
+                             Layer::PackBf16(ds[m][n][2 * half], ds[m][n][2 * half + 1]));
+        }
+      }
+    }
+  }
+  // Adds the products of ds and the block's keys to the sums of a tile of queries.
+  static LR_DEVICE void AddQueries(const Params& p, int b, int h, int tile, const Tile& k,
+                                   const Tile& of_queries, const Numbers& factors, int from) {
+    using Part = QueryPart<Layer, kHeadDim>;
+    const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
+    const int thread = Layer::Opaque(Layer::Thread()), g = thread % 32 / 4;
+    const int first = Part::FirstRow(thread);
+    std::int64_t* const sums =
+        p.of_queries.sums + (head * p.n_query_tile + tile) * Part::kTileSums + thread;
+    for (int pass = 0; pass < Part::kPasses; ++pass) {
+      std::int64_t* const of_pass = sums + pass * Part::kPassSums;
+      const int channel = Part::FirstChannel(thread, pass);
+      float dq[Part::kFragments][Part::kColumns / 8][4] = {};
+      // All eight steps at once would spill registers.
+      LR_UNROLL_BY_FOUR
+      for (int j = 0; j < kBlockRows; j += 16) {
+        std::uint32_t a[Part::kFragments][4], operand[Part::kColumns / 8][2];
+        LR_UNROLL
+        for (int m = 0; m < Part::kFragments; ++m) {
+          Layer::template LoadATransposed<Scores>(of_queries, j, first + 16 * m, a[m]);
+        }
+        LR_UNROLL
+        for (int n = 0; n < Part::kColumns; n += 16) {
+          std::uint32_t pair[2][2];
+          Layer::template LoadBTransposed<SwizzledRows<kHeadDim>>(k, j, channel + n, pair);
+          LR_UNROLL
+          for (int i = 0; i < 4; ++i) operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
+        }
+        LR_UNROLL
+        for (int m = 0; m < Part::kFragments; ++m) {
+          Layer::template Mma<Part::kColumns / 8>(dq[m], a[m], operand);
+        }
+      }
+      LR_UNROLL
+      for (int m = 0; m < Part::kFragments; ++m) {
+        LR_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          const int row = first + 16 * m + 8 * half + g;
+          const float factor = factors.Get(from + row);
+          bool fits = true;
+          LR_UNROLL
+          for (int n = 0; n < Part::kColumns / 8; ++n) {
+            LR_UNROLL
+            for (int e = 2 * half; e < 2 * half + 2; ++e) {
+              const float part = dq[m][n][e] * factor;
+              fits = fits && QuerySums::Fits(part);
+              Layer::AtomicAdd(of_pass + Part::SumOf(m, n, e), Layer::RoundedToInt(part));
+            }
+          }
+          const int i = tile * kTileRows + row;
+          if (!fits && i < p.n_query) p.of_queries.is_infinite[head * p.n_query + i] = 1;
+        }
+      }
     }
   }
 

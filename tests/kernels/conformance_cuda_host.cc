@@ -1,5 +1,6 @@
 // The kernels of kernels/cuda, on the host (cuda_host.h): "cuda/host". LONGRUN_TEST_SHARED_KIB is
 // the shared memory of a block; without it, that of a GPU of compute capability 9.0.
+// With LONGRUN_TEST_SINGLE_BACKWARD=1, backward has a single kernel where there is one.
 #include <optional>
 #include <string>
 
@@ -45,15 +46,30 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   return RunOnHost(call, terms, options, &gpu::ForwardAttention<HostDevice>);
 }
 
+template <bool kHasSingleKernel>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
-  return RunOnHost(call, terms, options, &gpu::BackwardAttention<HostDevice>);
+  return RunOnHost(
+      call, terms, options,
+      [](const auto& c_call, const auto& c_terms, LongrunAttentionOptions own, HostDevice& device) {
+        own.has_single_backward = kHasSingleKernel ? 1 : 0;
+        return gpu::BackwardAttention<HostDevice>(c_call, c_terms, own, device);
+      });
 }
 
 }  // namespace
 
+AttentionKernel HostKernel() {
+  return {.name = "cuda/host", .forward = &Forward, .backward = &Backward<false>};
+}
+
+AttentionKernel HostKernelWithSingleBackward() {
+  return {.name = "cuda/host_single_backward", .forward = &Forward, .backward = &Backward<true>};
+}
+
 std::vector<KernelUnderTest> KernelsUnderTest() {
-  return {{.kernel = {.name = "cuda/host", .forward = &Forward, .backward = &Backward},
+  const bool has_single = GetEnv("LONGRUN_TEST_SINGLE_BACKWARD") == "1";
+  return {{.kernel = has_single ? HostKernelWithSingleBackward() : HostKernel(),
            .skips = true,
            .writes_fp32_numbers = true,
            .head_dim_max = SharedKib() ? CudaHeadDimMax(8) : kCudaHeadDimMax}};

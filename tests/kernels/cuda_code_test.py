@@ -41,7 +41,8 @@ def name_of(function):
                       function)
     if not found:
         return None
-    params = re.sub(r"^SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", found[4])
+    params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[4])
+    params = re.sub(r"SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", params)
     return found[1] + (found[2] if found[1] == "FewQueriesKernel" else ""), int(found[3]), params
 
 
@@ -115,6 +116,8 @@ def main():
     expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
     expected |= {("PipelinedKeyKernel", head_dim, f"Skipping{params}") for head_dim in HEAD_DIMS
                  for params in ("KeyBiasParams", "TableParams")}
+    expected |= {("PipelinedKeyKernel", head_dim, f"Single{params}") for head_dim in HEAD_DIMS
+                 for params in (*PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
     expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS
                  for params in kinds}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]

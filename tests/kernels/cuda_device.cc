@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "base/process.h"
 #include "kernels/attention_check.h"
 #include "kernels/cuda_attention.h"
 #include "tests/kernels/cuda_memory.h"
@@ -10,7 +11,11 @@
 namespace longrun::testing {
 namespace {
 
-const AttentionKernel* TheKernel() { return CudaAttention(TestPluginPath()).value(); }
+const AttentionKernel* TheKernel() {
+  return GetEnv("LONGRUN_TEST_SINGLE_BACKWARD") == "1"
+             ? CudaAttentionWithSingleBackward(TestPluginPath()).value()
+             : CudaAttention(TestPluginPath()).value();
+}
 
 std::int64_t BytesOf(Scalar scalar) {
   return scalar == Scalar::kFp64 ? 8 : scalar == Scalar::kFp32 ? 4 : 2;

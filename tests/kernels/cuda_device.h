@@ -8,7 +8,8 @@
 
 namespace longrun::testing {
 
-// The error says why this machine has no GPU to test.
+// With LONGRUN_TEST_SINGLE_BACKWARD=1, backward has a single kernel where there is one. The error
+// says why this machine has no GPU to test.
 Result<AttentionKernel> KernelOnGpu();
 
 }  // namespace longrun::testing

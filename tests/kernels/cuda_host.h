@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "kernels/attention.h"  // WorkingMemory
@@ -231,6 +232,13 @@ struct HostLayer {
       Count(at, 2);
       Read(at, 2, x);
     }
+    void SetPair(int at, std::uint32_t pair) const {
+      T x[2];
+      static_assert(sizeof x == sizeof pair);
+      std::memcpy(x, &pair, sizeof x);
+      Count(at, 2);
+      Write(at, 2, x);
+    }
     void SetEight(int at, const T (&x)[gpu::kChunk]) const {
       constexpr int kCount = 16 / static_cast<int>(sizeof(T));
       for (int first = 0; first < gpu::kChunk; first += kCount) Count(at + first, kCount);
@@ -302,6 +310,10 @@ struct HostLayer {
     CheckAligned(to);
     std::memcpy(to, words, sizeof words);
   }
+  static void AtomicAdd(std::int64_t* to, std::int64_t x) {
+    *to =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(*to) + static_cast<std::uint64_t>(x));
+  }
   static int Opaque(int x) { return x; }
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
@@ -311,6 +323,9 @@ struct HostLayer {
   static float Pow(float x, float y) { return std::pow(x, y); }
   static float RoundedProduct(float x, float y) { return x * y; }
   static float Reciprocal(float x) { return 1.0F / x; }
+  static std::int64_t RoundedToInt(float x) {
+    return std::fabs(x) < 0x1p63F ? std::llrint(x) : std::numeric_limits<std::int64_t>::min();
+  }
 
   using Bf16Tile = Shared<std::uint16_t>;
   // A lane of a GPU names one row of 8 elements, and gets elements of all lanes' rows.
@@ -324,12 +339,28 @@ struct HostLayer {
     tile.Read(at, 2, x);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
+  // Of two rows.
+  template <typename Layout>
+  static std::uint32_t PairInColumn(const Bf16Tile& tile, int row, int column) {
+    std::uint16_t x[2];
+    tile.Read(Layout::At(row, column), 1, &x[0]);
+    tile.Read(Layout::At(row + 1, column), 1, &x[1]);
+    return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
+  }
   template <typename Layout>
   static void LoadA(const Bf16Tile& tile, int row, int k, std::uint32_t (&a)[4]) {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, row + lane % 16, k + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
       a[i] = PairInRow(tile, Layout::At(row + g + i % 2 * 8, k + 2 * t + i / 2 * 8));
+    }
+  }
+  template <typename Layout>
+  static void LoadATransposed(const Bf16Tile& tile, int k, int row, std::uint32_t (&a)[4]) {
+    const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
+    CountFragment<Layout>(tile, k + lane % 8 + lane / 16 * 8, row + lane / 8 % 2 * 8);
+    for (int i = 0; i < 4; ++i) {
+      a[i] = PairInColumn<Layout>(tile, k + 2 * t + i / 2 * 8, row + g + i % 2 * 8);
     }
   }
   template <typename Layout>
@@ -345,11 +376,7 @@ struct HostLayer {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, k + lane % 16, n + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
-      const int row = k + 2 * t + i % 2 * 8, column = n + g + i / 2 * 8;
-      std::uint16_t x[2];
-      tile.Read(Layout::At(row, column), 1, &x[0]);
-      tile.Read(Layout::At(row + 1, column), 1, &x[1]);
-      b[i / 2][i % 2] = x[0] | static_cast<std::uint32_t>(x[1]) << 16;
+      b[i / 2][i % 2] = PairInColumn<Layout>(tile, k + 2 * t + i % 2 * 8, n + g + i / 2 * 8);
     }
   }
   template <int kCount>
@@ -444,6 +471,10 @@ struct HostDevice {
 // For the next call under test, with another order of blocks and threads, drawn from the commit's
 // seed: bits must not depend on it.
 HostDevice HostDeviceOfNextCall();
+// The kernels of attention on such devices, the second one with backward in a single kernel where
+// there is one.
+AttentionKernel HostKernel();
+AttentionKernel HostKernelWithSingleBackward();
 // Memory in which all bits are set: a NaN in every type.
 WorkingMemory HostMemory();
 

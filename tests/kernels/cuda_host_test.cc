@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -322,7 +324,6 @@ TEST(CudaHost, CountsTheTurnsThatBankConflictsTake) {
 // queries of many keys.
 TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
   SeededRandom random(CommitSeed());
-  const AttentionKernel kernel = KernelsUnderTest().front().kernel;
   for (const std::int64_t head_dim : {64, 128, 256}) {
     const ProblemShape many = {.batch = 1,
                                .n_head = 1,
@@ -339,12 +340,14 @@ TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
         problem.terms.visibility.window = window;
         problem.terms.visibility.q_offset = shape.n_key - shape.n_query;
         problem.AddSlopes();
-        HostBlock::Current().CountConflicts(true);
-        RunKernel(kernel, problem);
-        HostBlock::Current().CountConflicts(false);
-        EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
-        EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
-        EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
+        for (const AttentionKernel& kernel : {HostKernel(), HostKernelWithSingleBackward()}) {
+          HostBlock::Current().CountConflicts(true);
+          RunKernel(kernel, problem);
+          HostBlock::Current().CountConflicts(false);
+          EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
+          EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
+          EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
+        }
       }
     }
   }
@@ -373,6 +376,141 @@ TEST(CudaHost, FewQueriesInFp32ReadKeysWithoutBankConflicts) {
       return HostBlock::Current().conflicts().numbers;
     };
     EXPECT_LE(conflicts_of(1024) - conflicts_of(513), 512 / 2) << head_dim;
+  }
+}
+
+// ---- backward in a single kernel ---------------------------------------------------------------
+
+constexpr std::int64_t kRow = 100;  // of 140: in the second of three tiles of queries
+
+// A call with few terms, whose heads share keys.
+Problem FewTerms(std::int64_t head_dim, SeededRandom& random) {
+  return Problem(
+      {.batch = 2, .n_head = 4, .n_kv_head = 2, .n_query = 140, .n_key = 140, .head_dim = head_dim},
+      Scalar::kBf16, random);
+}
+// The elements of row i of x, a (B, T, H, D) of the problem's queries or keys, in all sequences.
+template <typename Visit>
+void ForRow(const Problem& problem, std::int64_t i, std::int64_t n_head, const Visit& visit) {
+  const std::int64_t n_channel = n_head * problem.shape.head_dim;
+  for (std::int64_t b = 0; b < problem.shape.batch; ++b) {
+    for (std::int64_t c = 0; c < n_channel; ++c) {
+      visit(static_cast<std::size_t>((b * problem.shape.n_query + i) * n_channel + c));
+    }
+  }
+}
+bool SameRow(const Problem& problem, std::int64_t i, const std::vector<double>& a,
+             const std::vector<double>& b) {
+  bool same = true;
+  ForRow(problem, i, problem.shape.n_head, [&](std::size_t at) { same = same && a[at] == b[at]; });
+  return same;
+}
+
+TEST(SingleBackward, OnlyTheGradientOfQueriesDiffersInItsLastBits) {
+  SeededRandom random(CommitSeed());
+  for (const std::int64_t head_dim : {40, 64, 128}) {
+    bool differs = false;
+    for (const std::string terms : {"none", "key_bias", "distance_table", "rotation"}) {
+      Problem problem = FewTerms(head_dim, random);
+      if (terms == "key_bias") problem.AddKeyBias(random);
+      if (terms == "distance_table") problem.AddDistanceTable(random, 60, 0);
+      if (terms == "rotation") problem.AddRotation(true, 16);
+      const Outcome two = RunKernel(HostKernel(), problem);
+      const Outcome single = RunKernel(HostKernelWithSingleBackward(), problem);
+      EXPECT_EQ(single.dk, two.dk) << head_dim << ", " << terms;
+      EXPECT_EQ(single.dv, two.dv) << head_dim << ", " << terms;
+      EXPECT_EQ(single.d_key_bias, two.d_key_bias) << head_dim << ", " << terms;
+      EXPECT_EQ(single.d_distance_table, two.d_distance_table) << head_dim << ", " << terms;
+      differs = differs || single.dq != two.dq;
+      EXPECT_LT(RelativeError(single.dq, two.dq), 2e-3) << head_dim << ", " << terms;
+    }
+    EXPECT_TRUE(differs) << head_dim << ": is it another kernel?";
+  }
+}
+
+TEST(SingleBackward, BitsDoNotDependOnTheOrderOfBlocks) {
+  SeededRandom random(CommitSeed());
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem = FewTerms(head_dim, random);
+    problem.AddKeyBias(random);
+    const Outcome first = RunKernel(HostKernelWithSingleBackward(), problem);
+    for (int repetition = 0; repetition < 5; ++repetition) {
+      EXPECT_EQ(RunKernel(HostKernelWithSingleBackward(), problem).dq, first.dq);
+    }
+  }
+}
+
+// The integers' unit follows the size of what they add.
+TEST(SingleBackward, APowerOfTwoOnlyChangesExponents) {
+  SeededRandom random(CommitSeed());
+  const Problem problem = FewTerms(64, random);
+  const Outcome expected = RunKernel(HostKernelWithSingleBackward(), problem);
+  for (const int exponent : {-90, -20, 20, 90}) {
+    Problem other = problem;
+    for (double& x : other.o_gradient) x = std::ldexp(x, exponent);
+    const Outcome found = RunKernel(HostKernelWithSingleBackward(), other);
+    for (std::size_t at = 0; at < expected.dq.size(); ++at) {
+      ASSERT_EQ(found.dq[at], std::ldexp(expected.dq[at], exponent)) << exponent;
+    }
+  }
+}
+
+// A value that is larger than the others, and weighs nothing, makes the integers' unit larger.
+TEST(SingleBackward, AHugeValueLeavesTheOthersTheirBits) {
+  SeededRandom random(CommitSeed());
+  Problem problem = FewTerms(64, random);
+  problem.AddKeyBias(random);
+  for (std::size_t at = 0; at < problem.key_bias.size();
+       at += static_cast<std::size_t>(problem.shape.n_key)) {
+    problem.key_bias[at] = -300.0;
+  }
+  ForRow(problem, 0, problem.shape.n_kv_head,
+         [&](std::size_t at) { problem.v[at] = std::ldexp(problem.v[at], 15); });
+  ForRow(problem, 0, problem.shape.n_head, [&](std::size_t at) { problem.o_gradient[at] = 0.0; });
+  const Outcome two = RunKernel(HostKernel(), problem);
+  const Outcome single = RunKernel(HostKernelWithSingleBackward(), problem);
+  EXPECT_LT(RelativeError(single.dq, two.dq), 2e-3);
+}
+
+TEST(SingleBackward, WhatIsNotFiniteStaysInItsRow) {
+  SeededRandom random(CommitSeed());
+  for (const double wrong :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    const Problem problem = FewTerms(64, random);
+    Problem other = problem;
+    ForRow(problem, kRow, problem.shape.n_head, [&](std::size_t at) {
+      if (at % 3 == 0) other.o_gradient[at] = wrong;
+    });
+    const Outcome expected = RunKernel(HostKernelWithSingleBackward(), problem);
+    const Outcome found = RunKernel(HostKernelWithSingleBackward(), other);
+    for (std::int64_t i = 0; i < problem.shape.n_query; ++i) {
+      if (i == kRow) continue;
+      EXPECT_TRUE(SameRow(problem, i, found.dq, expected.dq)) << i;
+    }
+    ForRow(problem, kRow, problem.shape.n_head,
+           [&](std::size_t at) { EXPECT_TRUE(std::isnan(found.dq[at])) << at; });
+  }
+}
+
+TEST(SingleBackward, AKeyThatIsNotFiniteLeavesQueriesThatDoNotSeeItsTile) {
+  SeededRandom random(CommitSeed());
+  for (const double wrong :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    Problem problem = FewTerms(64, random);
+    const std::int64_t last = problem.shape.n_key - 1;
+    const auto set = [&](Problem& of, double x) {
+      ForRow(of, last, of.shape.n_kv_head, [&](std::size_t at) { of.k[at] = of.v[at] = x; });
+    };
+    set(problem, 0.0);
+    Problem other = problem;
+    set(other, wrong);
+    const Outcome expected = RunKernel(HostKernelWithSingleBackward(), problem);
+    const Outcome found = RunKernel(HostKernelWithSingleBackward(), other);
+    for (std::int64_t i = 0; i < 128; ++i) {  // the block's other keys begin there
+      EXPECT_TRUE(SameRow(problem, i, found.dq, expected.dq)) << i;
+    }
+    ForRow(problem, last, problem.shape.n_head,
+           [&](std::size_t at) { EXPECT_TRUE(std::isnan(found.dq[at])) << at; });
   }
 }
 

@@ -391,6 +391,10 @@ TEST(CudaAttention, ACallGoesToThePluginAndItsTextBecomesAStatus) {
             "attention: the cuda back-end: forward of 1 queries, scale 0.5, epsilon 0");
   EXPECT_EQ(kernel.backward(one.backward, terms, one.options).message(),
             "attention: the cuda back-end: backward");
+  const AttentionKernel& single =
+      *CudaAttentionWithSingleBackward(Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so")).value();
+  EXPECT_EQ(single.backward(one.backward, terms, one.options).message(),
+            "attention: the cuda back-end: backward in a single kernel");
 }
 
 TEST(CudaAttention, AGpuIsAskedForItsHeads) {

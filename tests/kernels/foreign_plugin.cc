@@ -45,8 +45,9 @@ const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall* call,
                                      const LongrunAttentionTerms* terms,
                                      const LongrunAttentionOptions* options);
 const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
-                                     const LongrunAttentionTerms*, const LongrunAttentionOptions*) {
-  return "backward";
+                                     const LongrunAttentionTerms*,
+                                     const LongrunAttentionOptions* options) {
+  return options->has_single_backward != 0 ? "backward in a single kernel" : "backward";
 }
 
 #define LONGRUN_SAY(Name, text)                                                                 \
