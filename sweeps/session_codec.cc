@@ -156,6 +156,8 @@ void Fill(v1::Hello& wire, HelloMessage& message) {
   wire.mutable_labels()->insert(message.labels.begin(), message.labels.end());
   wire.set_disk_free_bytes(message.disk.free_bytes);
   wire.set_disk_bytes(message.disk.bytes);
+  wire.set_disk_wanted_bytes(message.disk.wanted_bytes);
+  wire.set_folder(ToUtf8(message.folder));
   if (message.allocation) {
     v1::Allocation& allocation = *wire.mutable_allocation();
     allocation.set_job(std::move(message.allocation->job));
@@ -179,7 +181,10 @@ std::optional<HelloMessage> Read(const v1::Hello& wire) {
       .attempts = ReadAll(wire.attempts()),
       .capabilities = {wire.capabilities().begin(), wire.capabilities().end()},
       .labels = {wire.labels().begin(), wire.labels().end()},
-      .disk = {.free_bytes = wire.disk_free_bytes(), .bytes = wire.disk_bytes()}};
+      .disk = {.free_bytes = wire.disk_free_bytes(),
+               .bytes = wire.disk_bytes(),
+               .wanted_bytes = wire.disk_wanted_bytes()},
+      .folder = wire.folder()};
   for (const v1::Device& device : wire.devices()) {
     std::optional<Slot> slot = Read(device);
     if (!slot) return std::nullopt;
@@ -200,12 +205,15 @@ void Fill(v1::Heartbeat& wire, HeartbeatMessage& message) {
   wire.set_backlog_bytes(message.backlog_bytes);
   wire.set_disk_free_bytes(message.disk.free_bytes);
   wire.set_disk_bytes(message.disk.bytes);
+  wire.set_disk_wanted_bytes(message.disk.wanted_bytes);
 }
 HeartbeatMessage Read(const v1::Heartbeat& wire) {
   return {.number = wire.number(),
           .attempts = ReadAll(wire.attempts()),
           .backlog_bytes = wire.backlog_bytes(),
-          .disk = {.free_bytes = wire.disk_free_bytes(), .bytes = wire.disk_bytes()}};
+          .disk = {.free_bytes = wire.disk_free_bytes(),
+                   .bytes = wire.disk_bytes(),
+                   .wanted_bytes = wire.disk_wanted_bytes()}};
 }
 
 void Fill(v1::Accepted& wire, AcceptedMessage& message) {

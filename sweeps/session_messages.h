@@ -21,6 +21,8 @@ namespace longrun {
 struct DiskSpace {
   std::int64_t free_bytes = 0;
   std::int64_t bytes = 0;  // 0: not known
+  std::int64_t wanted_bytes =
+      0;  // not 0: too little is free for new attempts, and how much must be
 };
 
 // What a temporary worker has of a machine.
@@ -43,6 +45,7 @@ struct HelloMessage {
   std::vector<std::string> capabilities = {};
   std::map<std::string, std::string> labels = {};
   DiskSpace disk = {};
+  std::string folder = {};
   std::optional<AllocationSpan> allocation = {};
 };
 

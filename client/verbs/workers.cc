@@ -22,10 +22,14 @@ namespace longrun::client {
 
 namespace {
 
-// The free space on its folder's disk: "12.3 GiB of 40 GiB"; "" if it is not known.
+// The free space on its folder's disk: "12.3 GiB of 40 GiB", or "70 MiB of 40 GiB, needs 256 MiB";
+// "" if it is not known.
 std::string DiskText(const v1::WorkerInfo& worker) {
   if (worker.disk_bytes() == 0) return "";
-  return Str(FormatBytes(worker.disk_free_bytes()), " of ", FormatBytes(worker.disk_bytes()));
+  return Str(FormatBytes(worker.disk_free_bytes()), " of ", FormatBytes(worker.disk_bytes()),
+             worker.disk_wanted_bytes() == 0
+                 ? ""
+                 : Str(", needs ", FormatBytes(worker.disk_wanted_bytes())));
 }
 
 // "now", or the time of its last message.
@@ -45,9 +49,10 @@ std::string DrainText(const v1::WorkerInfo& worker) {
 }
 
 // The task that a slot runs, or why it runs none.
-std::string TaskText(const v1::WorkerDeviceInfo& device) {
+std::string TaskText(const v1::WorkerInfo& worker, const v1::WorkerDeviceInfo& device) {
   if (!device.task().empty()) return ShortId(device.task());
-  return device.quarantine_reason().empty() ? "" : "quarantined";
+  if (!device.quarantine_reason().empty()) return "quarantined";
+  return worker.disk_wanted_bytes() == 0 ? "" : "disk full";
 }
 
 // Of a temporary worker: "slurm 1234, works for 3h 10min"; "" of one that stays.
@@ -87,8 +92,9 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
       rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
                       device.kind(), device.name(), FormatBytes(device.memory_bytes()),
-                      TaskText(device), HeardText(worker), DiskText(worker), DrainText(worker),
-                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
+                      TaskText(worker, device), HeardText(worker), DiskText(worker),
+                      DrainText(worker), worker.version(), Str(worker.protocol()),
+                      LabelsText(worker.labels())});
       if (any_temporary) rows.back().push_back(AllocationText(worker));
       if (is_shared) rows.back().push_back(SharesArtifacts(worker) ? "shared" : "network");
     }
@@ -100,22 +106,49 @@ std::string CsvOf(const v1::ListWorkersResponse& answer) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
-      rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
-                      device.kind(), device.name(), FormatBytes(device.memory_bytes()),
-                      ShortId(device.task()), Str(worker.heard_wall_ms()),
-                      Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
+      rows.push_back({worker.worker_id(),
+                      worker.host(),
+                      worker.state(),
+                      Str(device.index()),
+                      device.kind(),
+                      device.name(),
+                      FormatBytes(device.memory_bytes()),
+                      ShortId(device.task()),
+                      Str(worker.heard_wall_ms()),
+                      Str(worker.disk_free_bytes()),
+                      Str(worker.disk_bytes()),
                       Str(worker.drain_wanted() ? 1 : 0),
                       worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "",
-                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels()),
-                      worker.job(), worker.has_work_left_ms() ? Str(worker.work_left_ms()) : "",
-                      device.quarantine_reason()});
+                      worker.version(),
+                      Str(worker.protocol()),
+                      LabelsText(worker.labels()),
+                      worker.job(),
+                      worker.has_work_left_ms() ? Str(worker.work_left_ms()) : "",
+                      device.quarantine_reason(),
+                      Str(worker.disk_wanted_bytes())});
     }
   }
-  return RenderCsv(
-      {"worker", "host", "state", "slot", "kind", "name", "memory", "task", "heard_wall_ms",
-       "disk_free_bytes", "disk_bytes", "drain_wanted", "drain_left_ms", "version", "protocol",
-       "labels", "job", "work_left_ms", "quarantine_reason"},
-      rows);
+  return RenderCsv({"worker",
+                    "host",
+                    "state",
+                    "slot",
+                    "kind",
+                    "name",
+                    "memory",
+                    "task",
+                    "heard_wall_ms",
+                    "disk_free_bytes",
+                    "disk_bytes",
+                    "drain_wanted",
+                    "drain_left_ms",
+                    "version",
+                    "protocol",
+                    "labels",
+                    "job",
+                    "work_left_ms",
+                    "quarantine_reason",
+                    "disk_wanted_bytes"},
+                   rows);
 }
 
 }  // namespace

@@ -50,10 +50,10 @@ std::string LastEndText(const v1::TaskReason& reason) {
 }
 
 std::string TriesText(const v1::TaskReason& reason) {
-  if (reason.attempts() == 0 || reason.state() == "SUCCEEDED") return "";
-  return Str(Counted(reason.attempts(), "attempt"), " in all; ",
-             Counted(reason.failures(), "failure"), " and ",
-             Counted(reason.losses(), "loss", "losses"), " in this round");
+  if (reason.attempts() <= reason.withdrawn() || reason.state() == "SUCCEEDED") return "";
+  const int n_tried = reason.attempts() - reason.withdrawn();
+  return Str(Counted(n_tried, "attempt"), " in all; ", Counted(reason.failures(), "failure"),
+             " and ", Counted(reason.losses(), "loss", "losses"), " in this round");
 }
 
 std::string ReasonText(const v1::TaskReason& reason, bool names_run) {

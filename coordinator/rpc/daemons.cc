@@ -49,6 +49,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     }
     AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
+    AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
     AddUnsharedWorkers(state, response->mutable_notices());
     LeaveOutConnected(state, refused);

@@ -215,6 +215,7 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
     }
     AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
+    AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());

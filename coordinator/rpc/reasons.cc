@@ -53,6 +53,7 @@ bool WantsWorker(Gate gate) {
     case Gate::kNoWorker:
     case Gate::kTooShort:
     case Gate::kNoFreeSlot:
+    case Gate::kWorkerDiskFull:
     case Gate::kWorkerLeaves:
     case Gate::kWorkerAway:
       return true;
@@ -92,6 +93,9 @@ class Looker {
     message->set_kind(std::string(EnumName(task.kind)));
     message->set_state(std::string(EnumName(task.state)));
     message->set_attempts(static_cast<std::int32_t>(task.attempts));
+    if (const auto ended = state_.index.ended.find(task.id); ended != state_.index.ended.end()) {
+      message->set_withdrawn(static_cast<std::int32_t>(ended->second.n_withdrawn));
+    }
     message->set_failures(static_cast<std::int32_t>(task.failures));
     message->set_losses(static_cast<std::int32_t>(task.losses));
     if (!task.evaluation.is_null()) message->set_evaluation_json(CanonicalJson(task.evaluation));
@@ -409,6 +413,7 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
     AddRefusedWorkers(refused, response->mutable_notices());
     AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
+    AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, BootMs(), WallMs(), response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());

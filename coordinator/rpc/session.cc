@@ -187,6 +187,8 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   arrival.worker.protocol = protocol;
   arrival.worker.capabilities = {hello.capabilities.begin(), hello.capabilities.end()};
   arrival.worker.disk = hello.disk;
+  // It may be longer than the other texts, and nothing but words to people depends on it.
+  if (IsShortText(hello.folder)) arrival.worker.folder = std::move(hello.folder);
   arrival.attempts = std::move(hello.attempts);
   arrival.allocation = std::move(hello.allocation);
   return arrival;

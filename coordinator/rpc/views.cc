@@ -251,6 +251,16 @@ void AddQuarantined(const State& state, Notices* notices) {
   }
 }
 
+void AddFullWorkerDisks(const State& state, Notices* notices) {
+  for (const auto& [id, worker] : state.workers) {
+    if (!worker.session || !HasFullDisk(worker)) continue;
+    v1::Notice* notice = notices->Add();
+    notice->set_about(Str("disk of worker ", id));
+    notice->set_text(FullDiskText(worker));
+    notice->set_over(Str("the disk of worker ", id, " has room again: it takes tasks"));
+  }
+}
+
 void LeaveOutConnected(const State& state, RefusedWorkers& refused) {
   std::erase_if(refused, [&](const auto& one) {
     const auto worker = state.workers.find(one.first);
@@ -340,6 +350,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   }
   message->set_disk_free_bytes(worker.disk.free_bytes);
   message->set_disk_bytes(worker.disk.bytes);
+  if (worker.session) message->set_disk_wanted_bytes(worker.disk.wanted_bytes);
   if (worker.session) {
     for (const std::string& name : worker.capabilities) {
       if (name != kSharedCapability) message->add_capabilities(name);
@@ -446,6 +457,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     }
     AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
     AddQuarantined(state, message->mutable_notices());
+    AddFullWorkerDisks(state, message->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
     message->set_finished(finished);
   }));

@@ -43,6 +43,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
 using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddQuarantined(const State& state, Notices* notices);
+void AddFullWorkerDisks(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, bool is_remote, Notices* notices);
 // What a message calls the state folder: to a caller on another machine, without its path.

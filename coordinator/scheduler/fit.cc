@@ -273,6 +273,7 @@ bool OtherSlotFits(const State& state, const ReadyClass& ready, const Task& task
                    const Avoided& avoided, const Moment& moment) {
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
+    if (HasFullDisk(worker)) continue;
     if (HasNoRoom(worker, ready, moment.now)) continue;
     const auto left_ms = WorkLeftMs(state, worker, moment.now, moment.wall_ms);
     if (left_ms && *left_ms <= task.needs_ms) continue;
@@ -347,6 +348,7 @@ void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready)
 std::optional<std::int64_t> TimeForWork(const State& state, const Worker& worker,
                                         const Moment& moment) {
   if (!TakesWork(worker) || IsSilent(state, worker, moment.now)) return std::nullopt;
+  if (HasFullDisk(worker)) return std::nullopt;
   const std::int64_t left_ms =
       WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
   if (left_ms == 0) return std::nullopt;

@@ -89,6 +89,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.lost = false;
     worker.busy.clear();
     worker.refused_until.clear();
+    worker.storage_refusal.clear();
     worker.slot_failures.clear();
     worker.cache_full_until.clear();
   }

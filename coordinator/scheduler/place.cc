@@ -208,6 +208,7 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   worker.busy[slot.index] = attempt.id;
   IndexIdle(state, worker);
   worker.refused_until.erase(slot.index);
+  worker.storage_refusal.clear();
   step.Send(SendStart{.session = *worker.session,
                       .task = MakeTaskFile(state, task, attempt, run, slot),
                       .device_index = slot.index,

@@ -124,7 +124,7 @@ struct GarbageWanted {
 struct WorkerArrived {  // Hello
   SessionId session = 0;
   // id, incarnation, host, version, slots, dataset_digests, labels, protocol, capabilities,
-  // over_network, disk
+  // over_network, disk, folder
   Worker worker;
   std::vector<LiveAttempt> attempts;
   std::optional<AllocationSpan> allocation = {};
@@ -477,6 +477,12 @@ bool CanGetFiles(const Worker& worker);
 
 // Whether the worker is connected and may be given tasks, if it has a slot for them.
 bool TakesWork(const Worker& worker);
+
+// Whether the worker's disk has too little room for new attempts, as the worker last reported.
+bool HasFullDisk(const Worker& worker);
+// What to say of such a worker, and what ends that.
+std::string FullDiskText(const Worker& worker);
+std::string FullDiskRemedy(const Worker& worker);
 
 // Whether a worker is known to be holding its attempts: its session is open, or ended only a moment
 // ago, for example because either end is restarting. False for a worker that is silent, that has

@@ -12,7 +12,8 @@
 namespace longrun::coordinator {
 namespace {
 
-constexpr std::int64_t kFullMs = 15'000;  // until a worker with a full disk or cache is asked again
+// Until a worker is asked again that refused a task because its disk or its cache was full.
+constexpr std::int64_t kFullMs = 15'000;
 
 // Larger than any epoch of ours, and far from overflow.
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
@@ -200,6 +201,8 @@ bool TakesWork(const Worker& worker) {
   return worker.session && !worker.lost && !worker.draining && !worker.drain && CanGetFiles(worker);
 }
 
+bool HasFullDisk(const Worker& worker) { return worker.disk.wanted_bytes > 0; }
+
 Worker* Hear(StepContext& step, SessionId session) {
   const auto id = step.state.index.sessions.find(session);
   if (id == step.state.index.sessions.end()) return nullptr;
@@ -330,6 +333,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.capabilities = event.worker.capabilities;
   worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
+  worker.folder = event.worker.folder;
   worker.allocation =
       AllocationOf(step, event.allocation, is_restarted ? std::nullopt : worker.allocation);
   worker.shares_artifacts = false;  // until it has proved it
@@ -340,6 +344,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.draining = false;
   worker.lost = false;
   worker.refused_until.clear();
+  worker.storage_refusal.clear();
   worker.cache_full_until.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
@@ -361,6 +366,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
 void HandleEvent(StepContext& step, const WorkerHeard& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
+  step.freed_slot |= HasFullDisk(*worker) && event.disk.wanted_bytes == 0;
   worker->disk = event.disk;
   step.Send(event.session, HeartbeatReplyMessage{.number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
@@ -434,6 +440,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   if (event.failure_class.empty() || full) {
     worker->refused_until[attempt->device_index] =
         step.now + (full ? kFullMs : step.state.limits.busy_ms);
+    worker->storage_refusal = full ? event.reason : "";
     WithdrawOffer(step, *attempt, event.reason.empty() ? "the slot was busy" : event.reason);
     return;
   }

@@ -102,15 +102,16 @@ enum class Gate {
   kCacheTooSmall,
   kDrained,
   kQuarantined,
-  kOutdated,      // a worker's release cannot get what the task reads
-  kNoWorker,      // there is none
-  kTooShort,      // what is left of the workers' allocations is less than it needs
-  kAvoids,        // it failed on the free slot, and waits for another
-  kNoFreeSlot,    // others run there
-  kCacheInUse,    // by other tasks
-  kSlotPauses,    // after failures of other tasks, or after the worker refused one
-  kWorkerLeaves,  // those that could run it are stopping
-  kWorkerAway,    // they are not connected
+  kOutdated,        // a worker's release cannot get what the task reads
+  kNoWorker,        // there is none
+  kTooShort,        // what is left of the workers' allocations is less than it needs
+  kAvoids,          // it failed on the free slot, and waits for another
+  kNoFreeSlot,      // others run there
+  kCacheInUse,      // by other tasks
+  kSlotPauses,      // after failures of other tasks, or after the worker refused one
+  kWorkerDiskFull,  // their disks have too little room
+  kWorkerLeaves,    // those that could run it are stopping
+  kWorkerAway,      // they are not connected
   // Of tasks that have an attempt:
   kOffered,        // a worker prepares it
   kWorkerSilent,   // its worker is not heard from
@@ -137,12 +138,13 @@ struct EnumNames<coordinator::AttemptState> {
 };
 template <>
 struct EnumNames<coordinator::Gate> {
-  static constexpr std::array<std::string_view, 25> kNames = {
-      "NONE",        "ENDED",        "UNREADABLE",    "PAUSED",         "NEEDS_TASK",
-      "BACK_OFF",    "RESTORED",     "SILENT_FOLDER", "NO_FIT",         "CACHE_TOO_SMALL",
-      "DRAINED",     "QUARANTINED",  "OUTDATED",      "NO_WORKER",      "TOO_SHORT",
-      "AVOIDS",      "NO_FREE_SLOT", "CACHE_IN_USE",  "SLOT_PAUSES",    "WORKER_LEAVES",
-      "WORKER_AWAY", "OFFERED",      "WORKER_SILENT", "TRAINER_SILENT", "STOPPING"};
+  static constexpr std::array<std::string_view, 26> kNames = {
+      "NONE",          "ENDED",        "UNREADABLE",    "PAUSED",        "NEEDS_TASK",
+      "BACK_OFF",      "RESTORED",     "SILENT_FOLDER", "NO_FIT",        "CACHE_TOO_SMALL",
+      "DRAINED",       "QUARANTINED",  "OUTDATED",      "NO_WORKER",     "TOO_SHORT",
+      "AVOIDS",        "NO_FREE_SLOT", "CACHE_IN_USE",  "SLOT_PAUSES",   "WORKER_DISK_FULL",
+      "WORKER_LEAVES", "WORKER_AWAY",  "OFFERED",       "WORKER_SILENT", "TRAINER_SILENT",
+      "STOPPING"};
 };
 template <>
 struct EnumNames<coordinator::StopMode> {
@@ -345,6 +347,7 @@ struct Worker {
   std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
   bool over_network = false;                // its open session: it may be on another machine
   DiskSpace disk = {};                      // as the worker last reported it
+  std::string folder = {};                  // on its machine, for people; "": not known
   bool shares_artifacts = false;            // it and the coordinator see the same shared folder
   std::string sharing_problem = {};         // why it does not, although it was given a folder
   std::optional<SessionId> session;
@@ -353,6 +356,7 @@ struct Worker {
   bool lost = false;                              // the lease ended, and it has been silent since
   std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may run there
   std::map<std::int64_t, Instant> refused_until;  // slot -> when to offer again
+  std::string storage_refusal = {};  // why it refused a task for its disk; "" once that has passed
   std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)
   // When to offer tasks again that read these datasets: the run's, and the evaluated one. Until
   // then, what others use leaves no room for them in the worker's cache.
@@ -407,7 +411,8 @@ struct ReadyClass {
 // A task's attempts that have ended.
 struct EndedAttempts {
   std::int64_t n = 0;
-  std::int64_t ran_ms = 0;  // all of them together
+  std::int64_t n_withdrawn = 0;  // of these: offers that ended before anything had run
+  std::int64_t ran_ms = 0;       // all of them together
 };
 
 // What the tasks of a sweep do: `ls` asks it of every sweep, and a sweep may have 200,000.

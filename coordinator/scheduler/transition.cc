@@ -191,6 +191,7 @@ void NoteNeeds(Index& index, const Task& task) {
 void NoteEnded(Index& index, const Attempt& attempt) {
   EndedAttempts& ended = index.ended[attempt.task];
   ended.n += 1;
+  ended.n_withdrawn += attempt.state == AttemptState::kRejected ? 1 : 0;
   ended.ran_ms += attempt.duration_ms;
 }
 

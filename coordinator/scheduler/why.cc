@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun::coordinator {
@@ -46,9 +47,11 @@ std::string_view WorkerRemedy(bool is_remote) {
 // The fitting slots of a class that take nothing now, by what keeps them.
 struct Taken {
   std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_quarantined = 0, n_drained = 0,
-               n_outdated = 0, n_leaving = 0, n_away = 0;
-  std::string leaving, away;  // one of these workers; one that is not drained, if there is any
-  std::string released_by;    // a command that gives a connected worker's slot work at once
+               n_outdated = 0, n_full = 0, n_leaving = 0, n_away = 0;
+  const Worker* full = nullptr;  // the first worker with a full disk
+  std::string refusal;           // why a worker refused a task for its disk
+  std::string leaving, away;     // one of these workers; one that is not drained, if there is any
+  std::string released_by;       // a command that gives a connected worker's slot work at once
   Instant pause_end = 0, room_at = 0;
 
   void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
@@ -71,10 +74,16 @@ struct Taken {
       }
     } else if (!CanGetFiles(worker)) {
       n_outdated += 1;
+    } else if (HasFullDisk(worker)) {
+      n_full += 1;
+      if (full == nullptr) full = &worker;
     } else if (worker.busy.contains(slot.index)) {
       n_busy += 1;
     } else if (refused != worker.refused_until.end() && refused->second > moment.now) {
       if (n_pausing++ == 0 || refused->second < pause_end) pause_end = refused->second;
+      if (refusal.empty() && !worker.storage_refusal.empty()) {
+        refusal = Str("worker ", worker.id, " refused a task: ", worker.storage_refusal);
+      }
     } else if (HasNoRoom(worker, ready, moment.now)) {
       const Instant at = worker.cache_full_until.at({ready.dataset_digest, ready.text_digest});
       if (n_no_room++ == 0 || at < room_at) room_at = at;
@@ -90,6 +99,7 @@ struct Taken {
     add(n_no_room, "is on a worker whose cache is in use by other tasks",
         "are on workers whose caches are in use by other tasks");
     add(n_pausing, "pauses after a failure or a refusal", "pause after failures or refusals");
+    add(n_full, "is on a worker whose disk is full", "are on workers whose disks are full");
     add(n_drained, "is drained", "are drained");
     add(n_quarantined, "is quarantined", "are quarantined");
     add(n_outdated, "is on a worker of an older release", "are on workers of older releases");
@@ -97,7 +107,10 @@ struct Taken {
         Str("are on workers that are stopping or have stopped, such as ", leaving));
     add(n_away, Str("is on worker ", away, ", which is not heard from"),
         Str("are on workers that are not heard from, such as ", away));
-    return Str("no slot that can run it is free: ", Join(parts, ", "));
+    std::string text = Str("no slot that can run it is free: ", Join(parts, ", "));
+    if (full != nullptr) text += Str("; ", FullDiskText(*full));
+    if (!refusal.empty()) text += Str("; ", refusal);
+    return text;
   }
 };
 
@@ -119,6 +132,9 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
     of.remedy = "it is offered again by itself; another worker would take it sooner";
+  } else if (taken.full != nullptr) {
+    of.gate = Gate::kWorkerDiskFull;
+    of.remedy = FullDiskRemedy(*taken.full);
   } else if (taken.n_leaving > 0) {
     of.gate = Gate::kWorkerLeaves;
     of.remedy = Str(released_by, "start worker ", taken.leaving, " again, or another one");
@@ -246,6 +262,7 @@ class Finder {
       case Gate::kNoWorker:
       case Gate::kCacheInUse:
       case Gate::kSlotPauses:
+      case Gate::kWorkerDiskFull:
       case Gate::kWorkerLeaves:
       case Gate::kWorkerAway:
       case Gate::kNoFreeSlot:
@@ -495,6 +512,18 @@ int RankOf(const WhyGroup& group) {
 }
 
 }  // namespace
+
+std::string FullDiskRemedy(const Worker& worker) {
+  return Str("free some space ", worker.folder.empty() ? "there" : Str("in ", worker.folder),
+             " on ", worker.host, "; worker ", worker.id, " then takes tasks by itself");
+}
+
+std::string FullDiskText(const Worker& worker) {
+  return Str("worker ", worker.id, " takes no tasks, since only ",
+             FormatBytes(worker.disk.free_bytes), " are free on its disk, ",
+             FormatBytes(worker.disk.wanted_bytes),
+             " required (--disk-free-bytes-min): ", FullDiskRemedy(worker));
+}
 
 std::string NotHeardText(const Attempt& attempt) {
   return Str("attempt ", attempt.n, " is on worker ", attempt.worker,

@@ -763,12 +763,17 @@ void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
 void SimChecker::CheckPreference(const State& state, const SendStart& start) {
   const Task& task = state.tasks.at(start.task.task);
   const Worker& chosen = state.workers.at(state.attempts.at(start.task.attempt).worker);
+  if (HasFullDisk(chosen)) {
+    world_.Violate(
+        Str("attempt ", start.task.attempt, " goes to worker ", chosen.id, ", whose disk is full"));
+  }
   const Execution* const bound = BoundTo(state, task.run_key);
   const bool has_home = !task.needs.empty() || !task.checkpoints.empty();
   if (has_home || chosen.dataset_digests.contains(start.dataset_digest)) return;
   for (const auto& [id, other] : state.workers) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
+    if (HasFullDisk(other)) continue;
     if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
     const auto allocated = allocated_.find(id);
     if (allocated != allocated_.end() && allocated->second.work_end - world_.now <= task.needs_ms) {

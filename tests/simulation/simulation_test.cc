@@ -42,6 +42,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "unsynced records lost",
                                  "upload late",
                                  "no disk space",
+                                 "disk full",
                                  "cache in use",
                                  "cache too small",
                                  "preparation slow",

@@ -117,6 +117,7 @@ Worker SimWorker::Describe() const {
                             .linear = "sim"});
   }
   worker.dataset_digests = held_;
+  worker.disk = Disk();
   return worker;
 }
 
@@ -151,8 +152,15 @@ void SimWorker::Send(SchedulerEvent event) {
 
 void SimWorker::Beat() {
   beat_at_ = world_.now;
-  Send(WorkerHeard{
-      .session = *session_, .number = ++n_beats_, .attempts = Inventory(/*with_ended=*/false)});
+  if (world_.Fault("disk full", 0.005)) full_until_ = world_.now + world_.Between(1'000, 120'000);
+  Send(WorkerHeard{.session = *session_,
+                   .number = ++n_beats_,
+                   .attempts = Inventory(/*with_ended=*/false),
+                   .disk = Disk()});
+}
+
+DiskSpace SimWorker::Disk() const {
+  return {.free_bytes = 1, .bytes = 3, .wanted_bytes = full_until_ > world_.now ? 2 : 0};
 }
 
 // Sends what is on disk and not acknowledged; pipelined, and again after a while without an answer.
@@ -274,6 +282,7 @@ void SimWorker::Take(const SendStart& start) {
     world_.stats.fired["slot busy"] += 1;
     return Reject(start.task, "", "a trainer is on the slot");
   }
+  if (full_until_ > world_.now) return Reject(start.task, "storage", "no space");
   if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
   if (world_.Fault("cache in use", 0.02)) return RefuseForCache(start.task, 1, 2);
   // Never by all workers of a kind: the task must find one in the end.

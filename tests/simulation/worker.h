@@ -75,6 +75,7 @@ class SimWorker {
   void Tick();
   void Connect();
   void Beat();
+  DiskSpace Disk() const;
   void Ship(SimFolder& folder);
   void Send(SchedulerEvent event);
   std::vector<LiveAttempt> Inventory(bool with_ended) const;
@@ -133,6 +134,7 @@ class SimWorker {
   std::size_t n_greeted_ = 0;  // attempts in the Hello of this session
   Instant opened_at_ = 0, heard_at_ = 0, beat_at_ = 0;
   std::int64_t n_beats_ = 0;
+  Instant full_until_ = 0;  // its disk
 };
 
 }  // namespace longrun::coordinator

@@ -48,12 +48,13 @@ const std::vector<UpMessage> kUp = {
                  .attempts = kAttempts,
                  .capabilities = {"capability-1", "capability-2"},
                  .labels = {{"label-1", "value-1"}},
-                 .disk = {.free_bytes = 26, .bytes = 27},
+                 .disk = {.free_bytes = 26, .bytes = 27, .wanted_bytes = 29},
+                 .folder = "folder-1",
                  .allocation = AllocationSpan{.job = "job-1", .work_left_ms = 28}},
     HeartbeatMessage{.number = 31,
                      .attempts = kAttempts,
                      .backlog_bytes = 32,
-                     .disk = {.free_bytes = 33, .bytes = 34}},
+                     .disk = {.free_bytes = 33, .bytes = 34, .wanted_bytes = 35}},
     AcceptedMessage{.attempt = "attempt-4", .epoch = 41},
     RejectedMessage{.attempt = "attempt-5",
                     .epoch = 51,
@@ -189,9 +190,19 @@ std::string BytesOf(const std::string& hex) {
   return bytes;
 }
 
-// The messages above as a build of protocol 1 has them: without the fields of later versions.
-std::vector<UpMessage> UpOfProtocol1() {
+// The messages above as the first build of protocol 2 has them: without the fields of later builds.
+std::vector<UpMessage> UpOfProtocol2() {
   std::vector<UpMessage> messages = kUp;
+  auto& hello = std::get<HelloMessage>(messages[0]);
+  hello.disk.wanted_bytes = 0;
+  hello.folder.clear();
+  std::get<HeartbeatMessage>(messages[1]).disk.wanted_bytes = 0;
+  return messages;
+}
+
+// As a build of protocol 1 has them: without the fields of later versions.
+std::vector<UpMessage> UpOfProtocol1() {
+  std::vector<UpMessage> messages = UpOfProtocol2();
   auto& hello = std::get<HelloMessage>(messages[0]);
   hello.protocol_oldest = hello.protocol_newest = 1;
   hello.capabilities.clear();
@@ -254,7 +265,7 @@ TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
 
 // The same by the definition of commit dcca93b1, for version 2.
 TEST(SessionCodecTest, EveryFrameOfProtocol2IsRead) {
-  ExpectFramesAreRead("protocol_2.txt", kUp, kDown);
+  ExpectFramesAreRead("protocol_2.txt", UpOfProtocol2(), kDown);
 }
 
 TEST(SessionCodecTest, MessageOfALaterProtocolIsNone) {

@@ -43,8 +43,9 @@ constexpr std::int64_t kSharingLookMs = 50;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL when we stop
-constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
+constexpr std::int64_t kFreeDiskAgainMs = 5000;  // the cache is trimmed again if the disk is full
+constexpr std::int64_t kLastWaitMs = 5000;       // for trainers that got SIGKILL when we stop
+constexpr std::int64_t kDrainWaitMs = 1000;      // for the coordinator to learn that we are leaving
 constexpr int kUploadThreads = 2;
 constexpr int kFetchThreads = 4;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
@@ -88,7 +89,7 @@ std::int64_t WorkEndMs(std::int64_t end_ms, std::int64_t grace_ms) { return end_
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
-// Only for people: where the disk cannot be asked, its size is not known.
+// Where the disk cannot be asked, its size is not known.
 DiskSpace DiskSpaceAt(const std::string& folder) {
   const Result<std::int64_t> n_free = DiskFreeBytes(folder);
   const Result<std::int64_t> n_bytes = DiskBytes(folder);
@@ -160,6 +161,8 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
+  agent->NoteCacheUsers();
+  agent->NoteDisk(agent->MakeDiskFree());
   agent->busy_at_ms_ = BootMs();
   if (const auto& temporary = agent->options_.temporary; temporary && temporary->end_wall_ms) {
     agent->end_ms_ = BootMs() + *temporary->end_wall_ms - WallMs();
@@ -318,6 +321,7 @@ Status Agent::Run() {
     if (now_ms >= second_at_ms_) {
       second_at_ms_ = now_ms + kSecondMs;
       memory_.GiveBackWhenGrown();
+      LookAtDisk(now_ms);
       if (Status gone = CheckInPlace(); !gone.ok()) {
         for (auto& [id, live] : attempts_) live.attempt->Kill();
         return gone;
@@ -494,10 +498,8 @@ void Agent::TickLink(std::int64_t now_ms) {
     case Link::Next::kHello:
       return link_->Open(Hello(), now_ms);
     case Link::Next::kBeat:
-      return link_->Beat({.attempts = LiveAttempts(),
-                          .backlog_bytes = BacklogBytes(),
-                          .disk = DiskSpaceAt(options_.state)},
-                         now_ms);
+      return link_->Beat(
+          {.attempts = LiveAttempts(), .backlog_bytes = BacklogBytes(), .disk = Disk()}, now_ms);
   }
 }
 
@@ -530,7 +532,8 @@ HelloMessage Agent::Hello() {
                         .attempts = LiveAttempts(),
                         .capabilities = OwnCapabilities(),
                         .labels = options_.labels,
-                        .disk = DiskSpaceAt(options_.state)};
+                        .disk = Disk(),
+                        .folder = options_.state};
   if (options_.temporary) {
     hello.allocation = AllocationSpan{.job = options_.temporary->job};
     if (end_ms_) {
@@ -832,6 +835,38 @@ Status Agent::MakeDiskFree() {
                     options_.disk_free_bytes_min, " required: free some space"));
 }
 
+DiskSpace Agent::Disk() const {
+  DiskSpace disk = DiskSpaceAt(options_.state);
+  if (disk_is_full_) disk.wanted_bytes = std::max<std::int64_t>(1, options_.disk_free_bytes_min);
+  return disk;
+}
+
+void Agent::NoteDisk(const Status& has_room) {
+  if (disk_is_full_ == !has_room.ok()) return;
+  disk_is_full_ = !has_room.ok();
+  if (disk_is_full_) {
+    LogWarning("disk_full", {{"error", has_room.message()}});
+  } else {
+    LogInfo("disk_has_room", {{"folder", options_.state}});
+  }
+}
+
+void Agent::LookAtDisk(std::int64_t now_ms) {
+  if (frees_disk_) return;
+  const Result<std::int64_t> n_free = DiskFreeBytes(options_.state);
+  if (n_free.ok() && *n_free >= options_.disk_free_bytes_min) return NoteDisk(Status());
+  if (now_ms < free_disk_at_ms_) return;
+  free_disk_at_ms_ = now_ms + kFreeDiskAgainMs;
+  frees_disk_ = true;
+  NoteCacheUsers();
+  upkeep_->Post([this] {
+    Post([this, has_room = MakeDiskFree()] {
+      frees_disk_ = false;
+      NoteDisk(has_room);
+    });
+  });
+}
+
 Preparation Agent::PrepareNow(const StartMessage& start, const TaskFile& task,
                               const std::atomic<bool>& unwanted) {
   if (Status full = MakeDiskFree(); !full.ok()) {
@@ -883,7 +918,8 @@ void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
     order.again_ms = BootMs() + kTransferAgainMs;
     return;
   }
-  // Other tasks may still fit into the cache; on a full disk, none do.
+  // Other tasks may still fit into the cache; on a full disk, none do. The coordinator then offers
+  // nothing for a while, in which it learns of the full disk.
   const bool lacks_cache = status.code() == Code::kResourceExhausted && !ShortageOf(status);
   Reject(id, order.start.epoch, failure_class, status.message(),
          lacks_cache ? preparation.cache_bytes : 0);

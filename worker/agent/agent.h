@@ -145,6 +145,11 @@ class Agent {
   Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
                          const std::atomic<bool>& unwanted);
   Status MakeDiskFree();
+  // Finds out whether new attempts have room on the disk; what it finds is reported with the next
+  // heartbeat. If there is too little room, upkeep_ first removes from the cache what it can.
+  void LookAtDisk(std::int64_t now_ms);
+  void NoteDisk(const Status& has_room);
+  DiskSpace Disk() const;
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);
   void OnPrepared(const std::string& id, const Preparation& preparation);
@@ -196,6 +201,9 @@ class Agent {
   std::int64_t busy_at_ms_ = 0;          // when the worker was last seen busy
   std::int64_t retention_at_ms_ = 0;
   std::int64_t second_at_ms_ = 0;
+  bool disk_is_full_ = false;         // for new attempts, even after the cache was trimmed
+  bool frees_disk_ = false;           // upkeep_ is at it
+  std::int64_t free_disk_at_ms_ = 0;  // not before
   ResidentMemory memory_;
 
   std::mutex mutex_;  // guards posted_

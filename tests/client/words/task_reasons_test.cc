@@ -55,7 +55,8 @@ TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
   answer.set_axes_json(R"({"seed":1,"train_length":64})");
   v1::TaskReason& waits = *answer.add_reasons();
   waits = Reason("READY", "NO_FREE_SLOT", "1 is busy");
-  waits.set_attempts(2);
+  waits.set_attempts(5);
+  waits.set_withdrawn(3);  // offers on which no trainer started: the task was not tried
   waits.set_failures(1);
   waits.set_losses(1);
   waits.set_failure_class("lost");

@@ -27,7 +27,10 @@ class WhyTest : public SchedulerTest {
           const Attempt& attempt = state.attempts.at(id);
           if (attempt.worker == worker) listed.push_back(Listed(attempt));
         }
-        Do(WorkerHeard{.session = session, .number = 1, .attempts = std::move(listed)});
+        Do(WorkerHeard{.session = session,
+                       .number = 1,
+                       .attempts = std::move(listed),
+                       .disk = state.workers.at(worker).disk});
       }
     }
   }
@@ -259,6 +262,78 @@ TEST_F(WhyTest, ASlotThatRefusedAnOfferPausesForAMoment) {
   EXPECT_WHY(Of(Train()), kSlotPauses, "1 pauses after a failure or a refusal",
              "offered again by itself");
   EXPECT_EQ(Of(Train()).until, now + state.limits.busy_ms);
+}
+
+// A worker of an earlier release says only in its refusal that its disk is full.
+TEST_F(WhyTest, ASlotWhoseWorkerRefusedATaskForItsDiskSaysWhatTheWorkerSaid) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "storage",
+                     .reason = "100 bytes free in /w, at least 200 required"});
+
+  EXPECT_WHY(Of(Train()), kSlotPauses,
+             "worker w refused a task: 100 bytes free in /w, at least 200 required",
+             "offered again by itself");
+  EXPECT_EQ(state.index.ended.at(Train().id).n_withdrawn, 1);
+}
+
+TEST_F(WhyTest, AWorkerThatReportsAFullDiskGetsNothingUntilItHasRoom) {
+  Do(WorkerArrived{.session = 1,
+                   .worker = {.id = "w",
+                              .incarnation = "A",
+                              .host = "h",
+                              .version = "0.1.0",
+                              .slots = {CpuSlot()},
+                              .dataset_digests = {},
+                              .disk = {.free_bytes = 100 << 20,
+                                       .bytes = std::int64_t{1} << 40,
+                                       .wanted_bytes = 256 << 20},
+                              .folder = "/srv/w",
+                              .session = {},
+                              .busy = {},
+                              .refused_until = {}},
+                   .attempts = {}});
+  Submit({.context_lengths = {}});
+
+  EXPECT_EQ(Train().attempts, 0);
+  EXPECT_WHY(Of(Train()), kWorkerDiskFull,
+             "1 is on a worker whose disk is full; worker w takes no tasks, since only 100 MiB "
+             "are free on its disk, 256 MiB required (--disk-free-bytes-min)",
+             "free some space in /srv/w on h; worker w then takes tasks by itself");
+
+  const DiskSpace still_full = {
+      .free_bytes = 200 << 20, .bytes = std::int64_t{1} << 40, .wanted_bytes = 256 << 20};
+  EXPECT_TRUE(Commands<SendStart>(
+                  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {}, .disk = still_full}))
+                  .empty());
+  EXPECT_WHY(Of(Train()), kWorkerDiskFull, "only 200 MiB", "free some space in /srv/w on h");
+
+  const DiskSpace has_room = {.free_bytes = 300 << 20, .bytes = std::int64_t{1} << 40};
+  EXPECT_EQ(Commands<SendStart>(
+                Do(WorkerHeard{.session = 1, .number = 2, .attempts = {}, .disk = has_room}))
+                .size(),
+            1u);
+  EXPECT_EQ(Train().attempts, 1);
+}
+
+// Else the task would wait for a slot that it cannot have, while the one at hand is free.
+TEST_F(WhyTest, ATaskDoesNotWaitForAnotherWorkerWhoseDiskIsFull) {
+  Arrive("a", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}, .retry = {.failures_max = 5, .losses_max = 5}});
+  Begin(Current(Train()));
+  Arrive("b", {CpuSlot()}, 2);
+  Do(WorkerHeard{.session = 2,
+                 .number = 1,
+                 .attempts = {},
+                 .disk = {.free_bytes = 1, .bytes = 100, .wanted_bytes = 10}});
+  Finish(Current(Train()), Signal(SIGSEGV));
+  WaitHeard(Train().not_before - now + 1);
+
+  EXPECT_EQ(Current(Train()).n, 2);
+  EXPECT_EQ(Current(Train()).worker, "a");
 }
 
 TEST_F(WhyTest, APausedSweepHoldsItsTasksAlsoThoseThatWaitForATraining) {

@@ -1077,6 +1077,22 @@ TEST_F(AgentTest, AFullDiskTakesNoWork) {
   EXPECT_EQ(StoredOf(task).rejected_class, "storage");
 }
 
+TEST_F(AgentTest, AWorkerReportsAFullDiskFromItsHelloOn) {
+  disk_free_bytes_min_ = Str(std::int64_t{1} << 60);
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+  EXPECT_EQ(coordinator_.FirstHello().disk_wanted_bytes(), std::int64_t{1} << 60);
+  EXPECT_EQ(coordinator_.FirstHello().folder(), state_);
+  EXPECT_EQ(coordinator_.disk_wanted_bytes, std::int64_t{1} << 60);
+}
+
+TEST_F(AgentTest, AWorkerWithRoomOnItsDiskReportsNoLack) {
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+  EXPECT_EQ(coordinator_.FirstHello().disk_wanted_bytes(), 0);
+  EXPECT_EQ(coordinator_.disk_wanted_bytes, 0);
+}
+
 TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
   const TaskFile task = Begin(kEndless, 10);
   kill(worker_pid_, SIGTERM);

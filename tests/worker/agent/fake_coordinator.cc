@@ -72,6 +72,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
     switch (message.message_case()) {
       case v1::WorkerMessage::kHeartbeat: {
         state.n_heartbeats += 1;
+        state.disk_wanted_bytes = message.heartbeat().disk_wanted_bytes();
         state.listed.clear();
         for (const v1::LiveAttempt& live : message.heartbeat().attempts()) {
           state.listed.insert(live.attempt());

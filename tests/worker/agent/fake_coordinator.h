@@ -54,9 +54,10 @@ class FakeCoordinator {
   std::vector<v1::Hello> hellos;
   std::int64_t n_sessions = 0;  // welcomed
   std::int64_t n_heartbeats = 0;
-  std::int64_t n_drains = 0;     // a worker has said that it is leaving
-  std::set<std::string> listed;  // attempts, by the newest heartbeat
-  std::int64_t n_gaps = 0;       // batches that left records out
+  std::int64_t disk_wanted_bytes = 0;  // by the newest heartbeat
+  std::int64_t n_drains = 0;           // a worker has said that it is leaving
+  std::set<std::string> listed;        // attempts, by the newest heartbeat
+  std::int64_t n_gaps = 0;             // batches that left records out
   std::vector<std::pair<std::string, std::int64_t>> downloads;  // digest, offset; in order
   std::optional<std::set<std::string>> held;  // datasets, by the newest DatasetsHeld
 
