@@ -204,6 +204,21 @@ int EndOfSending(const Status& registered, const std::string& folder) {
   return removed.ok() ? code : Report(removed);
 }
 
+// Reports why a dataset that was made could not be registered. Removes it if the command made the
+// folder and the dataset did not take long to make: else it would stay without a name.
+int ReportUnregistered(const std::string& name, const Status& why, const std::string& folder,
+                       bool may_be_removed, const std::string& state) {
+  const int code = Report(why);
+  if (may_be_removed && BytesBelow(folder) < PrepareOptions().kept_bytes_min) {
+    const Status removed = RemoveMade(folder);
+    return removed.ok() ? code : Report(removed);
+  }
+  const bool is_own = folder == DatasetFolder(state, name);
+  SayLine(Str("the dataset stays in ", folder, ": the same command registers it",
+              is_own ? Str(", and `longrun data rm ", name, "` removes it") : ""));
+  return code;
+}
+
 // Reports why an import failed; if another one is running, with what to do.
 int ReportFailed(const std::string& name, Status status) {
   if (status.code() == Code::kUnavailable) {
@@ -229,11 +244,14 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
     sending = std::move(lock).value();
   }
   if (const Status may = MaySendDataset(state); !may.ok()) return Report(may);
+  const bool was_there = PathExists(folder);  // then some of it may be the user's
   Status imported = MakeDataset(name, spec, folder, making, is_cache);
   if (!imported.ok()) return ReportFailed(name, std::move(imported));
-  const Status registered = RegisterDataset(name, folder, state, *making.output);
+  bool may_be_known = true;
+  const Status registered = RegisterDataset(name, folder, state, *making.output, &may_be_known);
   if (is_cache) return EndOfSending(registered, folder);
-  return registered.ok() ? kExitOk : Report(registered);
+  if (registered.ok()) return kExitOk;
+  return ReportUnregistered(name, registered, folder, !was_there && !may_be_known, state);
 }
 
 // ---- import ------------------------------------------------------------------------------------

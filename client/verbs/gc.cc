@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <system_error>
 
 #include "base/files.h"
@@ -120,13 +121,26 @@ std::string ListText(const Items& items) {
                                  {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
 }
 
-// Bytes of the folders in `datasets` that hold a dataset, and of the remains of unfinished imports.
+// Bytes of the folders in `datasets` that hold a dataset, with a name or without one, and of the
+// remains of unfinished imports.
 struct DatasetBytes {
   std::int64_t finished = 0;
+  std::int64_t nameless = 0;
   std::int64_t unfinished = 0;
 };
 
-DatasetBytes BytesOfDatasets(const std::string& state) {
+// The names and the folders of the registered datasets.
+Result<std::set<std::string>> RegisteredDatasets(RetryingClient& client) {
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse known, client.ListDatasets());
+  std::set<std::string> registered;
+  for (const v1::DatasetInfo& dataset : known.datasets()) {
+    registered.insert(dataset.name());  // the folder may have moved with the state folder
+    registered.insert(dataset.folder());
+  }
+  return registered;
+}
+
+DatasetBytes BytesOfDatasets(const std::string& state, const std::set<std::string>& registered) {
   DatasetBytes bytes;
   const std::string folder = JoinPath(state, "datasets");
   const Result<std::vector<std::string>> names = ListFolder(folder);
@@ -135,7 +149,11 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
     const std::string path = JoinPath(folder, name);
     // A leading dot: remade from a damaged dataset, which it has not replaced yet.
     const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
-    (is_finished ? bytes.finished : bytes.unfinished) += BytesBelow(path);
+    const bool is_named = registered.contains(name) || registered.contains(path);
+    std::int64_t& sum = !is_finished ? bytes.unfinished
+                        : is_named   ? bytes.finished
+                                     : bytes.nameless;
+    sum += BytesBelow(path);
   }
   return bytes;
 }
@@ -172,12 +190,13 @@ struct Kept {
 };
 
 // `models`: bytes of imported models.
-std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int64_t models) {
+std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int64_t models,
+                         const std::set<std::string>& registered) {
   const std::int64_t artifacts =
       BytesBelow(JoinPath(state, "artifacts")) - going.artifacts - models;
   const std::int64_t logs = BytesBelow(JoinPath(state, "logs")) - going.logs;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
-  const DatasetBytes datasets = BytesOfDatasets(state);
+  const DatasetBytes datasets = BytesOfDatasets(state, registered);
   std::vector<Kept> kept = {
       {"final and best checkpoints, sums by document", std::max<std::int64_t>(0, artifacts),
        "results depend on them, and evaluations at new context lengths need them"},
@@ -186,6 +205,10 @@ std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int6
       {"datasets", datasets.finished, "you made them; `longrun data rm` removes one"},
       {"logs", std::max<std::int64_t>(0, logs), "`longrun logs` shows them"},
       {"database", database.ok() ? *database : 0, "every result and where it comes from"}};
+  if (datasets.nameless > 0) {
+    kept.push_back({"datasets that were not registered", datasets.nameless,
+                    "the same import registers them; `longrun data rm` removes them"});
+  }
   if (datasets.unfinished > 0) {
     kept.push_back({"imports that did not finish", datasets.unfinished,
                     "the same import continues with them; `longrun data rm` removes them"});
@@ -249,7 +272,9 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   }
   const Result<std::int64_t> models = BytesOfModels(client);
   if (!models.ok()) return client.ReportFailure(models.status());
-  const std::vector<Kept> kept = KeptIn(state, going, *models);
+  const Result<std::set<std::string>> registered = RegisteredDatasets(client);
+  if (!registered.ok()) return client.ReportFailure(registered.status());
+  const std::vector<Kept> kept = KeptIn(state, going, *models, *registered);
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},
                       {"items", ItemsJson(*coordinator, *worker)},

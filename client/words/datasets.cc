@@ -139,8 +139,16 @@ Result<v1::ListDatasetsResponse> KnownDatasets(const std::string& state) {
   return coordinator->connection().ListDatasets();
 }
 
+bool IsListed(const v1::ListDatasetsResponse& known, const std::string& name,
+              const std::string& folder) {
+  return std::ranges::any_of(known.datasets(), [&](const v1::DatasetInfo& dataset) {
+    return dataset.name() == name || dataset.folder() == folder;
+  });
+}
+
 Result<Registered> Register(const std::string& name, const std::string& folder,
-                            const std::string& state) {
+                            const std::string& state, bool& may_be_known) {
+  may_be_known = IsContext(state);
   // Registering again changes nothing.
   RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
   if (IsContext(state)) {
@@ -152,7 +160,14 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
                       .names = NamesOf(manifest.digest, client)};
   }
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, client.ListDatasets());
-  ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer, client.RegisterDataset(name, folder));
+  may_be_known = true;  // also without an answer
+  const Result<v1::RegisterDatasetResponse> registered = client.RegisterDataset(name, folder);
+  if (!registered.ok()) {
+    const Result<v1::ListDatasetsResponse> known = client.ListDatasets();
+    may_be_known = !known.ok() || IsListed(*known, name, folder);
+    return registered.status();
+  }
+  const v1::RegisterDatasetResponse& answer = *registered;
   return Registered{.digest = answer.digest(),
                     .news = NewsOf(name, before, answer),
                     .names = NamesOf(answer.digest(), client)};
@@ -171,9 +186,12 @@ Result<std::string> MakingFolder(const std::string& state) {
 }
 
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
-                       const std::string& output) {
+                       const std::string& output, bool* may_be_known) {
+  bool may_be = true;
+  bool& known = may_be_known == nullptr ? may_be : *may_be_known;
+  known = true;
   ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(folder));
-  ASSIGN_OR_RETURN(const Registered registered, Register(name, absolute, state));
+  ASSIGN_OR_RETURN(const Registered registered, Register(name, absolute, state, known));
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(absolute));
   for (const v1::DatasetInfo& dataset : registered.names) {
     if (!dataset.own()) SayLine(OthersText(name, dataset));

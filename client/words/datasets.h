@@ -18,8 +18,10 @@ Result<std::string> MakingFolder(const std::string& state);
 // Registers the folder, after sending its files if `state` is a context. Prints name, digest and
 // the contents of its splits (as JSON for "json"), and says if the dataset belongs to somebody else
 // or is also registered by somebody else under another name.
+// `may_be_known`, if not null: after an error, whether the coordinator may have registered the
+// folder all the same, or had done so before.
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
-                       const std::string& output);
+                       const std::string& output, bool* may_be_known = nullptr);
 
 // For a context, before a dataset is made: kPermissionDenied if the coordinator would not take it
 // from this caller. Ok as well if nobody answers: the dataset is made, and can be sent later.

@@ -25,6 +25,7 @@
 #include "model/data/shard.h"
 #include "model/data/source_list.h"
 #include "model/data/tokenizer.h"
+#include "model/data/tokenizer_file.h"
 
 namespace longrun {
 namespace {
@@ -418,8 +419,13 @@ Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
 
 // Removes what a failed import made: a folder without a dataset takes the name, since the
 // coordinator accepts no dataset of that name from a laptop. A folder of the user's stays.
-Status RemoveFailed(const std::string& folder, bool is_users) {
-  if (!PathExists(JoinPath(folder, kManifestName))) RETURN_IF_ERROR(RemoveShards(folder));
+// `new_files`: names of further files that were not there before.
+Status RemoveFailed(const std::string& folder, bool is_users,
+                    const std::vector<std::string>& new_files) {
+  if (!PathExists(JoinPath(folder, kManifestName))) {
+    RETURN_IF_ERROR(RemoveShards(folder));
+    for (const std::string& name : new_files) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
+  }
   RETURN_IF_ERROR(RemoveWork(folder));
   if (is_users) return Status();
   // Without its content: the folder stays if anything else is in it.
@@ -442,13 +448,17 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
   const bool is_users = PathExists(folder) && !PathExists(work);
+  std::vector<std::string> new_files;
+  for (const std::string_view name : {kTokenizerFile, kVocabularyFile}) {
+    if (!PathExists(JoinPath(folder, name))) new_files.emplace_back(name);
+  }
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   PartMaker maker(spec, *format, *tokenizer, sources, work);
   Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
   if (status.ok()) return RemoveWork(folder);
   if (maker.bytes_with_part() < options.kept_bytes_min) {
     // The error that stopped the import matters more than one of the removal.
-    (void)RemoveFailed(folder, is_users);
+    (void)RemoveFailed(folder, is_users, new_files);
   } else if (options.note) {
     options.note(Str(maker.Progress().files_done, " of ", sources.size(),
                      " files are tokenised, and are kept in ", work,

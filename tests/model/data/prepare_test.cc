@@ -2,12 +2,15 @@
 #include "model/data/prepare.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -431,6 +434,36 @@ TEST_F(PrepareTest, AnImportThatIsRefusedRemovesWhatItMadeButNotTheUsersFolder) 
   ASSERT_TRUE(MakeFolders(Folder("mine/import.tmp")).ok());  // of an import that was killed
   EXPECT_FALSE(PrepareDataset(refused, Folder("mine"), {}).ok());
   EXPECT_EQ(ListFolder(Folder("mine")).value(), Strings{"notes.txt"});
+}
+
+// As on a full disk: a limit on the size of files lets it write all but dataset.json, the last file
+// and the largest, since it lists the sources.
+TEST_F(PrepareTest, AnImportThatCannotWriteItsLastFileRemovesAllThatItMade) {
+  PrepareSpec spec = {.files = {{"train", {}}}};
+  for (int i = 0; i < 300; ++i) {
+    spec.files[0].second.push_back(File(Str("source-", i, ".txt"), Str("text ", i)));
+  }
+  ASSERT_TRUE(MakeFolders(Folder("mine")).ok());
+  File("mine/tokenizer.json", "of the user");
+  ASSERT_TRUE(MakeFolders(Folder("users")).ok());
+
+  rlimit before = {};
+  LR_CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit small = {.rlim_cur = 30'000, .rlim_max = before.rlim_max};
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  LR_CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const Status made = PrepareDataset(spec, Folder("data"), {.jobs = 1});
+  const Status in_users = PrepareDataset(spec, Folder("users"), {.jobs = 1});
+  const Status in_mine = PrepareDataset(spec, Folder("mine"), {.jobs = 1});
+  LR_CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  signal(SIGXFSZ, old_handler);
+
+  EXPECT_NE(made.message().find("dataset.json"), std::string::npos) << made.message();
+  EXPECT_FALSE(PathExists(Folder("data")));
+  EXPECT_FALSE(in_users.ok());
+  EXPECT_EQ(ListFolder(Folder("users")).value(), Strings{});
+  EXPECT_FALSE(in_mine.ok());
+  EXPECT_EQ(ListFolder(Folder("mine")).value(), Strings{"tokenizer.json"});
 }
 
 TEST_F(PrepareTest, AnImportThatIsRefusedKeepsThePartsOfLargeFilesAndSaysWhere) {
