@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/claims/claim_text.h"
@@ -130,6 +131,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   // Uses a running service, or starts one that ends with this command. The worker of our own
   // starts after the submission: otherwise older tasks would take the slots.
   std::unique_ptr<Daemons> daemons;
+  if (const Status awaited = AwaitService(state); !awaited.ok()) return Report(awaited);
   if (!ServiceRuns(state)) {
     CatchInterrupts();  // our daemons are to be stopped in order
     Result<std::unique_ptr<Daemons>> started =
@@ -138,6 +140,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
     // If another command has started a service at the same moment, use that.
     if (is_cancelled || (!started.ok() && !ServiceRuns(state))) return Report(started.status());
     if (started.ok()) daemons = std::move(started).value();
+    if (daemons == nullptr) {
+      LetInterruptsEnd();  // it waits for that service, however long it does not answer
+      if (Interrupted()) return kExitInterrupted;
+      Failpoint("run_without_daemons");
+    }
   }
   // This client ends after the submission: its momentary coordinator must not pass for the service
   // that carries out the sweep.
@@ -175,7 +182,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // The service may belong to another `run` and end with it: then continue with one of our own.
   const auto take_over = [&] {
-    if (daemons != nullptr || ServiceRuns(state)) return;
+    if (daemons != nullptr || ServiceRuns(state) || ServiceIsKept(state)) return;
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots}, Interrupted);
     if (!started.ok() || !(*started)->StartWorking().ok()) return;  // another command has one

@@ -373,12 +373,12 @@ std::optional<FileLock> TakeServiceLock(const std::string& state) {
   return std::nullopt;  // another service is just ending: ours only goes unannounced
 }
 
-// After the death of a coordinator under a living `run` or `up`: waits until it is started again.
-// Whether it was.
+// After the death of a coordinator under a living `run` or `up`: waits until it is started again,
+// or a command's coordinator holds the folder. Whether one of them is there.
 bool AwaitRestart(const std::string& state) {
   const std::int64_t begin = BootMs();
   bool is_told = false;
-  while (FileLock::IsHeld(ServiceLockPath(state)) && BootMs() - begin < kRestartMs) {
+  while (ServiceIsKept(state) && BootMs() - begin < kRestartMs) {
     if (CoordinatorRuns(state)) return true;
     if (!is_told && BootMs() - begin >= kWonderMs) {
       is_told = true;
@@ -393,6 +393,27 @@ bool AwaitRestart(const std::string& state) {
 
 bool CoordinatorRuns(const std::string& state) {
   return IsContext(state) || FileLock::IsHeld(CoordinatorLockPath(state));
+}
+
+bool ServiceIsKept(const std::string& state) {
+  return !IsContext(state) && FileLock::IsHeld(ServiceLockPath(state));
+}
+
+Status AwaitService(const std::string& state) {
+  StartPatience patience(BootMs());
+  while (!ServiceRuns(state) && ServiceIsKept(state)) {
+    if (!AwaitRestart(state)) break;
+    const CoordinatorHolder holder = HolderOf(state);
+    // Its coordinator starts once the command has ended, however long that takes.
+    if (holder.is_momentary) SayWhyItWaits(patience, state, holder, /*waits_for_command=*/true);
+    Pause(kPollMs);
+  }
+  if (ServiceRuns(state) || !ServiceIsKept(state)) return Status();
+  return Status(Code::kUnavailable,
+                Str("`longrun up` or `longrun run` keeps a service on ", state,
+                    ", and has not started its coordinator again within ", kRestartMs / 1000,
+                    " s: see what it says in its terminal, and the log ",
+                    JoinPath(state, "coordinator.log")));
 }
 
 bool IsOfACommand(const std::string& state) {

@@ -61,6 +61,14 @@ struct DaemonOptions {
   std::string listen = {};     // the coordinator's, for other machines: "HOST:PORT"; "": nowhere
 };
 
+// Called where no service answers: if a `run` or `up` lives that keeps the service of a local state
+// folder running, waits until that has started its coordinator again. kUnavailable if this takes
+// too long. Ok if the service runs, or if nobody keeps one.
+Status AwaitService(const std::string& state);
+// Whether a living `run` or `up` keeps the service of a local state folder running, so that nobody
+// else must start daemons there, even if none runs now.
+bool ServiceIsKept(const std::string& state);
+
 // A coordinator and a worker that are kept running: like an init system, this restarts one that
 // dies (restart_policy.h). Both end when this process does, however it ends.
 class Daemons {

@@ -312,6 +312,15 @@ void CatchInterrupts() {
   }
 }
 
+void LetInterruptsEnd() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+    struct sigaction now = {};
+    if (sigaction(signal, nullptr, &now) != 0 || now.sa_handler != &OnInterrupt) continue;
+    now.sa_handler = SIG_DFL;
+    sigaction(signal, &now, nullptr);
+  }
+}
+
 bool Interrupted() { return g_interrupted; }
 
 std::string Headline(const v1::SweepInfo& info) {

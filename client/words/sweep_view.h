@@ -112,6 +112,8 @@ bool NothingFits(const v1::WatchSweepResponse& message);
 
 // From now on Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program.
 void CatchInterrupts();
+// From now on they end the program again.
+void LetInterruptsEnd();
 bool Interrupted();
 
 // Prints obstacles to work (`notices` of a message), one per line, on stderr.

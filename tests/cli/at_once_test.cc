@@ -372,6 +372,96 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   EXPECT_NE(ExitOf(*up), -1);
 }
 
+// A living `up` that somebody stopped, so that its coordinator stays dead until SIGCONT.
+class KilledUnderUpTest : public HeldByACommandTest {
+ protected:
+  void SetUp() override {
+    SubmitASweep();
+    kill(holder, SIGTERM);
+    EXPECT_EQ(ExitOf(holder), 0);
+    up = Launch({"longrun", "--state", state, "up", "--cpu-slots", "1"}, "up");
+    ASSERT_TRUE(Says(At("up"), "gives it work")) << Said("up");
+  }
+  void KillCoordinator() {
+    kill(up, SIGSTOP);
+    ASSERT_TRUE(Says(Str("/proc/", up, "/status"), "State:\tT"));
+    const std::optional<CoordinatorHolder> now = ReadCoordinatorLock(state);
+    ASSERT_TRUE(now && now->pid > 0);
+    kill(now->pid, SIGKILL);
+    ASSERT_TRUE(WaitUntil(kEndMs, [&] { return !FileLock::IsHeld(CoordinatorLockPath(state)); }));
+  }
+  int LaunchRun() { return Launch({"longrun", "--state", state, "run", At("s.yaml")}, "run"); }
+  // `up` has started its coordinator again, and `run` uses that.
+  void ExpectLeftToUp(int run) {
+    kill(up, SIGCONT);
+    EXPECT_TRUE(Says(At("up"), "the coordinator runs again")) << Said("up");
+    EXPECT_TRUE(Says(At("run"), "a service runs on")) << Said("run");
+    EXPECT_TRUE(Says(At("run"), "cable 64: train")) << Said("run");
+    EXPECT_EQ(Said("run").find("continuing with a new one"), std::string::npos) << Said("run");
+    EXPECT_EQ(Said("up").find("runs on " + state + " already"), std::string::npos) << Said("up");
+    kill(run, SIGINT);
+    EXPECT_EQ(ExitOf(run), 130) << Said("run");
+    EXPECT_NE(Said("run").find("detached"), std::string::npos) << Said("run");
+    kill(up, SIGINT);
+    EXPECT_EQ(ExitOf(up), 0) << Said("up");
+  }
+  int up = -1;
+};
+
+TEST_F(KilledUnderUpTest, ARunThatIsAttachedLeavesTheRestartToUp) {
+  const int run = LaunchRun();
+  ASSERT_TRUE(Says(At("run"), "a service runs on")) << Said("run");
+  KillCoordinator();
+  EXPECT_TRUE(Says(At("run"), "does not answer; trying again")) << Said("run");
+  ExpectLeftToUp(run);
+}
+
+TEST_F(KilledUnderUpTest, ARunThatBeginsThenWaitsForTheRestart) {
+  KillCoordinator();
+  const int run = LaunchRun();
+  EXPECT_TRUE(Says(At("run"), "the coordinator has ended and is being started again"))
+      << Said("run");
+  ExpectLeftToUp(run);
+}
+
+TEST_F(KilledUnderUpTest, ARunTakesOverOnceUpIsKilledToo) {
+  const int run = LaunchRun();
+  ASSERT_TRUE(Says(At("run"), "a service runs on")) << Said("run");
+  KillCoordinator();
+  kill(up, SIGKILL);
+  EXPECT_TRUE(Says(At("run"), "the service has ended: continuing with a new one")) << Said("run");
+  kill(run, SIGINT);
+  EXPECT_EQ(ExitOf(run), 130) << Said("run");
+}
+
+// Both wait for a command; then the coordinator of `up` is the first, and somebody stops it.
+TEST_F(HeldByACommandTest, ARunThatCameSecondCanBeInterrupted) {
+  const std::string sweep = JoinPath(LONGRUN_SOURCE_DIR, "sweeps/quickstart.yaml");
+  const int run = Launch({"longrun", "--state", state, "run", sweep}, "run",
+                         {"LONGRUN_FAILPOINTS=run_without_daemons:stop"});
+  ASSERT_TRUE(ServiceWaits()) << Said("run");
+  const std::vector<int> children = ChildrenOf(run);
+  ASSERT_EQ(children.size(), 1u);
+  kill(children[0], SIGSTOP);
+  const int up = Launch({"longrun", "--state", state, "up"}, "up");
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return !ChildrenOf(up).empty(); }));
+  kill(holder, SIGTERM);
+  EXPECT_EQ(ExitOf(holder), 0);
+  ASSERT_TRUE(Says(At("up"), "gives it work")) << Said("up");
+  ASSERT_TRUE(Says(Str("/proc/", run, "/status"), "State:\tT")) << Said("run");
+  const std::optional<CoordinatorHolder> first = ReadCoordinatorLock(state);
+  ASSERT_TRUE(first && first->pid > 0 && first->pid != children[0]);
+  kill(first->pid, SIGSTOP);
+
+  kill(run, SIGCONT);
+  EXPECT_TRUE(Says(At("run"), "is stopped and does nothing")) << Said("run");
+  kill(run, SIGINT);
+  EXPECT_EQ(EndOf(run).signal, SIGINT) << Said("run");
+  kill(first->pid, SIGCONT);
+  kill(up, SIGINT);
+  EXPECT_NE(ExitOf(up), -1);
+}
+
 // Also if one follows the other at once, or comes while the coordinator starts.
 TEST(AtOnceTest, EachDeathOfTheCoordinatorIsTold) {
   const TempFolder folder;
