@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 
@@ -40,6 +41,9 @@ void AppendValue(std::string& line, std::string_view value) {
   line += '"';
 }
 
+// Whether the newest line could not be written to its end, because the disk was full.
+std::atomic<bool> g_is_cut = false;
+
 void Write(char level, std::string_view event, LogFields fields) {
   const std::int64_t now = WallMs();
   std::string line = Str(level, " ", FormatWallMs(now));
@@ -56,11 +60,17 @@ void Write(char level, std::string_view event, LogFields fields) {
     AppendValue(line, value);
   }
   line += '\n';
+  // Else a reader would take the line for the rest of the one that was cut.
+  const bool was_cut = g_is_cut.exchange(false);
+  if (was_cut) line.insert(line.begin(), '\n');
   std::string_view rest = line;
   while (!rest.empty()) {
     const ssize_t n = write(STDERR_FILENO, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return;  // there is nowhere to report that the log is gone
+    if (n < 0) {  // there is nowhere to report that the log is gone
+      g_is_cut = was_cut || rest.size() < line.size();
+      return;
+    }
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
 }

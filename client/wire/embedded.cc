@@ -25,6 +25,7 @@
 #include "base/thread.h"
 #include "base/user_folders.h"
 #include "client/console/output.h"
+#include "client/wire/daemon_log.h"
 #include "client/wire/start_patience.h"
 #include "client/wire/writable.h"
 #include "sweeps/coordinator_address.h"
@@ -41,7 +42,6 @@ constexpr std::int64_t kPollMs = 20;
 // A coordinator of a small state folder starts in some tens of milliseconds.
 constexpr std::int64_t kQuickPollMs = 3;
 constexpr int kQuickLooks = 100;
-constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kReachMs = 30'000;  // while coordinators of other commands come and go
 constexpr std::int64_t kLookMs = 200;
 constexpr std::int64_t kRestartMs = 15'000;   // RestartPolicy waits for 10 s at most
@@ -65,31 +65,6 @@ Result<int> SpawnDaemon(std::vector<std::string> argv, const std::string& log) {
                 .stderr_path = log,
                 .own_group = true,
                 .die_with_parent = true});
-}
-
-std::string LogTail(const std::string& path, std::int64_t begin) {
-  const Result<std::string> text = ReadFile(path);
-  if (!text.ok() || std::ssize(*text) <= begin) return "";
-  return text->substr(static_cast<std::size_t>(std::max(begin, std::ssize(*text) - kLogTailBytes)));
-}
-
-// The last error in a daemon's log: the text of `error="..."`, or else the last line that is not
-// information (LogInfo), which another daemon may write to the same log at the same time; "" if the
-// daemon could not log anything. `begin`: the length of the log before the daemon started.
-std::string LastError(const std::string& log, std::int64_t begin) {
-  constexpr std::string_view kField = " error=\"";
-  std::string last;
-  for (const std::string& line : Split(LogTail(log, begin), '\n')) {
-    if (!Trim(line).empty() && !line.starts_with("I 2")) last = line;
-  }
-  const std::size_t at = last.find(kField);
-  if (at == std::string::npos) return last;
-  std::string error;
-  for (std::size_t i = at + kField.size(); i < last.size() && last[i] != '"'; ++i) {
-    if (last[i] == '\\' && i + 1 < last.size()) ++i;
-    error += last[i];
-  }
-  return error;
 }
 
 // The coordinator that holds the folder, or was killed while it held it;

@@ -1,12 +1,17 @@
 // Log lines, read back from a child's stderr.
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <string>
 
 #include "base/check.h"
+#include "base/files.h"
+#include "base/str.h"
 
 namespace longrun {
 namespace {
@@ -46,6 +51,36 @@ TEST(LogTest, ValueThatCouldBeMisreadIsQuoted) {
   EXPECT_EQ(line.substr(0, 2), "E ");
   EXPECT_EQ(line.substr(27), R"(failed why="no \"x\"\nat a=b" empty="" bell="\u0007")"
                              "\n");
+}
+
+// A limit on the file's size cuts a line as a full disk does.
+TEST(LogTest, ALineAfterOneThatWasCutBeginsOnALineOfItsOwn) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "log");
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  LR_CHECK(file >= 0);
+  rlimit before = {};
+  LR_CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  const int kept = dup(STDERR_FILENO);
+  LR_CHECK(dup2(file, STDERR_FILENO) == STDERR_FILENO);
+  const rlimit small = {.rlim_cur = 40, .rlim_max = before.rlim_max};
+  LR_CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  LogError("ended", {{"error", "the database cannot be written"}});
+  LogError("ended", {{"error", "lost"}});
+  LR_CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  LogInfo("serving", {});
+  LogInfo("stopped", {});
+  LR_CHECK(dup2(kept, STDERR_FILENO) == STDERR_FILENO);
+  close(kept);
+  close(file);
+  signal(SIGXFSZ, old_handler);
+
+  const Result<std::string> text = ReadFile(path);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  ASSERT_GT(text->size(), 41u);
+  EXPECT_EQ(text->substr(27, 14), "ended error=\"\n") << *text;
+  EXPECT_EQ(text->substr(41 + 27), Str("serving\n", text->substr(41 + 35, 27), "stopped\n"));
 }
 
 }  // namespace
