@@ -274,4 +274,32 @@ std::vector<double> CorrectForNumber(const std::vector<PValues>& tests) {
   return corrected;
 }
 
+double FewSeeds::errors_needed() const {
+  return StudentQuantile(1.0 - kTestLevel / static_cast<double>(n_tests),
+                         static_cast<double>(n_seeds) - 1.0);
+}
+
+FewSeeds FewSeeds::Enough() const {
+  constexpr double kFew = 5.0;
+  constexpr std::size_t kMost = 30;  // then Student's t is close to the normal distribution
+  FewSeeds enough = *this;
+  while (enough.n_seeds < kMost && enough.errors_needed() > kFew) enough.n_seeds += 1;
+  return enough;
+}
+
+std::optional<FewSeeds> HiddenByFewSeeds(const Estimate& difference, std::size_t n_seeds,
+                                         std::size_t n_tests) {
+  // Beyond so many standard errors there are hardly any differences.
+  constexpr double kMany = 10.0;
+  if (n_seeds < 2 || n_tests == 0 || !difference.seeds.se) return std::nullopt;
+  const FewSeeds few{.n_seeds = n_seeds, .n_tests = n_tests};
+  const double size = std::abs(difference.x), needed = few.errors_needed();
+  if (needed < kMany || size > needed * *difference.seeds.se) return std::nullopt;
+  const ErrorPart& text = difference.text;
+  if (!text.se) return few;
+  const double level = 1.0 - kTestLevel / static_cast<double>(n_tests);
+  if (size <= StudentQuantile(level, text.df) * *text.se) return std::nullopt;
+  return few;
+}
+
 }  // namespace longrun::client

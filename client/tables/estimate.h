@@ -102,4 +102,19 @@ std::vector<double> CorrectForNumber(const std::vector<PValues>& tests);
 // The level of the tests that tables mark.
 inline constexpr double kTestLevel = 0.05;
 
+// The seeds because of which a test finds no difference.
+struct FewSeeds {
+  std::size_t n_seeds = 0;  // that both sides have; at least 2
+  std::size_t n_tests = 1;  // for which kTestLevel is corrected
+
+  // The number of standard errors over seeds that a difference must exceed: Student's t.
+  double errors_needed() const;
+  // The smallest number of seeds with which a few standard errors are enough.
+  FewSeeds Enough() const;
+};
+// Returns nullopt if the seeds are many enough, or if the error over the text alone hides the
+// difference: then more seeds do not help.
+std::optional<FewSeeds> HiddenByFewSeeds(const Estimate& difference, std::size_t n_seeds,
+                                         std::size_t n_tests);
+
 }  // namespace longrun::client

@@ -560,7 +560,16 @@ class Pivot {
       }
     }
     const std::vector<double> corrected = client::CorrectForNumber(p);
-    for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
+    const auto n_differ =
+        std::ranges::count_if(corrected, [](double one) { return one <= kTestLevel; });
+    const std::size_t n_left = tested.size() - static_cast<std::size_t>(n_differ);
+    for (std::size_t i = 0; i < tested.size(); ++i) {
+      PivotCell& cell = *tested[i];
+      cell.p_holm = corrected[i];
+      if (request_.against && corrected[i] > kTestLevel) {
+        cell.few_seeds = HiddenByFewSeeds(cell.estimate, cell.n_seeds_matched, n_left);
+      }
+    }
   }
 
   // Marks the cells of all tables of the answer that are not separable from a plain window.
@@ -1026,16 +1035,28 @@ class Pivot {
     }
     if (best == nullptr) return;
     std::vector<std::optional<double>> p(rivals.size());
+    std::vector<PairedDifference> differences(rivals.size());
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       if (rivals[i] == best) continue;
-      const auto test = Compare(best->readings, rivals[i]->readings).estimate.p();
+      differences[i] = Compare(best->readings, rivals[i]->readings);
+      const auto test = differences[i].estimate.p();
       if (test) p[i] = rivals.size() == 2 ? test->p : test->cautious;  // as CorrectForNumber
     }
     // The same numbers chose the best, so all pairs count and not only those with it.
-    p = Holm(p, rivals.size() * (rivals.size() - 1) / 2);
+    const std::size_t n_pairs = rivals.size() * (rivals.size() - 1) / 2;
+    p = Holm(p, n_pairs);
+    const auto is_separate = [](const std::optional<double>& one) {
+      return one && *one <= kTestLevel;
+    };
+    const auto n_left = n_pairs - static_cast<std::size_t>(std::ranges::count_if(p, is_separate));
     for (std::size_t i = 0; i < rivals.size(); ++i) {
-      rivals[i]->p_best = p[i];
-      rivals[i]->is_best = *rivals[i]->value == *best->value || (p[i] && *p[i] > kTestLevel);
+      PivotCell& cell = *rivals[i];
+      cell.p_best = p[i];
+      cell.is_best = *cell.value == *best->value || (p[i] && *p[i] > kTestLevel);
+      if (cell.is_best && p[i]) {
+        cell.few_seeds =
+            HiddenByFewSeeds(differences[i].estimate, differences[i].n_seeds_matched, n_left);
+      }
     }
   }
 

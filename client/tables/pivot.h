@@ -122,6 +122,8 @@ struct PivotCell {
   // equal values count as best.
   bool is_best = false;
   std::optional<double> p_best = {};  // of that test; empty for the best itself
+  // Of a cell that is not separable from the best, or from that of `against`.
+  std::optional<FewSeeds> few_seeds = {};
   // For a share beside that of the same model under a plain window (plain_window.h), at a context
   // length beyond the window: its number of tokens, and the test against it. `p_window_holm` is
   // corrected for all such tests of the answer. A run that was trained under an extension is

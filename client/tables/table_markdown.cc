@@ -53,10 +53,10 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       out += Line(fields);
     }
     const std::string errors = CellLegend(table), window = WindowLegend(table);
-    const std::string no_window = NoWindowLegend(table);
+    const std::string no_window = NoWindowLegend(table), few_seeds = FewSeedsNote(table);
     out += Str("\n\\[ \\] train length", HasMarks(table) ? ", **bold** " + MarkLegend(table) : "",
                window.empty() ? "" : ", \\~ ", window, no_window.empty() ? "" : ", ? ", no_window,
-               errors.empty() ? "" : ", ", errors, "\n");
+               errors.empty() ? "" : ", ", errors, few_seeds.empty() ? "" : "; ", few_seeds, "\n");
   }
   return out;
 }

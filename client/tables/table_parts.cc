@@ -357,6 +357,29 @@ std::string MarkLegend(const PivotTable& table) {
   return Str("best ", table.best_of, has_tests ? ", or not separable from it" : "");
 }
 
+std::string FewSeedsNote(const PivotTable& table) {
+  std::optional<FewSeeds> few;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      const bool is_fewer =
+          cell.few_seeds && (!few || cell.few_seeds->errors_needed() > few->errors_needed());
+      if (is_fewer) few = cell.few_seeds;
+    }
+  }
+  if (!few) return "";
+  const FewSeeds enough = few->Enough();
+  const std::size_t df = few->n_seeds - 1;
+  std::string correction;
+  if (few->n_tests > 1) {
+    correction = Str(", corrected for ", few->n_tests, table.against.empty() ? " pairs" : " tests");
+  }
+  return Str("with ", few->n_seeds,
+             " seeds, almost no difference can be told apart: it would have ", "to exceed ",
+             Fixed(few->errors_needed(), 1), " standard errors over seeds (Student's ", "t with ",
+             df, df == 1 ? " degree" : " degrees", " of freedom", correction, "). With ",
+             enough.n_seeds, " seeds, ", Fixed(enough.errors_needed(), 1), " are enough");
+}
+
 namespace {
 
 std::string PlainWindow(const std::set<std::int64_t>& tokens) {

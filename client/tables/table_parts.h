@@ -34,6 +34,9 @@ std::vector<std::string> ReasonNotes(const PivotTable& table);
 // The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
 // it".
 std::string MarkLegend(const PivotTable& table);
+// Why (almost) all numbers look alike: "with 2 seeds, almost no difference can be told apart ...",
+// and how many seeds would help. "" if the seeds are many enough.
+std::string FewSeedsNote(const PivotTable& table);
 // Whether any cell is marked.
 bool HasMarks(const PivotTable& table);
 bool IsMarked(const PivotTable& table, const PivotCell& cell);

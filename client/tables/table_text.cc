@@ -81,6 +81,8 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
   if (is_partial) legend += "   n/N: n of N requested seeds have a number";
   if (!cancelled.empty()) legend += Str("   cancelled: ", RetryText(cancelled));
+  const std::string few_seeds = FewSeedsNote(table);
+  if (!few_seeds.empty()) legend += Str("\n", few_seeds);
   for (const std::string& note : ReasonNotes(table)) legend += Str("\n", note);
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }

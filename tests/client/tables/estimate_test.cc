@@ -222,6 +222,27 @@ TEST(EstimateTest, ATableOfEqualModelsIsWrongInAtMostFiveOfAHundredTables) {
   }
 }
 
+// With one degree of freedom, Student's t at the level a is tan(pi / 2 (1 - a)).
+TEST(EstimateTest, FewSeedsNeedManyStandardErrors) {
+  EXPECT_NEAR((FewSeeds{.n_seeds = 2, .n_tests = 1}.errors_needed()), 12.706205, 1e-5);
+  EXPECT_NEAR((FewSeeds{.n_seeds = 2, .n_tests = 6}.errors_needed()), 76.390009, 1e-5);
+  EXPECT_EQ((FewSeeds{.n_seeds = 2, .n_tests = 1}.Enough().n_seeds), 3u);  // 4.30
+  EXPECT_EQ((FewSeeds{.n_seeds = 2, .n_tests = 6}.Enough().n_seeds), 5u);  // 4.85; with 4, 6.23
+}
+
+TEST(EstimateTest, SeedsHideADifferenceThatTheTextShows) {
+  const Estimate difference = {
+      .x = 1.0, .seeds = {.se = 0.1, .df = 1.0}, .text = {.se = 0.1, .df = 15.0}};
+  EXPECT_TRUE(HiddenByFewSeeds(difference, 2, 1).has_value());  // 10 errors, 12.7 needed
+  // Found; too close to say; many enough; and what more seeds would not show either.
+  EXPECT_FALSE(HiddenByFewSeeds({.x = 1.3, .seeds = {.se = 0.1, .df = 1.0}}, 2, 1).has_value());
+  EXPECT_FALSE(HiddenByFewSeeds(difference, 1, 1).has_value());
+  EXPECT_FALSE(HiddenByFewSeeds(difference, 3, 1).has_value());
+  Estimate noisy = difference;
+  noisy.text.se = 1.0;
+  EXPECT_FALSE(HiddenByFewSeeds(noisy, 2, 1).has_value());
+}
+
 TEST(EstimateTest, OneTestIsNotCorrected) {
   EXPECT_EQ(CorrectForNumber({{.p = 0.03, .cautious = 0.06}}), std::vector<double>{0.03});
   EXPECT_EQ(CorrectForNumber({{.p = 0.03, .cautious = 0.06}, {.p = 0.5, .cautious = 0.5}}),

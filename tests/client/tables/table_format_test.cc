@@ -107,6 +107,31 @@ TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
             std::string::npos);
 }
 
+// With two seeds, a difference of 9 standard errors is not told apart, since it takes 12.7.
+TEST(TableFormatTest, TwoSeedsAreNamedAsTheReasonWhyAllCellsHaveAStar) {
+  const std::vector<ResultRun> runs = {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2),
+                                       RunOf("c", "rope", 64, 1), RunOf("d", "rope", 64, 2)};
+  const auto row = [](const std::string& run, double perplexity) {
+    return RowOf(run, 64, perplexity, 10, nullptr, 1e-4);
+  };
+  // Of the logarithms, 0.10 and 0.08 apart: 0.09 with an error of 0.01.
+  const SweepResults results =
+      ResultsOf(runs, {row("a", 8.0), row("b", 8.4), row("c", 8.0 * std::exp(0.10)),
+                       row("d", 8.4 * std::exp(0.08))});
+  const std::string note =
+      "with 2 seeds, almost no difference can be told apart: it would have to exceed 12.7 standard "
+      "errors over seeds (Student's t with 1 degree of freedom). With 3 seeds, 4.3 are enough\n";
+  const std::vector<PivotTable> tables = Build(results);
+  EXPECT_TRUE(tables[0].rows[1].cells[0].is_best);
+  for (const char* format : {"table", "wide", "markdown", "latex"}) {
+    const std::string table = RenderTables(tables, format);
+    EXPECT_TRUE(table.ends_with(note)) << table;
+  }
+  const std::string against = RenderTables(
+      Build(results, {.against = PivotFilter{.axis = "position", .values = {"cable"}}}), "table");
+  EXPECT_TRUE(against.ends_with(note)) << against;
+}
+
 // What a protocol was given stands in the title; what has its default does not.
 TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
   ResultRow row = RowOf("a", 64, 8.0, 10);
