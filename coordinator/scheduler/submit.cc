@@ -123,8 +123,13 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
                     const PlannedRun& run, const std::string& training,
                     const PlannedEvaluation& evaluation, Submission& plan) {
   std::vector<ExpectedCell> missing;
-  std::set<std::string> missing_cells;
+  std::unordered_multimap<std::string_view, const ExpectedCell*> missing_cells;  // of `evaluation`
   std::set<std::string> reused_cells;
+  const auto is_missing = [&missing_cells](const ExpectedCell& cell) {
+    const auto [begin, end] = missing_cells.equal_range(cell.cell);
+    return std::any_of(begin, end, [&cell](const auto& entry) { return *entry.second == cell; });
+  };
+  std::int64_t n_missing = 0;  // cells, not their rows
   for (const ExpectedCell& cell : evaluation.cells) {
     const std::string* const owner = OwnerOf(state, known, cell.cell);
     if (owner != nullptr && plan.created_tasks.contains(*owner)) {
@@ -134,11 +139,12 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
       if (!plan.retried.contains(*owner) && !plan.failed.contains(*owner)) {
         reused_cells.insert(cell.cell);
       }
-    } else if (plan.new_cells.contains(cell.cell) || std::ranges::count(missing, cell) > 0) {
+    } else if (plan.new_cells.contains(cell.cell) || is_missing(cell)) {
       reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else {
+      if (!missing_cells.contains(cell.cell)) n_missing += 1;
       missing.push_back(cell);
-      missing_cells.insert(cell.cell);
+      missing_cells.emplace(cell.cell, &cell);
     }
   }
   plan.counts.cells_reused += static_cast<std::int64_t>(reused_cells.size());
@@ -155,13 +161,13 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   // The task exists, but its damaged rows hid its cells from the lookup: they are written again.
   if (state.tasks.contains(task.id)) {
     Reuse(state, task.id, plan);
-    plan.counts.cells_reused += static_cast<std::int64_t>(missing_cells.size());
+    plan.counts.cells_reused += n_missing;
     return;
   }
   if (FailedForGood(state, task) || plan.failed.contains(task.needs)) {
     plan.failed.insert(task.id);  // stored, so that a table shows why there is no number
   } else {
-    plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
+    plan.counts.cells_new += n_missing;
     plan.counts.evaluate_tasks_new += 1;
   }
   plan.Serve(task.id);

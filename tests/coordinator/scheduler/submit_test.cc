@@ -90,6 +90,20 @@ TEST_F(SubmitTest, ACellThatOwesABaselineTooIsOneCellWithTwoRows) {
   EXPECT_EQ(again.submit.cells_reused, 2);
 }
 
+// Comparing each of these rows with all others takes minutes, more than a test has.
+TEST_F(SubmitTest, ManyCellsOfOneEvaluationAreEachLookedUpOnce) {
+  SampleSweep sample = {.context_lengths = {}, .variants = {"", "unigram"}};
+  for (int length = 64; length < 64 + 100'000; ++length) sample.context_lengths.push_back(length);
+  Sweep sweep = MakeSweep(sample);
+  std::vector<ExpectedCell>& cells = sweep.runs[0].evaluations[0].cells;
+  cells.push_back(cells.front());  // twice
+
+  const SubmitCounts counts = PlanSubmission(state, sweep);
+
+  EXPECT_EQ(counts.cells_new, 100'000);
+  EXPECT_EQ(counts.cells_reused, 1);
+}
+
 TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({});
