@@ -70,6 +70,7 @@ YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string&
   if (!is_index || entry->value.kind != Kind::kList ||
       std::stoul(digits) >= entry->value.items.size()) {
     why = Str("there is no ", step, " in the file", ItemsOf(entry->value, key, ""));
+    if (entry->value.kind == Kind::kNothing) entry->value.refused = true;
     return nullptr;
   }
   return &entry->value.items[std::stoul(digits)];
@@ -114,7 +115,10 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
     const int source = static_cast<int>(i) + 1;
     const Place place = {.source = source, .line = 1, .column = 1};
     std::optional<YamlNode> value = ParseYaml(text, source, problems);
-    if (!value) continue;
+    if (!value) {  // its key is given nevertheless
+      value.emplace();
+      value->refused = true;
+    }
     std::vector<std::string> steps = StepsOf(path, root);
     const bool in_matrix = steps.size() == 3 && steps[1] == "matrix";
     const std::string axis = in_matrix ? steps[2] : AxisOfList(path, *value);
@@ -132,7 +136,7 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
       problems.push_back({.place = place, .message = Str(path, ": ", why)});
       continue;
     }
-    if (!axis.empty() && IsOneValue(FindAxis(axis), *value)) {
+    if (!axis.empty() && !value->refused && IsOneValue(FindAxis(axis), *value)) {
       YamlNode list;
       list.kind = Kind::kList;
       list.place = place;

@@ -456,6 +456,10 @@ class Reader {
         Report(entry.place, Str(path, ": ", WhyNoAxis(entry.key)));
         continue;
       }
+      if (entry.value.refused) {
+        spec_.is_complete = false;
+        continue;
+      }
       if (!spec_.trains && entry.key.starts_with("train.")) {
         Report(entry.place, Str(path, ": nothing is trained (train: none); leave it out"));
         spec_.is_complete = false;

@@ -58,11 +58,19 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   std::vector<Problem> problems;
   std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
   if (!root) return ToStatus(std::move(problems), file_name, overrides);
+  const std::size_t n_of_file = problems.size();
   ApplyOverrides(overrides, *root, problems);
+  const bool are_set = problems.size() == n_of_file;
   SweepSpec spec = ReadSweep(*root, datasets, problems);
   std::vector<Problem> notes;
   std::vector<PlannedRun> runs;
-  if (spec.is_complete) runs = ExpandSweep(spec, problems, notes);
+  if (spec.is_complete && are_set) runs = ExpandSweep(spec, problems, notes);
+  if (!are_set) {
+    // Without a value that could not be set, the file may seem to have mistakes that it has not.
+    const auto begin = problems.begin() + static_cast<std::ptrdiff_t>(n_of_file);
+    const auto is_of_file = [](const Problem& one) { return one.place.source == 0; };
+    problems.erase(std::remove_if(begin, problems.end(), is_of_file), problems.end());
+  }
   if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
 
   const Json& metadata = spec.document["metadata"];

@@ -35,7 +35,7 @@ struct YamlNode {
   Place place;
   std::string text;             // a scalar's text
   bool quoted = false;          // a scalar in quotes or a block scalar: text, never a number
-  bool refused = false;         // it was an alias: its problem is already added
+  bool refused = false;         // an alias, or not YAML: its problem is already added
   std::vector<YamlNode> items;  // of a list
   std::vector<Entry> entries;   // of a map, in file order
 
