@@ -7,6 +7,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -239,9 +240,13 @@ int FirstTabbedLine(std::string_view text, int last) {
 struct LineKey {
   std::size_t column = 0;
   std::string name;
-  bool has_value = false;
+  std::string value = {};  // "": none
   int line = 0;
+
+  bool has_value() const { return !value.empty(); }
 };
+
+std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
 
 std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
   std::size_t column = line.find_first_not_of(' ');
@@ -259,13 +264,13 @@ std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
   const std::size_t value = line.find_first_not_of(' ', colon + 1);
   const bool is_key = std::ranges::all_of(name, is_of_name) && value != colon + 1;
   if (!is_key) return std::nullopt;
-  return LineKey{.column = column,
-                 .name = std::string(name),
-                 .has_value = value != std::string_view::npos && line[value] != '#',
-                 .line = number};
+  const bool has_value = value != std::string_view::npos && line[value] != '#';
+  return LineKey{
+      .column = column,
+      .name = std::string(name),
+      .value = has_value ? std::string(Trim(WithoutComment(line.substr(value)))) : std::string(),
+      .line = number};
 }
-
-std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
 
 struct NumberedLine {
   int number = 0;
@@ -294,7 +299,7 @@ std::optional<LineKey> BareWord(std::string_view line, int number) {
   if (begin == std::string_view::npos) return std::nullopt;
   const std::string_view word = Trim(WithoutComment(line.substr(begin)));
   if (word.empty() || NameLength(word) < word.size()) return std::nullopt;
-  return LineKey{.column = begin, .name = std::string(word), .has_value = false, .line = number};
+  return LineKey{.column = begin, .name = std::string(word), .line = number};
 }
 
 struct Misplaced {
@@ -302,6 +307,17 @@ struct Misplaced {
   int column = 1;
   std::string message;
 };
+
+// Whether `first` and at least one more key are indented like a map of their own.
+bool BeginsAMap(std::string_view text, const LineKey& first) {
+  int n_keys = 0;
+  for (const auto& [number, line] : LinesOutsideBrackets(text, std::numeric_limits<int>::max())) {
+    if (number < first.line || Trim(line).empty() || Trim(line).starts_with('#')) continue;
+    if (line.find_first_not_of(' ') < first.column) break;
+    if (KeyOfLine(line, number)) n_keys += 1;
+  }
+  return n_keys > 1;
+}
 
 // The first line, up to `last`, whose key does not line up with the keys that are open above it:
 // the parser's own message would speak of tokens, or of another line. Skips lines inside brackets.
@@ -329,13 +345,24 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
       open.back() = *key;
       continue;
     }
-    const bool is_below = !closed && (open.empty() || !open.back().has_value);
+    const bool is_below = !closed && (open.empty() || !open.back().has_value());
     if (is_below) {
       open.push_back(*key);
       continue;
     }
     // Indented below a key that already has a value, or between two columns.
     const LineKey& beside = closed ? *closed : open.back();
+    if (!closed && BeginsAMap(text, *key)) {
+      return Misplaced{
+          .line = beside.line,
+          .column = static_cast<int>(beside.column) + 1,
+          .message = Str("\"", beside.name, "\" has the value \"", ShowValue(beside.value),
+                         "\", but keys are indented below it, from \"", key->name, "\" (line ",
+                         number, ") on: remove the value, or ",
+                         beside.column == 0 ? std::string("do not indent these keys,")
+                                            : Str("indent these keys by ", beside.column),
+                         " to put them beside \"", beside.name, "\"")};
+    }
     const std::size_t parent_at = open.size() - (closed ? 0 : 1);
     const std::string parent =
         parent_at == 0 ? "" : Str("below \"", open[parent_at - 1].name, ":\" and ");
