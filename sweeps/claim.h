@@ -38,6 +38,8 @@ std::vector<std::string> ClaimKindNames();
 struct Claim {
   std::string kind;  // of ClaimKinds()
   Json params;       // complete
+  // Where it begins in the file (or in the text of --set), from 1; 0: not known.
+  int line = 0, column = 0;
 };
 
 // The claims of a sweep file that was accepted, with the values that --set gave. Does not need the

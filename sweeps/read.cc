@@ -1306,7 +1306,10 @@ class Reader {
       Report(entry.place, params.ok() ? Str(path, ": ", why) : why);
       return std::nullopt;
     }
-    return PlacedClaim{.claim = {.kind = entry.key, .params = std::move(params).value()},
+    return PlacedClaim{.claim = {.kind = entry.key,
+                                 .params = std::move(params).value(),
+                                 .line = entry.place.line,
+                                 .column = entry.place.column},
                        .path = path,
                        .params = &entry.value};
   }

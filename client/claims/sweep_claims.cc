@@ -91,11 +91,13 @@ Status CheckAsked(const std::string& file, const std::vector<Claim>& claims,
   std::vector<std::string> problems;
   const auto judged = JudgeClaims(claims, {ReadResults(plan.name(), plan.asked())});
   for (std::size_t i = 0; i < judged.size(); ++i) {
-    if (NeedsResults(claims[i])) continue;
-    if (!judged[i].error.empty()) problems.push_back(Str(file, ": ", judged[i].error));
+    const Claim& claim = claims[i];
+    if (NeedsResults(claim)) continue;
+    const std::string place = Str(file, ":", claim.line, ":", claim.column, ": ");
+    if (!judged[i].error.empty()) problems.push_back(Str(place, judged[i].error));
     for (const ClaimComparison& one : judged[i].comparisons) {
       if (!one.is_unasked) continue;
-      problems.push_back(Str(file, ": spec.claims[", i, "].", claims[i].kind, ": ", one.reason));
+      problems.push_back(Str(place, "spec.claims[", i, "].", claim.kind, ": ", one.reason));
     }
   }
   return problems.empty() ? Status() : Status(Code::kInvalidArgument, Join(problems, "\n"));
