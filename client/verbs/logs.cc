@@ -176,7 +176,8 @@ int Logs(const std::string& target, const bool follow, bool as_json, const std::
   Status status = print();
   if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
     RetryingClient client(state);
-    const Result<std::string> run = RunOf(client, target, {.verb = "logs"}, status);
+    const Result<std::string> run =
+        RunOf(client, target, {.verb = "logs"}, NoSuchRun(target, status));
     if (run.ok()) thing = *run;
     status = run.ok() ? print() : run.status();
   }

@@ -34,7 +34,8 @@ int Reproduce(const std::string& thing, bool check, bool as_json, const std::str
   RetryingClient client(state);
   Result<ReproducedRun> run = ReproduceRun(client, thing);
   if (run.status().code() == Code::kNotFound || run.status().code() == Code::kInvalidArgument) {
-    const Result<std::string> key = RunOf(client, thing, {.verb = "reproduce"}, run.status());
+    const Result<std::string> key =
+        RunOf(client, thing, {.verb = "reproduce"}, NoSuchRun(thing, run.status()));
     run = key.ok() ? ReproduceRun(client, *key) : Result<ReproducedRun>(key.status());
   }
   if (!run.ok()) return client.ReportFailure(run.status());

@@ -1,6 +1,7 @@
 #include "client/words/run_of.h"
 
 #include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include "base/str.h"
@@ -11,6 +12,9 @@ namespace longrun::client {
 namespace {
 
 constexpr std::size_t kShown = 20;
+constexpr std::size_t kIdDigitsMin = 8;  // of the ids of runs, tasks and attempts
+constexpr std::string_view kHowToList =
+    "`longrun ls` lists the sweeps, and `longrun get SWEEP` the runs of a sweep";
 
 }  // namespace
 
@@ -37,6 +41,16 @@ Result<std::string> RunOf(RetryingClient& client, const std::string& thing, cons
     text += Str("\n  and ", serve.size() - kShown, " more: `longrun get ", thing, "`");
   }
   return Status(Code::kInvalidArgument, text);
+}
+
+Status NoSuchRun(const std::string& thing, const Status& otherwise) {
+  if (otherwise.code() == Code::kNotFound) {
+    return Status(Code::kNotFound, Str(otherwise.message(), "; ", kHowToList));
+  }
+  if (otherwise.code() != Code::kInvalidArgument || thing.size() >= kIdDigitsMin) return otherwise;
+  return Status(Code::kNotFound,
+                Str("there is no run or sweep \"", thing, "\" (the id of a run has ", kIdDigitsMin,
+                    " digits or more); ", kHowToList));
 }
 
 }  // namespace longrun::client

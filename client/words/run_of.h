@@ -21,4 +21,8 @@ struct RunWanted {
 Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 
+// The error if `thing` names neither a run nor a sweep: how to list them. `otherwise`: of the call
+// that looked for a run.
+Status NoSuchRun(const std::string& thing, const Status& otherwise);
+
 }  // namespace longrun::client
