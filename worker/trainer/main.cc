@@ -3,6 +3,7 @@
 // Exit codes: 0 done; 64 usage; 65 data; 71 a limit of the process; 74 storage; 75 checkpointed and
 // yielded; 78 configuration; 70 crashed; 80 numerical; 81 out of memory.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -223,6 +224,17 @@ std::string ErrorLine(std::string_view message) {
   return Str(OneLine(shown), n_cut == 0 ? "" : Str("... (", n_cut, " more bytes)"));
 }
 
+// The error if `verb` (or the program itself) needs a sub-verb. `words`: those that nothing took.
+std::string WhichVerb(const CLI::App& verb, const std::vector<std::string>& words) {
+  std::vector<std::string> names;
+  for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
+  const std::string expected = Str("expected one of ", Join(names, ", "));
+  const auto word =
+      std::ranges::find_if(words, [](const std::string& one) { return !one.starts_with("-"); });
+  if (word == words.end()) return Str("a verb is missing: ", expected);
+  return Str("there is no verb \"", *word, "\": ", expected);
+}
+
 // Reports all required options that are missing: CLI11 reports only the first one.
 int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* verb = &app;
@@ -233,7 +245,10 @@ int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
       missing.push_back(Str(option->get_name(), " is required: ", option->get_description()));
     }
   }
-  if (missing.empty()) missing.emplace_back(error.what());  // a verb
+  if (missing.empty() && !verb->get_subcommands(nullptr).empty()) {
+    missing.push_back(WhichVerb(*verb, app.remaining(true)));
+  }
+  if (missing.empty()) missing.emplace_back(error.what());
   app.exit(CLI::RequiredError(Join(missing, "\n"), CLI::ExitCodes::RequiredError));
   return kExitBadUsage;
 }
