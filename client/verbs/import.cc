@@ -44,6 +44,20 @@ Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
       model, [&](std::int64_t so_far) { line.Show(BytesProgress("checking", so_far, n_bytes)); });
 }
 
+// The user gave the folder, so damage in it is a mistake in the request, not a loss of our data.
+Result<WeightFolder> OpenChecked(const std::string& folder, ProgressLine& line) {
+  const auto open = [&]() -> Result<WeightFolder> {
+    ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(folder));
+    ASSIGN_OR_RETURN(const Json config, ReadConfigFile(folder));
+    RETURN_IF_ERROR(CheckYarnIsTold(config));
+    RETURN_IF_ERROR(CheckNumbers(model, line));
+    return model;
+  };
+  Result<WeightFolder> model = open();
+  if (model.status().code() != Code::kDataLoss) return model;
+  return Status(Code::kInvalidArgument, model.status().message());
+}
+
 // Other content under the same name would change what existing sweep files mean.
 Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& name,
                        const std::string& digest, bool& is_there) {
@@ -178,11 +192,8 @@ int Import(const std::string& name, const std::string& given, const std::string&
                                          "model.safetensors. ",
                                          HowToFetch(name, given)));
     }
-    ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
-    ASSIGN_OR_RETURN(const Json config, ReadConfigFile(*folder));
-    RETURN_IF_ERROR(CheckYarnIsTold(config));
     ProgressLine line;
-    RETURN_IF_ERROR(CheckNumbers(checked, line));
+    ASSIGN_OR_RETURN(const WeightFolder checked, OpenChecked(*folder, line));
     const auto show = [&](std::int64_t so_far, std::int64_t of) {
       line.Show(BytesProgress("reading", so_far, of));
     };
