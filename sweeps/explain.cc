@@ -169,6 +169,9 @@ std::string KeyExample(const KeyRow& row) {
   return text;
 }
 
+constexpr std::string_view kOnlyRotary =
+    "extensions apply only to models whose only position method is `rope`";
+
 Json ExplainKey(const KeyRow& row) {
   Json json = {{"path", row.path},         {"kind", "key"},
                {"type", TypeName(row)},    {"meaning", row.spec.meaning},
@@ -183,6 +186,13 @@ Json ExplainKey(const KeyRow& row) {
                           ? Json(FormatDurationMs(row.spec.default_value.get<std::int64_t>()))
                           : row.spec.default_value;
     json["example"] = KeyExample(row);
+  }
+  if (row.kind == KeyRow::Kind::kExtensions) {
+    json["notes"] = Str(kOnlyRotary,
+                        ". To compare them with other methods, write two sweep files with the same "
+                        "`train` and `evaluate`: one with `position: [rope]` and `extend`, the "
+                        "other with `position: [alibi]` and without `extend`; then "
+                        "`longrun table SWEEP1 SWEEP2` shows both");
   }
   Json members = Json::array();
   for (const std::string& name : NamesBelow(row.path)) {
@@ -234,8 +244,10 @@ std::string ParamValue(const ParamSpec& spec) {
 }
 
 Json ExplainParam(const std::string& owner, const ParamSpec& spec) {
-  return {{"path", Str(owner, ".", spec.name)}, {"kind", "parameter"},
-          {"meaning", ParamMeaning(spec)},      {"value", ParamValue(spec)},
+  return {{"path", Str(owner, ".", spec.name)},
+          {"kind", "parameter"},
+          {"meaning", ParamMeaning(spec)},
+          {"value", ParamValue(spec)},
           {"default", spec.default_value},
           {"required", spec.default_value.is_null() && !spec.is_optional}};
 }
@@ -351,7 +363,8 @@ Result<Json> ExplainExtension(std::string_view rest) {
   return WithMembers({{"path", path},
                       {"kind", "extension"},
                       {"meaning", extension->meaning},
-                      {"source", extension->source}},
+                      {"source", extension->source},
+                      {"notes", kOnlyRotary}},
                      ExplainParams(path, extension->params), param);
 }
 

@@ -80,6 +80,17 @@ TEST(ExplainTest, AMethodListsItsParametersWithRangeAndDefault) {
   EXPECT_NE(yarn.find("a number from 1 to 1000000; must be given\n"), std::string::npos) << yarn;
 }
 
+TEST(ExplainTest, ExtensionsSayToWhichMethodsTheyApply) {
+  const std::string all = ExplainText(Known("extension"));
+  for (const char* part : {"extensions apply only to models whose only position method is `rope`. ",
+                           "write two sweep files with the same `train` and `evaluate`",
+                           "`longrun table SWEEP1 SWEEP2`"}) {
+    EXPECT_NE(all.find(part), std::string::npos) << part << " is not in\n" << all;
+  }
+  EXPECT_EQ(Known("extension.yarn").at("notes"),
+            "extensions apply only to models whose only position method is `rope`");
+}
+
 // What no publication stands behind says so wherever it is listed: here,
 // in the reference, in the schema.
 TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
