@@ -86,13 +86,23 @@ int Usage(const std::string& problem) {
   return kExitUsage;
 }
 
+// What was probably meant by a further word of a verb that takes a sweep file; "" for other verbs.
+std::string HowToSet(const CLI::App& verb, const std::string& word) {
+  if (verb.get_option_no_throw("--set") == nullptr) return "";
+  if (word.find('=') != std::string::npos)
+    return Str("; to change a key, write --set \"", word, "\"");
+  if (word.ends_with(".yaml") || word.ends_with(".yml")) return "; give one sweep file at a time";
+  return " after FILE; `--set PATH=VALUE` changes a key of the sweep file";
+}
+
 // The error for the first word that no verb or option took.
 std::string NotExpected(const CLI::App& verb, const std::string& word) {
   if (!word.starts_with("-")) {
     if (!verb.get_subcommands(nullptr).empty()) {
       return NoSuchVerb(verb.get_name() + " ", word, verb);
     }
-    return Str("\"", word, "\" was not expected: ", verb.get_name(), " takes no further argument");
+    return Str("\"", word, "\" was not expected: ", verb.get_name(), " takes no further argument",
+               HowToSet(verb, word));
   }
   std::vector<std::string> options = {"--state", "--context"};
   for (const CLI::Option* option : verb.get_options()) {

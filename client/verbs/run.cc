@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -107,8 +108,10 @@ int ReportFile(const std::string& file, const Status& status, const std::string&
   if (status.code() != Code::kNotFound || is_file || !RetryingClient(state).GetSweep(file).ok()) {
     return ReportRequest(status);
   }
+  const std::string_view there_is =
+      status.message().ends_with('?') ? " There is" : "; there is";  // after "did you mean a.yaml?"
   return Report(Status(Code::kNotFound,
-                       Str(status.message(), "; there is a sweep of that name: `longrun watch ",
+                       Str(status.message(), there_is, " a sweep of that name: `longrun watch ",
                            file, "` follows it, `longrun table ", file,
                            "` shows it, and `longrun run` takes the file that it came from")));
 }

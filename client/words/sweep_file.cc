@@ -119,6 +119,29 @@ Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& req
   return {Code::kInvalidArgument, Join(lines, "\n")};
 }
 
+bool HasNameOfSweepFile(std::string_view file) {
+  return file.ends_with(".yaml") || file.ends_with(".yml");
+}
+
+// What to write instead of a missing file: the sweep file beside it with a similar name, or what a
+// name that does not look like a file's would have to be. "" if nothing is known.
+std::string MeantFile(const std::string& file) {
+  std::vector<std::string> beside;
+  const Result<std::vector<std::string>> names = ListFolder(FolderOf(file));
+  for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+    if (HasNameOfSweepFile(name)) beside.push_back(name);
+  }
+  std::string meant = Nearest(BaseName(file), beside);
+  const std::string with_ending = Str(BaseName(file), ".yaml");
+  if (std::ranges::find(beside, with_ending) != beside.end()) meant = with_ending;
+  if (!meant.empty()) {
+    const std::size_t n_folder = file.size() - BaseName(file).size();
+    return Str("; did you mean ", file.substr(0, n_folder), meant, "?");
+  }
+  if (HasNameOfSweepFile(file)) return "";
+  return "; expected the name of a sweep file, such as sweep.yaml";
+}
+
 // Reads the file and those that it names, which are stored in `state`/files if `keeps`. A sweep
 // from standard input is called "-", and names files of the working folder.
 template <typename Request>
@@ -134,7 +157,8 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
           : ReadFile(arguments.file, kSweepBytesMax);
   if (!yaml.ok()) {
     const bool absent = yaml.status().code() == Code::kNotFound;
-    return Status(absent ? Code::kNotFound : Code::kInvalidArgument, yaml.status().message());
+    return Status(absent ? Code::kNotFound : Code::kInvalidArgument,
+                  Str(yaml.status().message(), absent ? MeantFile(arguments.file) : ""));
   }
   if (!IsUtf8(*yaml)) {
     return Status(Code::kInvalidArgument,
