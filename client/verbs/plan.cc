@@ -1,6 +1,8 @@
 // longrun plan FILE: what a submission would do and cost.
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -21,6 +23,7 @@
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
+#include "client/words/waiting_line.h"
 #include "sweeps/claim.h"
 
 namespace longrun::client {
@@ -163,6 +166,42 @@ std::string NoWorkerText(const v1::PlanSweepResponse& plan, bool is_remote) {
              "\nthe disk needed was compared with that of ", machine, "\n");
 }
 
+// "run 1a2b3c4d: its training failed before": the run and the reason; the run is "" if the problem
+// is not that of one run.
+std::pair<std::string, std::string> RunAndReason(const std::string& problem) {
+  constexpr std::string_view kRun = "run ";
+  const std::size_t colon = problem.find(": ");
+  if (!problem.starts_with(kRun) || colon == std::string::npos) return {"", problem};
+  return {problem.substr(kRun.size(), colon - kRun.size()), problem.substr(colon + 2)};
+}
+
+// The problems in their order. The runs that have the same one share a line:
+// "12 runs (1a2b3c4d, 5e6f7a8b, 9c0d1e2f, ...): training needs about 5 GiB, ..."
+std::vector<std::string> ProblemLines(const Repeated<std::string>& problems) {
+  constexpr std::size_t kRunsShown = 3;
+  std::vector<std::string> reasons;
+  std::map<std::string, std::vector<std::string>> runs_of;
+  for (const std::string& problem : problems) {
+    const auto [run, reason] = RunAndReason(problem);
+    std::vector<std::string>& runs = runs_of[reason];
+    if (runs.empty()) reasons.push_back(reason);
+    runs.push_back(run);
+  }
+  std::vector<std::string> lines;
+  for (const std::string& reason : reasons) {
+    std::vector<std::string>& runs = runs_of.at(reason);
+    const std::size_t n_runs = runs.size();
+    if (n_runs == 1 || runs[0].empty()) {
+      lines.push_back(runs[0].empty() ? reason : Str("run ", runs[0], ": ", reason));
+      continue;
+    }
+    if (n_runs > kRunsShown) runs.resize(kRunsShown);
+    lines.push_back(Str(n_runs, " runs (", Join(runs, ", "), n_runs > kRunsShown ? ", ..." : "",
+                        "): ", reason));
+  }
+  return lines;
+}
+
 std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool is_remote,
                      const RunLimit& limit) {
   const auto n_runs = static_cast<std::size_t>(plan.runs_size());
@@ -211,12 +250,10 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool 
                 " will be sent, to ", Counted(travel.workers(), "worker"),
                 travel.workers() == 1 ? " that does not have it\n" : " that do not have it\n");
   }
-  const Repeated<std::string>& problems = plan.problems();
-  const auto n_problems = static_cast<std::size_t>(problems.size());
+  const std::vector<std::string> problems = ProblemLines(plan.problems());
+  const std::size_t n_problems = problems.size();
   const std::size_t n_told = limit.Of("table", n_problems);
-  for (int i = 0; i < static_cast<int>(n_told); ++i) {
-    text += Str("will not run: ", problems[i], "\n");
-  }
+  for (std::size_t i = 0; i < n_told; ++i) text += Str("will not run: ", problems[i], "\n");
   text += MoreText(n_problems - n_told);
   if (plan.slots_of() == "machine") text += NoWorkerText(plan, is_remote);
   return text;
@@ -420,11 +457,15 @@ void AddPlan(Verbs& verbs) {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());
     RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
+    std::optional<WaitingLine> waiting(Str("planning ", file->file));
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
+    const Status checked = plan.ok() ? CheckClaims(client, *request) : Status();
+    const Result<ClaimsPlan> claims = plan.ok() && checked.ok()
+                                          ? PlanClaims(*request, *plan, *pilot, client)
+                                          : Result<ClaimsPlan>(ClaimsPlan());
+    waiting.reset();
     if (!plan.ok()) return client.ReportFailure(plan.status());
-    const Status checked = CheckClaims(client, *request);
     if (!checked.ok()) return client.ReportFailure(checked);
-    const Result<ClaimsPlan> claims = PlanClaims(*request, *plan, *pilot, client);
     if (!claims.ok()) return client.ReportFailure(claims.status());
     if (request->refresh_errors()) {
       std::fprintf(stderr, "%s", NotRefreshedText(RefreshOf(*plan)).c_str());

@@ -1,5 +1,6 @@
 // longrun submit FILE: submits a sweep to the coordinator. Idempotent.
 #include <cstdio>
+#include <optional>
 
 #include "base/str.h"
 #include "client/claims/sweep_claims.h"
@@ -11,6 +12,7 @@
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
+#include "client/words/waiting_line.h"
 
 namespace longrun::client {
 namespace {
@@ -48,9 +50,11 @@ void AddSubmit(Verbs& verbs) {
     const Result<v1::SubmitSweepRequest> request = SubmitRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());
     RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
+    std::optional<WaitingLine> waiting(Str("submitting ", file->file));
     const Status checked = CheckClaims(client, *request);
-    if (!checked.ok()) return client.ReportFailure(checked);
-    const Result<v1::SubmitSweepResponse> answer = client.SubmitSweep(*request);
+    const Result<v1::SubmitSweepResponse> answer =
+        checked.ok() ? client.SubmitSweep(*request) : Result<v1::SubmitSweepResponse>(checked);
+    waiting.reset();
     if (!answer.ok()) return client.ReportFailure(answer.status());
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))

@@ -1,5 +1,6 @@
 // longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
 #include <cstdio>
+#include <optional>
 
 #include "base/str.h"
 #include "client/claims/sweep_claims.h"
@@ -10,6 +11,7 @@
 #include "client/words/render.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
+#include "client/words/waiting_line.h"
 
 namespace longrun::client {
 namespace {
@@ -33,8 +35,10 @@ void AddValidate(Verbs& verbs) {
       return ReportRequest(request.status());
     }
     RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
+    std::optional<WaitingLine> waiting(Str("checking ", file->file));
     const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     const Status status = plan.ok() ? CheckClaims(client, *request) : plan.status();
+    waiting.reset();
     if (!status.ok()) {
       if (*output == "json") Print(ErrorJson(file->file, status));
       return client.ReportFailure(status);
