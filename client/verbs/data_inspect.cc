@@ -1,6 +1,7 @@
 // longrun data inspect and longrun data verify: describe a dataset, and check that it is undamaged.
 #include <algorithm>
 #include <cstdio>
+#include <string_view>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -76,13 +77,26 @@ std::string ReachTable(const Json& splits) {
   return RenderColumns(header, std::vector<Align>(header.size(), Align::kRight), rows);
 }
 
-// The sample on one line: control characters other than newlines become spaces.
-std::string SampleLine(std::string sample) {
-  for (char& c : sample) {
+// The sample on one line: line ends as \r and \n, other control characters as spaces.
+std::string SampleLine(std::string_view sample) {
+  std::string line;
+  for (const char c : sample) {
     const bool is_control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-    if (is_control && c != '\n') c = ' ';
+    if (c == '\r') {
+      line += "\\r";
+    } else {
+      line += is_control && c != '\n' ? ' ' : c;
+    }
   }
-  return OneLine(sample);
+  return OneLine(line);
+}
+
+// Whether a sample has line ends other than \n, which models learn like any other text.
+bool HasReturns(const Json& splits) {
+  return std::ranges::any_of(splits, [](const Json& split) {
+    return split.at("sample").is_string() &&
+           split.at("sample").get_ref<const std::string&>().find('\r') != std::string::npos;
+  });
 }
 
 int Inspect(const std::string& dataset, const std::string& output, const std::string& state) {
@@ -113,6 +127,12 @@ int Inspect(const std::string& dataset, const std::string& output, const std::st
                 "\n");
   }
   Print(text);
+  if (HasReturns(splits)) {
+    SayLine(
+        "the text has line ends \\r\\n or \\r: `longrun data import` with `--newline universal` "
+        "makes "
+        "\\n of them, as Python does when it reads a text");
+  }
   return kExitOk;
 }
 
