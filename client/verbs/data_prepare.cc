@@ -324,6 +324,12 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
   if (n_tokens.ok() && *n_tokens > 0 && !is_fraction) {
     return HeldOut{.by = SplitRule::By::kLastTokens, .n_tokens = *n_tokens};
   }
+  const bool is_percentage = end.ec == std::errc() && std::string_view(end.ptr) == "%";
+  if (is_percentage && share > 0 && share < 100) {
+    return Status(
+        Code::kInvalidArgument,
+        Str(option, " ", text, ": write the share as a fraction: ", option, " ", share / 100));
+  }
   if (!is_number && !n_tokens.ok()) return HeldOut();
   return Status(Code::kInvalidArgument,
                 Str(option, " ", text,
