@@ -25,6 +25,7 @@
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "worker/trainer/stop.h"
+#include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
 
 namespace longrun::trainer {
@@ -163,14 +164,14 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
   const std::int64_t begin_ms = BootMs();
   Status reported;
   const auto progress = [&](std::int64_t done, std::int64_t of) {
-    const double seconds =
-        static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
+    const std::int64_t n_ms = BootMs() - begin_ms;
+    const auto n_tokens = static_cast<double>(done * context_length);
     const std::int64_t share = done * kProgressPerCell / std::max<std::int64_t>(1, of);
     reported = session_.Progress(
         {.phase = "evaluate",
          .done = index * kProgressPerCell + share * static_cast<std::int64_t>(cells.size()),
          .of = n_cells * kProgressPerCell,
-         .tokens_per_s = static_cast<double>(done * context_length) / seconds});
+         .tokens_per_s = n_ms < kRateMsMin ? 0.0 : 1e3 * n_tokens / static_cast<double>(n_ms)});
     return reported.ok() && !StopRequested();
   };
   Result<EvaluationOutput> output = named_.evaluation->run(

@@ -35,6 +35,7 @@
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/source.h"
 #include "worker/trainer/stop.h"
+#include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
 
 namespace longrun::trainer {
@@ -154,7 +155,7 @@ class Trainer {
   std::vector<std::string> checkpoints_;  // folders written here, oldest first
   std::string best_checkpoint_;
   std::unique_ptr<PendingCheckpoint> pending_;
-  double tokens_per_s_ = 0.0;
+  TokenRate rate_;
 
   Sample sample_;
   Samples batch_;  // of a micro-batch
@@ -375,21 +376,19 @@ Status Trainer::Report(const UnreadStep& of) {
   // While the results of a step were unread, the device may have worked on an earlier one.
   const std::int64_t begin_ms = std::max(of.begin_ms, read_ms_);
   read_ms_ = BootMs();
-  // A step may take only milliseconds, so the rate is smoothed over about ten steps.
-  const double seconds = static_cast<double>(std::max<std::int64_t>(1, read_ms_ - begin_ms)) / 1e3;
-  const double rate = static_cast<double>(of.n_tokens) / seconds;
-  tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
+  rate_.Add(of.n_tokens, read_ms_ - begin_ms);
   SeriesRecord series = {.values = {{"grad_norm", grad_norm}, {"loss", loss}, {"lr", of.lr}}};
   if (run_.train.takes_documents()) {
     series.values.emplace_back("padding", 1.0 - static_cast<double>(of.n_tokens) /
                                                     static_cast<double>(run_.train.batch_tokens));
   }
-  series.values.emplace_back("tokens_per_s", tokens_per_s_);
+  const double tokens_per_s = rate_.tokens_per_s();
+  if (tokens_per_s > 0.0) series.values.emplace_back("tokens_per_s", tokens_per_s);
   RETURN_IF_ERROR(session_.Record(std::move(series), of.step));
   return session_.Progress({.phase = "train",
                             .done = of.step,
                             .of = run_.train.steps(),
-                            .tokens_per_s = tokens_per_s_,
+                            .tokens_per_s = tokens_per_s,
                             .step = of.step});
 }
 
@@ -403,8 +402,11 @@ bool Trainer::ValidationIsDue() const {
 bool Trainer::ReportsValidation(std::int64_t done, std::int64_t of, Status& reported) {
   reported = TakeCheckpoint();
   if (!reported.ok()) return false;
-  reported = session_.Progress(
-      {.phase = "validate", .done = done, .of = of, .tokens_per_s = tokens_per_s_, .step = step_});
+  reported = session_.Progress({.phase = "validate",
+                                .done = done,
+                                .of = of,
+                                .tokens_per_s = rate_.tokens_per_s(),
+                                .step = step_});
   return reported.ok() && !StopRequested();
 }
 
