@@ -261,6 +261,10 @@ class Reader {
   bool ExpectKind(const YamlNode& node, Kind kind, std::string_view path,
                   std::string_view expected) {
     if (node.kind == kind) return true;
+    if (node.refused) {
+      spec_.is_complete = false;
+      return false;
+    }
     const bool has_no_keys = kind == Kind::kMap && node.kind == Kind::kNothing;
     Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node),
                            has_no_keys ? ": indent its keys below it" : "",
@@ -418,6 +422,7 @@ class Reader {
     }
     const ParamSpec text = {.type = ParamSpec::Type::kText, .max = kTextBytesMax};
     for (const YamlNode::Entry& entry : node.entries) {
+      if (entry.value.refused) continue;
       Result<Json> value = TypeValue(text, entry.value);
       if (value.ok() && entry.key.size() <= kTextBytesMax) {
         out[entry.key] = std::move(value).value();
@@ -771,6 +776,8 @@ class Reader {
     }
     const std::vector<ParamError> errors = CheckParams(specs, given);
     for (const ParamError& error : errors) {
+      const YamlNode::Entry* const wrong = node.Find(error.key);
+      if (wrong != nullptr && wrong->value.refused) continue;
       Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message));
     }
     if (is_wrong || !errors.empty()) return std::nullopt;
@@ -1076,6 +1083,7 @@ class Reader {
   const YamlNode::Entry* ExpectOneKey(const YamlNode& node, const std::string& path,
                                       std::string_view key) {
     if (node.kind == Kind::kMap && node.entries.size() == 1) return &node.entries[0];
+    if (node.refused) return nullptr;
     // `- perplexity:` with its parameters beside it, not indented below it.
     const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
                          node.entries[0].value.kind == Kind::kNothing;
