@@ -25,7 +25,9 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kServerThreads = 2;
+// A connection without a whole request keeps a thread for so long. Callers are on this machine, so
+// that a request comes at once.
+constexpr std::string_view kServerThreads = "16", kRequestTimeoutMs = "1000";
 
 bool IsLoopback(std::string_view address) {
   return address.starts_with("127.0.0.1:") || address.starts_with("localhost:") ||
@@ -151,7 +153,9 @@ Result<std::string> MetricPage::Expose(const std::string& address) {
                       address, "\": the page has no TLS and no access tokens"));
   }
   try {
-    impl_->exposer = std::make_unique<prometheus::Exposer>(address, kServerThreads);
+    impl_->exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", address, "num_threads", std::string(kServerThreads),
+        "request_timeout_ms", std::string(kRequestTimeoutMs)});
     impl_->exposer->RegisterCollectable(impl_);
     const std::vector<int> ports = impl_->exposer->GetListeningPorts();
     if (!ports.empty()) return Str(address.substr(0, address.rfind(':')), ":", ports.front());

@@ -1,8 +1,16 @@
 #include "metrics/page.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/str.h"
 #include "metrics/process.h"
@@ -16,6 +24,35 @@ bool HasLine(const std::string& page, std::string_view line) {
   }
   return false;
 }
+
+// A connection to "127.0.0.1:PORT" that has sent `text`.
+class Caller {
+ public:
+  Caller(const std::string& address, const std::string& text)
+      : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in to = {};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port =
+        htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1))));
+    EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+    EXPECT_EQ(send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
+  Caller(const Caller&) = delete;
+  Caller& operator=(const Caller&) = delete;
+  ~Caller() { close(fd_); }
+  // The beginning of the answer; "" if there is none within the time.
+  std::string Answer(int seconds) const {
+    const timeval most = {.tv_sec = seconds, .tv_usec = 0};
+    EXPECT_EQ(setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most), 0);
+    char bytes[64];
+    const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
+    return n > 0 ? std::string(bytes, static_cast<std::size_t>(n)) : "";
+  }
+
+ private:
+  int fd_;
+};
 
 TEST(MetricPageTest, ATouchedCounterIsThereWithZero) {
   MetricPage page(MetricOwner::kCoordinator);
@@ -81,6 +118,19 @@ TEST(MetricPageTest, AHostOfTheNetworkIsRefused) {
   ASSERT_FALSE(served.ok());
   EXPECT_EQ(served.status().code(), Code::kInvalidArgument);
   EXPECT_NE(served.status().message().find("127.0.0.1:PORT"), std::string::npos);
+}
+
+// Each of them keeps a thread until its request times out.
+TEST(MetricPageTest, ConnectionsWithoutARequestDoNotHoldUpAScrape) {
+  MetricPage page(MetricOwner::kWorker);
+  const auto address = page.Expose("127.0.0.1:0");
+  ASSERT_TRUE(address.ok()) << address.status().message();
+
+  std::vector<std::unique_ptr<Caller>> idle;
+  for (int i = 0; i < 40; ++i) idle.push_back(std::make_unique<Caller>(*address, "GET /met"));
+
+  const Caller scrape(*address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_TRUE(scrape.Answer(25).starts_with("HTTP/1.1 200"));
 }
 
 TEST(ProcessNumbersTest, ThisProcessHasMemoryFilesAndAStart) {
