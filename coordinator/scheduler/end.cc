@@ -108,7 +108,7 @@ std::string ExitText(int exit_code) {
   return Str("the trainer ended with exit code ", exit_code);
 }
 
-// From where a task that is tried again starts; "" where it has no checkpoints.
+// From where a task starts that is tried again, or goes on; "" where it has no checkpoints.
 std::string StartOf(const State& state, const Task& task) {
   if (task.kind != TaskKind::kTrain) return "";
   const std::optional<CheckpointRef> point = ResumePoint(state, task);
@@ -136,8 +136,8 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   task.not_before = step.now + wait_ms;
   if (yielded) {
     return MoveTask(step, task, TaskState::kReady,
-                    Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")",
-                        NeedsText(task)));
+                    Str("stopped, to continue later", StartOf(step.state, task), " (attempt ",
+                        attempt.n, ")", NeedsText(task)));
   }
   const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
                                 : std::string("tried again");

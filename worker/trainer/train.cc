@@ -116,7 +116,7 @@ class Trainer {
   Status ReadResults(std::size_t n_left);
   Status Report(const UnreadStep& of);
   Result<bool> AddPasses(std::int64_t step, TrainStep& to);
-  SampleSize SizeOf(std::int64_t step) const;
+  std::optional<SampleSize> SizeOf(std::int64_t step) const;
   Status AddPass(std::int64_t first, std::int64_t n, TrainStep& to);
   Status AddMaskedPass(std::int64_t first, std::int64_t n, TrainStep& to);
   Status ReadBatch(std::int64_t first, std::int64_t n);
@@ -284,11 +284,14 @@ Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
 }
 
 // The number of a step's tokens, and of those that have a loss. Known before its first pass, so
-// that the loss is their mean however unevenly they are spread over micro-batches.
-SampleSize Trainer::SizeOf(std::int64_t step) const {
+// that the loss is their mean however unevenly they are spread over micro-batches. Returns nullopt
+// if a stop came in between.
+std::optional<SampleSize> Trainer::SizeOf(std::int64_t step) const {
+  constexpr std::int64_t kSequencesAtOnce = 4096;
   const std::int64_t n_sequences = run_.train.batch_sequences();
   SampleSize sum;
   for (std::int64_t g = (step - 1) * n_sequences; g < step * n_sequences; ++g) {
+    if (g % kSequencesAtOnce == 0 && StopRequested()) return std::nullopt;
     const SampleSize size = samples_->Size(g);
     sum.n_tokens += size.n_tokens;
     sum.n_targets += masking_ ? masking_->Count(g, run_.train.train_length) : size.n_targets;
@@ -333,18 +336,19 @@ Result<bool> Trainer::Step() {
   const std::int64_t step = step_ + 1;
   session_.SetPlace(Str("step ", step));
   Failpoint("trainer_mid_step");
-  const SampleSize size = SizeOf(step);
-  TrainStep queued(*net_, 1.0 / static_cast<double>(size.n_targets));
+  const std::optional<SampleSize> size = SizeOf(step);
+  if (!size) return false;
+  TrainStep queued(*net_, 1.0 / static_cast<double>(size->n_targets));
   ASSIGN_OR_RETURN(const bool is_whole, AddPasses(step, queued));
   if (!is_whole) return false;
   const double lr = LearningRate(run_.train, step);
   unread_.push_back({.step = step,
                      .begin_ms = begin_ms,
-                     .n_tokens = size.n_tokens,
+                     .n_tokens = size->n_tokens,
                      .lr = lr,
                      .results = HostCopy(queued.Finish(optimizer_, lr))});
   step_ = step;
-  n_tokens_ += size.n_tokens;
+  n_tokens_ += size->n_tokens;
   validation_pending_ = ValidationIsDue();
   RETURN_IF_ERROR(ReadResults(overlap_.n_unread_max));
   return true;

@@ -192,9 +192,9 @@ TEST_F(AllocationTest, ATaskThatReachedNoCheckpointWaitsForALongerAllocation) {
   Finish(attempt, Yielded());
   Do(WorkerGone{.session = 1});
   EXPECT_EQ(Train().reason,
-            "stopped, to continue later from its checkpoint (attempt 1); it reached no checkpoint "
-            "before the end of its worker's allocation, so it is given only to workers that have "
-            "at least 22s left");
+            "stopped, to continue later, from the beginning, since there is no checkpoint yet "
+            "(attempt 1); it reached no checkpoint before the end of its worker's allocation, so "
+            "it is given only to workers that have at least 22s left");
 
   Come(22'000, 2, "B");
   EXPECT_EQ(Train().state, TaskState::kReady);
