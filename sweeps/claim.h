@@ -38,7 +38,7 @@ std::vector<std::string> ClaimKindNames();
 struct Claim {
   std::string kind;  // of ClaimKinds()
   Json params;       // complete
-  // Where it begins in the file (or in the text of --set), from 1; 0: not known.
+  // Where it begins in the file, from 1; 0: `--set` has given it.
   int line = 0, column = 0;
 };
 

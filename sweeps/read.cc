@@ -5,7 +5,9 @@
 
 #include "base/check.h"
 #include "base/edit_distance.h"
+#include "base/files.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "model/evaluation/input_file.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
@@ -423,13 +425,19 @@ class Reader {
     const ParamSpec text = {.type = ParamSpec::Type::kText, .max = kTextBytesMax};
     for (const YamlNode::Entry& entry : node.entries) {
       if (entry.value.refused) continue;
+      if (!IsSafeName(entry.key)) {
+        Report(entry.place,
+               Str(path, ": \"", Shortened(entry.key, kTextBytesMax),
+                   "\" cannot name a label: use only letters, digits, '.', '_' and '-'"));
+        continue;
+      }
       Result<Json> value = TypeValue(text, entry.value);
-      if (value.ok() && entry.key.size() <= kTextBytesMax) {
+      if (value.ok() && IsOneLine(value->get<std::string>())) {
         out[entry.key] = std::move(value).value();
       } else {
         Report(entry.value.place,
-               Str(path, ".", entry.key.substr(0, kTextBytesMax), ": expected text of at most ",
-                   kTextBytesMax, " bytes, found ", ShowNode(entry.value)));
+               Str(path, ".", entry.key, ": expected at most ", kTextBytesMax,
+                   " bytes of text without control characters, found ", ShowNode(entry.value)));
       }
     }
   }
@@ -1316,8 +1324,8 @@ class Reader {
     }
     return PlacedClaim{.claim = {.kind = entry.key,
                                  .params = std::move(params).value(),
-                                 .line = entry.place.line,
-                                 .column = entry.place.column},
+                                 .line = entry.place.source == 0 ? entry.place.line : 0,
+                                 .column = entry.place.source == 0 ? entry.place.column : 0},
                        .path = path,
                        .params = &entry.value};
   }

@@ -93,7 +93,8 @@ Status CheckAsked(const std::string& file, const std::vector<Claim>& claims,
   for (std::size_t i = 0; i < judged.size(); ++i) {
     const Claim& claim = claims[i];
     if (NeedsResults(claim)) continue;
-    const std::string place = Str(file, ":", claim.line, ":", claim.column, ": ");
+    const std::string place =
+        claim.line == 0 ? Str(file, ": ") : Str(file, ":", claim.line, ":", claim.column, ": ");
     if (!judged[i].error.empty()) problems.push_back(Str(place, judged[i].error));
     for (const ClaimComparison& one : judged[i].comparisons) {
       if (!one.is_unasked) continue;
