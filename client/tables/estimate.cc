@@ -291,12 +291,16 @@ std::optional<FewSeeds> HiddenByFewSeeds(const Estimate& difference, std::size_t
                                          std::size_t n_tests) {
   // Beyond so many standard errors there are hardly any differences.
   constexpr double kMany = 10.0;
-  if (n_seeds < 2 || n_tests == 0 || !difference.seeds.se) return std::nullopt;
+  // Of a single test, both errors make one (Estimate::p). Then Student's t over seeds decides only
+  // if the error over the text is this much smaller.
+  constexpr double kSmall = 0.1;
+  if (n_seeds < 2 || n_tests == 0 || difference.seeds.se.value_or(0.0) == 0.0) return std::nullopt;
   const FewSeeds few{.n_seeds = n_seeds, .n_tests = n_tests};
   const double size = std::abs(difference.x), needed = few.errors_needed();
   if (needed < kMany || size > needed * *difference.seeds.se) return std::nullopt;
   const ErrorPart& text = difference.text;
   if (!text.se) return few;
+  if (n_tests == 1 && *text.se > kSmall * *difference.seeds.se) return std::nullopt;
   const double level = 1.0 - kTestLevel / static_cast<double>(n_tests);
   if (size <= StudentQuantile(level, text.df) * *text.se) return std::nullopt;
   return few;

@@ -109,7 +109,7 @@ struct FewSeeds {
 
   // The number of standard errors over seeds that a difference must exceed: Student's t.
   double errors_needed() const;
-  // The smallest number of seeds with which a few standard errors are enough.
+  // The smallest number of seeds with which a few standard errors may be enough.
   FewSeeds Enough() const;
 };
 // Returns nullopt if the seeds are many enough, or if the error over the text alone hides the

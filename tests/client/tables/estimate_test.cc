@@ -232,15 +232,23 @@ TEST(EstimateTest, FewSeedsNeedManyStandardErrors) {
 
 TEST(EstimateTest, SeedsHideADifferenceThatTheTextShows) {
   const Estimate difference = {
-      .x = 1.0, .seeds = {.se = 0.1, .df = 1.0}, .text = {.se = 0.1, .df = 15.0}};
+      .x = 1.0, .seeds = {.se = 0.1, .df = 1.0}, .text = {.se = 0.01, .df = 15.0}};
+  ASSERT_GT(difference.p()->p, kTestLevel);
   EXPECT_TRUE(HiddenByFewSeeds(difference, 2, 1).has_value());  // 10 errors, 12.7 needed
+  // With as large an error over the text, one test finds it; several do not.
+  Estimate even = difference;
+  even.text.se = 0.1;
+  EXPECT_LT(even.p()->p, kTestLevel);
+  EXPECT_FALSE(HiddenByFewSeeds(even, 2, 1).has_value());
+  EXPECT_TRUE(HiddenByFewSeeds(even, 2, 6).has_value());
+  EXPECT_FALSE(HiddenByFewSeeds({.x = 0.0, .seeds = {.se = 0.0, .df = 1.0}}, 2, 1).has_value());
   // Found; too close to say; many enough; and what more seeds would not show either.
   EXPECT_FALSE(HiddenByFewSeeds({.x = 1.3, .seeds = {.se = 0.1, .df = 1.0}}, 2, 1).has_value());
   EXPECT_FALSE(HiddenByFewSeeds(difference, 1, 1).has_value());
   EXPECT_FALSE(HiddenByFewSeeds(difference, 3, 1).has_value());
   Estimate noisy = difference;
   noisy.text.se = 1.0;
-  EXPECT_FALSE(HiddenByFewSeeds(noisy, 2, 1).has_value());
+  EXPECT_FALSE(HiddenByFewSeeds(noisy, 2, 6).has_value());
 }
 
 TEST(EstimateTest, OneTestIsNotCorrected) {
