@@ -356,7 +356,7 @@ ERRORS = [
     ("another query's factor", PIPELINED_BACKWARD, "factors.Get(from + row)", "factors.Get(from)"),
     ("half of a single kernel's keys", PIPELINED_BACKWARD, "for (int j = 0; j < kBlockRows; j += 16) {",
      "for (int j = 0; j < kBlockRows / 2; j += 16) {"),
-    ("a NaN that integers hide", QUERY_SUMS, "return fabsf(part) < 0x1p47F;", "return !(fabsf(part) >= 0x1p47F);"),
+    ("a NaN that integers hide", QUERY_SUMS, "return fabsf(part) < 0x1p50F;", "return !(fabsf(part) >= 0x1p50F);"),
     ("too large a unit", QUERY_SUMS, "kBits = 46;", "kBits = 8;"),
     ("an infinite key in the bound of all queries", QUERY_SUMS, "? Larger(x, size) : x;", "? Larger(x, size) : Larger(x, size);"),
     ("sums of one fragment's rows", QUERY_SUMS, "Part::FirstRow(Layer::Thread()) + 16 * m;",

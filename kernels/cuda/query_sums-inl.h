@@ -12,8 +12,9 @@
 //
 //   |dq~| <= sum_j p_j (|<do, v_j>| + |delta|) |k_j| <= (|do|_1 max |v| + |delta|) max |k|
 //
-// times the factor is below 2^kBits. So the integers' unit is 2^-kBits of the bound or less, which
-// is far below what bf16 leaves of it.
+// times the factor is from 2^(kBits - 1) to 2^kBits, with the largest |k| and |v| of the head. So
+// the integers' unit is at most 2^-45 of the bound. A query's dq~ would lose bits of bf16 only if
+// some |k| |v| of the head were 2^30 times those that it sees.
 #pragma once
 
 #include "kernels/cuda/pipeline-inl.h"
@@ -29,8 +30,10 @@ struct QuerySums {
   std::int32_t* is_infinite = nullptr;  // (B, H, T_q): 1 where a part was too large, or NaN
 
   static constexpr int kBits = 46;
-  // A part that is twice what the bound allows, or NaN, is not added. Up to 2^15 are.
-  static LR_DEVICE bool Fits(float part) { return fabsf(part) < 0x1p47F; }
+  // A part that does not fit, or NaN, makes dq~ NaN. It may be 16 times what the bound allows for
+  // all: the rounding of rotated rows changes large scores, so a row's probabilities may add up to
+  // more than 1. 2^12 such parts, of at least 262,144 keys, do not overflow.
+  static LR_DEVICE bool Fits(float part) { return fabsf(part) < 0x1p50F; }
 };
 
 // How the threads of a block share the rows and channels of a tile's dq~: a warp has 32 rows and
@@ -206,15 +209,15 @@ struct EndSumsKernel {
     LR_UNROLL
     for (int m = 0; m < Part::kFragments; ++m) {
       const int row = tile * kRows + Part::FirstRow(Layer::Thread()) + 16 * m;
-      float factors[2] = {0.0F, 0.0F};
+      const float scales[2] = {p.product_scale, p.product_scale};
+      float units[2] = {0.0F, 0.0F};
       LR_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int i = row + 8 * half + g;
         if (i >= p.n_query) continue;
         const std::int64_t at = static_cast<std::int64_t>(head) * p.n_query + i;
-        factors[half] = p.of_queries.is_infinite[at] != 0
-                            ? __builtin_nanf("")
-                            : p.product_scale / p.of_queries.factors[at];
+        const float factor = p.of_queries.factors[at];
+        units[half] = p.of_queries.is_infinite[at] != 0 ? __builtin_nanf("") : 1.0F / factor;
       }
       LR_UNROLL
       for (int pass = 0; pass < Part::kPasses; ++pass) {
@@ -223,11 +226,12 @@ struct EndSumsKernel {
         for (int n = 0; n < Part::kColumns / 8; ++n) {
           LR_UNROLL
           for (int e = 0; e < 4; ++e) {
-            dq[n][e] = static_cast<float>(sums[pass * Part::kPassSums + Part::SumOf(m, n, e)]);
+            const std::int64_t sum = sums[pass * Part::kPassSums + Part::SumOf(m, n, e)];
+            dq[n][e] = static_cast<float>(sum) * units[e / 2];
           }
         }
         StoreRows<Layer, Part::kColumns>(p, p.dq, b, h, row, p.n_query,
-                                         Part::FirstChannel(Layer::Thread(), pass), factors, dq);
+                                         Part::FirstChannel(Layer::Thread(), pass), scales, dq);
       }
     }
   }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -428,6 +429,81 @@ TEST(SingleBackward, OnlyTheGradientOfQueriesDiffersInItsLastBits) {
   }
 }
 
+// Few queries, queries that see no key, keys that no query sees, all heads of one key head; heads
+// that do not fill their tiles; and scores so large that rounding changes probabilities.
+TEST(SingleBackward, OtherShapesAreThoseOfTwoKernels) {
+  SeededRandom random(CommitSeed());
+  struct Case {
+    ProblemShape shape;
+    std::int64_t q_offset = 0;
+    bool causal = true;
+    double magnitude = 1.0;
+  };
+  const Case cases[] = {
+      {.shape = {.n_head = 3, .n_kv_head = 1, .n_query = 30, .n_key = 200, .head_dim = 96},
+       .q_offset = 170},
+      {.shape = {.n_head = 2, .n_kv_head = 2, .n_query = 200, .n_key = 90, .head_dim = 64},
+       .q_offset = -70},
+      {.shape = {.n_head = 4, .n_kv_head = 1, .n_query = 65, .n_key = 129, .head_dim = 8},
+       .causal = false},
+      {.shape = {.n_head = 2, .n_kv_head = 1, .n_query = 129, .n_key = 1, .head_dim = 128}},
+      {.shape = {.n_head = 2, .n_kv_head = 1, .n_query = 200, .n_key = 200, .head_dim = 64},
+       .magnitude = 8.0},
+  };
+  for (const Case& one : cases) {
+    for (const bool rotated : {false, true}) {
+      Problem problem(one.shape, Scalar::kBf16, random, one.magnitude);
+      problem.terms.visibility.q_offset = one.q_offset;
+      problem.terms.visibility.causal = one.causal;
+      if (rotated) {
+        if (one.q_offset < 0) continue;  // rows of rotations begin at position 0
+        problem.AddRotation(true, 8);
+      }
+      const Outcome two = RunKernel(HostKernel(), problem);
+      const Outcome single = RunKernel(HostKernelWithSingleBackward(), problem);
+      EXPECT_EQ(single.dk, two.dk) << problem.Name();
+      EXPECT_EQ(single.dv, two.dv) << problem.Name();
+      EXPECT_LT(RelativeError(single.dq, two.dq), 2e-3) << problem.Name() << rotated;
+    }
+  }
+}
+
+TEST(SingleBackward, KeysThatHeadsOfOneKeyHeadSkipAreSkipped) {
+  SeededRandom random(CommitSeed());
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem({.batch = 1,
+                     .n_head = 4,
+                     .n_kv_head = 2,
+                     .n_query = 700,
+                     .n_key = 700,
+                     .head_dim = head_dim},
+                    Scalar::kBf16, random);
+    problem.AddSlopes();
+    const AttentionKernelOptions options = {.skip_epsilon = 1e-6};
+    const Outcome two = RunKernel(HostKernel(), problem, options);
+    const Outcome single = RunKernel(HostKernelWithSingleBackward(), problem, options);
+    EXPECT_EQ(single.first_key, two.first_key);
+    EXPECT_GT(*std::ranges::max_element(single.first_key), 0);
+    EXPECT_EQ(single.dk, two.dk);
+    EXPECT_LT(RelativeError(single.dq, two.dq), 2e-3);
+  }
+}
+
+TEST(SingleBackward, BitsDoNotDependOnNeighboursInTheBatch) {
+  SeededRandom random(CommitSeed());
+  const Problem both = FewTerms(64, random);
+  Problem second = both;
+  second.shape.batch = 1;
+  for (std::vector<double>* numbers : {&second.q, &second.k, &second.v, &second.o_gradient}) {
+    numbers->erase(numbers->begin(),
+                   numbers->begin() + static_cast<std::ptrdiff_t>(numbers->size() / 2));
+  }
+  const Outcome together = RunKernel(HostKernelWithSingleBackward(), both);
+  const Outcome alone = RunKernel(HostKernelWithSingleBackward(), second);
+  const auto half = static_cast<std::ptrdiff_t>(together.dq.size() / 2);
+  EXPECT_TRUE(std::equal(alone.dq.begin(), alone.dq.end(), together.dq.begin() + half));
+}
+
 TEST(SingleBackward, BitsDoNotDependOnTheOrderOfBlocks) {
   SeededRandom random(CommitSeed());
   for (const std::int64_t head_dim : {64, 128}) {
@@ -445,7 +521,7 @@ TEST(SingleBackward, APowerOfTwoOnlyChangesExponents) {
   SeededRandom random(CommitSeed());
   const Problem problem = FewTerms(64, random);
   const Outcome expected = RunKernel(HostKernelWithSingleBackward(), problem);
-  for (const int exponent : {-90, -20, 20, 90}) {
+  for (const int exponent : {-60, -20, 20, 60}) {
     Problem other = problem;
     for (double& x : other.o_gradient) x = std::ldexp(x, exponent);
     const Outcome found = RunKernel(HostKernelWithSingleBackward(), other);
