@@ -21,8 +21,8 @@ namespace longrun {
 struct DiskSpace {
   std::int64_t free_bytes = 0;
   std::int64_t bytes = 0;  // 0: not known
-  std::int64_t wanted_bytes =
-      0;  // not 0: too little is free for new attempts, and how much must be
+  // Not 0: too little is free for new attempts, and so much must be.
+  std::int64_t wanted_bytes = 0;
 };
 
 // What a temporary worker has of a machine.

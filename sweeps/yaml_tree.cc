@@ -352,7 +352,9 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
     }
     // Indented below a key that already has a value, or between two columns.
     const LineKey& beside = closed ? *closed : open.back();
-    if (!closed && BeginsAMap(text, *key)) {
+    // Below `|` and `>`, lines are text.
+    const bool is_text = beside.value.starts_with('|') || beside.value.starts_with('>');
+    if (!closed && !is_text && BeginsAMap(text, *key)) {
       return Misplaced{
           .line = beside.line,
           .column = static_cast<int>(beside.column) + 1,

@@ -148,7 +148,7 @@ bool IsListed(const v1::ListDatasetsResponse& known, const std::string& name,
 
 Result<Registered> Register(const std::string& name, const std::string& folder,
                             const std::string& state, bool& may_be_known) {
-  may_be_known = IsContext(state);
+  may_be_known = true;  // until somebody answers that it is not
   // Registering again changes nothing.
   RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
   if (IsContext(state)) {
@@ -160,7 +160,6 @@ Result<Registered> Register(const std::string& name, const std::string& folder,
                       .names = NamesOf(manifest.digest, client)};
   }
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, client.ListDatasets());
-  may_be_known = true;  // also without an answer
   const Result<v1::RegisterDatasetResponse> registered = client.RegisterDataset(name, folder);
   if (!registered.ok()) {
     const Result<v1::ListDatasetsResponse> known = client.ListDatasets();

@@ -7,17 +7,18 @@
 
 namespace longrun::client {
 
-// While this object lives, a line on stderr is redrawn from the second second on, with the time so
-// far: "planning sweep.yaml: 12s". Prints nothing without a terminal.
+// While this object lives, it writes a line on stderr after two seconds, and then every ten, with
+// the time so far: "planning sweep.yaml: 10s". They are whole lines, since the call may have
+// messages of its own. Prints nothing without a terminal.
 class WaitingLine {
  public:
   explicit WaitingLine(std::string text);
-  ~WaitingLine();  // clears the line
+  ~WaitingLine();
   WaitingLine(const WaitingLine&) = delete;
   WaitingLine& operator=(const WaitingLine&) = delete;
 
  private:
-  void Redraw() const;
+  void Tell() const;
 
   const std::string text_;
   std::atomic<bool> is_over_{false};

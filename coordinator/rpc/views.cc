@@ -253,7 +253,7 @@ void AddQuarantined(const State& state, Notices* notices) {
 
 void AddFullWorkerDisks(const State& state, Notices* notices) {
   for (const auto& [id, worker] : state.workers) {
-    if (!worker.session || !HasFullDisk(worker)) continue;
+    if (!TakesWork(worker) || !HasFullDisk(worker)) continue;
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("disk of worker ", id));
     notice->set_text(FullDiskText(worker));

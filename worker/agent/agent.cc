@@ -852,10 +852,9 @@ void Agent::NoteDisk(const Status& has_room) {
 }
 
 void Agent::LookAtDisk(std::int64_t now_ms) {
-  if (frees_disk_) return;
   const Result<std::int64_t> n_free = DiskFreeBytes(options_.state);
   if (n_free.ok() && *n_free >= options_.disk_free_bytes_min) return NoteDisk(Status());
-  if (now_ms < free_disk_at_ms_) return;
+  if (frees_disk_ || now_ms < free_disk_at_ms_) return;
   free_disk_at_ms_ = now_ms + kFreeDiskAgainMs;
   frees_disk_ = true;
   NoteCacheUsers();
