@@ -15,7 +15,8 @@
 //   dg = dy u f'(g),     du = dy f(g)
 //
 // Shapes:  h, g, u, y and their gradients (N, C), dense; b (C)
-// Types:   all (N, C) tensors have one type, fp32 or bf16; b, db and intermediate values are fp32
+// Types:   all (N, C) tensors have one type, fp32 or bf16, in forward also fp16; b, db and
+//          intermediate values are fp32
 // Bits:    an element's bits depend only on that element; the bits of db depend on the rows, not on
 //          threads
 // Errors:  a null or negative argument, or types that differ, are a bug of the caller (LR_CHECK)

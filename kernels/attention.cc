@@ -10,6 +10,8 @@ std::string_view ScalarName(Scalar scalar) {
       return "bf16";
     case Scalar::kFp64:
       return "fp64";
+    case Scalar::kFp16:
+      return "fp16";
   }
   return "";
 }

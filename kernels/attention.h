@@ -11,10 +11,12 @@
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
 //          at most kCpuHeadDimMax; on a GPU, as kernels/cuda_attention.h says
-// Types:   q, k, v and their gradients: fp32 or bf16 (the reference also fp64), all of one type;
-//          o and do: that type, or fp32 beside bf16, so that o is not rounded before it is merged
-//          (merge.h); the CPU's sums, softmax and bias in fp32; numbers that belong to positions
-//          (attention_terms.h) in double; lse and the gradients of these numbers: NumbersViewOf
+// Types:   q, k, v and their gradients: fp32, bf16 or fp16 (the reference also fp64), all of one
+//          type; o and do: that type, or fp32 beside bf16 or fp16, so that o is not rounded before
+//          it is merged (merge.h); the CPU's sums, softmax and bias in fp32; numbers that belong to
+//          positions (attention_terms.h) in double; lse and the gradients of these numbers:
+//          NumbersViewOf. A result in fp16 is infinite from 65,520 on, and a multiple of 2^-24
+//          below 2^-14: scale the loss if gradients may be so small
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  all that a call reads and writes lies in one memory: the host's, or that of one GPU. The
 //          caller owns every result buffer; working memory is O(B H T D), on a GPU from the options
@@ -54,8 +56,12 @@ namespace longrun {
 inline constexpr std::int64_t kCpuHeadDimStep = 8;
 inline constexpr std::int64_t kCpuHeadDimMax = 256;
 
-enum class Scalar { kFp32, kBf16, kFp64 };
+enum class Scalar { kFp32, kBf16, kFp64, kFp16 };
 std::string_view ScalarName(Scalar scalar);  // "fp32", ...
+// bf16 or fp16.
+inline bool HasTwoBytes(Scalar scalar) {
+  return scalar == Scalar::kBf16 || scalar == Scalar::kFp16;
+}
 
 // (B, T, H, D); steps are in elements, from one neighbour to the next. Channels are contiguous.
 template <typename Pointer>

@@ -28,6 +28,7 @@ std::int64_t ScalarBytes(Scalar scalar) {
     case Scalar::kFp32:
       return 4;
     case Scalar::kBf16:
+    case Scalar::kFp16:
       return 2;
     case Scalar::kFp64:
       return 8;
@@ -118,10 +119,10 @@ Status CheckSameType(std::string_view name, const HeadsViewOf<Pointer>& x, const
   return Wrong(name, Str("is ", ScalarName(x.scalar), ", but q is ", ScalarName(q.scalar)));
 }
 
-// o and its gradient: the type of q, or fp32 beside bf16.
+// o and its gradient: the type of q, or fp32 beside bf16 or fp16.
 template <typename Pointer>
 Status CheckOutputType(std::string_view name, const HeadsViewOf<Pointer>& x, const HeadsView& q) {
-  if (x.scalar == Scalar::kFp32 && q.scalar == Scalar::kBf16) return {};
+  if (x.scalar == Scalar::kFp32 && HasTwoBytes(q.scalar)) return {};
   return CheckSameType(name, x, q);
 }
 

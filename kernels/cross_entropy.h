@@ -6,7 +6,7 @@
 // Row n with target kIgnoredTarget has nll 0 and dz 0.
 //
 // Shapes:  z (N, V), dense; target, nll, lse (N)
-// Types:   z and dz fp32 or bf16; nll and lse fp32, from sums in fp32
+// Types:   z and dz fp32, bf16 or fp16; nll and lse fp32, from sums in fp32
 // Edges:   a logit that is NaN or +inf gives NaN; -inf is probability 0
 // Bits:    a row's bits depend only on that row
 // Errors:  a null or negative argument, or a target outside of [0, V), is a bug of the caller

@@ -121,6 +121,13 @@ Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& ter
         "q", Str("head_dim is ", q.head_dim, ", but the cuda back-end needs a multiple of ",
                  kCudaHeadDimStep, " up to ", kCudaHeadDimMax, ": use the reference"));
   }
+  if (q.scalar == Scalar::kFp16 && terms.dropout &&
+      terms.dropout->probability > kCudaFp16DropoutMax) {
+    return unsupported("dropout.probability", Str(terms.dropout->probability,
+                                                  " is more than the cuda back-end supports in "
+                                                  "fp16, ",
+                                                  kCudaFp16DropoutMax, ": use fp32 or bf16"));
+  }
   if (terms.piecewise && std::ssize(terms.piecewise->knots) > kCudaKnotsMax) {
     return unsupported("piecewise.knots", Str("there are ", terms.piecewise->knots.size(),
                                               ", but the cuda back-end has room for ",

@@ -5,8 +5,11 @@
 //          the working memory. A call only puts work on the stream: it neither waits for the GPU
 //          nor reads a number from it, so the caller must know that the numbers of the terms are
 //          right (CheckAttentionNumbers, attention_check.h, reads them in host memory)
-// Types:   inputs in fp32 or bf16; lse and the gradients of numbers in fp32 or fp64. Beside bf16
-//          inputs, an o in fp32 has the errors of fp32, and takes the time of fp32
+// Types:   inputs in fp32, bf16 or fp16; lse and the gradients of numbers in fp32 or fp64. Beside
+//          inputs in bf16 or fp16, an o in fp32 has the errors of fp32, and takes the time of fp32;
+//          so does a call in fp16 whose rotation has a growth, which would leave the range of fp16.
+//          Backward in fp16 is computed in fp32. Elements of rotated rows in fp16 are at most
+//          46,340 (rotated, they are at most sqrt(2) times that) and right to 2^-25
 // Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; there are
 //          at most kCudaKnotsMax knots; the offsets of queries and keys are at most kCudaOffsetMax
 // Skipping: of causal calls with a one-sided key bias or a distance table, and no other term but
@@ -27,6 +30,8 @@ inline constexpr std::int64_t kCudaHeadDimStep = 8;
 inline constexpr std::int64_t kCudaHeadDimMax = 256;
 inline constexpr std::int64_t kCudaKnotsMax = 300;  // each warp sums each segment in shared memory
 inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 29;
+// In fp16, since the kept probabilities would become infinite.
+inline constexpr double kCudaFp16DropoutMax = 0.99;
 
 // Loads the plug-in at `plugin_path`, once for the process, and returns its kernel, named "cuda".
 // kFailedPrecondition if it cannot be loaded (cuda_library.h), or if another one is loaded already.

@@ -153,7 +153,7 @@ struct LongrunRowOptions {
 
 struct LongrunElements {
   void* data;  // of inputs: not written
-  std::int32_t is_bf16;
+  std::int32_t scalar;
 };
 
 struct LongrunNormShape {
@@ -264,7 +264,7 @@ using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 5;
+inline constexpr std::int32_t kLongrunCudaVersion = 6;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";

@@ -14,14 +14,16 @@ void CheckSizes(std::int64_t n_row, std::int64_t n_channel) {
 
 // The C interface says of outputs only that they are written.
 LongrunElements Of(const ConstElements& x) {
-  return {const_cast<void*>(x.as<void>()), x.is_bf16() ? 1 : 0};
+  return {const_cast<void*>(x.as<void>()), static_cast<std::int32_t>(x.type())};
 }
-LongrunElements Of(const Elements& x) { return {x.as<void>(), x.is_bf16() ? 1 : 0}; }
+LongrunElements Of(const Elements& x) {
+  return {x.as<void>(), static_cast<std::int32_t>(x.type())};
+}
 
 // All of one type, and none null, unless there are no rows.
 template <typename First, typename... Others>
 void CheckElements(std::int64_t n_row, const First& first, const Others&... others) {
-  LR_CHECK(((others.is_bf16() == first.is_bf16()) && ...));
+  LR_CHECK(((others.type() == first.type()) && ...));
   if (n_row > 0) LR_CHECK(!first.is_null() && (!others.is_null() && ...));
 }
 
@@ -52,6 +54,7 @@ LongrunNormForwardCall ToPlugin(const NormForwardCall& call) {
   if (call.shape.n_row > 0) {
     LR_CHECK(call.gamma != nullptr && (call.shape.centred == (call.mean != nullptr)));
     LR_CHECK(call.addend.is_null() == (call.sum == nullptr));
+    LR_CHECK(MayMeet(call.addend, call.y));
     LR_CHECK(call.x != nullptr && !call.y.is_null() && call.rstd != nullptr);
   }
   return {.shape = Of(call.shape),
@@ -128,7 +131,7 @@ LongrunCrossEntropyCall ToPlugin(const CrossEntropyCall& call) {
   if (call.n_row > 0) {
     LR_CHECK(!call.logits.is_null() && call.targets != nullptr && call.nll != nullptr);
   }
-  LR_CHECK(call.d_logits.is_null() || call.d_logits.is_bf16() == call.logits.is_bf16());
+  LR_CHECK(call.d_logits.is_null() || call.d_logits.type() == call.logits.type());
   return {.n_row = call.n_row,
           .n_vocab = call.n_vocab,
           .logits = Of(call.logits),

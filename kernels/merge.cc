@@ -28,7 +28,9 @@ Status CheckPart(std::string_view name, const HeadsViewOf<HeadsPointer>& o,
   }
   const std::int64_t n = o.batch * o.n_head * o.n_row;
   if (lse.n != n) return Wrong(Str(name, "lse"), Str("has ", lse.n, " numbers, expected ", n));
-  if (lse.scalar == Scalar::kBf16) return Wrong(Str(name, "lse"), "is bf16, must be fp32 or fp64");
+  if (HasTwoBytes(lse.scalar)) {
+    return Wrong(Str(name, "lse"), Str("is ", ScalarName(lse.scalar), ", must be fp32 or fp64"));
+  }
   if (o.memory != MemorySpace()) {
     return Wrong(Str(name, "o"), Str("lies in ", MemoryName(o.memory), ", must be host memory"));
   }

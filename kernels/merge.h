@@ -9,8 +9,9 @@
 // The parts' keys are disjoint. Each part's o is normalised by its own lse, as forward writes both.
 // Dropout merges as well, since it changes o alone.
 //
-// Shapes: o (B, T_q, H, D), in fp32, bf16 or fp64; lse (B, H, T_q), in fp32 or fp64. All parts and
-//         the result have the same shapes; types may differ: computed in double, rounded once
+// Shapes: o (B, T_q, H, D), in fp32, bf16, fp16 or fp64; lse (B, H, T_q), in fp32 or fp64. All
+//         parts and the result have the same shapes; types may differ: computed in double, rounded
+//         once
 // Edges:  a query that sees no key in a part has lse = -inf there, and takes nothing from it;
 //         if it sees no key in any part, o = 0 and lse = -inf
 // Order:  sums are taken in the order of the parts

@@ -14,7 +14,8 @@
 //   dgamma = sum over rows of dy n,   dbeta = sum over rows of dy
 //
 // Shapes:  x, a, s, y and their gradients (N, C), dense; gamma, beta (C); mean, rstd (N)
-// Types:   a, da, y, dy fp32 or bf16; everything else, and every sum, fp32
+// Types:   a, da, y, dy fp32 or bf16, a and y also fp16, but not beside bf16; everything else, and
+//          every sum, fp32
 // Bits:    a row's bits depend only on that row; the bits of dgamma and dbeta depend on the rows,
 //          not on threads
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)

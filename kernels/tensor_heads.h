@@ -13,13 +13,26 @@ inline MemorySpace MemoryOf(const at::Tensor& x) {
   return {.kind = MemorySpace::Kind::kCuda, .ordinal = static_cast<std::int32_t>(x.get_device())};
 }
 
-// `View` is HeadsView or HeadsBuffer. The tensor is (B, H, T, D) in fp32 or bf16, with dense
-// channels and any other steps.
+// The type of its elements: fp32, bf16 or fp16.
+inline Scalar ScalarOf(const at::Tensor& x) {
+  switch (x.scalar_type()) {
+    case at::kBFloat16:
+      return Scalar::kBf16;
+    case at::kHalf:
+      return Scalar::kFp16;
+    default:
+      LR_CHECK(x.scalar_type() == at::kFloat);
+      return Scalar::kFp32;
+  }
+}
+
+// `View` is HeadsView or HeadsBuffer. The tensor is (B, H, T, D) with dense channels and any other
+// steps.
 template <typename View>
 View HeadsOf(const at::Tensor& x_BHTD) {
   LR_CHECK(x_BHTD.size(3) <= 1 || x_BHTD.stride(3) == 1);
   return {.data = x_BHTD.data_ptr(),
-          .scalar = x_BHTD.scalar_type() == at::kBFloat16 ? Scalar::kBf16 : Scalar::kFp32,
+          .scalar = ScalarOf(x_BHTD),
           .batch = x_BHTD.size(0),
           .n_row = x_BHTD.size(2),
           .n_head = x_BHTD.size(1),

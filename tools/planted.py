@@ -36,7 +36,8 @@ TARGETS = {  # by the beginning of a file's path
 TEST_SECONDS_MAX = 900
 
 FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
-SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
+SCORES, VECTOR, ROWS, ROW = (
+    f"kernels/cpu/{name}-inl.h" for name in ("scores", "vector", "rows", "row"))
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
@@ -200,7 +201,10 @@ ERRORS = [
      "tile.key_begin / kDropoutKeys"),
     ("an lse in fp32 read as fp64", BACKWARD, "LoadScalar(call.lse.scalar, call.lse.data,",
      "LoadScalar(Scalar::kFp64, call.lse.data,"),
-    ("an output in fp32 refused", "kernels/attention_check.cc", "x.scalar == Scalar::kFp32 && q.scalar == Scalar::kBf16", "false"),
+    ("ties of fp16 away from zero", ROW, "hn::Add(odd, hn::Set(u32, 0xfffU))", "hn::Set(u32, 0x1000U)"),
+    ("small numbers of fp16 read as normal ones", ROW, "hn::Set(u32, 0x400U)", "hn::Set(u32, 0x200U)"),
+    ("small results in fp16 written as normal ones", ROW, "hn::Set(u32, 0x38800000U)", "hn::Set(u32, 0x38000000U)"),
+    ("an output in fp32 refused", "kernels/attention_check.cc", "x.scalar == Scalar::kFp32 && HasTwoBytes(q.scalar)", "false"),
     ("shares of parts not divided by their sum", "kernels/merge.cc", "for (double& x : lse) x /= sum;", ""),
     ("a merged lse of the largest part alone", "kernels/merge.cc", "return largest + std::log(sum);", "return largest;"),
     # A number.
@@ -233,8 +237,13 @@ ERRORS = [
     ("a tile called whole too early", CUDA_TERMS, "(p.causal == 0 || nearest >= 0)", "(p.causal == 0 || nearest >= -1)"),
     ("a tile called hidden too early", CUDA_TERMS, "(nearest >= p.window ||", "(nearest >= p.window - 1 ||"),
     ("a wrong row of a fragment", CUDA_TERMS, "r = row + g + 8 * (e / 2), c", "r = row + g + 8 * (e % 2), c"),
-    ("a wrong half of an operand", CUDA_PRODUCTS, "Layer::PackBf16(x[2 * k][2], x[2 * k][3])",
-     "Layer::PackBf16(x[2 * k + 1][0], x[2 * k + 1][1])"),
+    ("a wrong half of an operand", CUDA_PRODUCTS, "= x[2 * k + i / 2];", "= x[2 * k + i % 2];"),
+    ("fp16 multiplied as bf16", CUDA_PRODUCTS, "Mma<Shape::Math::kScalar, kColumns / 8>",
+     "Mma<kScalarBf16, kColumns / 8>"),
+    ("fp16 probabilities packed as bf16", CUDA_PRODUCTS, "Layer::PackFp16(low, high)", "Layer::PackBf16(low, high)"),
+    ("no headroom for probabilities in fp16", CUDA_PRODUCTS, "kScalar == kScalarFp16 ? 7 : 0", "0"),
+    ("a rotation that grows in fp16", CUDA_CALL, "terms_.rotation.growth.n > 0", "false"),
+    ("the low part of a row in fp16 as in bf16", CUDA_ROWS, "ToTwoBytes(p.to.scalar, x[half][c])", "ToBf16(x[half][c])"),
     ("rotated queries in bf16 without their low part", CUDA_FORWARD,
      "AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);", "(void)q_low;"),
     # A call whose keys are split.
@@ -287,7 +296,7 @@ ERRORS = [
     ("few queries with a warp's sum that is not rescaled", CUDA_FEW, "sum += weight * warp_sums.Get(of_warp);",
      "sum += warp_sums.Get(of_warp);"),
     ("few rotated queries in bf16 without their low part", CUDA_FEW,
-     "AddFragmentProducts<Layer, kHeadDim, 1, kColumns>(low, k, row, 16 * step, of_q);", ""),
+     "AddFragmentProducts<Layer, Math, kHeadDim, 1, kColumns>(low, k, row, 16 * step, of_q);", ""),
     ("dropout by the wrong word", CUDA_TERMS, "t % 8 / 2)", "t % 8 / 4)"),
     ("a key bias without its anchor", CUDA_TERMS, "return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));",
      "return 0.0 * (b + h + i);"),

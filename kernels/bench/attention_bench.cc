@@ -1,7 +1,7 @@
 // Fused attention compared with LibTorch's scaled_dot_product_attention on the CPU: one JSON object
 // per line, in the form that ./dev bench reads.
 //
-//   longrun-attention-bench [--rounds N] [--type fp32|bf16] [--heads H] [--head-dim D] [T ...]
+//   longrun-attention-bench [--rounds N] [--type fp32|bf16|fp16] [--heads H] [--head-dim D] [T ...]
 //
 // One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...),
 // after two rounds that are not counted; prints the rates of all rounds. Inputs are random. The
@@ -66,20 +66,23 @@ std::string_view Target(const Setting& s, bool with_bias, bool backward) {
     if (backward) return with_bias ? "ratio >= 3.5" : "ratio >= 1.8";
     return with_bias ? "ratio >= 4" : "ratio >= 2.2";
   }
-  if (with_bias) return "";
+  if (with_bias || s.type != at::kBFloat16) return "";
   return backward ? "ratio >= 1.5" : "ratio >= 2.5";
+}
+
+std::string_view TypeName(at::ScalarType type) {
+  return type == at::kFloat ? "fp32" : type == at::kHalf ? "fp16" : "bf16";
 }
 
 // Prints the GFLOP/s of each round.
 void PrintRates(const Setting& s, std::string_view pass, std::string_view peer,
                 const std::vector<double>& ours, const std::vector<double>& peers, double flop,
                 std::string_view target) {
-  Measurement found = {
-      .name = Str("attention, ", s.type == at::kFloat ? "fp32" : "bf16", ", ", s.n_head,
-                  " heads of ", s.head_dim, ", T = ", s.length, ": ", pass),
-      .unit = "GFLOP/s",
-      .what_baseline = std::string(peer),
-      .target = std::string(target)};
+  Measurement found = {.name = Str("attention, ", TypeName(s.type), ", ", s.n_head, " heads of ",
+                                   s.head_dim, ", T = ", s.length, ": ", pass),
+                       .unit = "GFLOP/s",
+                       .what_baseline = std::string(peer),
+                       .target = std::string(target)};
   for (std::size_t round = 0; round < ours.size(); ++round) {
     found.ours.push_back(1e-9 * flop / ours[round]);
     found.baseline.push_back(1e-9 * flop / peers[round]);
@@ -197,12 +200,13 @@ int Main(int argc, char** argv) {
     } else if (word == "--head-dim" && has_value) {
       setting.head_dim = std::atoll(argv[++i]);
     } else if (word == "--type" && has_value) {
-      setting.type = std::string_view(argv[++i]) == "bf16" ? at::kBFloat16 : at::kFloat;
+      const std::string_view type = argv[++i];
+      setting.type = type == "bf16" ? at::kBFloat16 : type == "fp16" ? at::kHalf : at::kFloat;
     } else if (std::atoll(argv[i]) > 0) {
       lengths.push_back(std::atoll(argv[i]));
     } else {
       std::fprintf(stderr,
-                   "usage: longrun-attention-bench [--rounds N] [--type fp32|bf16] "
+                   "usage: longrun-attention-bench [--rounds N] [--type fp32|bf16|fp16] "
                    "[--heads H] [--head-dim D] [T ...]\n");
       return 64;
     }

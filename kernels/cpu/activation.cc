@@ -138,25 +138,30 @@ HWY_NOINLINE void GatedBackwardRows(const GatedBackwardCall& call, std::int64_t 
 }
 
 // Calls rows(activation, element type, begin, end) for parts of all rows.
-template <typename Rows>
-void ForRows(const ActivationShape& shape, bool is_bf16, const KernelOptions& options,
+template <bool kGradients, typename Rows>
+void ForRows(const ActivationShape& shape, Scalar type, const KernelOptions& options,
              const Rows& rows) {
   WithActivation(shape.activation, [&](auto activation) {
-    WithType(is_bf16, [&](auto element) {
+    const auto parts = [&](auto element) {
       ForParts(options, shape.n_row, [&](std::int64_t begin, std::int64_t end) {
         rows(activation, element, begin, end);
       });
-    });
+    };
+    if constexpr (kGradients) {
+      WithTrainedType(type, parts);
+    } else {
+      WithType(type, parts);
+    }
   });
 }
 
 }  // namespace
 
 void ActivationForwardOf(const ActivationForwardCall& call, const KernelOptions& options) {
-  ForRows(call.shape, call.h.is_bf16(), options,
-          [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
-            ForwardRows<decltype(activation), decltype(element)>(call, begin, end);
-          });
+  ForRows<false>(call.shape, call.h.type(), options,
+                 [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
+                   ForwardRows<decltype(activation), decltype(element)>(call, begin, end);
+                 });
 }
 
 void ActivationBackwardOf(const ActivationBackwardCall& call, const KernelOptions& options) {
@@ -165,14 +170,14 @@ void ActivationBackwardOf(const ActivationBackwardCall& call, const KernelOption
   std::vector<float> sums(call.d_bias == nullptr ? 0 : static_cast<std::size_t>(n_block * n));
   ActivationShape blocks = call.shape;
   blocks.n_row = n_block;
-  ForRows(blocks, call.h.is_bf16(), options,
-          [&](auto activation, auto element, std::int64_t first, std::int64_t last) {
-            for (std::int64_t block = first; block < last; ++block) {
-              BackwardRows<decltype(activation), decltype(element)>(
-                  call, block * kBlockRows, std::min(n_row, (block + 1) * kBlockRows),
-                  sums.empty() ? nullptr : sums.data() + block * n);
-            }
-          });
+  ForRows<true>(blocks, call.h.type(), options,
+                [&](auto activation, auto element, std::int64_t first, std::int64_t last) {
+                  for (std::int64_t block = first; block < last; ++block) {
+                    BackwardRows<decltype(activation), decltype(element)>(
+                        call, block * kBlockRows, std::min(n_row, (block + 1) * kBlockRows),
+                        sums.empty() ? nullptr : sums.data() + block * n);
+                  }
+                });
   if (call.d_bias == nullptr) return;
   ForColumns(n, [&](std::int64_t c, auto at) HWY_ATTR {
     V sum = hn::Zero(F());
@@ -184,17 +189,17 @@ void ActivationBackwardOf(const ActivationBackwardCall& call, const KernelOption
 }
 
 void GatedForwardOf(const GatedForwardCall& call, const KernelOptions& options) {
-  ForRows(call.shape, call.gate.is_bf16(), options,
-          [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
-            GatedRows<decltype(activation), decltype(element)>(call, begin, end);
-          });
+  ForRows<false>(call.shape, call.gate.type(), options,
+                 [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
+                   GatedRows<decltype(activation), decltype(element)>(call, begin, end);
+                 });
 }
 
 void GatedBackwardOf(const GatedBackwardCall& call, const KernelOptions& options) {
-  ForRows(call.shape, call.gate.is_bf16(), options,
-          [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
-            GatedBackwardRows<decltype(activation), decltype(element)>(call, begin, end);
-          });
+  ForRows<true>(call.shape, call.gate.type(), options,
+                [&](auto activation, auto element, std::int64_t begin, std::int64_t end) {
+                  GatedBackwardRows<decltype(activation), decltype(element)>(call, begin, end);
+                });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -212,8 +217,8 @@ bool HasWork(const ActivationShape& shape, const Tensors&... tensors) {
   LR_CHECK(shape.n_row >= 0 && shape.n_channel > 0);
   if (shape.n_row == 0) return false;
   LR_CHECK((!tensors.is_null() && ...));
-  const bool first = (tensors.is_bf16() && ...);
-  LR_CHECK(((tensors.is_bf16() == first) && ...));
+  const Scalar types[] = {tensors.type()...};
+  LR_CHECK(((tensors.type() == types[0]) && ...));
   return true;
 }
 

@@ -99,7 +99,7 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
 }  // namespace
 
 void CrossEntropyOf(const CrossEntropyCall& call, const KernelOptions& options) {
-  WithType(call.logits.is_bf16(), [&](auto element) {
+  WithType(call.logits.type(), [&](auto element) {
     ForParts(options, call.n_row, [&](std::int64_t begin, std::int64_t end) {
       Rows<decltype(element)>(call, begin, end);
     });
@@ -118,7 +118,7 @@ void CrossEntropy(const CrossEntropyCall& call, const KernelOptions& options) {
   LR_CHECK(call.n_row >= 0 && call.n_vocab > 0);
   if (call.n_row == 0) return;
   LR_CHECK(!call.logits.is_null() && call.targets != nullptr && call.nll != nullptr);
-  LR_CHECK(call.d_logits.is_null() || call.d_logits.is_bf16() == call.logits.is_bf16());
+  LR_CHECK(call.d_logits.is_null() || call.d_logits.type() == call.logits.type());
   for (std::int64_t row = 0; row < call.n_row; ++row) {
     const std::int64_t target = call.targets[row];
     LR_CHECK(target == kIgnoredTarget || (target >= 0 && target < call.n_vocab));

@@ -118,8 +118,8 @@ void Forward(const NormForwardCall& call, const KernelOptions& options) {
       ForwardRows<decltype(a), decltype(y)>(call, begin, end);
     });
   };
-  WithType(call.addend.is_bf16(),
-           [&](auto a) { WithType(call.y.is_bf16(), [&](auto y) { parts(a, y); }); });
+  WithType(call.addend.type(),
+           [&](auto a) { WithType(call.y.type(), [&](auto y) { parts(a, y); }); });
 }
 
 void Backward(const NormBackwardCall& call, const KernelOptions& options) {
@@ -134,11 +134,8 @@ void Backward(const NormBackwardCall& call, const KernelOptions& options) {
       float* const d_beta = betas.empty() ? nullptr : betas.data() + block * n_channel;
       const std::int64_t end = std::min(n_row, (block + 1) * kBlockRows);
       for (std::int64_t row = block * kBlockRows; row < end; ++row) {
-        if (call.dy.is_bf16()) {
-          BackwardRow<Bf16>(call, row, d_gamma, d_beta);
-        } else {
-          BackwardRow<float>(call, row, d_gamma, d_beta);
-        }
+        WithTrainedType(call.dy.type(),
+                        [&](auto dy) { BackwardRow<decltype(dy)>(call, row, d_gamma, d_beta); });
       }
     }
   });
@@ -173,6 +170,7 @@ void NormForward(const NormForwardCall& call, const KernelOptions& options) {
   LR_CHECK(call.gamma != nullptr && (call.shape.centred == (call.mean != nullptr)));
   if (call.shape.n_row == 0) return;
   LR_CHECK(call.addend.is_null() == (call.sum == nullptr));
+  LR_CHECK(MayMeet(call.addend, call.y));
   LR_CHECK(call.x != nullptr && !call.y.is_null() && call.rstd != nullptr);
   const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(NormForwardOf, options.simd)(call, options);

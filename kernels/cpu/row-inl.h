@@ -62,8 +62,44 @@ HWY_INLINE void StoreVector(V v, Bf16* p) {
   hn::StoreU(hn::DemoteTo(u16, hn::BitCast(i32, upper)), u16, reinterpret_cast<std::uint16_t*>(p));
 }
 
+// FromFp16 and ToFp16 (scalar.h) on vectors.
+HWY_INLINE V LoadVector(const Fp16* p) {
+  const hn::RebindToUnsigned<F> u32;
+  const hn::RebindToSigned<F> i32;
+  const hn::Rebind<std::uint16_t, F> u16;
+  const auto bits = hn::PromoteTo(u32, hn::LoadU(u16, reinterpret_cast<const std::uint16_t*>(p)));
+  const auto magnitude = hn::And(bits, hn::Set(u32, 0x7fffU));
+  const auto sign = hn::ShiftLeft<16>(hn::Xor(bits, magnitude));
+  const auto exponent = hn::Set(u32, 112U << 23);
+  const auto number = hn::Add(hn::ShiftLeft<13>(magnitude), exponent);
+  const auto is_number = hn::Lt(magnitude, hn::Set(u32, 0x7c00U));
+  const auto wide = hn::IfThenElse(is_number, number, hn::Add(number, exponent));
+  const V small = hn::Mul(hn::ConvertTo(F(), hn::BitCast(i32, magnitude)), hn::Set(F(), 0x1p-24F));
+  const auto is_small = hn::Lt(magnitude, hn::Set(u32, 0x400U));
+  return hn::BitCast(F(), hn::Or(sign, hn::IfThenElse(is_small, hn::BitCast(u32, small), wide)));
+}
+HWY_INLINE void StoreVector(V v, Fp16* p) {
+  const hn::RebindToUnsigned<F> u32;
+  const hn::RebindToSigned<F> i32;
+  const hn::Rebind<std::uint16_t, F> u16;
+  const auto bits = hn::BitCast(u32, v);
+  const auto magnitude = hn::And(bits, hn::Set(u32, 0x7fffffffU));
+  const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
+  const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(u32, 1));
+  const auto rounded = hn::Add(magnitude, hn::Add(odd, hn::Set(u32, 0xfffU)));
+  const auto normal = hn::Sub(hn::ShiftRight<13>(rounded), hn::Set(u32, 112U << 10));
+  const V sum = hn::Add(hn::BitCast(F(), magnitude), hn::Set(F(), 0.5F));
+  const auto small = hn::Sub(hn::BitCast(u32, sum), hn::Set(u32, 0x3f000000U));
+  auto half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(u32, 0x38800000U)), small, normal);
+  half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(u32, 0x477ff000U)), half, hn::Set(u32, 0x7c00U));
+  half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(u32, 0x7f800000U)), hn::Set(u32, 0x7e00U), half);
+  const auto signed_half = hn::BitCast(i32, hn::Or(sign, half));
+  hn::StoreU(hn::DemoteTo(u16, signed_half), u16, reinterpret_cast<std::uint16_t*>(p));
+}
+
 HWY_INLINE void StoreOne(float x, float* p) { *p = x; }
 HWY_INLINE void StoreOne(float x, Bf16* p) { *p = RoundedToBf16(x); }
+HWY_INLINE void StoreOne(float x, Fp16* p) { *p = RoundedToFp16(x); }
 
 // A whole vector of a row.
 struct Whole {

@@ -105,6 +105,8 @@ HWY_INLINE void ReadRow(const HeadsViewOf<Pointer>& x, std::int64_t b, std::int6
   };
   if (x.scalar == Scalar::kFp32) {
     read(static_cast<const float*>(x.data) + at);
+  } else if (x.scalar == Scalar::kFp16) {
+    read(static_cast<const Fp16*>(x.data) + at);
   } else {
     read(static_cast<const Bf16*>(x.data) + at);
   }
@@ -124,6 +126,8 @@ HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, s
   };
   if (x.scalar == Scalar::kFp32) {
     write(static_cast<float*>(x.data) + at);
+  } else if (x.scalar == Scalar::kFp16) {
+    write(static_cast<Fp16*>(x.data) + at);
   } else {
     write(static_cast<Bf16*>(x.data) + at);
   }

@@ -66,13 +66,13 @@ struct Function {
 
 // What is computed of a chunk: kIn tensors are read and kOut written; kSums: x is what is summed
 // over rows. Inputs are in order, as kernels/activation.h names them.
-template <int kInputs, int kOutputs, bool kHasSums>
+template <int kInputs, int kOutputs, bool kHasSums, bool kIsOfForward = false>
 struct Operation {
   static constexpr int kIn = kInputs, kOut = kOutputs;
-  static constexpr bool kSums = kHasSums;
+  static constexpr bool kSums = kHasSums, kIsForward = kIsOfForward;
 };
 
-struct ActivateForward : Operation<1, 1, false> {  // h -> y
+struct ActivateForward : Operation<1, 1, false, true> {  // h -> y
   template <typename F>
   static LR_DEVICE void Compute(const float (&in)[1], float b, float (&out)[1], float& /*sum*/) {
     float slope = 0.0F;
@@ -88,7 +88,7 @@ struct ActivateBackward : Operation<2, 1, true> {  // h, dy -> dh
     sum = out[0];
   }
 };
-struct GateForward : Operation<2, 1, false> {  // gate, up -> y
+struct GateForward : Operation<2, 1, false, true> {  // gate, up -> y
   template <typename F>
   static LR_DEVICE void Compute(const float (&in)[2], float /*b*/, float (&out)[1],
                                 float& /*sum*/) {

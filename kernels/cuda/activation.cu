@@ -10,6 +10,10 @@ namespace gpu {
   LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Bf16Bits, Op, true>); \
   LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Bf16Bits, Op, false>)
 
+LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Fp16Bits, ActivateForward, true>);
+LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Fp16Bits, ActivateForward, false>);
+LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Fp16Bits, GateForward, true>);
+LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Fp16Bits, GateForward, false>);
 LR_COMPILE_OPERATION(ActivateForward);
 LR_COMPILE_OPERATION(ActivateBackward);
 LR_COMPILE_OPERATION(GateForward);

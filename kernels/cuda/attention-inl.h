@@ -85,35 +85,41 @@ class AttentionCall {
   }
 
   const char* Forward(const LongrunAttentionForwardCall& call) {
-    // An o in fp32 beside bf16 is not rounded, and neither is what it is computed from.
-    const bool is_fp32 = call.q.scalar == kScalarFp32 || call.o.scalar == kScalarFp32;
+    // An o in fp32 beside inputs of two bytes is not rounded, and neither is what it is computed
+    // from. The growth of a rotation leaves the range of fp16.
+    is_fp32_ = call.o.scalar == kScalarFp32 ||
+               (call.q.scalar == kScalarFp16 && terms_.rotation.growth.n > 0);
     p_.o = ToRows(call.o);
     p_.lse = ToNumbers(call.lse);
     AddTerms();
-    TurnInputs(call.q, call.k, is_fp32, true);
+    TurnInputs(call.q, call.k, true);
     if (skip_epsilon_ > 0.0 && MaySkip()) {
-      LaunchSkip(is_fp32, call.first_key);
+      LaunchSkip(call.first_key);
       p_.first_key = call.first_key;
     } else {
       Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
     }
-    if (IsSplit()) {
-      LaunchSplit(is_fp32);
-    } else if (is_fp32) {
-      LaunchShaped<ForwardKernel, Fp32Math>();
-    } else if (!LaunchPipelinedForward()) {
-      LaunchAny<ForwardKernel, Bf16Math>();
-    }
+    WithMath([this](auto math) {
+      using Math = decltype(math);
+      if (IsSplit()) {
+        LaunchSplit<Math>();
+      } else if constexpr (!Math::kHasTensorCores) {
+        LaunchShaped<ForwardKernel, Math>();
+      } else if (!LaunchPipelinedForward<Math>()) {
+        LaunchAny<ForwardKernel, Math>();
+      }
+    });
     return Error();
   }
 
   const char* Backward(const LongrunAttentionBackwardCall& call) {
-    const bool is_fp32 = call.q.scalar == kScalarFp32;
+    // Models are trained in bf16 or fp32, so there are no kernels of backward for fp16.
+    is_fp32_ = call.q.scalar != kScalarBf16;
     p_.lse = ToNumbers(call.lse);
     p_.o_gradient = ToRows(call.o_gradient);
     AddTerms();
     // The gradients meet their bounds without the low parts.
-    TurnInputs(call.q, call.k, is_fp32, false);
+    TurnInputs(call.q, call.k, false);
 
     const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
     Deltas deltas;
@@ -150,7 +156,7 @@ class AttentionCall {
       p_.segment_sums =
           memory_.template Take<double>(n_head * p_.n_query_tile * (p_.n_knot + 1) * 2);
     }
-    if (is_fp32) {
+    if (is_fp32_) {
       LaunchBackward<Fp32Math>();
     } else {
       LaunchBackward<Bf16Math>();
@@ -175,6 +181,18 @@ class AttentionCall {
     return Int(x < kMax ? x : kMax);
   }
 
+  // Calls launch with the Math of the call.
+  template <typename LaunchWithMath>
+  void WithMath(const LaunchWithMath& launch) {
+    if (is_fp32_) {
+      launch(Fp32Math());
+    } else if (p_.v.scalar == kScalarFp16) {
+      launch(Fp16Math());
+    } else {
+      launch(Bf16Math());
+    }
+  }
+
   static Rows ToRows(const LongrunHeads& x) {
     Rows rows;
     rows.data = x.data;
@@ -182,7 +200,7 @@ class AttentionCall {
     rows.batch_step = x.batch_step;
     rows.row_step = x.row_step;
     rows.head_step = x.head_step;
-    const std::int64_t element = x.scalar == kScalarBf16 ? 2 : 4;
+    const std::int64_t element = HasTwoBytes(x.scalar) ? 2 : 4;
     const std::int64_t steps = (x.batch_step | x.row_step | x.head_step) * element;
     rows.is_aligned = IsAligned(x.data) && steps % 16 == 0 ? 1 : 0;
     return rows;
@@ -206,7 +224,7 @@ class AttentionCall {
     return rows;
   }
   void* TakeNumbers(std::int64_t n, int scalar) {
-    if (scalar == kScalarBf16) return memory_.template Take<std::uint16_t>(n);
+    if (HasTwoBytes(scalar)) return memory_.template Take<std::uint16_t>(n);
     return memory_.template Take<float>(n);
   }
 
@@ -290,9 +308,9 @@ class AttentionCall {
     return turns;
   }
 
-  // Rotates q and k as each region says. In bf16, a rotated row is kept as a rounded part and a low
-  // part where scores must be exact.
-  void TurnInputs(const LongrunHeads& q, const LongrunHeads& k, bool is_fp32, bool is_exact) {
+  // Rotates q and k as each region says. In bf16 and fp16, a rotated row is kept as a rounded part
+  // and a low part where scores must be exact.
+  void TurnInputs(const LongrunHeads& q, const LongrunHeads& k, bool is_exact) {
     p_.q[0] = ToRows(q);
     p_.k[0] = ToRows(k);
     if (terms_.has_rotation == 0) return;
@@ -300,12 +318,11 @@ class AttentionCall {
     for (int r = 0; r < p_.n_region; ++r) {
       const LongrunRegion* const region = terms_.n_region > 0 ? &terms_.regions[r] : nullptr;
       if (region != nullptr) p_.regions[r].key_begin = region->key_begin.data;
-      p_.q[r] = Turned(q, region, false, is_fp32, is_exact);
-      p_.k[r] = Turned(k, region, true, is_fp32, is_exact);
+      p_.q[r] = Turned(q, region, false, is_exact);
+      p_.k[r] = Turned(k, region, true, is_exact);
     }
   }
-  Rows Turned(const LongrunHeads& x, const LongrunRegion* region, bool is_key, bool is_fp32,
-              bool is_exact) {
+  Rows Turned(const LongrunHeads& x, const LongrunRegion* region, bool is_key, bool is_exact) {
     Turns turns = TurnsOf(x, is_key);
     if (region != nullptr) {
       turns.offset = 0;
@@ -317,9 +334,10 @@ class AttentionCall {
       }
     }
     turns.from = ToRows(x);
-    turns.to = TakeRows(x, is_fp32 ? kScalarFp32 : kScalarBf16);
-    if (!is_fp32 && is_exact)
-      turns.to.low = TakeNumbers(x.batch * turns.to.batch_step, kScalarBf16);
+    turns.to = TakeRows(x, is_fp32_ ? kScalarFp32 : x.scalar);
+    if (!is_fp32_ && is_exact) {
+      turns.to.low = TakeNumbers(x.batch * turns.to.batch_step, x.scalar);
+    }
     LaunchTurn(turns);
     return turns.to;
   }
@@ -338,10 +356,11 @@ class AttentionCall {
     }
   }
 
+  template <typename Math>
   bool LaunchPipelinedForward() {
-    if (!TakesPipelined()) return false;
-    return p_.q[0].low != nullptr ? TryNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>()
-                                  : TryFew<PipelinedForwardKernel, Bf16Math>();
+    if (!TakesPipelined<Math>()) return false;
+    return p_.q[0].low != nullptr ? TryNarrow<PipelinedForwardKernel, Math, RotatedParams>()
+                                  : TryFew<PipelinedForwardKernel, Math>();
   }
   template <typename Math>
   void LaunchBackward() {
@@ -360,15 +379,15 @@ class AttentionCall {
     LaunchAny<DistanceKernel, Math>();
   }
   bool LaunchPipelinedQueries() {
-    return TakesPipelined() && TryFew<PipelinedQueryKernel, Bf16Math>();
+    return TakesPipelined<Bf16Math>() && TryFew<PipelinedQueryKernel, Bf16Math>();
   }
   bool LaunchPipelinedKeys() {
-    if (!TakesPipelined()) return false;
+    if (!TakesPipelined<Bf16Math>()) return false;
     return WithSkips(
         [this](auto known) { return TryNarrow<PipelinedKeyKernel, Bf16Math, decltype(known)>(); });
   }
   bool LaunchSingleBackward() {
-    if (!has_single_backward_ || !TakesPipelined()) return false;
+    if (!has_single_backward_ || !TakesPipelined<Bf16Math>()) return false;
     return WithSkips([this](auto known) {
       using Known = decltype(known);
       return p_.head_dim <= 64 ? TrySingleBackward<Known, 64>() : TrySingleBackward<Known, 128>();
@@ -411,26 +430,23 @@ class AttentionCall {
   // each head walks all keys. It depends only on the lengths, so that a sequence's bits do not
   // depend on the others of its batch.
   bool IsSplit() const { return p_.n_query_tile == 1 && p_.n_key > kSplitKeys; }
-  void LaunchSplit(bool is_fp32) {
+  template <typename Math>
+  void LaunchSplit() {
     SplitParams split;
     static_cast<Params&>(split) = p_;
     split.n_split = (p_.n_key + kSplitKeys - 1) / kSplitKeys;
     const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
     split.parts = memory_.template Take<float>(n_row * split.n_split * split.PartStep());
-    if (!LaunchFewQueries(split, is_fp32)) {
-      if (is_fp32) {
-        LaunchWith<ForwardKernel, Fp32Math>(split);
-      } else {
-        LaunchWith<ForwardKernel, Bf16Math>(split);
-      }
-    }
+    if (!LaunchFewQueries<Math>(split)) LaunchWith<ForwardKernel, Math>(split);
     LaunchWith<MergeKernel, Fp32Math>(split);
   }
-  bool LaunchFewQueries(const SplitParams& split, bool is_fp32) {
+  template <typename Math>
+  bool LaunchFewQueries(const SplitParams& split) {
     if (p_.n_query > kFewRows || p_.n_region != 1) return false;
-    if (is_fp32) return TryFewQueries<Fp32Math, FewQueriesParams>(split);
-    if (p_.q[0].low == nullptr) return TryFewQueries<Bf16Math, FewQueriesParams>(split);
-    return TryFewQueries<Bf16Math, RotatedFewQueriesParams>(split);
+    if constexpr (Math::kHasTensorCores) {
+      if (p_.q[0].low != nullptr) return TryFewQueries<Math, RotatedFewQueriesParams>(split);
+    }
+    return TryFewQueries<Math, FewQueriesParams>(split);
   }
   template <typename Math, typename Known>
   bool TryFewQueries(const SplitParams& split) {
@@ -447,7 +463,7 @@ class AttentionCall {
            p_.document_begin == nullptr && p_.two_sided == 0 && p_.has_piecewise == 0 &&
            terms_.has_rotation == 0;
   }
-  void LaunchSkip(bool is_fp32, std::int32_t* first_key) {
+  void LaunchSkip(std::int32_t* first_key) {
     SkipParams skip;
     static_cast<Params&>(skip) = p_;
     skip.n_tile = SkipTiles(p_.n_key);
@@ -470,11 +486,7 @@ class AttentionCall {
       Launch<ScanKernel<Layer>>(Scan{p_.n_head, p_.n_distance, p_.table, table_max});
       skip.table_max = table_max;
     }
-    if (is_fp32) {
-      LaunchWith<SkipKernel, Fp32Math>(skip);
-    } else {
-      LaunchWith<SkipKernel, Bf16Math>(skip);
-    }
+    WithMath([&](auto math) { LaunchWith<SkipKernel, decltype(math)>(skip); });
   }
   void FindQueryEnds(const std::int32_t* first_key) {
     QueryEnds ends;
@@ -526,8 +538,9 @@ class AttentionCall {
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale, and number the
   // tiles of queries.
+  template <typename Math>
   bool TakesPipelined() const {
-    return p_.scale > 0.0F && p_.n_query > 0 && HasFewTerms<Bf16Math>();
+    return p_.scale > 0.0F && p_.n_query > 0 && HasFewTerms<Math>();
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchAny() {
@@ -577,7 +590,6 @@ class AttentionCall {
   }
   const char* Error() const { return memory_.has_failed() ? "there is no working memory" : error_; }
 
-  static constexpr int kScalarFp64 = 2;
   static constexpr const char* kTooLittleMemory =
       "a block of this GPU has too little shared memory for heads of so many channels";
   const LongrunAttentionTerms& terms_;
@@ -586,6 +598,7 @@ class AttentionCall {
   Workspace memory_;
   double skip_epsilon_ = 0.0;
   bool has_single_backward_ = false;
+  bool is_fp32_ = false;  // the type of the products
   Params p_;
   const char* error_ = nullptr;
 };

@@ -1,7 +1,7 @@
 // The time of fused attention on a GPU, by CUDA's events: one JSON object per line.
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
-//                                [--queries N] [--skip N] [--types bf16,fp32]
+//                                [--queries N] [--skip N] [--types bf16,fp16,fp32]
 //                                [--terms none,...] [--backward two|single] [T ...]
 //
 // Causal attention, for each T, type and setting of terms (none, key_bias, alibi, distance_table,
@@ -229,7 +229,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   const auto length = static_cast<double>(setting.length);
   const auto channels = static_cast<double>(setting.batch * setting.n_head * setting.head_dim);
   if (n_query < setting.length) {
-    const double n_byte = 2.0 * channels * length * (setting.scalar == Scalar::kBf16 ? 2.0 : 4.0);
+    const double n_byte = 2.0 * channels * length * (HasTwoBytes(setting.scalar) ? 2.0 : 4.0);
     std::printf("\"forward_gb_s\":%.0f}\n", n_byte / forward_ms * 1e-6);
   } else {
     const double backward_ms =
@@ -242,6 +242,8 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   }
   std::fflush(stdout);
 }
+
+constexpr Scalar kTypes[] = {Scalar::kBf16, Scalar::kFp16, Scalar::kFp32};
 
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
@@ -269,11 +271,15 @@ int Main(const std::vector<std::string>& arguments) {
   const GpuTimer timer(setting.rounds);
   for (const std::int64_t length : lengths) {
     for (const std::string& type : Split(types, ',')) {
-      LR_CHECK(type == "bf16" || type == "fp32");
+      const auto* const scalar = std::ranges::find(kTypes, type, &ScalarName);
+      if (scalar == std::end(kTypes)) {
+        std::fprintf(stderr, "--types: expected bf16, fp16 or fp32, found \"%s\"\n", type.c_str());
+        return kExitBadUsage;
+      }
       for (const std::string& of_call : Split(terms, ',')) {
         setting.length = length;
         LR_CHECK(setting.n_query <= length);
-        setting.scalar = type == "bf16" ? Scalar::kBf16 : Scalar::kFp32;
+        setting.scalar = *scalar;
         setting.terms = of_call;
         Measure(**kernel, setting, timer);
       }

@@ -183,7 +183,8 @@ struct QueryKernel {
     }
 
     const float factors[2] = {p.product_scale, p.product_scale};
-    StoreRows<Layer, kHeadDim>(p, p.dq, b, h, i_0 + row, p.n_query, 0, factors, dq);
+    StoreRows<Layer, typename Shape::Math, kHeadDim>(p, p.dq, b, h, i_0 + row, p.n_query, 0,
+                                                     factors, dq);
     const auto write_sums = [&](double(&sums)[2], double* to) {
       Layer::QuadSum(sums);
       LR_UNROLL
@@ -288,8 +289,10 @@ struct KeyKernel {
       }
     }
     const float k_factors[2] = {p.product_scale, p.product_scale}, v_factors[2] = {1.0F, 1.0F};
-    StoreRows<Layer, kOut>(p, p.dk, b, h_kv, j_0 + row, p.n_key, channel, k_factors, dk);
-    StoreRows<Layer, kOut>(p, p.dv, b, h_kv, j_0 + row, p.n_key, channel, v_factors, dv);
+    StoreRows<Layer, typename Shape::Math, kOut>(p, p.dk, b, h_kv, j_0 + row, p.n_key, channel,
+                                                 k_factors, dk);
+    StoreRows<Layer, typename Shape::Math, kOut>(p, p.dv, b, h_kv, j_0 + row, p.n_key, channel,
+                                                 v_factors, dv);
   }
 
   // The gradients of the key bias of the warp's keys. A two-sided bias also has, at the key of each

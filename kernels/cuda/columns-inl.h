@@ -16,6 +16,9 @@ namespace longrun {
 namespace gpu {
 
 using Bf16Bits = std::uint16_t;
+struct Fp16Bits {
+  std::uint16_t bits;
+};
 
 // ---- chunks ------------------------------------------------------------------------------------
 
@@ -24,8 +27,10 @@ inline bool IsAligned(const void* data) { return reinterpret_cast<std::uintptr_t
 
 LR_DEVICE float Widened(float x) { return x; }
 LR_DEVICE float Widened(Bf16Bits x) { return FromBf16(x); }
+LR_DEVICE float Widened(Fp16Bits x) { return FromFp16(x.bits); }
 LR_DEVICE void Narrow(float x, float& to) { to = x; }
 LR_DEVICE void Narrow(float x, Bf16Bits& to) { to = ToBf16(x); }
+LR_DEVICE void Narrow(float x, Fp16Bits& to) { to.bits = ToFp16(x); }
 
 // Whether channel c exists. Only a chunk that is read element by element may reach beyond the row.
 template <bool kAligned>
@@ -41,7 +46,7 @@ LR_DEVICE void ReadChunk(const T* row, int c, int n_channel, T (&x)[kChunk]) {
     Layer::LoadEight(row + c, x);
   } else {
     LR_UNROLL
-    for (int i = 0; i < kChunk; ++i) x[i] = c + i < n_channel ? row[c + i] : T(0);
+    for (int i = 0; i < kChunk; ++i) x[i] = c + i < n_channel ? row[c + i] : T{};
   }
 }
 
@@ -59,6 +64,13 @@ LR_DEVICE void StoreChunk(Bf16Bits* to, const float (&x)[kChunk]) {
   std::uint32_t words[4];
   LR_UNROLL
   for (int w = 0; w < 4; ++w) words[w] = Layer::PackBf16(x[2 * w], x[2 * w + 1]);
+  Layer::StoreWords(to, words);
+}
+template <typename Layer>
+LR_DEVICE void StoreChunk(Fp16Bits* to, const float (&x)[kChunk]) {
+  std::uint32_t words[4];
+  LR_UNROLL
+  for (int w = 0; w < 4; ++w) words[w] = Layer::PackFp16(x[2 * w], x[2 * w + 1]);
   Layer::StoreWords(to, words);
 }
 template <typename Layer, bool kAligned, typename T>

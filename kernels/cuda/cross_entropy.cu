@@ -8,6 +8,8 @@ LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, float, true>);
 LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, float, false>);
 LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, Bf16Bits, true>);
 LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, Bf16Bits, false>);
+LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, Fp16Bits, true>);
+LR_COMPILE_KERNEL(CrossEntropyKernel<GpuLayer, Fp16Bits, false>);
 
 }  // namespace gpu
 }  // namespace longrun

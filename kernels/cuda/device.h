@@ -4,21 +4,24 @@
 //
 //   Thread(), Block()      the number of the thread in its block, and of the block in the grid
 //   Barrier(), WarpSync()  of a block's threads, of a warp's
-//   Shared<T>, Arena       arrays in shared memory; T is float, double, int or std::uint16_t (bf16)
+//   Shared<T>, Arena       arrays in shared memory; T is float, double, int or std::uint16_t (the
+//                          bits of bf16 or fp16)
 //   CopyAsync, CommitCopies, WaitCopies<N>
 //                          copies of 16 bytes from global to shared memory, which arrive later: a
 //                          thread waits for all groups that it has committed but its newest N, and
 //                          a barrier then shows them to the other threads
 //   LoadA, LoadATransposed, LoadB, LoadBTransposed, Mma
-//                          the product of m16n8k16: c += a b, bf16 with sums in fp32; a tile's
-//                          layout (PaddedRows, SwizzledRows) is a parameter of its loads
+//                          the product of m16n8k16: c += a b, with sums in fp32; the type of a and
+//                          b (kScalarBf16, kScalarFp16) is a parameter, and so is a tile's layout
+//                          (PaddedRows, SwizzledRows) of its loads
 //   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
 //   LoadEight, StorePair, StoreWords
 //                          of global memory: eight elements, 4 bytes, 16 bytes; 4 bytes at a
 //                          multiple of 4 bytes, the others at a multiple of 16
 //   AtomicAdd(to, x)       to += x in global memory, where other blocks may add at the same time
-//   PackBf16, Exp2, Log
+//   PackBf16, PackFp16     two numbers, rounded, as 4 bytes
+//   Exp2, Log
 //   Pow                    x^y, in fp32
 //   RoundedProduct(x, y)   x y, rounded before anything is added to it
 //   Reciprocal             1 / x, with an error of one unit in the last place
@@ -74,6 +77,9 @@ struct SwizzledRows {
 // The codes of Scalar in kernels/attention.h.
 inline constexpr int kScalarFp32 = 0;
 inline constexpr int kScalarBf16 = 1;
+inline constexpr int kScalarFp64 = 2;
+inline constexpr int kScalarFp16 = 3;
+LR_BOTH bool HasTwoBytes(int scalar) { return scalar == kScalarBf16 || scalar == kScalarFp16; }
 
 inline constexpr int kVisitedQueries = 32;  // VisitedKeys::kQueries
 // The queries, and the keys, that are skipped together (skip-inl.h). Every tile of a kernel lies in
@@ -254,13 +260,46 @@ LR_DEVICE std::uint16_t ToBf16(float x) {
   return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
+// As in kernels/scalar.h.
+LR_DEVICE float FromFp16(std::uint16_t bits) {
+  const std::uint32_t magnitude = bits & 0x7fffU, sign = (bits & 0x8000U) << 16;
+  constexpr std::uint32_t kExponent = 112U << 23;
+  const std::uint32_t wide = (magnitude << 13) + (magnitude < 0x7c00U ? kExponent : 2 * kExponent);
+  float x = 0.0F;
+  __builtin_memcpy(&x, &wide, sizeof x);
+  if (magnitude < 0x400U) x = static_cast<float>(magnitude) * 0x1p-24F;
+  return sign == 0 ? x : -x;
+}
+LR_DEVICE std::uint16_t ToFp16(float x) {
+  std::uint32_t bits = 0;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  std::uint32_t half = ((magnitude + 0xfffU + (magnitude >> 13 & 1U)) >> 13) - (112U << 10);
+  if (magnitude < 0x38800000U) {  // 2^-14
+    const float sum = fabsf(x) + 0.5F;
+    __builtin_memcpy(&half, &sum, sizeof half);
+    half -= 0x3f000000U;
+  }
+  if (magnitude >= 0x477ff000U) half = 0x7c00U;  // 65,520 and more
+  if (magnitude > 0x7f800000U) half = 0x7e00U;   // NaN
+  return static_cast<std::uint16_t>((bits >> 16 & 0x8000U) | half);
+}
+LR_DEVICE float FromTwoBytes(int scalar, std::uint16_t bits) {
+  return scalar == kScalarFp16 ? FromFp16(bits) : FromBf16(bits);
+}
+LR_DEVICE std::uint16_t ToTwoBytes(int scalar, float x) {
+  return scalar == kScalarFp16 ? ToFp16(x) : ToBf16(x);
+}
+
 LR_DEVICE float ReadNumber(int scalar, const void* data, std::int64_t at) {
-  if (scalar == kScalarBf16) return FromBf16(static_cast<const std::uint16_t*>(data)[at]);
+  if (HasTwoBytes(scalar)) {
+    return FromTwoBytes(scalar, static_cast<const std::uint16_t*>(data)[at]);
+  }
   return static_cast<const float*>(data)[at];
 }
 LR_DEVICE void WriteNumber(int scalar, void* data, std::int64_t at, float x) {
-  if (scalar == kScalarBf16) {
-    static_cast<std::uint16_t*>(data)[at] = ToBf16(x);
+  if (HasTwoBytes(scalar)) {
+    static_cast<std::uint16_t*>(data)[at] = ToTwoBytes(scalar, x);
   } else {
     static_cast<float*>(data)[at] = x;
   }

@@ -16,11 +16,13 @@
 namespace longrun {
 namespace gpu {
 
-// The products of a warp over bf16 tiles, by tensor cores. o is in the layout of c (device.h).
+// The products of a warp over tiles of bf16 or fp16, by tensor cores. o is in the layout of c
+// (device.h).
 template <typename TheLayer, typename Shape>
 class FewRowsOfTensorCores {
  public:
   using Layer = TheLayer;
+  using Math = typename Shape::Math;
   using Tile = typename Layer::template Shared<std::uint16_t>;
   using Numbers = typename Layer::template Shared<float>;
   static constexpr int kHeadDim = Shape::kHeadDim;
@@ -51,12 +53,12 @@ class FewRowsOfTensorCores {
       if (16 * step >= p.width) break;
       std::uint32_t(&a)[1][4] = a_[kStays ? step : 0];
       if constexpr (!kStays) LoadFragments<Layer, kHeadDim, 1>(q_, 0, 16 * step, a);
-      AddFragmentProducts<Layer, kHeadDim, 1, kColumns>(a, k, row, 16 * step, of_q);
+      AddFragmentProducts<Layer, Math, kHeadDim, 1, kColumns>(a, k, row, 16 * step, of_q);
       if constexpr (kHasLow) {
-        AddFragmentProducts<Layer, kHeadDim, 1, kColumns>(a, k_low, row, 16 * step, of_q);
+        AddFragmentProducts<Layer, Math, kHeadDim, 1, kColumns>(a, k_low, row, 16 * step, of_q);
         std::uint32_t low[1][4];
         LoadFragments<Layer, kHeadDim, 1>(q_low_, 0, 16 * step, low);
-        AddFragmentProducts<Layer, kHeadDim, 1, kColumns>(low, k, row, 16 * step, of_q);
+        AddFragmentProducts<Layer, Math, kHeadDim, 1, kColumns>(low, k, row, 16 * step, of_q);
       }
     }
     LR_UNROLL
@@ -81,7 +83,7 @@ class FewRowsOfTensorCores {
       LR_UNROLL
       for (int e = 0; e < 4; ++e) of_x[0][n][e] = x[n][e];
     }
-    AddScoreProducts<Layer, kHeadDim, 1, kColumns>(of_x, v, row, o_);
+    AddScoreProducts<Layer, Math, kHeadDim, 1, kColumns>(of_x, v, row, o_);
   }
   // Writes row r of o to r * stride + begin.
   LR_DEVICE void Put(const Numbers& to, int begin, int stride, int n_row) const {
@@ -262,7 +264,7 @@ struct FewQueriesKernel {
   using Floats = typename Layer::template Shared<float>;
   static constexpr int kHeadDim = Shape::kHeadDim;
   using WarpRows =
-      std::conditional_t<Shape::Math::kScalar == kScalarBf16, FewRowsOfTensorCores<Layer, Shape>,
+      std::conditional_t<Shape::Math::kHasTensorCores, FewRowsOfTensorCores<Layer, Shape>,
                          FewRowsOfFmas<Layer, Shape>>;
   static constexpr int kColumns = WarpRows::kColumns;  // of a warp's tile
   static constexpr bool kHasLow = Params::kHasLow;
@@ -434,8 +436,9 @@ struct FewQueriesKernel {
                                      const Tile& tile, int place, bool exists) {
     LR_ROLL
     for (int c = 0; c < kPiece; ++c) {
-      const float x = exists ? ReadNumber(rows.scalar, data, from + c) : 0.0F;
-      tile.Set(place + c, Shape::Math::FromFloat(x));
+      const Element x =
+          exists ? ReadElement<typename Shape::Math>(rows, data, from + c) : Element{};
+      tile.Set(place + c, x);
     }
   }
   // By the block. Rows and channels that do not exist become 0.
@@ -540,6 +543,8 @@ struct FewQueriesKernel {
     bool has_grown = false;
     LR_UNROLL
     for (int half = 0; half < 2; ++half) {
+      constexpr int kHeadroom = Shape::Math::kHeadroom;
+      if constexpr (kHeadroom > 0) tile_largest[half] -= kHeadroom;
       const float grown = Larger(largest[half], tile_largest[half]);
       has_grown = has_grown || grown > largest[half];
       reference[half] = grown == kHidden ? 0.0F : grown;  // no key was visible yet

@@ -46,6 +46,7 @@ struct ForwardKernel {
   using Layer = TheLayer;
   using Shape = TheShape;
   using Params = typename Shape::Params;
+  using Math = typename Shape::Math;
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
@@ -115,6 +116,7 @@ struct ForwardKernel {
     }
 
     float o[kHeadDim / 8][4] = {};
+    // The largest score less the headroom, of which the probabilities are relative.
     float largest[2] = {kHidden, kHidden}, sums[2] = {0.0F, 0.0F};
     const int first_tile =
         Params::kIsSplit ? FirstKeyTile(of_head) : FirstKey(p, b, h, i_0) / kColumns;
@@ -159,6 +161,7 @@ struct ForwardKernel {
       float reference[2], factor[2];
       LR_UNROLL
       for (int half = 0; half < 2; ++half) {
+        if constexpr (Math::kHeadroom > 0) tile_largest[half] -= Math::kHeadroom;
         const float grown = tile_largest[half] > largest[half] ? tile_largest[half] : largest[half];
         reference[half] = grown == kHidden ? 0.0F : grown;  // no key was visible yet
         factor[half] = Layer::Exp2(largest[half] - reference[half]);
@@ -199,7 +202,7 @@ struct ForwardKernel {
           WriteNumber(p.lse, head * p.n_query + i, lse);
         }
       }
-      StoreRows<Layer, kHeadDim>(p, p.o, b, h, i_0 + row, p.n_query, 0, factors, o);
+      StoreRows<Layer, Math, kHeadDim>(p, p.o, b, h, i_0 + row, p.n_query, 0, factors, o);
     }
   }
 
@@ -229,7 +232,7 @@ struct ForwardKernel {
     parts.head_step = p.n_query * parts.row_step;
     parts.batch_step = p.n_head * parts.head_step;
     constexpr float kWhole[2] = {1.0F, 1.0F};
-    StoreRows<Layer, kHeadDim>(p, parts, b, h, first, p.n_query, 0, kWhole, o);
+    StoreRows<Layer, Math, kHeadDim>(p, parts, b, h, first, p.n_query, 0, kWhole, o);
     LR_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int i = first + Layer::Thread() % 32 / 4 + 8 * half;

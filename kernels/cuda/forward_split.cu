@@ -6,6 +6,7 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_ANY(ForwardKernel, Bf16Math, SplitParams);
+LR_COMPILE_ANY(ForwardKernel, Fp16Math, SplitParams);
 LR_COMPILE_ANY(ForwardKernel, Fp32Math, SplitParams);
 LR_COMPILE_ANY(MergeKernel, Fp32Math, SplitParams);
 

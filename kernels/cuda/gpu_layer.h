@@ -5,6 +5,13 @@
 
 #include "kernels/cuda/device.h"
 
+// c[n] += a b[n], for inputs of this type.
+#define LR_MMA(type)                                                                  \
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                 \
+               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])           \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]))
+
 namespace longrun {
 namespace gpu {
 
@@ -104,6 +111,11 @@ struct GpuLayer {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
   }
+  static __device__ __forceinline__ std::uint32_t PackFp16(float low, float high) {
+    std::uint32_t pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+  }
   // exp2f takes four instructions to keep results below 2^-126, which are 0 here.
   static __device__ __forceinline__ float Exp2(float x) {
     float y;
@@ -162,16 +174,16 @@ struct GpuLayer {
     b[1][0] = x[2];
     b[1][1] = x[3];
   }
-  template <int kCount>
+  template <int kScalar, int kCount>
   static __device__ __forceinline__ void Mma(float (*c)[4], const std::uint32_t (&a)[4],
                                              const std::uint32_t (&b)[kCount][2]) {
     LR_UNROLL
     for (int n = 0; n < kCount; ++n) {
-      asm volatile(
-          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-          : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]));
+      if constexpr (kScalar == kScalarFp16) {
+        LR_MMA("f16");
+      } else {
+        LR_MMA("bf16");
+      }
     }
   }
 
@@ -222,3 +234,5 @@ struct GpuLayer {
 
 }  // namespace gpu
 }  // namespace longrun
+
+#undef LR_MMA

@@ -11,6 +11,10 @@ namespace gpu {
   LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, float, Bf16Bits, Shape>);    \
   LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, Bf16Bits, float, Shape>);    \
   LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, Bf16Bits, Bf16Bits, Shape>); \
+  LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, NoAddend, Fp16Bits, Shape>); \
+  LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, float, Fp16Bits, Shape>);    \
+  LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, Fp16Bits, float, Shape>);    \
+  LR_COMPILE_KERNEL(NormForwardKernel<GpuLayer, Fp16Bits, Fp16Bits, Shape>); \
   LR_COMPILE_KERNEL(NormBackwardKernel<GpuLayer, float, Shape>);             \
   LR_COMPILE_KERNEL(NormBackwardKernel<GpuLayer, Bf16Bits, Shape>)
 

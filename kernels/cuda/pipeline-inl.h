@@ -1,7 +1,7 @@
-// What the kernels of bf16 calls with few terms share (FewParams in device.h). The next tile is
-// copied while a tile is multiplied: tiles have two places in shared memory, and a block waits at
-// one barrier for each tile. A warp owns kFragments times 16 rows, and so reads a fragment of the
-// other side once for that many products.
+// What the kernels of bf16 and fp16 calls with few terms share (FewParams in device.h). The next
+// tile is copied while a tile is multiplied: tiles have two places in shared memory, and a block
+// waits at one barrier for each tile. A warp owns kFragments times 16 rows, and so reads a fragment
+// of the other side once for that many products.
 #pragma once
 
 #include "kernels/cuda/products-inl.h"
@@ -19,6 +19,7 @@ template <typename TheLayer, typename TheShape, int kTheFragments>
 struct PipelinedKernel {
   using Layer = TheLayer;
   using Params = typename TheShape::Params;
+  using Math = typename TheShape::Math;
   using Tile = typename Layer::template Shared<std::uint16_t>;
   static constexpr int kHeadDim = TheShape::kHeadDim, kFragments = kTheFragments;
   static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
@@ -109,24 +110,21 @@ LR_DEVICE void LoadFragments(const typename Layer::template Shared<std::uint16_t
 }
 
 // s += a b^T for 16 channels from k: a is in registers, and b in rows from `row` of a tile.
-template <typename Layer, int kHeadDim, int kFragments, int kColumns>
+template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns>
 LR_DEVICE void AddFragmentProducts(const std::uint32_t (&a)[kFragments][4],
                                    const typename Layer::template Shared<std::uint16_t>& b, int row,
                                    int k, float (&s)[kFragments][kColumns / 8][4]) {
   std::uint32_t operand[kColumns / 8][2];
+  LoadOperands<Layer, SwizzledRows<kHeadDim>, kColumns>(b, row, k, operand);
   LR_UNROLL
-  for (int n = 0; n < kColumns; n += 16) {
-    std::uint32_t pair[2][2];
-    Layer::template LoadB<SwizzledRows<kHeadDim>>(b, row + n, k, pair);
-    LR_UNROLL
-    for (int i = 0; i < 4; ++i) operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
+  for (int m = 0; m < kFragments; ++m) {
+    Layer::template Mma<Math::kScalar, kColumns / 8>(s[m], a[m], operand);
   }
-  LR_UNROLL
-  for (int m = 0; m < kFragments; ++m) Layer::template Mma<kColumns / 8>(s[m], a[m], operand);
 }
 
-// o += x b: x is rounded to bf16, and b in rows from `row` of a tile, one for each column of x.
-template <typename Layer, int kHeadDim, int kFragments, int kColumns>
+// o += x b: x is rounded to the type of b, and b in rows from `row` of a tile, one for each column
+// of x.
+template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns>
 LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
                                 const typename Layer::template Shared<std::uint16_t>& b, int row,
                                 float (&o)[kFragments][kHeadDim / 8][4]) {
@@ -138,21 +136,17 @@ LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
       LR_UNROLL
       for (int i = 0; i < 4; ++i) {
         const float(&of)[4] = x[m][2 * k + i / 2];
-        a[m][i] = Layer::PackBf16(of[i % 2 * 2], of[i % 2 * 2 + 1]);
+        a[m][i] = Math::template Pack<Layer>(of[i % 2 * 2], of[i % 2 * 2 + 1]);
       }
     }
     LR_UNROLL
     for (int c = 0; c < kHeadDim; c += 32) {
       std::uint32_t operand[4][2];
+      LoadOperandsTransposed<Layer, SwizzledRows<kHeadDim>, 32>(b, row + 16 * k, c, operand);
       LR_UNROLL
-      for (int n = 0; n < 2; ++n) {
-        std::uint32_t pair[2][2];
-        Layer::template LoadBTransposed<SwizzledRows<kHeadDim>>(b, row + 16 * k, c + 16 * n, pair);
-        LR_UNROLL
-        for (int i = 0; i < 4; ++i) operand[2 * n + i / 2][i % 2] = pair[i / 2][i % 2];
+      for (int m = 0; m < kFragments; ++m) {
+        Layer::template Mma<Math::kScalar, 4>(o[m] + c / 8, a[m], operand);
       }
-      LR_UNROLL
-      for (int m = 0; m < kFragments; ++m) Layer::template Mma<4>(o[m] + c / 8, a[m], operand);
     }
   }
 }

@@ -45,7 +45,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
   using Base = BackwardKernel<TheLayer, TheShape>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kTileRows,
       Base::kColumns, Base::kSteps;
-  using typename Base::Layer, typename Base::Params, typename Base::Tile;
+  using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kTileRows>;
 
   static int SharedBytes(const Params& /*p*/) { return Base::kTileBytes + Bias::kBytes; }
@@ -109,8 +109,8 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
-          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_q[step], k, from, 16 * step,
-                                                                     s);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(of_q[step], k, from,
+                                                                           16 * step, s);
         }
         bias.template Add<kFragments, kColumns>(p, place, row, column, s);
         if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
@@ -119,14 +119,14 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         });
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
-          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_o[step], v, from, 16 * step,
-                                                                     ds);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(of_o[step], v, from,
+                                                                           16 * step, ds);
         }
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - queries[m][e / 2].delta);
         });
         if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, 0.0F, ds);
-        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
       }
       if (key_tile > first_tile) {
         const int first = Layer::Opaque(i_0);
@@ -138,7 +138,8 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     const float factors[2] = {p.product_scale, p.product_scale};
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) {
-      StoreRows<Layer, kHeadDim>(p, p.dq, b, h, i_0 + row + 16 * m, p.n_query, 0, factors, dq[m]);
+      StoreRows<Layer, Math, kHeadDim>(p, p.dq, b, h, i_0 + row + 16 * m, p.n_query, 0, factors,
+                                       dq[m]);
     }
   }
 };
@@ -155,7 +156,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   using Base = BackwardKernel<TheLayer, TheShape>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kTileRows,
       Base::kColumns, Base::kSteps;
-  using typename Base::Layer, typename Base::Params, typename Base::Tile;
+  using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   using Numbers = typename Layer::template Shared<float>;
   using Sums = typename Layer::template Shared<double>;
   using Bias = TileBias<Layer, Params, true, kTileRows, kBlockRows>;
@@ -294,7 +295,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         for (int step = 0; step < kSteps; ++step) {
           std::uint32_t a[kFragments][4];
           LoadFragments<Layer, kHeadDim, kFragments>(k, row, 16 * step, a);
-          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(a, q, from, 16 * step, s);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(a, q, from, 16 * step,
+                                                                           s);
         }
         bias.template Add<kFragments, kColumns>(p, place, row, column, s);
         if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, kHidden, s);
@@ -310,8 +312,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         for (int step = 0; step < kSteps; ++step) {
           std::uint32_t a[kFragments][4];
           LoadFragments<Layer, kHeadDim, kFragments>(v, row, 16 * step, a);
-          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(a, o_gradient, from, 16 * step,
-                                                                     ds);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(a, o_gradient, from,
+                                                                           16 * step, ds);
         }
         LR_UNROLL
         for (int n = 0; n < kColumns / 8; ++n) delta.GetTwo(from + 8 * n + 2 * t, of_query[n]);
@@ -319,9 +321,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - of_query[n][e % 2]);
         });
         if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, 0.0F, ds);
-        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
         if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
-        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
         if constexpr (Params::kHasKeyBias) {
           if (p.d_key_bias.data != nullptr) AddBiasSums(ds, bias_sums);
         }
@@ -351,8 +353,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) {
       const int at = j_0 + row + 16 * m;
-      StoreRows<Layer, kHeadDim>(p, p.dk, b, h_kv, at, p.n_key, 0, k_factors, dk[m]);
-      StoreRows<Layer, kHeadDim>(p, p.dv, b, h_kv, at, p.n_key, 0, v_factors, dv[m]);
+      StoreRows<Layer, Math, kHeadDim>(p, p.dk, b, h_kv, at, p.n_key, 0, k_factors, dk[m]);
+      StoreRows<Layer, Math, kHeadDim>(p, p.dv, b, h_kv, at, p.n_key, 0, v_factors, dv[m]);
     }
   }
 
@@ -371,8 +373,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       for (int n = 0; n < kColumns / 8; ++n) {
         LR_UNROLL
         for (int half = 0; half < 2; ++half) {
-          of_queries.SetPair(Scores::At(row + 16 * m + 8 * half + g, column + 8 * n + 2 * t),
-                             Layer::PackBf16(ds[m][n][2 * half], ds[m][n][2 * half + 1]));
+          of_queries.SetPair(
+              Scores::At(row + 16 * m + 8 * half + g, column + 8 * n + 2 * t),
+              Math::template Pack<Layer>(ds[m][n][2 * half], ds[m][n][2 * half + 1]));
         }
       }
     }
@@ -398,16 +401,11 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         for (int m = 0; m < Part::kFragments; ++m) {
           Layer::template LoadATransposed<Scores>(of_queries, j, first + 16 * m, a[m]);
         }
-        LR_UNROLL
-        for (int n = 0; n < Part::kColumns; n += 16) {
-          std::uint32_t pair[2][2];
-          Layer::template LoadBTransposed<SwizzledRows<kHeadDim>>(k, j, channel + n, pair);
-          LR_UNROLL
-          for (int i = 0; i < 4; ++i) operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
-        }
+        LoadOperandsTransposed<Layer, SwizzledRows<kHeadDim>, Part::kColumns>(k, j, channel,
+                                                                              operand);
         LR_UNROLL
         for (int m = 0; m < Part::kFragments; ++m) {
-          Layer::template Mma<Part::kColumns / 8>(dq[m], a[m], operand);
+          Layer::template Mma<Math::kScalar, Part::kColumns / 8>(dq[m], a[m], operand);
         }
       }
       LR_UNROLL

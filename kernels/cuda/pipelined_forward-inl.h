@@ -1,7 +1,7 @@
-// Forward for bf16 calls with few terms: a block owns 128 queries of one head, and walks the tiles
-// of 64 keys from the nearest to the oldest. A warp owns 32 of the queries. The softmax is in base
-// 2. Its reference follows the running maximum lazily: o is multiplied only if a row's maximum has
-// grown to more than 2^kGrowth times what it was, so probabilities reach 2^kGrowth.
+// Forward for bf16 and fp16 calls with few terms: a block owns 128 queries of one head, and walks
+// the tiles of 64 keys from the nearest to the oldest. A warp owns 32 of the queries. The softmax
+// is in base 2. Its reference follows the running maximum lazily: o is multiplied only if a row's
+// maximum has grown to more than 2^kGrowth times what it was, so probabilities reach 2^kGrowth.
 #pragma once
 
 #include "kernels/cuda/pipeline-inl.h"
@@ -13,7 +13,7 @@ template <typename TheLayer, typename TheShape>
 struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
   using Base = PipelinedKernel<TheLayer, TheShape, 2>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kSteps;
-  using typename Base::Layer, typename Base::Params, typename Base::Tile;
+  using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   static constexpr int kColumns = kHeadDim <= 64 ? 64 : 32;
   static constexpr float kGrowth = 8.0F;
   // Queries of wider heads do not fit into registers beside o.
@@ -90,8 +90,8 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
             LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, of_step);
           }
           const auto add = [&](const std::uint32_t(&of_q)[kFragments][4], const Tile& of_k) {
-            AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_q, of_k, place * kColumns,
-                                                                       16 * step, s);
+            AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(
+                of_q, of_k, place * kColumns, 16 * step, s);
           };
           add(of_step, k);
           if constexpr (kHasLow) {
@@ -105,7 +105,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
         Softmax(p, s, largest, sums, o);
         read_next_bias();
-        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);
       }
       if (key_tile > first_tile) bias.Put(1 - place);
     }
@@ -127,7 +127,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
           WriteNumber(p.lse, static_cast<std::int64_t>(own.head) * p.n_query + i, lse);
         }
       }
-      StoreRows<Layer, kHeadDim>(p, p.o, b, h, first, p.n_query, 0, factors, o[m]);
+      StoreRows<Layer, Math, kHeadDim>(p, p.o, b, h, first, p.n_query, 0, factors, o[m]);
     }
   }
 
@@ -152,7 +152,9 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
       Layer::QuadMax(tile_largest);
       LR_UNROLL
       for (int half = 0; half < 2; ++half) {
-        const float before = largest[m][half], now = tile_largest[half] * scale;
+        const float before = largest[m][half];
+        float now = tile_largest[half] * scale;
+        if constexpr (Math::kHeadroom > 0) now -= Math::kHeadroom;
         const bool grows = now > before + kGrowth;
         has_grown = has_grown || grows;
         if (grows) largest[m][half] = now;

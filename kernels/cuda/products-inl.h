@@ -1,12 +1,12 @@
 // Tiles of rows in shared memory, and the two products of attention over them. A warp owns 16 rows
-// of the results, in the layout of c (device.h), for inputs of both types:
+// of the results, in the layout of c (device.h), for inputs of each type:
 //
 //   AddRowProducts   s += a b^T   a: rows of a tile; b: rows of a tile, which are columns of s
 //   AddProducts      o += p b     p: scores in the layout of c; b: a tile, one row for each column
 //                                 of p
 //
-// bf16 is multiplied by tensor cores with sums in fp32, and p is rounded to bf16. fp32 is
-// multiplied by plain FMAs.
+// bf16 and fp16 are multiplied by tensor cores with sums in fp32, and p is rounded to their type.
+// fp32 is multiplied by plain FMAs.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -14,18 +14,37 @@
 namespace longrun {
 namespace gpu {
 
-struct Bf16Math {
+// Of a type of two bytes.
+template <int kTheScalar>
+struct TensorCoreMath {
   using Element = std::uint16_t;
-  static constexpr int kScalar = kScalarBf16;
+  static constexpr int kScalar = kTheScalar;
+  static constexpr bool kHasTensorCores = true;
   static constexpr int kPad = 8;  // elements between rows: 8 rows then lie in different banks
-  static LR_DEVICE Element FromFloat(float x) { return ToBf16(x); }
+  // Forward multiplies probabilities by 2^kHeadroom before it rounds them. fp16 has no exponents
+  // below that of 2^-24, and a key may weigh less although many such keys together matter. The
+  // largest probability is 2^8 in a pipelined kernel, and 2^16 would be infinite.
+  static constexpr int kHeadroom = kScalar == kScalarFp16 ? 7 : 0;
+  static LR_DEVICE Element FromFloat(float x) { return ToTwoBytes(kScalar, x); }
+  template <typename Layer>
+  static LR_DEVICE std::uint32_t Pack(float low, float high) {
+    if constexpr (kScalar == kScalarFp16) {
+      return Layer::PackFp16(low, high);
+    } else {
+      return Layer::PackBf16(low, high);
+    }
+  }
   static constexpr int Columns(int head_dim) { return head_dim > 128 ? 32 : 64; }
   static constexpr int ScratchFloats(int /*columns*/) { return 0; }
 };
+using Bf16Math = TensorCoreMath<kScalarBf16>;
+using Fp16Math = TensorCoreMath<kScalarFp16>;
 
 struct Fp32Math {
   using Element = float;
   static constexpr int kScalar = kScalarFp32;
+  static constexpr bool kHasTensorCores = false;
+  static constexpr int kHeadroom = 0;
   static constexpr int kPad = 4;
   static LR_DEVICE Element FromFloat(float x) { return x; }
   static constexpr int Columns(int head_dim) { return head_dim > 64 ? 32 : 64; }
@@ -56,6 +75,17 @@ struct Shape {
   }
 };
 
+// Element `at` of rows, in the type of the kernel. For tensor cores, rows have that type or fp32.
+template <typename Math>
+LR_DEVICE typename Math::Element ReadElement(const Rows& rows, const void* data, std::int64_t at) {
+  if constexpr (Math::kHasTensorCores) {
+    if (rows.scalar == Math::kScalar) return static_cast<const typename Math::Element*>(data)[at];
+    return Math::FromFloat(static_cast<const float*>(data)[at]);
+  } else {
+    return ReadNumber(rows.scalar, data, at);
+  }
+}
+
 // Copies rows [begin, begin + n_tile_row) of a head, of n_row rows, to a tile. Rows and channels
 // beyond the end become 0. `data` is rows.data or rows.low.
 template <typename Layer, typename Shape, typename Params>
@@ -78,11 +108,36 @@ LR_DEVICE void LoadTile(const Params& p, const Rows& rows, const void* data, int
       Layer::LoadEight(static_cast<const Element*>(data) + from, x);
     } else {
       LR_UNROLL
-      for (int c = 0; c < kChunk; ++c) {
-        x[c] = Shape::Math::FromFloat(ReadNumber(rows.scalar, data, from + c));
-      }
+      for (int c = 0; c < kChunk; ++c)
+        x[c] = ReadElement<typename Shape::Math>(rows, data, from + c);
     }
     to.SetEight(r * Shape::kStride + channel, x);
+  }
+}
+
+// Loads the operands of columns n to n + kColumns of c: rows from n of a tile, and its columns from
+// k;
+template <typename Layer, typename Layout, int kColumns>
+LR_DEVICE void LoadOperands(const typename Layer::template Shared<std::uint16_t>& b, int n, int k,
+                            std::uint32_t (&operand)[kColumns / 8][2]) {
+  LR_UNROLL
+  for (int at = 0; at < kColumns; at += 16) {
+    std::uint32_t pair[2][2];
+    Layer::template LoadB<Layout>(b, n + at, k, pair);
+    LR_UNROLL
+    for (int i = 0; i < 4; ++i) operand[at / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
+  }
+}
+// or rows from k, and columns from n.
+template <typename Layer, typename Layout, int kColumns>
+LR_DEVICE void LoadOperandsTransposed(const typename Layer::template Shared<std::uint16_t>& b,
+                                      int k, int n, std::uint32_t (&operand)[kColumns / 8][2]) {
+  LR_UNROLL
+  for (int at = 0; at < kColumns; at += 16) {
+    std::uint32_t pair[2][2];
+    Layer::template LoadBTransposed<Layout>(b, k, n + at, pair);
+    LR_UNROLL
+    for (int i = 0; i < 4; ++i) operand[at / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
   }
 }
 
@@ -92,21 +147,15 @@ LR_DEVICE void AddRowProducts(const Params& p,
                               typename Layer::template Shared<typename Shape::Element> a, int row,
                               typename Layer::template Shared<typename Shape::Element> b,
                               float (&s)[kColumns / 8][4]) {
-  if constexpr (Shape::Math::kScalar == kScalarBf16) {
+  if constexpr (Shape::Math::kHasTensorCores) {
     LR_UNROLL
     for (int k = 0; k < Shape::kHeadDim; k += 16) {
       if (k < p.width) {
         std::uint32_t a_operand[4];
         Layer::template LoadA<typename Shape::Layout>(a, row, k, a_operand);
         std::uint32_t b_operand[kColumns / 8][2];
-        LR_UNROLL
-        for (int n = 0; n < kColumns; n += 16) {
-          std::uint32_t pair[2][2];
-          Layer::template LoadB<typename Shape::Layout>(b, n, k, pair);
-          LR_UNROLL
-          for (int i = 0; i < 4; ++i) b_operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
-        }
-        Layer::template Mma<kColumns / 8>(s, a_operand, b_operand);
+        LoadOperands<Layer, typename Shape::Layout, kColumns>(b, 0, k, b_operand);
+        Layer::template Mma<Shape::Math::kScalar, kColumns / 8>(s, a_operand, b_operand);
       }
     }
   } else {
@@ -139,26 +188,22 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
                            typename Layer::template Shared<float> scratch,
                            typename Layer::template Shared<typename Shape::Element> b, int channel,
                            float (&o)[kOut / 8][4]) {
-  if constexpr (Shape::Math::kScalar == kScalarBf16) {
+  if constexpr (Shape::Math::kHasTensorCores) {
     LR_UNROLL
     for (int k = 0; k < kColumns / 16; ++k) {
-      const std::uint32_t a_operand[4] = {Layer::PackBf16(x[2 * k][0], x[2 * k][1]),
-                                          Layer::PackBf16(x[2 * k][2], x[2 * k][3]),
-                                          Layer::PackBf16(x[2 * k + 1][0], x[2 * k + 1][1]),
-                                          Layer::PackBf16(x[2 * k + 1][2], x[2 * k + 1][3])};
+      std::uint32_t a_operand[4];
+      LR_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float(&of)[4] = x[2 * k + i / 2];
+        a_operand[i] = Shape::Math::template Pack<Layer>(of[i % 2 * 2], of[i % 2 * 2 + 1]);
+      }
       LR_UNROLL
       for (int c = 0; c < kOut; c += 32) {
         if (channel + c < p.width) {
           std::uint32_t b_operand[4][2];
-          LR_UNROLL
-          for (int n = 0; n < 2; ++n) {
-            std::uint32_t pair[2][2];
-            Layer::template LoadBTransposed<typename Shape::Layout>(b, 16 * k, channel + c + 16 * n,
-                                                                    pair);
-            LR_UNROLL
-            for (int i = 0; i < 4; ++i) b_operand[2 * n + i / 2][i % 2] = pair[i / 2][i % 2];
-          }
-          Layer::template Mma<4>(o + c / 8, a_operand, b_operand);
+          LoadOperandsTransposed<Layer, typename Shape::Layout, 32>(b, 16 * k, channel + c,
+                                                                    b_operand);
+          Layer::template Mma<Shape::Math::kScalar, 4>(o + c / 8, a_operand, b_operand);
         }
       }
     }
@@ -197,8 +242,30 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
   }
 }
 
+// Writes two numbers that are neighbours. For tensor cores, rows have the kernel's type or fp32.
+template <typename Layer, typename Math>
+LR_DEVICE void WritePair(const Rows& to, std::int64_t at, float low, float high) {
+  if constexpr (Math::kHasTensorCores) {
+    if (to.scalar == Math::kScalar) {
+      auto* const elements = static_cast<typename Math::Element*>(to.data) + at;
+      if (to.is_aligned != 0) {
+        Layer::StorePair(elements, Math::template Pack<Layer>(low, high));
+      } else {
+        elements[0] = Math::FromFloat(low);
+        elements[1] = Math::FromFloat(high);
+      }
+      return;
+    }
+    static_cast<float*>(to.data)[at] = low;
+    static_cast<float*>(to.data)[at + 1] = high;
+  } else {
+    WriteNumber(to.scalar, to.data, at, low);
+    WriteNumber(to.scalar, to.data, at + 1, high);
+  }
+}
+
 // Writes rows of the warp, times the factor of each half: row + g, and row + g + 8.
-template <typename Layer, int kOut, typename Params>
+template <typename Layer, typename Math, int kOut, typename Params>
 LR_DEVICE void StoreRows(const Params& p, const Rows& to, int b, int h, int row, int n_row,
                          int channel, const float (&factors)[2], const float (&o)[kOut / 8][4]) {
   const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
@@ -213,13 +280,7 @@ LR_DEVICE void StoreRows(const Params& p, const Rows& to, int b, int h, int row,
         if (c < p.head_dim) {
           const float low = o[n][2 * half] * factors[half];
           const float high = o[n][2 * half + 1] * factors[half];
-          if (to.scalar == kScalarBf16 && to.is_aligned != 0) {
-            Layer::StorePair(static_cast<std::uint16_t*>(to.data) + at + c,
-                             Layer::PackBf16(low, high));
-          } else {
-            WriteNumber(to.scalar, to.data, at + c, low);
-            WriteNumber(to.scalar, to.data, at + c + 1, high);
-          }
+          WritePair<Layer, Math>(to, at + c, low, high);
         }
       }
     }

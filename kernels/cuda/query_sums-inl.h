@@ -120,12 +120,24 @@ struct MaximaOfKeysKernel {
       }
     }
     BlockMax<Layer>(of_warps, maxima);
-    if (Layer::Thread() < 2)
+    if (Layer::Thread() < 2) {
       p.maxima[2 * Layer::Block() + Layer::Thread()] = Layer::Thread() == 0 ? maxima[0] : maxima[1];
+    }
   }
 };
 
-// A block has one tile of queries of one head.
+// A block of the two kernels below has one tile of queries of one head; `head` counts the heads of
+// all sequences.
+struct QueryTile {
+  int tile, head, b, h;
+};
+template <typename Layer>
+LR_DEVICE QueryTile OwnTile(const QuerySumParams& p) {
+  const auto head = static_cast<int>(Layer::Block() / p.n_query_tile);
+  return {static_cast<int>(Layer::Block() % p.n_query_tile), head, head / p.n_head,
+          head % p.n_head};
+}
+
 template <typename TheLayer, int kHeadDim>
 struct BeginSumsKernel {
   using Layer = TheLayer;
@@ -136,9 +148,7 @@ struct BeginSumsKernel {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const int tile = static_cast<int>(Layer::Block() % p.n_query_tile);
-    const auto head = static_cast<int>(Layer::Block() / p.n_query_tile);
-    const int b = head / p.n_head, h = head % p.n_head;
+    const auto [tile, head, b, h] = OwnTile<Layer>(p);
     typename Layer::Arena arena;
     const auto of_warps = arena.template Take<float>(2 * kWarps);
 
@@ -189,7 +199,6 @@ struct BeginSumsKernel {
   }
 };
 
-// A block has one tile of queries of one head.
 template <typename TheLayer, int kHeadDim>
 struct EndSumsKernel {
   using Layer = TheLayer;
@@ -201,9 +210,8 @@ struct EndSumsKernel {
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const int tile = static_cast<int>(Layer::Block() % p.n_query_tile);
-    const auto head = static_cast<int>(Layer::Block() / p.n_query_tile);
-    const int b = head / p.n_head, h = head % p.n_head, g = Layer::Thread() % 32 / 4;
+    const auto [tile, head, b, h] = OwnTile<Layer>(p);
+    const int g = Layer::Thread() % 32 / 4;
     const std::int64_t* const sums =
         p.of_queries.sums + Layer::Block() * Part::kTileSums + Layer::Thread();
     LR_UNROLL
@@ -230,8 +238,8 @@ struct EndSumsKernel {
             dq[n][e] = static_cast<float>(sum) * units[e / 2];
           }
         }
-        StoreRows<Layer, Part::kColumns>(p, p.dq, b, h, row, p.n_query,
-                                         Part::FirstChannel(Layer::Thread(), pass), scales, dq);
+        StoreRows<Layer, Bf16Math, Part::kColumns>(
+            p, p.dq, b, h, row, p.n_query, Part::FirstChannel(Layer::Thread(), pass), scales, dq);
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
 
 #include "kernels/cuda/activation-inl.h"
 #include "kernels/cuda/adamw-inl.h"
@@ -52,7 +53,14 @@ class RowCall {
       if (p.addend == nullptr) {
         Forward<NoAddend, Y>(p, is_aligned);
       } else {
-        WithType(call.addend, [&](auto addend) { Forward<decltype(addend), Y>(p, is_aligned); });
+        WithType(call.addend, [&](auto addend) {
+          using Addend = decltype(addend);
+          if constexpr (kMayMeet<Addend, Y>) {
+            Forward<Addend, Y>(p, is_aligned);
+          } else {
+            error_ = "bf16 beside fp16 is not supported";
+          }
+        });
       }
     });
     return error_;
@@ -85,7 +93,7 @@ class RowCall {
     p.beta_sums = sums_[1];
     const bool is_aligned =
         AreAligned(shape.n_channel, {p.dy, p.sum, p.gamma, p.d_sum, p.dx, p.d_addend});
-    WithType(call.dy, [&](auto dy) { Backward<decltype(dy)>(p, is_aligned); });
+    WithTrainedType(call.dy, [&](auto dy) { Backward<decltype(dy)>(p, is_aligned); });
     AddSums(sums);
     return error_;
   }
@@ -204,10 +212,28 @@ class RowCall {
     return n_channel % kChunk == 0 && std::all_of(arrays.begin(), arrays.end(), &IsAligned);
   }
 
+  // bf16 and fp16 do not meet in a call.
+  template <typename A, typename B>
+  static constexpr bool kMayMeet =
+      std::is_same_v<A, B> || std::is_same_v<A, float> || std::is_same_v<B, float>;
+
   // Calls body with an element of the type.
   template <typename Body>
   static void WithType(const LongrunElements& type, const Body& body) {
-    if (type.is_bf16 != 0) {
+    if (type.scalar == kScalarFp16) {
+      body(Fp16Bits());
+    } else if (type.scalar == kScalarBf16) {
+      body(Bf16Bits());
+    } else {
+      body(float());
+    }
+  }
+  // The same for a call that computes gradients.
+  template <typename Body>
+  void WithTrainedType(const LongrunElements& type, const Body& body) {
+    if (type.scalar == kScalarFp16) {
+      error_ = "the gradients of elements in fp16 are not supported";
+    } else if (type.scalar == kScalarBf16) {
       body(Bf16Bits());
     } else {
       body(float());
@@ -258,14 +284,19 @@ class RowCall {
   void LaunchElements(const ElementParams& p, const LongrunElements& type) {
     const bool is_aligned =
         AreAligned(p.n_channel, {p.in[0], p.in[1], p.in[2], p.out[0], p.out[1], p.bias});
-    WithType(type, [&](auto element) {
+    const auto launch = [&](auto element) {
       using T = decltype(element);
       if (is_aligned) {
         Launch<ElementKernel<Layer, T, Op, true>>(p);
       } else {
         Launch<ElementKernel<Layer, T, Op, false>>(p);
       }
-    });
+    };
+    if constexpr (Op::kIsForward) {
+      WithType(type, launch);
+    } else {
+      WithTrainedType(type, launch);
+    }
   }
   template <typename Op>
   void LaunchWithSum(ElementParams p, const LongrunElements& type, float* total) {

@@ -31,11 +31,11 @@ LR_DEVICE Quotient Divided(std::int64_t x, int by) {
 // Eight channels of a row.
 template <typename Layer>
 LR_DEVICE void ReadEight(const Rows& rows, std::int64_t at, float (&x)[kChunk]) {
-  if (rows.is_aligned != 0 && rows.scalar == kScalarBf16) {
+  if (rows.is_aligned != 0 && HasTwoBytes(rows.scalar)) {
     alignas(16) std::uint16_t bits[kChunk];
     Layer::LoadEight(static_cast<const std::uint16_t*>(rows.data) + at, bits);
     LR_UNROLL
-    for (int c = 0; c < kChunk; ++c) x[c] = FromBf16(bits[c]);
+    for (int c = 0; c < kChunk; ++c) x[c] = FromTwoBytes(rows.scalar, bits[c]);
   } else if (rows.is_aligned != 0) {
     Layer::LoadEight(static_cast<const float*>(rows.data) + at, x);
   } else {
@@ -47,7 +47,9 @@ LR_DEVICE void ReadEight(const Rows& rows, std::int64_t at, float (&x)[kChunk]) 
 // The same, to an aligned row.
 template <typename Layer>
 LR_DEVICE void WriteEight(int scalar, void* data, std::int64_t at, const float (&x)[kChunk]) {
-  if (scalar == kScalarBf16) {
+  if (scalar == kScalarFp16) {
+    StoreChunk<Layer>(static_cast<Fp16Bits*>(data) + at, x);
+  } else if (scalar == kScalarBf16) {
     StoreChunk<Layer>(static_cast<Bf16Bits*>(data) + at, x);
   } else {
     StoreChunk<Layer>(static_cast<float*>(data) + at, x);
@@ -185,7 +187,8 @@ struct TurnPairsKernel {
     for (int half = 0; half < 2; ++half) {
       LR_UNROLL
       for (int c = 0; c < kChunk; ++c) {
-        rest[half][c] += x[half][c] - FromBf16(ToBf16(x[half][c]));
+        const float of_row = FromTwoBytes(p.to.scalar, ToTwoBytes(p.to.scalar, x[half][c]));
+        rest[half][c] += x[half][c] - of_row;
       }
     }
     WriteEight<Layer>(p.to.scalar, p.to.low, to + low, rest[0]);

@@ -50,11 +50,11 @@ LR_DEVICE double Norm(const Rows& rows, std::int64_t at, int head_dim) {
     if (rows.is_aligned == 0) {
       LR_UNROLL
       for (int e = 0; e < kChunk; ++e) x[e] = ReadNumber(rows.scalar, rows.data, at + c + e);
-    } else if (rows.scalar == kScalarBf16) {
+    } else if (HasTwoBytes(rows.scalar)) {
       alignas(16) std::uint16_t bits[kChunk];
       Layer::LoadEight(static_cast<const std::uint16_t*>(rows.data) + at + c, bits);
       LR_UNROLL
-      for (int e = 0; e < kChunk; ++e) x[e] = FromBf16(bits[e]);
+      for (int e = 0; e < kChunk; ++e) x[e] = FromTwoBytes(rows.scalar, bits[e]);
     } else {
       Layer::LoadEight(static_cast<const float*>(rows.data) + at + c, x);
     }

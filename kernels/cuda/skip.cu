@@ -8,6 +8,7 @@ LR_COMPILE_KERNEL(MaximaKernel<GpuLayer>);
 LR_COMPILE_KERNEL(ScanKernel<GpuLayer>);
 LR_COMPILE_KERNEL(EndKernel<GpuLayer>);
 LR_COMPILE_ANY(SkipKernel, Bf16Math, SkipParams);
+LR_COMPILE_ANY(SkipKernel, Fp16Math, SkipParams);
 LR_COMPILE_ANY(SkipKernel, Fp32Math, SkipParams);
 
 }  // namespace gpu

@@ -1,15 +1,13 @@
 #include "model/hugging_face/convert.h"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "base/str.h"
+#include "kernels/scalar.h"
 
 namespace longrun {
 namespace {
-
-constexpr std::uint32_t kInfinity32 = 0x7f800000;
 
 template <typename T>
 T Load(const std::byte* at) {
@@ -25,45 +23,6 @@ void Store(std::byte* at, T value) {
 
 }  // namespace
 
-std::uint16_t Bfloat16Of(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & ~0x80000000u) > kInfinity32) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float FloatOfBfloat16(std::uint16_t bits) {
-  return std::bit_cast<float>(std::uint32_t{bits} << 16);
-}
-
-std::uint16_t HalfOf(float value) {
-  constexpr std::uint32_t kLeastInfinite = 0x477ff000;  // 65520 and above round to infinity
-  constexpr std::uint32_t kLeastNormal = 0x38800000;    // 2^-14
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000);
-  const std::uint32_t size = bits & 0x7fffffff;
-  const auto with_sign = [&](std::uint32_t half) {
-    return static_cast<std::uint16_t>(sign | half);
-  };
-  if (size > kInfinity32) return with_sign(0x7e00);
-  if (size >= kLeastInfinite) return with_sign(0x7c00);
-  if (size < kLeastNormal) {  // a multiple of 2^-24
-    return with_sign(
-        static_cast<std::uint32_t>(std::nearbyint(std::bit_cast<float>(size) * 0x1p24f)));
-  }
-  return with_sign((size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13);
-}
-
-float FloatOfHalf(std::uint16_t bits) {
-  const std::uint32_t sign = std::uint32_t{bits} << 16 & 0x80000000;
-  const std::uint32_t exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
-  if (exponent == 0) {
-    const float size = static_cast<float>(fraction) * 0x1p-24f;
-    return sign != 0 ? -size : size;
-  }
-  const std::uint32_t wide = exponent == 0x1f ? 0xff : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
 float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i) {
   const std::byte* const at = bytes.data() + i * StoredTypeBytes(type);
   switch (type) {
@@ -72,9 +31,9 @@ float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i) 
     case StoredType::kF32:
       return Load<float>(at);
     case StoredType::kF16:
-      return FloatOfHalf(Load<std::uint16_t>(at));
+      return FromFp16(Load<std::uint16_t>(at));
     case StoredType::kBF16:
-      return FloatOfBfloat16(Load<std::uint16_t>(at));
+      return FromBf16(Load<std::uint16_t>(at));
     case StoredType::kI64:
     case StoredType::kI32:
     case StoredType::kU8:
@@ -121,11 +80,11 @@ Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byt
     if (type == StoredType::kF32) {
       Store(at, value);
     } else if (type == StoredType::kBF16) {
-      Store(at, Bfloat16Of(value));
+      Store(at, ToBf16(value));
     } else {
       LR_CHECK(type == StoredType::kF16);
-      const std::uint16_t half = HalfOf(value);
-      if (std::isfinite(value) && !std::isfinite(FloatOfHalf(half))) {
+      const std::uint16_t half = ToFp16(value);
+      if (std::isfinite(value) && !std::isfinite(FromFp16(half))) {
         return Status(Code::kOutOfRange,
                       Str("the number ", value, " is too large for fp16: use bf16"));
       }

@@ -14,10 +14,6 @@
 
 namespace longrun {
 
-std::uint16_t Bfloat16Of(float value);
-float FloatOfBfloat16(std::uint16_t bits);
-std::uint16_t HalfOf(float value);  // too large values become infinity
-float FloatOfHalf(std::uint16_t bits);
 // Entry i of the bytes of a floating-point tensor; a double is rounded.
 float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i);
 

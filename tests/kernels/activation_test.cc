@@ -16,6 +16,7 @@ using testing::Draw;
 using testing::ExpectClose;
 using testing::ExpectNear;
 using testing::Guarded;
+using testing::kScalarOf;
 using testing::SameBits;
 using testing::ToDoubles;
 
@@ -39,7 +40,7 @@ class ActivationTest : public testing::RowKernelsTest {
  protected:
   template <typename T>
   void ExpectTheReference() {
-    constexpr bool kBf16 = std::is_same_v<T, Bf16>;
+    constexpr bool kHasGradients = !std::is_same_v<T, Fp16>;
     for (const Activation activation : kAll) {
       for (const auto& [n_row, n_channel] : kShapes) {
         for (const bool biased : {false, true}) {
@@ -52,25 +53,26 @@ class ActivationTest : public testing::RowKernelsTest {
           Guarded<T> y(n_row * n_channel), dh(n_row * n_channel);
           Guarded<float> d_bias(n_channel);
           ActivationForward({.shape = shape, .h = h.data(), .bias = b, .y = y.data()});
+          const std::vector<double> value =
+              ReferenceActivationForward(shape, ToDoubles(h), doubles);
+          ExpectClose(y.doubles(), value, OneAnd(value), Bound(kScalarOf<T>), "y");
+          y.ExpectBandsWhole();
+          if constexpr (!kHasGradients) continue;
           ActivationBackward({.shape = shape,
                               .h = h.data(),
                               .bias = b,
                               .dy = dy.data(),
                               .dh = dh.data(),
                               .d_bias = d_bias.data()});
-          const std::vector<double> value =
-              ReferenceActivationForward(shape, ToDoubles(h), doubles);
-          ExpectClose(y.doubles(), value, OneAnd(value), Bound(kBf16), "y");
           const ReferenceActivationGradient expected =
               ReferenceActivationBackward(shape, ToDoubles(h), doubles, ToDoubles(dy));
           const std::vector<double> given = ToDoubles(dy);
           const std::vector<double> dh_size = Times(given, std::vector<double>(given.size(), 2.0));
           std::vector<double> db_size(bias.size());
           for (std::size_t i = 0; i < dh_size.size(); ++i) db_size[i % bias.size()] += dh_size[i];
-          ExpectClose(dh.doubles(), expected.h, dh_size, Bound(kBf16), "dh");
+          ExpectClose(dh.doubles(), expected.h, dh_size, Bound(kScalarOf<T>), "dh");
           // Sums of fp32, in either type.
           ExpectClose(d_bias.doubles(), expected.bias, db_size, 5e-6, "db");
-          y.ExpectBandsWhole();
           dh.ExpectBandsWhole();
           d_bias.ExpectBandsWhole();
         }
@@ -80,7 +82,7 @@ class ActivationTest : public testing::RowKernelsTest {
 
   template <typename T>
   void ExpectTheReferenceGated() {
-    constexpr bool kBf16 = std::is_same_v<T, Bf16>;
+    constexpr bool kHasGradients = !std::is_same_v<T, Fp16>;
     for (const Activation activation : kAll) {
       for (const auto& [n_row, n_channel] : kShapes) {
         const ActivationShape shape = {n_row, n_channel, activation};
@@ -88,24 +90,25 @@ class ActivationTest : public testing::RowKernelsTest {
         const std::vector<T> gate = Draw<T>(n, 1, 3.0), up = Draw<T>(n, 2), dy = Draw<T>(n, 3);
         Guarded<T> y(n), d_gate(n), d_up(n);
         GatedForward({.shape = shape, .gate = gate.data(), .up = up.data(), .y = y.data()});
+        std::vector<double> value;
+        for (const double x : ToDoubles(gate)) value.push_back(ReferenceActivation(activation, x));
+        ExpectClose(y.doubles(), ReferenceGatedForward(shape, ToDoubles(gate), ToDoubles(up)),
+                    Times(ToDoubles(up), OneAnd(value)), Bound(kScalarOf<T>), "y");
+        y.ExpectBandsWhole();
+        if constexpr (!kHasGradients) continue;
         GatedBackward({.shape = shape,
                        .gate = gate.data(),
                        .up = up.data(),
                        .dy = dy.data(),
                        .d_gate = d_gate.data(),
                        .d_up = d_up.data()});
-        std::vector<double> value;
-        for (const double x : ToDoubles(gate)) value.push_back(ReferenceActivation(activation, x));
-        ExpectClose(y.doubles(), ReferenceGatedForward(shape, ToDoubles(gate), ToDoubles(up)),
-                    Times(ToDoubles(up), OneAnd(value)), Bound(kBf16), "y");
         const ReferenceGatedGradient expected =
             ReferenceGatedBackward(shape, ToDoubles(gate), ToDoubles(up), ToDoubles(dy));
         const std::vector<double> slopes(value.size(), 2.0);
         ExpectClose(d_gate.doubles(), expected.gate,
-                    Times(ToDoubles(dy), Times(ToDoubles(up), slopes)), Bound(kBf16), "dg");
-        ExpectClose(d_up.doubles(), expected.up, Times(ToDoubles(dy), OneAnd(value)), Bound(kBf16),
-                    "du");
-        y.ExpectBandsWhole();
+                    Times(ToDoubles(dy), Times(ToDoubles(up), slopes)), Bound(kScalarOf<T>), "dg");
+        ExpectClose(d_up.doubles(), expected.up, Times(ToDoubles(dy), OneAnd(value)),
+                    Bound(kScalarOf<T>), "du");
         d_gate.ExpectBandsWhole();
         d_up.ExpectBandsWhole();
       }
@@ -115,8 +118,10 @@ class ActivationTest : public testing::RowKernelsTest {
 
 TEST_P(ActivationTest, Fp32IsTheReferenceForEveryShape) { ExpectTheReference<float>(); }
 TEST_P(ActivationTest, Bf16IsTheReferenceForEveryShape) { ExpectTheReference<Bf16>(); }
+TEST_P(ActivationTest, Fp16IsTheReferenceForEveryShape) { ExpectTheReference<Fp16>(); }
 TEST_P(ActivationTest, GatedFp32IsTheReferenceForEveryShape) { ExpectTheReferenceGated<float>(); }
 TEST_P(ActivationTest, GatedBf16IsTheReferenceForEveryShape) { ExpectTheReferenceGated<Bf16>(); }
+TEST_P(ActivationTest, GatedFp16IsTheReferenceForEveryShape) { ExpectTheReferenceGated<Fp16>(); }
 
 // Far from 0, where an exponential overflows, and where a value is a difference of two near ones.
 TEST_P(ActivationTest, EveryArgumentHasItsValueAndSlope) {

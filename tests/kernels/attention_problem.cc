@@ -23,7 +23,7 @@ constexpr std::int64_t kGuard = 64;  // elements on either side
 constexpr double kNothing = 1e-12;
 
 std::int64_t Bytes(Scalar scalar) {
-  return scalar == Scalar::kFp32 ? 4 : scalar == Scalar::kBf16 ? 2 : 8;
+  return HasTwoBytes(scalar) ? 2 : scalar == Scalar::kFp32 ? 4 : 8;
 }
 
 }  // namespace
@@ -326,7 +326,7 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   const auto keys = [&] {
     return HeadsTensor(scalar, n.batch, n.n_key, n.n_kv_head, n.head_dim, problem.gap);
   };
-  const bool wide = scalar == Scalar::kBf16 && problem.o_scalar == Scalar::kFp32;
+  const bool wide = HasTwoBytes(scalar) && problem.o_scalar == Scalar::kFp32;
   const Scalar o_type = wide ? Scalar::kFp32 : scalar;
   HeadsTensor q = queries(), o_gradient = queries(), dq = queries();
   HeadsTensor o(o_type, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
@@ -503,7 +503,7 @@ void AddTo(std::vector<double>& sum, const std::vector<double>& x) {
 Outcome RunParts(const AttentionKernel& kernel, const Problem& problem,
                  std::span<const std::int64_t> cuts) {
   const ProblemShape& n = problem.shape;
-  const Scalar o_scalar = problem.scalar == Scalar::kBf16 ? Scalar::kFp32 : problem.scalar;
+  const Scalar o_scalar = HasTwoBytes(problem.scalar) ? Scalar::kFp32 : problem.scalar;
   const auto outputs = [&] {
     return HeadsTensor(o_scalar, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
   };

@@ -18,6 +18,9 @@
 
 namespace longrun::testing {
 
+// The types of a call that every back-end supports.
+inline constexpr Scalar kTypes[] = {Scalar::kFp32, Scalar::kBf16, Scalar::kFp16};
+
 double Gaussian(SeededRandom& random);
 std::vector<double> Gaussians(SeededRandom& random, std::int64_t n, double scale = 1.0);
 

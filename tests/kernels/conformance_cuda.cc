@@ -63,7 +63,7 @@ class GpuTest : public ::testing::Test {
 };
 
 TEST_F(GpuTest, TheSameCallGivesTheSameBitsEachTime) {
-  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+  for (const Scalar scalar : testing::kTypes) {
     for (const std::int64_t head_dim : {64, 128, 256}) {
       if (head_dim > CudaHeadDimMaxOf(testing::TestPluginPath(), 0)) continue;
       const testing::ProblemShape shape = {

@@ -15,6 +15,7 @@ using testing::Bound;
 using testing::Draw;
 using testing::ExpectClose;
 using testing::Guarded;
+using testing::kScalarOf;
 using testing::SameBits;
 using testing::ToDoubles;
 
@@ -35,7 +36,6 @@ class CrossEntropyTest : public testing::RowKernelsTest {
  protected:
   template <typename T>
   void ExpectTheReference(double deviation) {
-    constexpr bool kBf16 = std::is_same_v<T, Bf16>;
     for (const auto& [n_row, n_vocab] : kShapes) {
       const std::vector<T> logits = Draw<T>(n_row * n_vocab, 1, deviation);
       const std::vector<std::int64_t> targets = Targets(n_row, n_vocab);
@@ -74,7 +74,7 @@ class CrossEntropyTest : public testing::RowKernelsTest {
         const double bound = 2e-6 * std::max(1.0, std::abs(expected.lse[row]));
         EXPECT_NEAR(static_cast<double>(lse.values()[row]), expected.lse[row], bound);
       }
-      ExpectClose(in_place.doubles(), expected.d_logits, dz_size, Bound(kBf16), "dz");
+      ExpectClose(in_place.doubles(), expected.d_logits, dz_size, Bound(kScalarOf<T>), "dz");
       EXPECT_TRUE(SameBits(in_place, apart) && SameBits(nll, nll_alone));
       in_place.ExpectBandsWhole();
       apart.ExpectBandsWhole();
@@ -86,6 +86,7 @@ class CrossEntropyTest : public testing::RowKernelsTest {
 
 TEST_P(CrossEntropyTest, Fp32IsTheReferenceForEveryShape) { ExpectTheReference<float>(3.0); }
 TEST_P(CrossEntropyTest, Bf16IsTheReferenceForEveryShape) { ExpectTheReference<Bf16>(3.0); }
+TEST_P(CrossEntropyTest, Fp16IsTheReferenceForEveryShape) { ExpectTheReference<Fp16>(3.0); }
 TEST_P(CrossEntropyTest, HugeLogitsStayFinite) { ExpectTheReference<float>(1e4); }
 
 TEST_P(CrossEntropyTest, EqualLogitsHaveTheLogarithmOfTheirNumber) {

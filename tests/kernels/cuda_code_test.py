@@ -21,29 +21,46 @@ import subprocess
 import sys
 
 SKIPPED = 77
-KERNELS = ["PipelinedForwardKernel", "PipelinedQueryKernel", "PipelinedKeyKernel"]
+SCALARS = {"1": "Bf16", "3": "Fp16"}  # of TensorCoreMath (device.h)
+FORWARD, KEYS = "PipelinedForwardKernel", "PipelinedKeyKernelBf16"
+KERNELS = [f"{FORWARD}Bf16", f"{FORWARD}Fp16", "PipelinedQueryKernelBf16", KEYS]
 PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 HEAD_DIMS = [64, 128]
 FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesParams"],
+               "FewQueriesKernelFp16": ["FewQueriesParams", "RotatedFewQueriesParams"],
                "FewQueriesKernelFp32": ["FewQueriesParams"]}
 FEW_HEAD_DIMS = [64, 128, 256]
 # Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
-REGISTERS_MAX = {("FewQueriesKernelBf16", 64, "FewQueriesParams"): 128}
+REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for scalar in SCALARS.values()}
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
-# or 2 of a gradient; 5 operations on elements, and the loss, of 2 types, aligned or not.
-ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "CrossEntropyKernel": 4,
+# or 2 of a gradient, and 4 pairs with fp16; 5 operations on elements of 2 types, those of forward
+# also of fp16, and the loss of 3 types, aligned or not.
+ROW_KERNELS = {"NormForwardKernel": 50, "NormBackwardKernel": 10, "ElementKernel": 24, "CrossEntropyKernel": 6,
                "PartialSumKernel": 1, "AdamWKernel": 1}
 
 
 def name_of(function):
-    """(kernel, head_dim, parameters) of a mangled name, or None. The kernels for few queries have a type."""
-    found = re.search(r"\d(Pipelined\w+?Kernel|FewQueriesKernel)I.*?(Bf16|Fp32)MathELi(\d+)E.*?\d([A-Z]\w*?Params)E",
-                      function)
+    """(kernel with its type, head_dim, parameters) of a mangled name, or None."""
+    found = re.search(r"\d(Pipelined\w+?Kernel|FewQueriesKernel)I.*?(?:TensorCoreMathILi(\d)EE|Fp32Math)ELi(\d+)E.*?"
+                      r"\d([A-Z]\w*?Params)E", function)
     if not found:
         return None
     params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[4])
     params = re.sub(r"SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", params)
-    return found[1] + (found[2] if found[1] == "FewQueriesKernel" else ""), int(found[3]), params
+    return found[1] + (SCALARS[found[2]] if found[2] else "Fp32"), int(found[3]), params
+
+
+def faults(name, text):
+    """What is wrong with the machine code of a kernel of attention."""
+    listed = re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", text)
+    instructions = {one.split(".")[0] for one in listed}
+    needed = ["LDGSTS"] if name[0].endswith("Fp32") else ["LDGSTS", "HMMA"]
+    wrong = [f"has no {one}" for one in needed if one not in instructions]
+    wrong += [f"has {one}" for one in ("LDL", "STL") if one in instructions]
+    of_bf16 = {"BF16" in one.split(".") for one in listed if one.startswith("HMMA")}
+    if of_bf16 and of_bf16 != {name[0].endswith("Bf16")}:
+        wrong.append("multiplies numbers of another type")
+    return [f"{' '.join(map(str, name))} {fault}" for fault in wrong]
 
 
 def row_kernel_of(function):
@@ -113,10 +130,10 @@ def main():
               "-DLONGRUN_CUDA_ARCHITECTURES=90-real")
         return 1
     expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
-    expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
-    expected |= {("PipelinedKeyKernel", head_dim, f"Skipping{params}") for head_dim in HEAD_DIMS
+    expected |= {(FORWARD + scalar, head_dim, "RotatedParams") for scalar in SCALARS.values() for head_dim in HEAD_DIMS}
+    expected |= {(KEYS, head_dim, f"Skipping{params}") for head_dim in HEAD_DIMS
                  for params in ("KeyBiasParams", "TableParams")}
-    expected |= {("PipelinedKeyKernel", head_dim, f"Single{params}") for head_dim in HEAD_DIMS
+    expected |= {(KEYS, head_dim, f"Single{params}") for head_dim in HEAD_DIMS
                  for params in (*PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
     expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS
                  for params in kinds}
@@ -137,10 +154,7 @@ def main():
         if name is None:
             continue
         seen.add(name)
-        instructions = set(re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", text))
-        needed = ["LDGSTS"] if name[0].endswith("Fp32") else ["LDGSTS", "HMMA"]
-        wrong += [f"{' '.join(map(str, name))} has no {one}" for one in needed if one not in instructions]
-        wrong += [f"{' '.join(map(str, name))} has {one}" for one in ("LDL", "STL") if one in instructions]
+        wrong += faults(name, text)
     wrong += [f"{' '.join(map(str, name))} has no machine code" for name in sorted(functions.keys() - seen)]
     wrong += of_rows(rows, code)
     print("\n".join(wrong))

@@ -272,15 +272,15 @@ void HostBlock::CountTurns(int warp) {
 
 // ---- products ----------------------------------------------------------------------------------
 
-void HostLayer::MultiplyWarp(void* const* slots, int count) {
+void HostLayer::MultiplyWarp(void* const* slots, int scalar, int count) {
   const auto operands = [&](int lane) -> const Operands& {
     return *static_cast<const Operands*>(slots[lane]);
   };
-  const auto low = [](std::uint32_t pair) {
-    return gpu::FromBf16(static_cast<std::uint16_t>(pair & 0xffffU));
+  const auto low = [scalar](std::uint32_t pair) {
+    return gpu::FromTwoBytes(scalar, static_cast<std::uint16_t>(pair & 0xffffU));
   };
-  const auto high = [](std::uint32_t pair) {
-    return gpu::FromBf16(static_cast<std::uint16_t>(pair >> 16));
+  const auto high = [scalar](std::uint32_t pair) {
+    return gpu::FromTwoBytes(scalar, static_cast<std::uint16_t>(pair >> 16));
   };
   float a[16][16];
   for (int lane = 0; lane < HostBlock::kLanes; ++lane) {

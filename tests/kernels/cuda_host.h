@@ -318,6 +318,9 @@ struct HostLayer {
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
   }
+  static std::uint32_t PackFp16(float low, float high) {
+    return gpu::ToFp16(low) | static_cast<std::uint32_t>(gpu::ToFp16(high)) << 16;
+  }
   static float Exp2(float x) { return x < -126.0F ? 0.0F : std::exp2(x); }
   static double Log(double x) { return std::log(x); }
   static float Pow(float x, float y) { return std::pow(x, y); }
@@ -327,28 +330,28 @@ struct HostLayer {
     return std::fabs(x) < 0x1p63F ? std::llrint(x) : std::numeric_limits<std::int64_t>::min();
   }
 
-  using Bf16Tile = Shared<std::uint16_t>;
+  using TwoByteTile = Shared<std::uint16_t>;
   // A lane of a GPU names one row of 8 elements, and gets elements of all lanes' rows.
   template <typename Layout>
-  static void CountFragment(const Bf16Tile& tile, int row, int column) {
+  static void CountFragment(const TwoByteTile& tile, int row, int column) {
     HostBlock::Current().Count(HostBlock::Use::kFragments, tile.begin + 2 * Layout::At(row, column),
                                16);
   }
-  static std::uint32_t PairInRow(const Bf16Tile& tile, int at) {
+  static std::uint32_t PairInRow(const TwoByteTile& tile, int at) {
     std::uint16_t x[2];
     tile.Read(at, 2, x);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
   // Of two rows.
   template <typename Layout>
-  static std::uint32_t PairInColumn(const Bf16Tile& tile, int row, int column) {
+  static std::uint32_t PairInColumn(const TwoByteTile& tile, int row, int column) {
     std::uint16_t x[2];
     tile.Read(Layout::At(row, column), 1, &x[0]);
     tile.Read(Layout::At(row + 1, column), 1, &x[1]);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
   template <typename Layout>
-  static void LoadA(const Bf16Tile& tile, int row, int k, std::uint32_t (&a)[4]) {
+  static void LoadA(const TwoByteTile& tile, int row, int k, std::uint32_t (&a)[4]) {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, row + lane % 16, k + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
@@ -356,7 +359,7 @@ struct HostLayer {
     }
   }
   template <typename Layout>
-  static void LoadATransposed(const Bf16Tile& tile, int k, int row, std::uint32_t (&a)[4]) {
+  static void LoadATransposed(const TwoByteTile& tile, int k, int row, std::uint32_t (&a)[4]) {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, k + lane % 8 + lane / 16 * 8, row + lane / 8 % 2 * 8);
     for (int i = 0; i < 4; ++i) {
@@ -364,7 +367,7 @@ struct HostLayer {
     }
   }
   template <typename Layout>
-  static void LoadB(const Bf16Tile& tile, int n, int k, std::uint32_t (&b)[2][2]) {
+  static void LoadB(const TwoByteTile& tile, int n, int k, std::uint32_t (&b)[2][2]) {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8);
     for (int i = 0; i < 4; ++i) {
@@ -372,18 +375,18 @@ struct HostLayer {
     }
   }
   template <typename Layout>
-  static void LoadBTransposed(const Bf16Tile& tile, int k, int n, std::uint32_t (&b)[2][2]) {
+  static void LoadBTransposed(const TwoByteTile& tile, int k, int n, std::uint32_t (&b)[2][2]) {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, k + lane % 16, n + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
       b[i / 2][i % 2] = PairInColumn<Layout>(tile, k + 2 * t + i % 2 * 8, n + g + i / 2 * 8);
     }
   }
-  template <int kCount>
+  template <int kScalar, int kCount>
   static void Mma(float (*c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[kCount][2]) {
     Operands operands = {c, a, b};
     HostBlock::Current().OfWarp(HostBlock::Collective::kMma, &operands,
-                                [](void* const* slots) { MultiplyWarp(slots, kCount); });
+                                [](void* const* slots) { MultiplyWarp(slots, kScalar, kCount); });
   }
   static void QuadMax(float (&x)[2]) {
     HostBlock::Current().OfWarp(HostBlock::Collective::kQuadMax, x, [](void* const* slots) {
@@ -420,7 +423,7 @@ struct HostLayer {
     const std::uint32_t* a;
     const std::uint32_t (*b)[2];
   };
-  static void MultiplyWarp(void* const* slots, int count);
+  static void MultiplyWarp(void* const* slots, int scalar, int count);
   static void CheckAligned(const void* data) {
     if (gpu::IsAligned(data)) return;
     HostBlock::Current().Fail("a vector in global memory that is not aligned");

@@ -479,12 +479,12 @@ TEST(CudaRows, EveryFieldOfANormGoesToThePlugin) {
   EXPECT_EQ(forward.shape.epsilon, 0.25);
   EXPECT_EQ(forward.x, At<float>(16));
   EXPECT_EQ(forward.addend.data, At<void>(32));
-  EXPECT_EQ(forward.addend.is_bf16, 1);
+  EXPECT_EQ(forward.addend.scalar, static_cast<int>(Scalar::kBf16));
   EXPECT_EQ(forward.gamma, At<float>(48));
   EXPECT_EQ(forward.beta, At<float>(64));
   EXPECT_EQ(forward.sum, At<float>(80));
   EXPECT_EQ(forward.y.data, At<void>(96));
-  EXPECT_EQ(forward.y.is_bf16, 0);
+  EXPECT_EQ(forward.y.scalar, static_cast<int>(Scalar::kFp32));
   EXPECT_EQ(forward.mean, At<float>(112));
   EXPECT_EQ(forward.rstd, At<float>(128));
 
@@ -501,7 +501,7 @@ TEST(CudaRows, EveryFieldOfANormGoesToThePlugin) {
                                                                      .d_beta = At<float>(160)});
   EXPECT_EQ(backward.shape.n_row, 3);
   EXPECT_EQ(backward.dy.data, At<void>(16));
-  EXPECT_EQ(backward.dy.is_bf16, 1);
+  EXPECT_EQ(backward.dy.scalar, static_cast<int>(Scalar::kBf16));
   EXPECT_EQ(backward.sum, At<float>(32));
   EXPECT_EQ(backward.gamma, At<float>(48));
   EXPECT_EQ(backward.mean, At<float>(64));
@@ -526,7 +526,7 @@ TEST(CudaRows, EveryFieldOfAnActivationGoesToThePlugin) {
   EXPECT_EQ(plain.shape.n_channel, 5);
   EXPECT_EQ(plain.shape.activation, 2);
   EXPECT_EQ(plain.h.data, At<void>(16));
-  EXPECT_EQ(plain.h.is_bf16, 1);
+  EXPECT_EQ(plain.h.scalar, static_cast<int>(Scalar::kBf16));
   EXPECT_EQ(plain.up.data, nullptr);
   EXPECT_EQ(plain.bias, At<float>(32));
   EXPECT_EQ(plain.dy.data, At<void>(48));
@@ -539,7 +539,7 @@ TEST(CudaRows, EveryFieldOfAnActivationGoesToThePlugin) {
                                                                          .d_gate = At<float>(64),
                                                                          .d_up = At<float>(80)});
   EXPECT_EQ(gated.h.data, At<void>(16));
-  EXPECT_EQ(gated.h.is_bf16, 0);
+  EXPECT_EQ(gated.h.scalar, static_cast<int>(Scalar::kFp32));
   EXPECT_EQ(gated.up.data, At<void>(32));
   EXPECT_EQ(gated.dy.data, At<void>(48));
   EXPECT_EQ(gated.dh.data, At<void>(64));
@@ -563,12 +563,12 @@ TEST(CudaRows, EveryFieldOfALossGoesToThePlugin) {
   EXPECT_EQ(call.n_row, 3);
   EXPECT_EQ(call.n_vocab, 5);
   EXPECT_EQ(call.logits.data, At<void>(16));
-  EXPECT_EQ(call.logits.is_bf16, 1);
+  EXPECT_EQ(call.logits.scalar, static_cast<int>(Scalar::kBf16));
   EXPECT_EQ(call.targets, At<std::int64_t>(32));
   EXPECT_EQ(call.nll, At<float>(48));
   EXPECT_EQ(call.lse, At<float>(64));
   EXPECT_EQ(call.d_logits.data, At<void>(80));
-  EXPECT_EQ(call.d_logits.is_bf16, 1);
+  EXPECT_EQ(call.d_logits.scalar, static_cast<int>(Scalar::kBf16));
   EXPECT_EQ(call.weight, 0.25);
 }
 

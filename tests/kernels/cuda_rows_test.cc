@@ -322,16 +322,16 @@ TEST_P(CudaRowsTest, ArraysThatAreNotAlignedGiveTheSameNumbers) {
   const ReferenceNormGradient gradient =
       ReferenceNormBackward(shape, forward.sum, rest(gamma), rest(dy), {});
   const std::vector<double> of_bf16(kAll, 10.0), of_fp32(kAll, 10.0), of_sum(40, 200.0);
-  ExpectClose(rest(y.values()), forward.y, of_bf16, Bound(true), "y");
+  ExpectClose(rest(y.values()), forward.y, of_bf16, Bound(Scalar::kBf16), "y");
   ExpectClose(rest(dx.values()), gradient.x, of_fp32, 5e-6, "dx");
-  ExpectClose(rest(da.values()), gradient.x, of_bf16, Bound(true), "da");
+  ExpectClose(rest(da.values()), gradient.x, of_bf16, Bound(Scalar::kBf16), "da");
   ExpectClose(d_gamma.doubles(), gradient.gamma, of_sum, 5e-6, "dgamma");
   ExpectClose(d_beta.doubles(), gradient.beta, of_sum, 5e-6, "dbeta");
   const ReferenceActivationGradient slope =
       ReferenceActivationBackward(wide, rest(a), rest(gamma), rest(dy));
   ExpectClose(rest(f.values()), ReferenceActivationForward(wide, rest(a), rest(gamma)), of_bf16,
-              Bound(true), "f");
-  ExpectClose(rest(df.values()), slope.h, of_bf16, Bound(true), "df");
+              Bound(Scalar::kBf16), "f");
+  ExpectClose(rest(df.values()), slope.h, of_bf16, Bound(Scalar::kBf16), "df");
   ExpectClose(d_bias.doubles(), slope.bias, of_sum, 5e-6, "db");
   for (Guarded<Bf16>* const one : {&y, &da, &f, &df}) one->ExpectBandsWhole();
   for (Guarded<float>* const one : {&sum, &mean, &rstd, &dx, &d_gamma, &d_beta, &d_bias}) {

@@ -33,6 +33,7 @@ struct Inputs {
       : x(Draw<float>(shape.n_row * shape.n_channel, stream, 2.0)),
         a(Draw<float>(shape.n_row * shape.n_channel, stream + 1)),
         a_bf16(Draw<Bf16>(shape.n_row * shape.n_channel, stream + 1)),
+        a_fp16(Draw<Fp16>(shape.n_row * shape.n_channel, stream + 1)),
         gamma(Draw<float>(shape.n_channel, stream + 2)),
         beta(Draw<float>(shape.n_channel, stream + 3)),
         dy(Draw<float>(shape.n_row * shape.n_channel, stream + 4)),
@@ -40,6 +41,7 @@ struct Inputs {
         d_sum(Draw<float>(shape.n_row * shape.n_channel, stream + 5)) {}
   std::vector<float> x, a;
   std::vector<Bf16> a_bf16;
+  std::vector<Fp16> a_fp16;
   std::vector<float> gamma, beta, dy;
   std::vector<Bf16> dy_bf16;
   std::vector<float> d_sum;
@@ -50,17 +52,20 @@ struct Outputs {
       : sum(shape.n_row * shape.n_channel),
         y(shape.n_row * shape.n_channel),
         y_bf16(shape.n_row * shape.n_channel),
+        y_fp16(shape.n_row * shape.n_channel),
         mean(shape.n_row),
         rstd(shape.n_row) {}
   void ExpectBandsWhole() {
     sum.ExpectBandsWhole();
     y.ExpectBandsWhole();
     y_bf16.ExpectBandsWhole();
+    y_fp16.ExpectBandsWhole();
     mean.ExpectBandsWhole();
     rstd.ExpectBandsWhole();
   }
   Guarded<float> sum, y;
   Guarded<Bf16> y_bf16;
+  Guarded<Fp16> y_fp16;
   Guarded<float> mean, rstd;
 };
 
@@ -120,38 +125,48 @@ class NormTest : public testing::RowKernelsTest {};
 TEST_P(NormTest, ForwardIsTheReferenceForEveryShapeAndType) {
   for (const auto& [n_row, n_channel] : kShapes) {
     const Inputs in({.n_row = n_row, .n_channel = n_channel}, 10);
-    for (int variant = 0; variant < 16; ++variant) {
+    for (int variant = 0; variant < 24; ++variant) {
       const bool centred = (variant & 1) != 0, adds = (variant & 2) != 0;
-      const bool bf16 = (variant & 4) != 0, biased = (variant & 8) != 0;
+      const bool biased = (variant & 4) != 0;
+      constexpr Scalar kTypes[] = {Scalar::kFp32, Scalar::kBf16, Scalar::kFp16};
+      const Scalar type = kTypes[variant / 8];
+      const bool bf16 = type == Scalar::kBf16, fp16 = type == Scalar::kFp16;
       const NormShape shape = {.n_row = n_row, .n_channel = n_channel, .centred = centred};
       SCOPED_TRACE("rows " + std::to_string(n_row) + ", channels " + std::to_string(n_channel) +
                    ", variant " + std::to_string(variant));
       Outputs out(shape);
       NormForwardCall call = {.shape = shape, .x = in.x.data(), .gamma = in.gamma.data()};
       if (adds) {
-        call.addend = bf16 ? ConstElements(in.a_bf16.data()) : ConstElements(in.a.data());
+        call.addend = bf16   ? ConstElements(in.a_bf16.data())
+                      : fp16 ? ConstElements(in.a_fp16.data())
+                             : ConstElements(in.a.data());
         call.sum = out.sum.data();
       }
       if (biased) call.beta = in.beta.data();
       if (centred) call.mean = out.mean.data();
-      call.y = bf16 ? Elements(out.y_bf16.data()) : Elements(out.y.data());
+      call.y = bf16   ? Elements(out.y_bf16.data())
+               : fp16 ? Elements(out.y_fp16.data())
+                      : Elements(out.y.data());
       call.rstd = out.rstd.data();
       NormForward(call);
 
       const auto addend = !adds  ? std::vector<double>()
                           : bf16 ? ToDoubles(in.a_bf16)
+                          : fp16 ? ToDoubles(in.a_fp16)
                                  : ToDoubles(in.a);
       const auto beta = biased ? ToDoubles(in.beta) : std::vector<double>();
       const ReferenceNorm expected =
           ReferenceNormForward(shape, ToDoubles(in.x), addend, ToDoubles(in.gamma), beta);
       const ForwardSize size = SizeOf(shape, expected, ToDoubles(in.gamma), beta);
-      if (adds) ExpectClose(out.sum.doubles(), expected.sum, Bound(false), "s");
-      ExpectClose(bf16 ? out.y_bf16.doubles() : out.y.doubles(), expected.y, size.y, Bound(bf16),
-                  "y");
+      if (adds) ExpectClose(out.sum.doubles(), expected.sum, Bound(Scalar::kFp32), "s");
+      ExpectClose(bf16   ? out.y_bf16.doubles()
+                  : fp16 ? out.y_fp16.doubles()
+                         : out.y.doubles(),
+                  expected.y, size.y, Bound(type), "y");
       if (centred) {
-        ExpectClose(out.mean.doubles(), expected.mean, size.mean, Bound(false), "mean");
+        ExpectClose(out.mean.doubles(), expected.mean, size.mean, Bound(Scalar::kFp32), "mean");
       }
-      ExpectClose(out.rstd.doubles(), expected.rstd, Bound(false), "rstd");
+      ExpectClose(out.rstd.doubles(), expected.rstd, Bound(Scalar::kFp32), "rstd");
       out.ExpectBandsWhole();
     }
   }
@@ -193,7 +208,7 @@ TEST_P(NormTest, BackwardIsTheReferenceForEveryShapeAndType) {
       const BackwardSize size =
           SizeOfGradient(shape, ReferenceNormForward(shape, x, {}, gamma, {}), gamma, dy, d_sum);
       ExpectClose(dx.doubles(), expected.x, size.dx, 5e-6, "dx");
-      if (bf16) ExpectClose(da.doubles(), expected.x, size.dx, Bound(true), "da");
+      if (bf16) ExpectClose(da.doubles(), expected.x, size.dx, Bound(Scalar::kBf16), "da");
       ExpectClose(d_gamma.doubles(), expected.gamma, size.d_gamma, 5e-6, "dgamma");
       ExpectClose(d_beta.doubles(), expected.beta, size.d_beta, 5e-6, "dbeta");
       dx.ExpectBandsWhole();

@@ -22,6 +22,13 @@
 
 namespace longrun::testing {
 
+template <typename T>
+inline constexpr bool kHasTwoBytes = std::is_same_v<T, Bf16> || std::is_same_v<T, Fp16>;
+template <typename T>
+inline constexpr Scalar kScalarOf = std::is_same_v<T, Bf16>   ? Scalar::kBf16
+                                    : std::is_same_v<T, Fp16> ? Scalar::kFp16
+                                                              : Scalar::kFp32;
+
 // Normally distributed numbers, rounded to T.
 template <typename T>
 std::vector<T> Draw(std::int64_t n, std::uint64_t stream, double deviation = 1.0) {
@@ -34,6 +41,8 @@ std::vector<T> Draw(std::int64_t n, std::uint64_t stream, double deviation = 1.0
         deviation * std::sqrt(-2.0 * std::log(u)) * std::cos(kTwoPi * random.Uniform());
     if constexpr (std::is_same_v<T, Bf16>) {
       x.push_back(RoundedToBf16(static_cast<float>(value)));
+    } else if constexpr (std::is_same_v<T, Fp16>) {
+      x.push_back(RoundedToFp16(static_cast<float>(value)));
     } else {
       x.push_back(static_cast<T>(value));
     }
@@ -45,7 +54,7 @@ template <typename T>
 std::vector<double> ToDoubles(std::span<const T> x) {
   std::vector<double> y;
   for (const T one : x) {
-    if constexpr (std::is_same_v<T, Bf16>) {
+    if constexpr (kHasTwoBytes<T>) {
       y.push_back(static_cast<double>(ToFloat(one)));
     } else {
       y.push_back(static_cast<double>(one));
@@ -85,19 +94,19 @@ class Guarded {
  private:
   static constexpr std::int64_t kBand = 64;
   static T Nan() {
-    if constexpr (std::is_same_v<T, Bf16>)
-      return {0x7fc0};
+    if constexpr (kHasTwoBytes<T>)
+      return {0x7fc0};  // of bf16 and of fp16
     else
       return std::numeric_limits<T>::quiet_NaN();
   }
   static T Mark() {
-    if constexpr (std::is_same_v<T, Bf16>)
+    if constexpr (kHasTwoBytes<T>)
       return {0x4242};
     else
       return static_cast<T>(12345.0);
   }
   static bool IsMark(T x) {
-    if constexpr (std::is_same_v<T, Bf16>)
+    if constexpr (kHasTwoBytes<T>)
       return x.bits == 0x4242;
     else
       return x == Mark();
@@ -150,8 +159,11 @@ inline void ExpectClose(std::span<const double> found, std::span<const double> e
 }
 
 // Relative errors beside the fp64 reference on the same rounded inputs: fp32 sums of some hundred
-// elements, and bf16's rounding of a result (2^-9 at most, 2^-10 in the mean).
-inline double Bound(bool is_bf16) { return is_bf16 ? 4e-3 : 2e-6; }
+// elements, and the rounding of a result to bf16 (2^-9 at most, 2^-10 in the mean) or to fp16,
+// which has three more bits.
+inline double Bound(Scalar type) {
+  return type == Scalar::kBf16 ? 4e-3 : type == Scalar::kFp16 ? 5e-4 : 2e-6;
+}
 
 // Threads that take parts in an order of their own.
 inline ParallelFor OnThreads(std::int64_t n_threads) {

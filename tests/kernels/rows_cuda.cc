@@ -29,7 +29,7 @@ class RowCopies : public CudaCopies {
     if (!is_in_place) In(n, input);
     Out(n, output);
     if (!is_in_place) return;
-    WithType(output.is_bf16(), [&](auto of) { input = output.as<decltype(of)>(); });
+    WithType(output.type(), [&](auto of) { input = output.as<decltype(of)>(); });
   }
 
  private:
@@ -38,7 +38,7 @@ class RowCopies : public CudaCopies {
     if (x != nullptr) x = static_cast<const T*>(Copy(x, Bytes<T>(n), nullptr));
   }
   void TakeInput(std::int64_t n, ConstElements& x) {
-    WithType(x.is_bf16(), [&](auto of) {
+    WithType(x.type(), [&](auto of) {
       const auto* data = x.as<decltype(of)>();
       TakeInput(n, data);
       x = data;
@@ -49,7 +49,7 @@ class RowCopies : public CudaCopies {
     if (x != nullptr) x = static_cast<T*>(Copy(x, Bytes<T>(n), x));
   }
   void TakeOutput(std::int64_t n, Elements& x) {
-    WithType(x.is_bf16(), [&](auto of) {
+    WithType(x.type(), [&](auto of) {
       auto* data = x.as<decltype(of)>();
       TakeOutput(n, data);
       x = data;

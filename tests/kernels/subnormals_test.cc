@@ -41,7 +41,7 @@ struct Case {
   std::function<void(const KernelOptions&)> run;
   std::function<std::vector<double>()> results;
   std::vector<double> expected;
-  bool is_bf16 = false;
+  Scalar type = Scalar::kFp32;
   // What flushing may change an element by.
   double slack = 100.0 * kLeastNormal;
 };
@@ -76,7 +76,7 @@ class SubnormalsKernelTest : public testing::SimdTest {
       mean /= static_cast<double>(found.size());
       for (std::size_t i = 0; i < found.size(); ++i) {
         const double size = std::max(std::abs(one.expected[i]), 20.0 * mean);
-        ASSERT_LE(std::abs(found[i] - one.expected[i]), Bound(one.is_bf16) * size + one.slack)
+        ASSERT_LE(std::abs(found[i] - one.expected[i]), Bound(one.type) * size + one.slack)
             << "element " << i;
       }
     }
@@ -204,7 +204,7 @@ TEST_P(SubnormalsKernelTest, ActivationsOfSubnormalNumbersAndFarOut) {
                   },
               .results = [&] { return Joined({&y}); },
               .expected = ReferenceActivationForward(shape, ToDoubles(h), {}),
-              .is_bf16 = std::is_same_v<T, Bf16>});
+              .type = testing::kScalarOf<T>});
     }
   };
   of_type(0.0F);

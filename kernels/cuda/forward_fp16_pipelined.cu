@@ -1,0 +1,11 @@
+#include "kernels/cuda/launch-inl.h"
+#include "kernels/cuda/pipelined_forward-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+LR_COMPILE_FEW(PipelinedForwardKernel, Fp16Math);
+LR_COMPILE_NARROW(PipelinedForwardKernel, Fp16Math, RotatedParams);
+
+}  // namespace gpu
+}  // namespace longrun
