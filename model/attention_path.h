@@ -24,7 +24,7 @@ struct EnumNames<AttentionBackend> {
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
 // kUnimplemented names what the fused attention (kernels/) lacks for these terms and heads,
-// in fp32 and bf16. `method` is the name for that message.
+// in fp32, bf16 and fp16. `method` is the name for that message.
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 

@@ -1,4 +1,4 @@
-// The types with which a model is trained or timed. With either, its weights are fp32.
+// The types in which the products of a model are taken. Its weights are fp32 with each of them.
 #pragma once
 
 #include <array>
@@ -11,10 +11,15 @@ namespace longrun {
 enum class Precision {
   kFp32,
   kBf16,  // autocast: the factors of matrix products are rounded
+  // The same, with factors in fp16. For evaluations only: small gradients would become 0 in fp16.
+  kFp16,
 };
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::array<std::string_view, 2> kNames = {"fp32", "bf16"};
+  static constexpr std::array<std::string_view, 3> kNames = {"fp32", "bf16", "fp16"};
 };
+
+// Those in which a model can be trained.
+inline constexpr std::array<std::string_view, 2> kTrainedPrecisions = {"fp32", "bf16"};
 
 }  // namespace longrun

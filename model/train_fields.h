@@ -109,7 +109,10 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .max = kTokensMax,
      .meaning = "tokens in an optimiser step, a multiple of train_length"},
     {.required = true, .kept = true});
-  v(train.precision, {.name = "precision", .meaning = "bf16: autocast, with fp32 weights"},
+  v(train.precision,
+    {.name = "precision",
+     .choices = {kTrainedPrecisions.begin(), kTrainedPrecisions.end()},
+     .meaning = "bf16: autocast, with fp32 weights"},
     {.kept = true});
   v(train.order,
     {.name = "order",

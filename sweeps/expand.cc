@@ -32,6 +32,14 @@
 namespace longrun {
 namespace {
 
+bool KeysGrow(const ModelConfig& model) {
+  const auto method = FindPositionMethod(model.position.method);
+  if (!method.ok()) return false;
+  const ParamResult<TermSpec> terms =
+      (*method)->terms(model.position.params, model.attention_shape());
+  return terms.ok() && terms->rotation && !terms->rotation->growth.empty();
+}
+
 constexpr std::size_t kDigitsShown = 8;  // of a fingerprint
 
 // A value for each axis.
@@ -333,6 +341,7 @@ class Expander {
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     std::set<std::string> trained_before = TrainedBefore(point);
     CheckTrainedText(trained_before, dataset);
+    CheckPrecisions(run.model);
     if (problems_.size() > n_problems || !problems_.empty()) return;
     // A parent depends on the seed, so a run that continues another cannot be reused
     // with another seed.
@@ -1063,6 +1072,17 @@ class Expander {
     for (const EvaluationSpec& block : spec_.evaluations) {
       const std::string why = WhyUnsupported(*block.evaluation, causal);
       if (!why.empty()) Report(block.place, Str(PathOf(block), ": ", why));
+    }
+  }
+
+  // Keys that grow with the text leave the range of fp16.
+  void CheckPrecisions(const ModelConfig& model) {
+    for (const EvaluationSpec& block : spec_.evaluations) {
+      if (PrecisionOf(block.params) != Precision::kFp16 || !KeysGrow(model)) continue;
+      Report(PlaceOf(block, "precision"),
+             Str(PathOf(block), ".precision: the keys of position method \"", model.position.method,
+                 "\" grow beyond the range of fp16: use fp32 or bf16, or measure this method in "
+                 "another sweep"));
     }
   }
 

@@ -12,8 +12,8 @@
 namespace longrun {
 
 // A row of `metric` without a value. Split, protocol and averaging are null, since not every
-// evaluation has them. One in bf16 says so in `extra`: "precision", and on a CPU "bf16", the
-// instructions that its products take (model/instruction_set.h).
+// evaluation has them. One in bf16 or fp16 says so in `extra`: "precision", and in bf16 on a CPU
+// "bf16", the instructions that its products take (model/instruction_set.h).
 Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
 // The same, for a mean over tokens of a split.
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,

@@ -50,7 +50,7 @@ ParamSpec PrecisionParam() {
           .is_optional = true,
           .choices = EnumChoices<Precision>(),
           .meaning =
-              "bf16: the factors of matrix products are rounded; these are other numbers, "
+              "bf16, fp16: the factors of matrix products are rounded; these are other numbers, "
               "with a row of their own"};
 }
 

@@ -207,7 +207,7 @@ std::vector<ParamSpec> ThroughputSpecs() {
       {.name = "precision",
        .type = ParamSpec::Type::kChoice,
        .default_value = Precision::kFp32,
-       .choices = EnumChoices<Precision>(),
+       .choices = {kTrainedPrecisions.begin(), kTrainedPrecisions.end()},
        .meaning = "bf16: autocast, with fp32 weights"},
       Count("warm_up", 5, 0, 10'000, "steps before the timed ones"),
       Count("iterations", 20, 1, 100'000, "timed steps of train_step and forward"),

@@ -5,7 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
@@ -40,9 +39,9 @@ std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
 // sum over j of p_ij v_j, grouped as in Scores.
 at::Tensor Mix(const at::Tensor& p_BHQK, const at::Tensor& v_BGKD) {
   const std::int64_t h = p_BHQK.size(1), g = v_BGKD.size(1), n_query = p_BHQK.size(2);
-  if (h == g) return at::matmul(p_BHQK, v_BGKD);
+  if (h == g) return BatchedProduct(p_BHQK, v_BGKD);
   const at::Tensor p_BGRK = p_BHQK.view({-1, g, h / g * n_query, p_BHQK.size(3)});
-  return at::matmul(p_BGRK, v_BGKD).view({-1, h, n_query, v_BGKD.size(3)});
+  return BatchedProduct(p_BGRK, v_BGKD).view({-1, h, n_query, v_BGKD.size(3)});
 }
 
 // Keys of a cache, [begin, end), and a token's query in the rotation for them.
@@ -100,9 +99,10 @@ at::Tensor TorchAttention(const Attention::Call& call, bool causal) {
 Status CheckFused(const TermSpec& terms, std::string_view method, const AttentionShape& shape,
                   const Compute& compute) {
   if (compute.dtype == at::kDouble) {
-    return Status(Code::kUnimplemented,
-                  "attention back-end \"fused\" computes only in fp32 and bf16: use the back-end "
-                  "\"reference\"");
+    return Status(
+        Code::kUnimplemented,
+        "attention back-end \"fused\" computes only in fp32, bf16 and fp16: use the back-end "
+        "\"reference\"");
   }
   return CheckFusedAttention(terms, method, shape);
 }
@@ -134,6 +134,11 @@ Attention::Attention(const TermSpec& spec, const AttentionShape& shape, Attentio
 Result<Attention> Attention::Make(const TermSpec& spec, std::string_view method,
                                   const AttentionShape& shape, AttentionBackend backend,
                                   const Compute& compute) {
+  if (spec.rotation && !spec.rotation->growth.empty() && compute.product == at::kHalf) {
+    return Status(Code::kUnimplemented,
+                  Str("precision fp16: the keys of position method \"", method,
+                      "\" grow beyond the range of fp16: use fp32 or bf16"));
+  }
   const AttentionKernel* kernel = nullptr;
   if (backend == AttentionBackend::kFused) {
     RETURN_IF_ERROR(CheckFused(spec, method, shape, compute));

@@ -9,9 +9,9 @@
 // 128 queries at a time and, when causal, only against the keys that they see: no T x T tensor
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
 // one and refuses the others by name. `fused` is the attention of kernels/, on the CPU or on a GPU,
-// in fp32 and bf16; CheckFusedAttention names what it lacks. After cached tokens, `fused` computes
-// one token like `reference` does, and `torch` computes several tokens like `reference` does.
-// `fused` also computes like `reference` where a reading has what kernels/ lacks
+// in fp32, bf16 and fp16; CheckFusedAttention names what it lacks. After cached tokens, `fused`
+// computes one token like `reference` does, and `torch` computes several tokens like `reference`
+// does. `fused` also computes like `reference` where a reading has what kernels/ lacks
 // (Reading::IsForKernels).
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.

@@ -56,9 +56,11 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
     compute.dtype = compute.product = c10::ScalarType::Double;
   } else if (precision == "bf16") {
     compute.product = c10::ScalarType::BFloat16;
+  } else if (precision == "fp16") {
+    compute.product = c10::ScalarType::Half;
   } else if (precision != "fp32") {
-    return Status(Code::kInvalidArgument,
-                  Str("precision \"", precision, "\" is unknown: expected fp32, fp64 or bf16"));
+    return Status(Code::kInvalidArgument, Str("precision \"", precision,
+                                              "\" is unknown: expected fp32, fp64, bf16 or fp16"));
   }
   if (device == "cpu") {
     compute.path = NewRunMatrixPath(IdentifyCpu().vendor, SimdPath());
@@ -94,6 +96,8 @@ void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(device.is_cpu() || numerics.sdpa_attention, false);
   context.setAllowTF32CuBLAS(false);
+  // Sums of products in fp16 might be beyond its range before they are added up.
+  context.setAllowFP16ReductionCuBLAS(false);
   context.setDeterministicFillUninitializedMemory(false);
   context.setBenchmarkCuDNN(false);
 }

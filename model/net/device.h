@@ -1,6 +1,6 @@
 // How a network computes: its device, the type of its weights, and whether products are taken in
-// bf16. With bf16 (autocast), only the factors of matrix products are rounded; weights, LayerNorm,
-// residual stream, softmax and loss stay fp32.
+// bf16 or fp16. With these (autocast), only the factors and results of matrix products are rounded;
+// weights, LayerNorm, residual stream, softmax and loss stay fp32.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -20,9 +20,10 @@ namespace longrun {
 
 struct Compute {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
-  c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
-  c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
-  MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
+  c10::ScalarType dtype = c10::ScalarType::Float;  // of weights and results: Float or Double
+  // Of matrix products: dtype, or BFloat16, or (without gradients) Half.
+  c10::ScalarType product = c10::ScalarType::Float;
+  MatrixPath path = MatrixPath::kAten;  // for a CPU's fp32 products
   // If set, our kernels of this instruction set compute the optimiser's steps and the operations of
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
   // These kernels run only on a CPU, and not in fp64.
@@ -32,10 +33,10 @@ struct Compute {
   bool gpu_kernels = false;
 };
 
-// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a new run
-// (model/matrix_path.h) and our kernels, on a GPU with our kernels if the plug-in has them for it,
-// both except in fp64. The CUDA half of LibTorch is loaded when a GPU is first
-// requested: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
+// "fp32", "fp64", "bf16", "fp16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a
+// new run (model/matrix_path.h) and our kernels, on a GPU with our kernels if the plug-in has them
+// for it, both except in fp64. The CUDA half of LibTorch is loaded when a GPU is first requested:
+// kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
 // The plug-in of the CUDA kernels, in the folder of the program. It need not be there.
@@ -50,10 +51,11 @@ struct Numerics {
 };
 
 // Call this once at the start of a process. It sets the number of threads and the mode of subnormal
-// numbers, turns TF32 off, and chooses algorithms that give the same bits each time. On a GPU,
-// LibTorch's own switch for deterministic algorithms is used only with its fused attention, and for
-// the gradient of an embedding (row_operators.cc): the switch refuses the cumulative sum, although
-// that operator is as repeatable as all others that the reference back-end calls.
+// numbers, turns TF32 and sums in fp16 off, and chooses algorithms that give the same bits each
+// time. On a GPU, LibTorch's own switch for deterministic algorithms is used only with its fused
+// attention, and for the gradient of an embedding (row_operators.cc): the switch refuses the
+// cumulative sum, although that operator is as repeatable as all others that the reference back-end
+// calls.
 void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"

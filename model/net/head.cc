@@ -40,14 +40,20 @@ std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& comp
 
 // The head in its product's type, converted once for all chunks.
 Head ForProduct(const Head& head, const Compute& compute) {
-  return {
-      .weight_VC = head.rounded_VC.defined() ? head.rounded_VC : head.weight_VC.to(compute.product),
-      .bias_V = head.bias_V};
+  at::Tensor weight_VC =
+      head.rounded_VC.defined() ? head.rounded_VC : head.weight_VC.to(compute.product);
+  // There the product would widen it again for each chunk.
+  if (compute.product == at::kHalf && compute.device.is_cpu()) weight_VC = weight_VC.to(at::kFloat);
+  return {.weight_VC = weight_VC, .bias_V = head.bias_V};
 }
 
+// Of a head in its product's type.
 at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
-  return MatrixProduct(hidden_NC.to(compute.product), head.weight_VC.to(compute.product).t(),
-                       compute.path);
+  return MatrixProduct(hidden_NC.to(compute.product), head.weight_VC.t(), compute.path);
+}
+at::Tensor LogitsOf(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
+  const at::Tensor z = ProductOf(hidden_NC, head, compute).to(compute.dtype);
+  return head.bias_V.defined() ? z + head.bias_V : z;
 }
 
 // Writes the nll of a chunk into `nll_N`; with `gradient`, the logits become weight
@@ -55,7 +61,7 @@ at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Comput
 at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Tensor& targets_N,
                      double weight, bool gradient, const Compute& compute,
                      const at::Tensor& nll_N) {
-  at::Tensor z = head.bias_V.defined() ? HeadLogits(hidden_NC, head, compute)
+  at::Tensor z = head.bias_V.defined() ? LogitsOf(hidden_NC, head, compute)
                                        : ProductOf(hidden_NC, head, compute);
   z = z.contiguous();
   const at::Tensor targets = targets_N.contiguous();
@@ -75,6 +81,8 @@ at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Te
   };
   if (z.scalar_type() == at::kBFloat16) {
     loss(reinterpret_cast<Bf16*>(z.mutable_data_ptr<at::BFloat16>()));
+  } else if (z.scalar_type() == at::kHalf) {
+    loss(reinterpret_cast<Fp16*>(z.mutable_data_ptr<at::Half>()));
   } else {
     loss(z.mutable_data_ptr<float>());
   }
@@ -92,8 +100,7 @@ struct Targets {
 }  // namespace
 
 at::Tensor HeadLogits(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
-  const at::Tensor z = ProductOf(hidden_NC, head, compute).to(compute.dtype);
-  return head.bias_V.defined() ? z + head.bias_V : z;
+  return LogitsOf(hidden_NC, ForProduct(head, compute), compute);
 }
 
 at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Tensor& targets_N,
@@ -110,7 +117,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
                 compute, nll_N.narrow(0, begin, n));
       continue;
     }
-    const at::Tensor z = HeadLogits(hidden_NC.narrow(0, begin, n), head, compute);
+    const at::Tensor z = LogitsOf(hidden_NC.narrow(0, begin, n), head, compute);
     const Targets target(targets_N.narrow(0, begin, n));
     const at::Tensor nll = at::logsumexp(z, 1, true) - z.gather(1, target.index);
     nll_N.narrow(0, begin, n).copy_(nll.masked_fill(target.ignored, 0.0).squeeze(1));
@@ -136,7 +143,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
     if (HasKernels(compute)) {
       dz = ChunkLoss(hidden, head, targets, weight, true, compute, nll);
     } else {
-      const at::Tensor z = HeadLogits(hidden, head, compute);
+      const at::Tensor z = LogitsOf(hidden, head, compute);
       const Targets target(targets);
       const at::Tensor lse = at::logsumexp(z, 1, true);
       nll.copy_((lse - z.gather(1, target.index)).masked_fill(target.ignored, 0.0).squeeze(1));

@@ -38,7 +38,7 @@ struct RotationNumbers {
 
 struct KernelAttentionCall {
   const AttentionKernel* kernel = nullptr;  // KernelFor(), of the device of all tensors here
-  at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32 or bf16
+  at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32, bf16 or fp16
   double scale = 0.0;
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...

@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -51,6 +52,8 @@ bool TakesOneDnn(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path
          a_MK.scalar_type() == at::kFloat && b_KN.scalar_type() == at::kFloat &&
          a_MK.size(0) * a_MK.size(1) * b_KN.size(1) >= kOneDnnWorkMin;
 }
+
+bool IsWidened(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kHalf; }
 
 // A dense copy of a transposed view (kernels/transpose.h); other tensors unchanged.
 at::Tensor RowsOf(const at::Tensor& a_MK) {
@@ -149,6 +152,10 @@ at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tens
 at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
                   MatrixPath path) {
   LR_CHECK(x_NI.size(1) == w_IO.size(0) && (!b_O.defined() || w_IO.size(1) == b_O.size(0)));
+  if (IsWidened(x_NI)) {
+    const at::Tensor bias = b_O.defined() ? b_O.to(at::kFloat) : b_O;
+    return Linear(x_NI.to(at::kFloat), w_IO.to(at::kFloat), bias, path).to(at::kHalf);
+  }
   if (!TakesOneDnn(x_NI, w_IO, path)) {
     return b_O.defined() ? at::addmm(b_O, x_NI, w_IO) : at::mm(x_NI, w_IO);
   }
@@ -156,8 +163,16 @@ at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tens
   return LinearFunction::apply(x_NI, w_IO, b_O.defined() ? std::optional(b_O) : std::nullopt);
 }
 
+at::Tensor BatchedProduct(const at::Tensor& a, const at::Tensor& b) {
+  if (!IsWidened(a)) return at::matmul(a, b);
+  return at::matmul(a.to(at::kFloat), b.to(at::kFloat)).to(at::kHalf);
+}
+
 at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path) {
   LR_CHECK(a_MK.size(1) == b_KN.size(0));
+  if (IsWidened(a_MK)) {
+    return MatrixProduct(a_MK.to(at::kFloat), b_KN.to(at::kFloat), path).to(at::kHalf);
+  }
   if (!TakesOneDnn(a_MK, b_KN, path)) return at::mm(a_MK, b_KN);
   return OneDnnProduct(a_MK, b_KN, std::nullopt);
 }

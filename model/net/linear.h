@@ -1,4 +1,6 @@
-// y = x w + b, with gradients, on the run's matrix path.
+// y = x w + b, with gradients, on the run's matrix path. On a CPU, factors in fp16 are widened:
+// their products are those of fp32, rounded to fp16, since few CPUs have instructions for fp16, and
+// without these LibTorch's own loops are many times slower.
 //
 // Legend: N rows, I inputs, O outputs.
 #pragma once
@@ -29,6 +31,9 @@ bool MultipliesIntoFp32(const at::Tensor& x, at::ScalarType type);
 // for x_NI, and b_O gets no gradient.
 at::Tensor Linear(const at::Tensor& x_NI, const ProductWeight& w, const at::Tensor& b_O,
                   MatrixPath path);
+
+// a b over the last two dimensions, as at::matmul takes it.
+at::Tensor BatchedProduct(const at::Tensor& a, const at::Tensor& b);
 
 // a_MK b_KN with any strides, without a gradient.
 at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path);

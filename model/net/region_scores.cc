@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -13,6 +12,7 @@
 
 #include "base/check.h"
 #include "model/extension/score_noise.h"
+#include "model/net/linear.h"
 #include "model/net/parallel.h"
 
 namespace longrun {
@@ -87,9 +87,9 @@ at::Tensor NoiseWithoutMax(const ReadingNoise& noise, std::int64_t layer, const 
 at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
   const at::Tensor k_BGDK = k_BGKD.transpose(2, 3);
   const std::int64_t h = q_BHQD.size(1), g = k_BGKD.size(1), n_query = q_BHQD.size(2);
-  if (h == g) return at::matmul(q_BHQD, k_BGDK);
+  if (h == g) return BatchedProduct(q_BHQD, k_BGDK);
   const at::Tensor q_BGRD = q_BHQD.reshape({-1, g, h / g * n_query, q_BHQD.size(3)});
-  return at::matmul(q_BGRD, k_BGDK).view({-1, h, n_query, k_BGKD.size(2)});
+  return BatchedProduct(q_BGRD, k_BGDK).view({-1, h, n_query, k_BGKD.size(2)});
 }
 
 at::Tensor WithFactors(const at::Tensor& q_BHQD, const std::vector<double>& factors,

@@ -45,11 +45,17 @@ ConstElements Read(const at::Tensor& x) {
   if (x.scalar_type() == at::kBFloat16) {
     return reinterpret_cast<const Bf16*>(x.const_data_ptr<at::BFloat16>());
   }
+  if (x.scalar_type() == at::kHalf) {
+    return reinterpret_cast<const Fp16*>(x.const_data_ptr<at::Half>());
+  }
   return x.const_data_ptr<float>();
 }
 Elements Write(const at::Tensor& x) {
   if (x.scalar_type() == at::kBFloat16) {
     return reinterpret_cast<Bf16*>(x.mutable_data_ptr<at::BFloat16>());
+  }
+  if (x.scalar_type() == at::kHalf) {
+    return reinterpret_cast<Fp16*>(x.mutable_data_ptr<at::Half>());
   }
   return x.mutable_data_ptr<float>();
 }
@@ -67,6 +73,10 @@ at::Tensor Given(const std::optional<at::Tensor>& x) { return x ? x->contiguous(
 bool IsFp32(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
 bool IsFloat(const at::Tensor& x) { return x.scalar_type() == at::kFloat; }
+// The types that the kernels have; of fp16 they compute no gradients.
+bool IsSupported(const at::Tensor& x) {
+  return IsFloat(x) || x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
+}
 bool IsFloatOrBf16(const at::Tensor& x) { return IsFloat(x) || x.scalar_type() == at::kBFloat16; }
 
 // A GPU has no instruction sets.
@@ -437,7 +447,7 @@ at::Tensor PendingSum::Value() const { return addend.defined() ? x + addend : x;
 AddedNorm AddNorm(const PendingSum& pending, const NormWeights& norm, c10::ScalarType type,
                   const Compute& compute) {
   const auto& [x, addend] = pending;
-  if (addend.defined() && TakesKernel(x, norm, compute) && IsFloatOrBf16(addend) &&
+  if (addend.defined() && TakesKernel(x, norm, compute) && IsSupported(addend) &&
       addend.sizes() == x.sizes()) {
     const variable_list both =
         NormFunction::apply(x, std::optional(addend), norm.weight_C, Optional(norm.bias_C),
@@ -455,7 +465,7 @@ bool ActivateTakesBias(MlpActivation f, const Compute& compute) {
 at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && IsFloatOrBf16(h) && (!bias_C.defined() || IsFloat(bias_C))) {
+  if (activation && IsSupported(h) && (!bias_C.defined() || IsFloat(bias_C))) {
     return ActivationFunction::apply(h, Optional(bias_C), *activation, SimdOf(compute));
   }
   return AtenActivation(f, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
@@ -464,7 +474,7 @@ at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias
 at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && IsFloatOrBf16(gate) && up.scalar_type() == gate.scalar_type()) {
+  if (activation && IsSupported(gate) && up.scalar_type() == gate.scalar_type()) {
     return GateFunction::apply(gate, up, *activation, SimdOf(compute));
   }
   return AtenActivation(f, gate) * up;

@@ -3,8 +3,9 @@
 // `compute` names them for its device and they support the operation, else by LibTorch's operators.
 //
 // The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 and
-// with bf16 results of products; on a CPU also the embedding's gradient and the cumulated gate in
-// fp32, on a GPU the gradients of biases. A gradient can be taken once (no double backward).
+// with results of products in bf16, or without gradients in fp16; on a CPU also the embedding's
+// gradient and the cumulated gate in fp32, on a GPU the gradients of biases. A gradient can be
+// taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary, N rows, I inputs of a product;
 // ".." any leading dimensions.
@@ -32,12 +33,12 @@ struct NormWeights {
   double epsilon = 1e-5;
 };
 
-// `type` is the type of the result: compute.dtype, or bf16 if only products in bf16 read it.
+// `type` is the type of the result: compute.dtype, or compute.product if only products read it.
 at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,
                 const Compute& compute);
 
-// x + addend, to be added by the norm that reads the sum. The addend has x's type or bf16; an
-// undefined one means x alone.
+// x + addend, to be added by the norm that reads the sum. The addend has x's type or that of
+// products; an undefined one means x alone.
 struct PendingSum {
   at::Tensor x, addend = {};
   at::Tensor Value() const;

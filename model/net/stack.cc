@@ -99,7 +99,7 @@ void Stack::Bind(const ParameterMap& parameters) {
 }
 
 void Stack::KeepWeightCopies() {
-  if (compute_.product != compute_.dtype && !copies_) copies_ = std::make_shared<WeightCopies>();
+  if (compute_.product == at::kBFloat16 && !copies_) copies_ = std::make_shared<WeightCopies>();
 }
 
 void Stack::SetRotation(const ExtendedRotation& rotation) {

@@ -41,6 +41,8 @@ Result<std::unique_ptr<Net>> CopyOf(const Net& source, Precision precision) {
     case Precision::kBf16:
       compute.product = c10::ScalarType::BFloat16;
       break;
+    case Precision::kFp16:
+      LR_CHECK(false);  // not among kTrainedPrecisions
   }
   ParameterMap parameters;
   for (const auto& [name, tensor] : source.parameters()) {

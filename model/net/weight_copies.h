@@ -18,7 +18,7 @@ namespace longrun {
 
 class WeightCopies {
  public:
-  // bf16: the only type of products other than the weights' own.
+  // bf16: the only type in which products are trained, other than the weights' own.
   WeightCopies() = default;
   WeightCopies(const WeightCopies&) = delete;
   WeightCopies& operator=(const WeightCopies&) = delete;

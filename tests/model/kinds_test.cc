@@ -25,7 +25,8 @@ TEST(KindsTest, ABlockHasTheWordOfTheFiles) {
 }
 
 TEST(KindsTest, APrecisionHasTheWordOfTheFiles) {
-  ExpectWords<Precision>({{Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}});
+  ExpectWords<Precision>(
+      {{Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}, {Precision::kFp16, "fp16"}});
 }
 
 TEST(KindsTest, ASampleHasTheWordOfTheFiles) {

@@ -85,6 +85,10 @@ Status Grad(const ForwardOptions& options) {
                   Str(options.tokens, ": a next-token loss needs at least 2 tokens a row"));
   }
   RETURN_IF_ERROR(net.CheckGradients().In("--extend"));
+  if (net.compute().product == at::kHalf) {
+    return Status(Code::kInvalidArgument,
+                  "--dtype fp16: small gradients would become 0: use fp32, fp64 or bf16");
+  }
   ClearGradients(net);
   for (std::int64_t row = 0; row < b; ++row) {
     const at::Tensor ids_1T = loaded.tokens_BT.narrow(0, row, 1);

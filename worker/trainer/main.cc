@@ -42,7 +42,7 @@ void AddExtend(CLI::App* sub, std::string& extend) {
 void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--model", options.folder, "folder with config.json and model.safetensors")
       ->required();
-  sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
+  sub->add_option("--dtype", options.dtype, "fp32, fp64, bf16 or fp16")->capture_default_str();
   sub->add_option("--attention", options.attention,
                   "reference, torch, fused or auto (fused if it supports the model and the device, "
                   "and the dtype is not fp64; otherwise reference)")

@@ -14,7 +14,7 @@ namespace longrun::trainer {
 
 struct ModelOptions {
   std::string folder;              // config.json, model.safetensors
-  std::string dtype = "fp32";      // fp32 | fp64 | bf16
+  std::string dtype = "fp32";      // fp32 | fp64 | bf16 | fp16
   std::string attention = "auto";  // auto | reference | torch | fused
   std::string device = "cpu";      // cpu | cuda | cuda:N
   std::string extend;              // JSON of an extension, its original_length by default that of

@@ -2,10 +2,10 @@
 // i and j whose scores, with all other terms, open a gate.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/flip.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/sigmoid.h>
 
 #include "base/check.h"
+#include "model/net/linear.h"
 #include "model/net/terms/term.h"
 
 namespace longrun {
@@ -21,7 +21,7 @@ at::Tensor ContentBias(const at::Tensor& q_BHQD, const at::Tensor& scores_BHQK,
   const at::Tensor below = p.detach().floor();
   const at::Tensor weight = p - below;
   const at::Tensor z_BHQP =
-      at::matmul(q_BHQD, table_DP.to(q_BHQD.scalar_type())).to(p.scalar_type());
+      BatchedProduct(q_BHQD, table_DP.to(q_BHQD.scalar_type())).to(p.scalar_type());
   const at::Tensor z_below = z_BHQP.gather(3, below.to(at::kLong));
   const at::Tensor z_above = z_BHQP.gather(3, p.detach().ceil().to(at::kLong));
   return weight * z_above + (1.0 - weight) * z_below;

@@ -588,7 +588,7 @@ TEST(FusedTest, WhatItLacksIsRefusedByName) {
     return status.message();
   };
   EXPECT_NE(refusal("cope", shape, "fp32").find("\"cope\""), std::string::npos);
-  EXPECT_NE(refusal("none", shape, "fp64").find("fp32 and bf16"), std::string::npos);
+  EXPECT_NE(refusal("none", shape, "fp64").find("fp32, bf16 and fp16"), std::string::npos);
   const AttentionShape odd = {.n_head = 2, .head_dim = 12, .d_model = 24};
   EXPECT_NE(refusal("none", odd, "fp32").find("the model's have 12"), std::string::npos);
 }

@@ -131,6 +131,7 @@ TEST_P(DeviceTest, LogitsAreThoseOfTheOracle) {
     Transformer exact = GoldenNet(name, "fp64");
     Transformer single = GoldenNet(name, "fp32");
     Transformer brain = GoldenNet(name, "bf16");
+    Transformer half = GoldenNet(name, "fp16");
 
     EXPECT_LT(MaxDifference(Logits(exact, tokens), expected), 1e-8) << name;
     // Logits of size 1 through sums of 64 terms: 64 * 2^-24 = 4e-6,
@@ -138,6 +139,8 @@ TEST_P(DeviceTest, LogitsAreThoseOfTheOracle) {
     EXPECT_LT(MaxDifference(Logits(single, tokens), expected), 2e-5) << name;
     // bf16 keeps 8 bits.
     EXPECT_LT(MaxDifference(Logits(brain, tokens), expected), 0.1) << name;
+    // fp16 keeps 11.
+    EXPECT_LT(MaxDifference(Logits(half, tokens), expected), 0.1 / 8) << name;
   }
 }
 

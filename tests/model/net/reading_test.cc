@@ -375,6 +375,8 @@ TEST(ReadingNetTest, AnyStretchIsWhatTheFormulasSayPairByPair) {
       EXPECT_LT(error("fp32", AttentionBackend::kReference), 2e-5);
       EXPECT_LT(error("fp32", AttentionBackend::kFused), 2e-5);
       EXPECT_LT(error("bf16", AttentionBackend::kFused), 0.1);
+      EXPECT_LT(error("fp16", AttentionBackend::kFused), 0.1 / 8);
+      EXPECT_LT(error("fp16", AttentionBackend::kReference), 0.1 / 8);
     }
   }
 }

@@ -40,11 +40,14 @@ TEST_P(GoldenTest, LogitsAreThoseOfTheOracle) {
   Transformer exact = GoldenNet(GetParam(), "fp64");
   Transformer single = GoldenNet(GetParam(), "fp32");
   Transformer brain = GoldenNet(GetParam(), "bf16");
+  Transformer half = GoldenNet(GetParam(), "fp16");
 
   EXPECT_LT(MaxDifference(Logits(exact, tokens), expected), 1e-8);  // softplus switches at 20
   EXPECT_LT(MaxDifference(Logits(single, tokens), expected), 1e-5);
   // bf16 keeps 8 bits: the logits are of size 1.
   EXPECT_LT(MaxDifference(Logits(brain, tokens), expected), 0.1);
+  // fp16 keeps 11.
+  EXPECT_LT(MaxDifference(Logits(half, tokens), expected), 0.1 / 8);
 }
 
 TEST_P(GoldenTest, GradientsAreThoseOfTheOracle) {

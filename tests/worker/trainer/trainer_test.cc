@@ -854,21 +854,26 @@ TEST_F(TrainerTest, AnEvaluationInBf16IsNearTheOneInFp32) {
     params["protocol"] = protocol;
     params.erase("precision");
     const std::vector<Json> exact = rows_of(records("perplexity", params));
-    params["precision"] = "bf16";
-    const std::vector<JsonRecord> journal = records("perplexity", params);
-    EXPECT_EQ(journal[1].body["execution"]["paths"]["bf16"], DetectCpuPaths().bf16);
-    const std::vector<Json> rounded = rows_of(journal);
-    ASSERT_EQ(rounded.size(), 3u);
     ASSERT_EQ(exact.size(), 3u);
-    for (std::size_t i = 0; i < exact.size(); ++i) {
-      const auto nll = exact[i].at("value").get<double>();
-      EXPECT_FALSE(exact[i].at("extra").contains("precision"));
-      EXPECT_EQ(rounded[i].at("extra").at("precision"), "bf16");
-      EXPECT_EQ(rounded[i].at("extra").at("bf16"), DetectCpuPaths().bf16);
-      EXPECT_NE(rounded[i].at("cell"), exact[i].at("cell"));
-      // A rounded factor is wrong by at most 2^-9.
-      EXPECT_NEAR(rounded[i].at("value").get<double>(), nll, 0x1p-7 * nll);
-      EXPECT_NE(rounded[i].at("value"), exact[i].at("value"));
+    // A rounded factor is wrong by at most 2^-9 in bf16, and by 2^-12 in fp16.
+    for (const auto& [precision, error] :
+         std::vector<std::pair<std::string, double>>{{"bf16", 0x1p-7}, {"fp16", 0x1p-10}}) {
+      const bool is_bf16 = precision == "bf16";
+      params["precision"] = precision;
+      const std::vector<JsonRecord> journal = records("perplexity", params);
+      const Json& paths = journal[1].body["execution"]["paths"];
+      EXPECT_EQ(paths.value("bf16", ""), is_bf16 ? DetectCpuPaths().bf16 : "");
+      const std::vector<Json> rounded = rows_of(journal);
+      ASSERT_EQ(rounded.size(), 3u);
+      for (std::size_t i = 0; i < exact.size(); ++i) {
+        const auto nll = exact[i].at("value").get<double>();
+        EXPECT_FALSE(exact[i].at("extra").contains("precision"));
+        EXPECT_EQ(rounded[i].at("extra").at("precision"), precision);
+        EXPECT_EQ(rounded[i].at("extra").value("bf16", ""), is_bf16 ? DetectCpuPaths().bf16 : "");
+        EXPECT_NE(rounded[i].at("cell"), exact[i].at("cell"));
+        EXPECT_NEAR(rounded[i].at("value").get<double>(), nll, error * nll);
+        EXPECT_NE(rounded[i].at("value"), exact[i].at("value"));
+      }
     }
   }
   // One that writes tokens.
@@ -1098,7 +1103,7 @@ TEST_F(TrainerTest, TheDoorForwardGivesTheLogitsOfTheModelInAFolder) {
                  At("answer.safetensors"), "--dtype", dtype});
   };
   for (const auto& [dtype, tolerance] : std::vector<std::pair<std::string, double>>{
-           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.1}}) {
+           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.1}, {"fp16", 0.1 / 8}}) {
     ASSERT_EQ(run("forward", dtype), 0) << Stderr();
     const SafetensorsFile answer = SafetensorsFile::Open(At("answer.safetensors")).value();
     const at::Tensor logits = ToTensor(*answer.Find("logits"));
@@ -1145,9 +1150,9 @@ TEST_F(TrainerTest, WhatGenerateWritesHasTheLogitsOfForward) {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return Exec(arguments);
   };
-  // bf16 keeps 8 bits of keys and values, in another order of sums.
+  // bf16 keeps 8 bits of keys and values, and fp16 keeps 11, in another order of sums.
   for (const auto& [dtype, tolerance] : std::vector<std::pair<std::string, double>>{
-           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.05}}) {
+           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.05}, {"fp16", 0.05 / 8}}) {
     ASSERT_EQ(generate("written", {"--dtype", dtype}), 0) << Stderr();
     const at::Tensor written = read("written", "tokens");
     EXPECT_EQ(written.sizes(), at::IntArrayRef({3, 32}));
