@@ -43,9 +43,8 @@ constexpr std::int64_t kSharingLookMs = 50;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kFreeDiskAgainMs = 5000;  // the cache is trimmed again if the disk is full
-constexpr std::int64_t kLastWaitMs = 5000;       // for trainers that got SIGKILL when we stop
-constexpr std::int64_t kDrainWaitMs = 1000;      // for the coordinator to learn that we are leaving
+constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL when we stop
+constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
 constexpr int kUploadThreads = 2;
 constexpr int kFetchThreads = 4;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
@@ -89,12 +88,10 @@ std::int64_t WorkEndMs(std::int64_t end_ms, std::int64_t grace_ms) { return end_
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
-// Where the disk cannot be asked, its size is not known.
-DiskSpace DiskSpaceAt(const std::string& folder) {
-  const Result<std::int64_t> n_free = DiskFreeBytes(folder);
-  const Result<std::int64_t> n_bytes = DiskBytes(folder);
-  if (!n_free.ok() || !n_bytes.ok()) return {};
-  return {.free_bytes = *n_free, .bytes = *n_bytes};
+Result<DiskSpace> DiskSpaceAt(const std::string& folder) {
+  ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(folder));
+  ASSIGN_OR_RETURN(const std::int64_t n_bytes, DiskBytes(folder));
+  return DiskSpace{.free_bytes = n_free, .bytes = n_bytes};
 }
 
 }  // namespace
@@ -162,7 +159,12 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->NoteCacheUsers();
-  agent->NoteDisk(agent->MakeDiskFree());
+  agent->disk_.emplace(DiskRoomOptions{.folder = state,
+                                       .free_bytes_min = agent->options_.disk_free_bytes_min,
+                                       .look = [state] { return DiskSpaceAt(state); },
+                                       .start_freeing = [raw = agent.get()] { raw->FreeDisk(); }});
+  if (!agent->disk_->Now().ok()) agent->cache_->Trim();
+  agent->disk_->Freed();
   agent->busy_at_ms_ = BootMs();
   if (const auto& temporary = agent->options_.temporary; temporary && temporary->end_wall_ms) {
     agent->end_ms_ = BootMs() + *temporary->end_wall_ms - WallMs();
@@ -321,7 +323,7 @@ Status Agent::Run() {
     if (now_ms >= second_at_ms_) {
       second_at_ms_ = now_ms + kSecondMs;
       memory_.GiveBackWhenGrown();
-      LookAtDisk(now_ms);
+      disk_->Look(now_ms);
       if (Status gone = CheckInPlace(); !gone.ok()) {
         for (auto& [id, live] : attempts_) live.attempt->Kill();
         return gone;
@@ -499,7 +501,8 @@ void Agent::TickLink(std::int64_t now_ms) {
       return link_->Open(Hello(), now_ms);
     case Link::Next::kBeat:
       return link_->Beat(
-          {.attempts = LiveAttempts(), .backlog_bytes = BacklogBytes(), .disk = Disk()}, now_ms);
+          {.attempts = LiveAttempts(), .backlog_bytes = BacklogBytes(), .disk = disk_->Report()},
+          now_ms);
   }
 }
 
@@ -532,7 +535,7 @@ HelloMessage Agent::Hello() {
                         .attempts = LiveAttempts(),
                         .capabilities = OwnCapabilities(),
                         .labels = options_.labels,
-                        .disk = Disk(),
+                        .disk = disk_->Report(),
                         .folder = options_.state};
   if (options_.temporary) {
     hello.allocation = AllocationSpan{.job = options_.temporary->job};
@@ -824,51 +827,18 @@ void Agent::On(const StartMessage& start) {
   Prepare(order);
 }
 
-Status Agent::MakeDiskFree() {
-  ASSIGN_OR_RETURN(std::int64_t n_free, DiskFreeBytes(options_.state));
-  if (n_free >= options_.disk_free_bytes_min) return Status();
-  cache_->Trim();
-  ASSIGN_OR_RETURN(n_free, DiskFreeBytes(options_.state));
-  if (n_free >= options_.disk_free_bytes_min) return Status();
-  return Status(Code::kResourceExhausted,
-                Str(n_free, " bytes free in ", options_.state, ", at least ",
-                    options_.disk_free_bytes_min, " required: free some space"));
-}
-
-DiskSpace Agent::Disk() const {
-  DiskSpace disk = DiskSpaceAt(options_.state);
-  if (disk_is_full_) disk.wanted_bytes = std::max<std::int64_t>(1, options_.disk_free_bytes_min);
-  return disk;
-}
-
-void Agent::NoteDisk(const Status& has_room) {
-  if (disk_is_full_ == !has_room.ok()) return;
-  disk_is_full_ = !has_room.ok();
-  if (disk_is_full_) {
-    LogWarning("disk_full", {{"error", has_room.message()}});
-  } else {
-    LogInfo("disk_has_room", {{"folder", options_.state}});
-  }
-}
-
-void Agent::LookAtDisk(std::int64_t now_ms) {
-  const Result<std::int64_t> n_free = DiskFreeBytes(options_.state);
-  if (n_free.ok() && *n_free >= options_.disk_free_bytes_min) return NoteDisk(Status());
-  if (frees_disk_ || now_ms < free_disk_at_ms_) return;
-  free_disk_at_ms_ = now_ms + kFreeDiskAgainMs;
-  frees_disk_ = true;
+void Agent::FreeDisk() {
   NoteCacheUsers();
   upkeep_->Post([this] {
-    Post([this, has_room = MakeDiskFree()] {
-      frees_disk_ = false;
-      NoteDisk(has_room);
-    });
+    cache_->Trim();
+    Post([this] { disk_->Freed(); });
   });
 }
 
 Preparation Agent::PrepareNow(const StartMessage& start, const TaskFile& task,
                               const std::atomic<bool>& unwanted) {
-  if (Status full = MakeDiskFree(); !full.ok()) {
+  if (!disk_->Now().ok()) cache_->Trim();
+  if (const Status full = disk_->Now(); !full.ok()) {
     // Any task needs a disk, whatever the error of asking for its free space was.
     return {.prepared = Status(Code::kResourceExhausted, full.message())};
   }

@@ -34,6 +34,7 @@
 #include "worker/agent/attempt.h"
 #include "worker/agent/cache.h"
 #include "worker/agent/devices.h"
+#include "worker/agent/disk_room.h"
 #include "worker/agent/jobs.h"
 #include "worker/agent/journal_uplink.h"
 #include "worker/agent/link.h"
@@ -140,16 +141,12 @@ class Agent {
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
-  // These two run on a thread of fetches_. The first one gets all that an attempt needs, if the
-  // disk has room; for that, the second one removes something from the cache if need be.
+  // Runs on a thread of fetches_. Gets all that an attempt needs, if the disk has room; for that,
+  // it removes something from the cache if need be.
   Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
                          const std::atomic<bool>& unwanted);
-  Status MakeDiskFree();
-  // Finds out whether new attempts have room on the disk; what it finds is reported with the next
-  // heartbeat. If there is too little room, upkeep_ first removes from the cache what it can.
-  void LookAtDisk(std::int64_t now_ms);
-  void NoteDisk(const Status& has_room);
-  DiskSpace Disk() const;
+  // upkeep_ removes from the cache what it can; the disk is then looked at again.
+  void FreeDisk();
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);
   void OnPrepared(const std::string& id, const Preparation& preparation);
@@ -201,9 +198,7 @@ class Agent {
   std::int64_t busy_at_ms_ = 0;          // when the worker was last seen busy
   std::int64_t retention_at_ms_ = 0;
   std::int64_t second_at_ms_ = 0;
-  bool disk_is_full_ = false;         // for new attempts, even after the cache was trimmed
-  bool frees_disk_ = false;           // upkeep_ is at it
-  std::int64_t free_disk_at_ms_ = 0;  // not before
+  std::optional<DiskRoom> disk_;  // reported with the next heartbeat
   ResidentMemory memory_;
 
   std::mutex mutex_;  // guards posted_
