@@ -79,10 +79,13 @@ std::string RunHeadline(const v1::GetReasonsResponse& answer) {
   return Str("run ", ShortId(answer.run_key()), axes.empty() ? "" : " ", Join(axes, " "));
 }
 
-// Whether a reason says the same as the notice.
+// Whether a reason says the same as the notice, which may end with the reason's remedy.
 bool IsTold(const v1::GetReasonsResponse& answer, const v1::Notice& notice) {
   return std::ranges::any_of(answer.reasons(), [&](const v1::TaskReason& reason) {
-    return reason.text().find(notice.text()) != std::string::npos;
+    std::string_view said = notice.text();
+    const std::string remedy = Str(": ", reason.remedy());
+    if (!reason.remedy().empty() && said.ends_with(remedy)) said.remove_suffix(remedy.size());
+    return reason.text().find(said) != std::string::npos;
   });
 }
 

@@ -256,7 +256,7 @@ void AddFullWorkerDisks(const State& state, Notices* notices) {
     if (!TakesWork(worker) || !HasFullDisk(worker)) continue;
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("disk of worker ", id));
-    notice->set_text(FullDiskText(worker));
+    notice->set_text(Str(FullDiskText(worker), ": ", FullDiskRemedy(worker)));
     notice->set_over(Str("the disk of worker ", id, " has room again: it takes tasks"));
   }
 }

@@ -357,8 +357,8 @@ std::optional<std::int64_t> TimeForWork(const State& state, const Worker& worker
 
 bool IsFree(const Worker& worker, const Slot& slot, Instant now) {
   if (worker.busy.contains(slot.index) || IsQuarantined(worker, slot)) return false;
-  const auto refused = worker.refused_until.find(slot.index);
-  return refused == worker.refused_until.end() || refused->second <= now;
+  const auto pause = worker.pauses.find(slot.index);
+  return pause == worker.pauses.end() || pause->second.until <= now;
 }
 
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {

@@ -88,8 +88,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.heard_at = now;
     worker.lost = false;
     worker.busy.clear();
-    worker.refused_until.clear();
-    worker.storage_refusal.clear();
+    worker.pauses.clear();
     worker.slot_failures.clear();
     worker.cache_full_until.clear();
   }

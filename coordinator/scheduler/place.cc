@@ -207,8 +207,7 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   NoteOffer(step, attempt);
   worker.busy[slot.index] = attempt.id;
   IndexIdle(state, worker);
-  worker.refused_until.erase(slot.index);
-  worker.storage_refusal.clear();
+  worker.pauses.erase(slot.index);
   step.Send(SendStart{.session = *worker.session,
                       .task = MakeTaskFile(state, task, attempt, run, slot),
                       .device_index = slot.index,

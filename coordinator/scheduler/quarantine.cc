@@ -90,7 +90,7 @@ void NoteSlotFailure(StepContext& step, const Attempt& attempt) {
   if (!SoundSlotFits(step.state, TaskOf(step.state, attempt))) return;
   std::int64_t pause_ms = kPauseMs;
   for (std::int64_t n = kDoubtful; n < failures.n && pause_ms < kPauseMsMax; ++n) pause_ms *= 2;
-  worker.refused_until[attempt.device_index] = step.now + std::min(pause_ms, kPauseMsMax);
+  worker.pauses[attempt.device_index] = {.until = step.now + std::min(pause_ms, kPauseMsMax)};
 }
 
 void ForgetSlotFailures(State& state, const std::string& worker, std::int64_t index) {
@@ -148,7 +148,7 @@ void HandleEvent(StepContext& step, const SlotReleased& event) {
     return !event.index || *event.index == entry.first;
   };
   for (const auto& [index, quarantine] : worker.quarantined) {
-    if (!event.index || *event.index == index) worker.refused_until.erase(index);
+    if (!event.index || *event.index == index) worker.pauses.erase(index);
   }
   if (std::erase_if(worker.quarantined, is_meant) == 0) {
     step.result.status =

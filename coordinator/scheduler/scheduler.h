@@ -480,7 +480,7 @@ bool TakesWork(const Worker& worker);
 
 // Whether the worker's disk has too little room for new attempts, as the worker last reported.
 bool HasFullDisk(const Worker& worker);
-// What to say of such a worker, and what ends that.
+// What to say of such a worker; and what ends that.
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
 

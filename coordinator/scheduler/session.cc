@@ -343,8 +343,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.heard_at = step.now;
   worker.draining = false;
   worker.lost = false;
-  worker.refused_until.clear();
-  worker.storage_refusal.clear();
+  worker.pauses.clear();
   worker.cache_full_until.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
@@ -438,9 +437,9 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
   if (full && event.cache_needed_bytes > 0) return RefuseForCache(step, *worker, *attempt, event);
   if (event.failure_class.empty() || full) {
-    worker->refused_until[attempt->device_index] =
-        step.now + (full ? kFullMs : step.state.limits.busy_ms);
-    worker->storage_refusal = full ? event.reason : "";
+    worker->pauses[attempt->device_index] = {
+        .until = step.now + (full ? kFullMs : step.state.limits.busy_ms),
+        .disk_refusal = full ? event.reason : ""};
     WithdrawOffer(step, *attempt, event.reason.empty() ? "the slot was busy" : event.reason);
     return;
   }

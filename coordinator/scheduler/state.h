@@ -305,6 +305,11 @@ struct Drain {
   bool operator==(const Drain&) const = default;
 };
 
+// A slot that gets nothing new for a moment, after a failure or a refusal.
+struct SlotPause {
+  Instant until = 0;              // when to offer again
+  std::string disk_refusal = {};  // why the worker refused the slot's task for its disk; "": not so
+};
 // A slot that gets nothing new until an operator releases it (quarantine.cc).
 struct Quarantine {
   std::string reason;  // for people
@@ -353,10 +358,9 @@ struct Worker {
   std::optional<SessionId> session;
   SessionId last_session = 0;  // the newest in this process; messages of an older one are ignored
   Instant heard_at = 0;
-  bool lost = false;                              // the lease ended, and it has been silent since
-  std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may run there
-  std::map<std::int64_t, Instant> refused_until;  // slot -> when to offer again
-  std::string storage_refusal = {};  // why it refused a task for its disk; "" once that has passed
+  bool lost = false;                         // the lease ended, and it has been silent since
+  std::map<std::int64_t, std::string> busy;  // slot -> attempt whose trainer may run there
+  std::map<std::int64_t, SlotPause> pauses;  // by slot
   std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)
   // When to offer tasks again that read these datasets: the run's, and the evaluated one. Until
   // then, what others use leaves no room for them in the worker's cache.

@@ -57,7 +57,7 @@ struct Taken {
   void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
            const Moment& moment) {
     const bool is_away = worker.lost || !worker.session || IsSilent(state, worker, moment.now);
-    const auto refused = worker.refused_until.find(slot.index);
+    const auto pause = worker.pauses.find(slot.index);
     if (worker.draining || WorkLeftMs(state, worker, moment.now, moment.wall_ms) == 0) {
       n_leaving += 1;
       if (leaving.empty() || !worker.drain) leaving = worker.id;
@@ -79,15 +79,20 @@ struct Taken {
       if (full == nullptr) full = &worker;
     } else if (worker.busy.contains(slot.index)) {
       n_busy += 1;
-    } else if (refused != worker.refused_until.end() && refused->second > moment.now) {
-      if (n_pausing++ == 0 || refused->second < pause_end) pause_end = refused->second;
-      if (refusal.empty() && !worker.storage_refusal.empty()) {
-        refusal = Str("worker ", worker.id, " refused a task: ", worker.storage_refusal);
+    } else if (pause != worker.pauses.end() && pause->second.until > moment.now) {
+      if (n_pausing++ == 0 || pause->second.until < pause_end) pause_end = pause->second.until;
+      if (refusal.empty() && !pause->second.disk_refusal.empty()) {
+        refusal = Str("worker ", worker.id, " refused a task: ", pause->second.disk_refusal);
       }
     } else if (HasNoRoom(worker, ready, moment.now)) {
       const Instant at = worker.cache_full_until.at({ready.dataset_digest, ready.text_digest});
       if (n_no_room++ == 0 || at < room_at) room_at = at;
     }
+  }
+
+  // Whether nothing else is waited for, so that what ends it is room on the disk.
+  bool IsHeldByDisk() const {
+    return full != nullptr && n_busy == 0 && n_no_room == 0 && n_pausing == 0;
   }
 
   std::string Text() const {
@@ -109,6 +114,7 @@ struct Taken {
         Str("are on workers that are not heard from, such as ", away));
     std::string text = Str("no slot that can run it is free: ", Join(parts, ", "));
     if (full != nullptr) text += Str("; ", FullDiskText(*full));
+    if (full != nullptr && !IsHeldByDisk()) text += Str(": ", FullDiskRemedy(*full));
     if (!refusal.empty()) text += Str("; ", refusal);
     return text;
   }
@@ -132,7 +138,7 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
     of.remedy = "it is offered again by itself; another worker would take it sooner";
-  } else if (taken.full != nullptr) {
+  } else if (taken.IsHeldByDisk()) {
     of.gate = Gate::kWorkerDiskFull;
     of.remedy = FullDiskRemedy(*taken.full);
   } else if (taken.n_leaving > 0) {
@@ -521,8 +527,7 @@ std::string FullDiskRemedy(const Worker& worker) {
 std::string FullDiskText(const Worker& worker) {
   return Str("worker ", worker.id, " takes no tasks, since only ",
              FormatBytes(worker.disk.free_bytes), " are free on its disk, ",
-             FormatBytes(worker.disk.wanted_bytes),
-             " required (--disk-free-bytes-min): ", FullDiskRemedy(worker));
+             FormatBytes(worker.disk.wanted_bytes), " required (--disk-free-bytes-min)");
 }
 
 std::string NotHeardText(const Attempt& attempt) {

@@ -782,8 +782,8 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
       if (bound != nullptr && bound->simd != slot.simd) continue;
-      const auto refused = other.refused_until.find(slot.index);
-      const bool waits = refused != other.refused_until.end() && refused->second > world_.now;
+      const auto pause = other.pauses.find(slot.index);
+      const bool waits = pause != other.pauses.end() && pause->second.until > world_.now;
       if (waits || other.busy.contains(slot.index)) continue;
       if (other.quarantined.contains(slot.index)) continue;
       world_.Violate(Str("attempt ", start.task.attempt, " goes to worker ", chosen.id,

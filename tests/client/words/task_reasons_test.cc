@@ -92,6 +92,17 @@ TEST(TaskReasonsTest, ANoticeIsShownUnlessAReasonSaysTheSame) {
   EXPECT_NE(text.find("also: worker w is silent\n"), std::string::npos) << text;
 }
 
+TEST(TaskReasonsTest, ANoticeThatEndsWithTheRemedyOfAReasonIsNotSaidAgain) {
+  v1::GetReasonsResponse answer = OfSweep();
+  v1::TaskReason& reason = *answer.add_reasons();
+  reason = Reason("READY", "WORKER_DISK_FULL", "1 is full; worker w has no room");
+  reason.set_remedy("free some space");
+  answer.add_notices()->set_text("worker w has no room: free some space");
+
+  const std::string text = ReasonsText(answer);
+  EXPECT_EQ(text.find("also:"), std::string::npos) << text;
+}
+
 TEST(TaskReasonsTest, OfManyReasonsTheFirstOnesAreShown) {
   v1::GetReasonsResponse answer = OfSweep();
   for (int i = 0; i < 32; ++i) {

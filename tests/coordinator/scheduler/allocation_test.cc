@@ -21,7 +21,7 @@ class AllocationTest : public SchedulerTest {
                                       .dataset_digests = {},
                                       .session = {},
                                       .busy = {},
-                                      .refused_until = {}},
+                                      .pauses = {}},
                            .attempts = std::move(attempts)};
     hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = work_left_ms};
     return Do(hello);

@@ -69,7 +69,7 @@ class SchedulerTest : public ::testing::Test {
                                        .dataset_digests = {},
                                        .session = {},
                                        .busy = {},
-                                       .refused_until = {}},
+                                       .pauses = {}},
                             .attempts = std::move(attempts)});
   }
 

@@ -443,7 +443,7 @@ TEST_F(PlaceTest, AWorkerThatCannotGetDatasetsOverTheNetworkGetsNothingAndTheRea
                                        .over_network = true,
                                        .session = {},
                                        .busy = {},
-                                       .refused_until = {}},
+                                       .pauses = {}},
                             .attempts = {}});
   };
   Submit({.seeds = {1}, .context_lengths = {}});

@@ -163,10 +163,10 @@ TEST_F(QuarantineTest, ItOutlivesBothProcessesUntilAnOperatorReleasesTheSlot) {
   EXPECT_EQ(Do(SlotReleased{.worker = "nobody"}).status.code(), Code::kNotFound);
   EXPECT_EQ(Do(SlotReleased{.worker = "box", .index = 1}).status.code(), Code::kFailedPrecondition);
   EXPECT_EQ(Quarantined(), before);
-  state.workers.at("box").refused_until[0] = now + 600'000;
+  state.workers.at("box").pauses[0] = {.until = now + 600'000};
   EXPECT_TRUE(Do(SlotReleased{.worker = "box", .index = 0}).status.ok());
   EXPECT_TRUE(Quarantined().empty());
-  EXPECT_TRUE(state.workers.at("box").refused_until.empty()) << "it gets tasks at once";
+  EXPECT_TRUE(state.workers.at("box").pauses.empty()) << "it gets tasks at once";
   EXPECT_EQ(Do(SlotReleased{.worker = "box"}).status.code(), Code::kFailedPrecondition);
   Restart();
   EXPECT_TRUE(Quarantined().empty());

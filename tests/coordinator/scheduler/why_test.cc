@@ -280,6 +280,23 @@ TEST_F(WhyTest, ASlotWhoseWorkerRefusedATaskForItsDiskSaysWhatTheWorkerSaid) {
   EXPECT_EQ(state.index.ended.at(Train().id).n_withdrawn, 1);
 }
 
+TEST_F(WhyTest, ABusySlotDoesNotHideThatAnotherOneRefusedATaskForTheDisk) {
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1);
+  Submit({.context_lengths = {}});
+  const std::int64_t first = Current(Train()).device_index;
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "storage",
+                     .reason = "100 bytes free in /w, at least 200 required"});
+  ASSERT_NE(Current(Train()).device_index, first) << "it was offered to the other slot";
+  RejectAsBusy(1);
+
+  EXPECT_WHY(Of(Train()), kSlotPauses,
+             "2 pause after failures or refusals; worker w refused a task: 100 bytes free",
+             "offered again by itself");
+}
+
 TEST_F(WhyTest, AWorkerThatReportsAFullDiskGetsNothingUntilItHasRoom) {
   Do(WorkerArrived{.session = 1,
                    .worker = {.id = "w",
@@ -294,7 +311,7 @@ TEST_F(WhyTest, AWorkerThatReportsAFullDiskGetsNothingUntilItHasRoom) {
                               .folder = "/srv/w",
                               .session = {},
                               .busy = {},
-                              .refused_until = {}},
+                              .pauses = {}},
                    .attempts = {}});
   Submit({.context_lengths = {}});
 
@@ -303,6 +320,9 @@ TEST_F(WhyTest, AWorkerThatReportsAFullDiskGetsNothingUntilItHasRoom) {
              "1 is on a worker whose disk is full; worker w takes no tasks, since only 100 MiB "
              "are free on its disk, 256 MiB required (--disk-free-bytes-min)",
              "free some space in /srv/w on h; worker w then takes tasks by itself");
+
+  EXPECT_EQ(Of(Train()).text.find("free some space"), std::string::npos)
+      << "the remedy is said only once";
 
   const DiskSpace still_full = {
       .free_bytes = 200 << 20, .bytes = std::int64_t{1} << 40, .wanted_bytes = 256 << 20};
@@ -534,7 +554,7 @@ TEST_F(WhyTest, AnAllocationThatIsTooShortIsSaid) {
                                     .dataset_digests = {},
                                     .session = {},
                                     .busy = {},
-                                    .refused_until = {}},
+                                    .pauses = {}},
                          .attempts = {}};
   hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = 30'000};
   Do(hello);
