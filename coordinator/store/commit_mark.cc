@@ -97,44 +97,53 @@ Result<InDatabase> ReadDatabase(sqlite3* db, std::int64_t at, std::int64_t page_
   return Status(Code::kInternal, Str("cannot read the database: ", sqlite3_errstr(code)));
 }
 
-// The note's JSON; null if there is none, or not as it was written.
-Result<Json> ReadNote(const std::string& database_path) {
+struct ReadMark {
+  bool is_blank = true;    // missing, without a note, or lost when the machine lost power
+  std::string salts = {};  // "" if there is no note, or it is not as it was written
+  std::int64_t n_frames = 0, page_at = 0, page_bytes = 0, before = 0, database_bytes = 0;
+  bool operator==(const ReadMark&) const = default;
+};
+
+Result<ReadMark> Read(const std::string& database_path) {
   const auto file = OpenFile::Open(PathOf(database_path), OpenFile::Mode::kRead);
-  if (file.status().code() == Code::kNotFound) return Json();
+  if (file.status().code() == Code::kNotFound) return ReadMark();
   RETURN_IF_ERROR(file.status());
   ASSIGN_OR_RETURN(const std::string bytes, file->ReadAt(0, kNoteBytes));
+  // A file whose size reached the disk before its bytes did has zeros.
+  const ReadMark none = {.is_blank = bytes.find_first_not_of(std::string_view(" \0", 2)) ==
+                                     std::string::npos};
   const std::size_t end = bytes.find('\n');
-  if (end == std::string::npos) return Json();
+  if (end == std::string::npos) return none;
   const std::string_view line = std::string_view(bytes).substr(0, end);
   const std::size_t gap = line.rfind(' ');
-  if (gap == std::string_view::npos) return Json();
-  if (line.substr(gap + 1) != Str(Crc32c(line.substr(0, gap)))) return Json();
-  Result<Json> note = ParseJson(std::string(line.substr(0, gap)));
-  return note.ok() ? std::move(*note) : Json();
+  if (gap == std::string_view::npos) return none;
+  if (line.substr(gap + 1) != Str(Crc32c(line.substr(0, gap)))) return none;
+  const Result<Json> note = ParseJson(std::string(line.substr(0, gap)));
+  if (!note.ok() || !note->is_object()) return none;
+  ReadMark mark = {.is_blank = false};
+  JsonFields fields(*note, "note");
+  fields.String("salts", mark.salts).Int("frames", mark.n_frames).Int("before", mark.before);
+  fields.Int("page_at", mark.page_at).Int("page_bytes", mark.page_bytes);
+  fields.Int("database_bytes", mark.database_bytes);
+  const bool is_sound =
+      fields.Done().ok() && mark.page_bytes >= 1 && mark.page_bytes <= kPageBytesMax;
+  return is_sound ? mark : none;
 }
 
 }  // namespace
 
 Status CommitMark::Check(const std::string& database_path) {
-  ASSIGN_OR_RETURN(const Json note, ReadNote(database_path));
-  if (!note.is_object()) return Status();
-  std::string salts;
-  std::int64_t n_frames = 0, page_at = 0, page_bytes = 0, before = 0, database_bytes = 0;
-  JsonFields fields(note, "note");
-  fields.String("salts", salts).Int("frames", n_frames).Int("before", before);
-  fields.Int("page_at", page_at).Int("page_bytes", page_bytes);
-  fields.Int("database_bytes", database_bytes);
-  if (!fields.Done().ok()) return Status();
-  if (page_bytes < 1 || page_bytes > kPageBytesMax) return Status();
+  ASSIGN_OR_RETURN(const ReadMark note, Read(database_path));
+  if (note.salts.empty()) return Status();
   const auto is_untouched = [&] {  // since the note was written
-    const auto now = ReadDatabase(database_path, page_at, page_bytes);
-    return now.ok() && std::int64_t{now->sum} == before && now->n_bytes == database_bytes;
+    const auto now = ReadDatabase(database_path, note.page_at, note.page_bytes);
+    return now.ok() && std::int64_t{now->sum} == note.before && now->n_bytes == note.database_bytes;
   };
   if (!is_untouched()) return Status();
   ASSIGN_OR_RETURN(const Log log, ReadLog(database_path));
-  const bool is_same = log.salts == salts;
-  if (is_same && log.n_frames >= n_frames) return Status();
-  ASSIGN_OR_RETURN(const Json note_after, ReadNote(database_path));
+  const bool is_same = log.salts == note.salts;
+  if (is_same && log.n_frames >= note.n_frames) return Status();
+  ASSIGN_OR_RETURN(const ReadMark note_after, Read(database_path));
   // A coordinator that starts or runs may move its log just now.
   if (note_after != note || !is_untouched()) return Status();
   const std::string path = LogOf(database_path);
@@ -143,11 +152,16 @@ Status CommitMark::Check(const std::string& database_path) {
                                       : std::string(" is another one, or its beginning is damaged");
   return Status(
       Code::kDataLoss,
-      Str(n_frames, " pages were committed to the log of the database, but ", path, found,
+      Str(note.n_frames, " pages were committed to the log of the database, but ", path, found,
           ". The database lacks the changes in these pages. Put the log back if you have it, or "
           "restore a backup (docs/operating.md). After restoring a backup, or to go on without the "
           "lost changes, remove ",
           PathOf(database_path), "; `longrun run` then measures the missing results again"));
+}
+
+Result<bool> CommitMark::IsDamaged(const std::string& database_path) {
+  ASSIGN_OR_RETURN(const ReadMark mark, Read(database_path));
+  return !mark.is_blank && mark.salts.empty();
 }
 
 Result<CommitMark> CommitMark::Open(const std::string& database_path) {

@@ -24,8 +24,12 @@ namespace longrun::coordinator {
 class CommitMark {
  public:
   // kDataLoss if the log of the database has less than was noted; the message says how to go on.
-  // Changes nothing. Ok if the note is missing or unreadable.
+  // Changes nothing. Ok if the note is missing, blank or damaged.
   static Status Check(const std::string& database_path);
+
+  // Whether the file has other bytes than a note or the blanks that replace it, so that Check()
+  // could not look for a lost log.
+  static Result<bool> IsDamaged(const std::string& database_path);
 
   // Creates the file if necessary, and clears an earlier note.
   static Result<CommitMark> Open(const std::string& database_path);

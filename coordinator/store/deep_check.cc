@@ -38,10 +38,12 @@ constexpr std::string_view kUnneededRemedy =
 
 class Checker {
  public:
-  Checker(std::string folder, std::unique_ptr<Connection> connection, Result<WalFlaws> flaws_of_log)
+  Checker(std::string folder, std::unique_ptr<Connection> connection, Result<WalFlaws> flaws_of_log,
+          bool is_mark_damaged)
       : folder_(std::move(folder)),
         connection_(std::move(connection)),
-        flaws_of_log_(std::move(flaws_of_log)) {}
+        flaws_of_log_(std::move(flaws_of_log)),
+        is_mark_damaged_(is_mark_damaged) {}
 
   Result<DeepCheck> Run() {
     CheckDatabase();
@@ -72,6 +74,11 @@ class Checker {
     if (found_.damaged.empty()) CheckMissing();
     Try("the files that checkpoints and results name", FindNames());
     CheckId();
+    if (is_mark_damaged_) {
+      Add("the note of how much was committed to the database's log: longrun.db-mark",
+          "the coordinator writes it again when it starts; until then, nobody notices whether the "
+          "log is missing or was cut short");
+    }
     Try("the registered datasets",
         ForEach(*connection_, "SELECT name, folder, digest FROM dataset ORDER BY name",
                 [&](const Statement& row) {
@@ -322,6 +329,7 @@ class Checker {
   std::string folder_;
   std::unique_ptr<Connection> connection_;
   Result<WalFlaws> flaws_of_log_;
+  bool is_mark_damaged_;
   DeepCheck found_;
   std::set<std::string> extended_;            // tables to which somebody added a column
   std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
@@ -363,9 +371,11 @@ Result<std::optional<Checker>> OpenChecker(const std::string& state_folder, Deep
   // locks on it. Beside a coordinator the log is written while it is read,
   // and no start will read it.
   Result<WalFlaws> flaws_of_log = WalFlaws();
+  bool is_mark_damaged = false;
   if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) {
     flaws_of_log = FindWalFlaws(path);
     if (flaws_of_log.ok() && flaws_of_log->lost.ok()) flaws_of_log->lost = CommitMark::Check(path);
+    ASSIGN_OR_RETURN(is_mark_damaged, CommitMark::IsDamaged(path));
   }
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok() || !DefinitionsHold(**connection)) {
@@ -374,7 +384,7 @@ Result<std::optional<Checker>> OpenChecker(const std::string& state_folder, Deep
   }
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
   return std::optional<Checker>(std::in_place, state_folder, std::move(connection).value(),
-                                std::move(flaws_of_log));
+                                std::move(flaws_of_log), is_mark_damaged);
 }
 
 }  // namespace

@@ -205,6 +205,18 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   std::vector<std::string> repairs;
   RETURN_IF_ERROR(MendWal(path, repairs));
   RETURN_IF_ERROR(CommitMark::Check(path));
+  ASSIGN_OR_RETURN(const bool is_mark_damaged, CommitMark::IsDamaged(path));
+  if (is_mark_damaged) {
+    LogWarning("commit_mark_damaged",
+               {{"file", path + "-mark"},
+                {"meaning",
+                 "it says how much was committed to the database's log; since it is damaged, this "
+                 "start could not notice whether the log is missing or was cut short"},
+                {"remedy",
+                 "if the machine lost power or files of the folder were replaced, see whether "
+                 "`longrun ls` lacks something, and if so, restore a backup (docs/operating.md); "
+                 "the file is written again, so later starts notice a lost log"}});
+  }
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   if (!DefinitionsHold(*connection)) {
     connection.reset();

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "coordinator/store/deep_check.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "tests/coordinator/sample.h"
@@ -195,6 +196,41 @@ TEST_F(CommitMarkTest, ADamagedNoteClaimsNothing) {
     Put(Mark(copy), static_cast<std::int64_t>(at), std::string(1, static_cast<char>(note[at] ^ 1)));
     EXPECT_EQ(NDatasets(copy), 1u) << at;
   }
+}
+
+TEST_F(CommitMarkTest, AStartWarnsOfADamagedNoteAndWritesItAgain) {
+  Commit("one");
+  const std::string path = Killed();
+  Put(Mark(path), 5, "?");
+  EXPECT_TRUE(CommitMark::IsDamaged(JoinPath(path, "longrun.db")).value());
+  const auto deep = CheckDeep(path);
+  ASSERT_TRUE(deep.ok()) << deep.status().message();
+  ASSERT_EQ(deep->damaged.size(), 1u);
+  EXPECT_NE(deep->damaged[0].object.find("longrun.db-mark"), std::string::npos);
+
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(NDatasets(path), 1u);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find(Str("commit_mark_damaged file=", Mark(path))), std::string::npos) << log;
+  EXPECT_NE(log.find("could not notice whether the log is missing"), std::string::npos) << log;
+  EXPECT_NE(log.find("restore a backup"), std::string::npos) << log;
+
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(NDatasets(path), 1u);
+  EXPECT_EQ(testing::internal::GetCapturedStderr().find("commit_mark_damaged"), std::string::npos);
+}
+
+// Zeros: after a loss of power, the size of the file may be on the disk, and its bytes may not.
+TEST_F(CommitMarkTest, ABlankNoteIsNotDamaged) {
+  const std::string path = Killed();
+  for (const std::string& bytes : {std::string(), std::string(256, ' '), std::string(256, '\0')}) {
+    ASSERT_TRUE(WriteFileAtomic(Mark(path), bytes, 0600).ok());
+    EXPECT_FALSE(CommitMark::IsDamaged(JoinPath(path, "longrun.db")).value()) << bytes.size();
+  }
+  ASSERT_TRUE(RemoveAll(Mark(path)).ok());
+  EXPECT_FALSE(CommitMark::IsDamaged(JoinPath(path, "longrun.db")).value());
+  Commit("one");
+  EXPECT_FALSE(CommitMark::IsDamaged(JoinPath(Killed(), "longrun.db")).value());
 }
 
 }  // namespace
