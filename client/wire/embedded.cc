@@ -24,8 +24,10 @@
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/user_folders.h"
+#include "base/utf8.h"
 #include "client/console/output.h"
 #include "client/wire/daemon_log.h"
+#include "client/wire/database_lock.h"
 #include "client/wire/start_patience.h"
 #include "client/wire/writable.h"
 #include "sweeps/coordinator_address.h"
@@ -85,7 +87,20 @@ std::string StoppedText(const std::string& daemon, int pid) {
              "` continues it");
 }
 
-// Called while nobody answers: reports a stopped coordinator once, and a slow start once.
+// Another program has the database, such as a shell of SQLite: its name, and what to do.
+std::string LockedText(const std::string& state, const DatabaseLocker& locker) {
+  const std::string who =
+      locker.pid == 0 ? std::string("another program")
+      : locker.name.empty()
+          ? Str("another program (pid ", locker.pid, ")")
+          : Str("another program (", PrintableBytes(locker.name), ", pid ", locker.pid, ")");
+  return Str(who, " has locked the database ", JoinPath(state, "longrun.db"),
+             ", so the coordinator cannot start: end that program, or the transaction that it has "
+             "open");
+}
+
+// Called while nobody answers: reports once that the coordinator is stopped, that another program
+// has locked the database, or that the start is slow.
 // `waits_for_command`: whether the holder must end before ours can start.
 void SayWhyItWaits(StartPatience& patience, const std::string& state,
                    const CoordinatorHolder& holder, bool waits_for_command) {
@@ -94,7 +109,14 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state,
     if (told_pid.exchange(holder.pid) == holder.pid) return;
     return SayLine(Str(StoppedText("coordinator", holder.pid), "; this command waits for it"));
   }
-  if (!patience.IsToBeTold(BootMs())) return;
+  static std::atomic<bool> told_lock = false;
+  if (!waits_for_command && patience.WaitedMs(BootMs()) >= kWonderMs && !told_lock) {
+    if (const std::optional<DatabaseLocker> locker = WhoLocksDatabase(state, holder.pid)) {
+      told_lock = true;
+      return SayLine(LockedText(state, *locker));
+    }
+  }
+  if (!patience.IsToBeTold(BootMs()) || told_lock) return;
   if (waits_for_command) {
     return SayLine(Str("another command uses ", state, " (its coordinator has pid ", holder.pid,
                        "); this one goes on once that has ended"));

@@ -20,6 +20,7 @@ class StartPatience {
   bool Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks);
   // It works, or cannot before another process has ended.
   void NoteWork(std::int64_t now_ms) { worked_ms_ = now_ms; }
+  std::int64_t WaitedMs(std::int64_t now_ms) const { return now_ms - begun_ms_; }
   // Returns true once: when the wait is so long that a user would wonder.
   bool IsToBeTold(std::int64_t now_ms);
 

@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "coordinator/store/sqlite.h"
 #include "sweeps/coordinator_lock.h"
 #include "tests/children.h"
 #include "tests/deadline.h"
@@ -309,6 +310,46 @@ TEST(AtOnceTest, ACommandDoesNotTakeItsOwnSlowStartForAnotherCommand) {
       << ReadFile(said).value();
   ASSERT_TRUE(WriteFileAtomic(go_on, "").ok());
   EXPECT_EQ(ExitOf(*ls), 0) << ReadFile(said).value();
+}
+
+// As a shell of SQLite does in which somebody has begun a transaction.
+TEST(AtOnceTest, ACommandNamesTheProgramThatHasLockedTheDatabase) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const std::string said = JoinPath(folder.path(), "ls");
+  const std::string database = JoinPath(state, "longrun.db");
+  const std::string log = JoinPath(folder.path(), "log");
+  const Result<int> up =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-coordinator"), "--state", state},
+             .env = {},
+             .stdout_path = log,
+             .stderr_path = log});
+  ASSERT_TRUE(up.ok()) << up.status().message();
+  ASSERT_TRUE(Says(log, " serving "));  // it has made the database
+  kill(*up, SIGTERM);
+  ASSERT_EQ(ExitOf(*up), 0);
+  auto other = coordinator::Connection::Open(database, coordinator::Connection::Mode::kWrite);
+  ASSERT_TRUE(other.ok()) << other.status().message();
+  ASSERT_TRUE((*other)->Execute("BEGIN IMMEDIATE").ok());
+
+  const Result<int> pid =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, "ls"},
+             .env = {},
+             .stdout_path = said,
+             .stderr_path = said});
+  ASSERT_TRUE(pid.ok()) << pid.status().message();
+  EXPECT_TRUE(Says(said, Str(", pid ", getpid(), ") has locked the database ", database,
+                             ", so the coordinator cannot start: end that program")))
+      << ReadFile(said).value();
+  // Its first coordinator has given up.
+  const std::string log_of_ls = JoinPath(state, "coordinator.log");
+  EXPECT_TRUE(Says(log_of_ls, "another program has locked the database"));
+  EXPECT_EQ(ReadFile(log_of_ls).value().find("repairing tables"), std::string::npos)
+      << ReadFile(log_of_ls).value();
+  other->reset();
+  EXPECT_EQ(ExitOf(*pid), 0) << ReadFile(said).value();
+  EXPECT_EQ(ReadFile(said).value().find("still starting"), std::string::npos)
+      << ReadFile(said).value();
 }
 
 // `watch` asks twice: the second time, it may have to start a coordinator of its own.
