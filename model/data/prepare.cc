@@ -317,6 +317,21 @@ Status CheckUnfinished(const std::string& folder) {
       Str(folder, " already holds a finished dataset: remove it first, or choose another folder"));
 }
 
+// Refuses to replace a file that no import wrote. The tokenizer's files of an unfinished import are
+// replaced: vocabulary.tiktoken is written before tokenizer.json.
+Status CheckForeignFiles(const std::string& folder) {
+  const auto refused = [&](std::string_view name) {
+    return Status(Code::kAlreadyExists, Str(JoinPath(folder, name),
+                                            " exists, and a dataset has a file of this name: move "
+                                            "it away, or choose another folder"));
+  };
+  const bool is_saved = IsSavedTokenizer(folder);
+  if (!is_saved && PathExists(JoinPath(folder, kTokenizerFile))) return refused(kTokenizerFile);
+  const bool is_begun = is_saved || PathExists(JoinPath(folder, kWorkFolder));
+  if (!is_begun && PathExists(JoinPath(folder, kVocabularyFile))) return refused(kVocabularyFile);
+  return Status();
+}
+
 // The preparation that dataset.json names. kDataLoss when the file is damaged.
 Result<std::string> PreparationOf(const std::string& folder) {
   const Result<Manifest> manifest = ReadManifest(folder);
@@ -444,6 +459,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   RETURN_IF_ERROR(CheckSpec(spec, *format, tokenizer->vocabulary()));
   const std::string work = JoinPath(folder, kWorkFolder);
   RETURN_IF_ERROR(CheckUnfinished(folder));
+  RETURN_IF_ERROR(CheckForeignFiles(folder));
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));

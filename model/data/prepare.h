@@ -67,7 +67,8 @@ struct PrepareOptions {
   std::function<void(const std::string&)> note = nullptr;
 };
 
-// Errors name file and place. kAlreadyExists when the folder holds a finished dataset.
+// Errors name file and place. kAlreadyExists when the folder holds a finished dataset, or a file of
+// the user's that a dataset's file would replace; then nothing in it was changed.
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                       const PrepareOptions& options);
 

@@ -171,6 +171,14 @@ Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::strin
   return Sha256Hex(text);
 }
 
+bool IsSavedTokenizer(const std::string& folder) {
+  const Result<std::string> text = ReadPlainFile(JoinPath(folder, kTokenizerFile));
+  if (!text.ok()) return false;
+  const Result<Json> facts = ParseJson(*text);
+  return facts.ok() && facts->is_object() && facts->contains("fingerprint") &&
+         facts->contains("token_bytes");
+}
+
 Result<bool> HasVocabularyFile(const std::string& folder) {
   const std::string path = JoinPath(folder, kTokenizerFile);
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));

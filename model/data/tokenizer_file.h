@@ -32,6 +32,9 @@ struct TokenizerFacts {
 // Writes what OpenTokenizerOf needs, replacing what was there;
 // returns the SHA-256 of tokenizer.json.
 Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder);
+// Whether the folder's tokenizer.json was written by SaveTokenizer: a model's folder has a file of
+// the same name.
+bool IsSavedTokenizer(const std::string& folder);
 // Whether the tokenizer in the folder needs vocabulary.tiktoken. kDataLoss names the file.
 Result<bool> HasVocabularyFile(const std::string& folder);
 // kDataLoss names the file and the fault; `sha256` is the one in dataset.json.

@@ -443,8 +443,6 @@ TEST_F(PrepareTest, AnImportThatCannotWriteItsLastFileRemovesAllThatItMade) {
   for (int i = 0; i < 300; ++i) {
     spec.files[0].second.push_back(File(Str("source-", i, ".txt"), Str("text ", i)));
   }
-  ASSERT_TRUE(MakeFolders(Folder("mine")).ok());
-  File("mine/tokenizer.json", "of the user");
   ASSERT_TRUE(MakeFolders(Folder("users")).ok());
 
   rlimit before = {};
@@ -454,7 +452,6 @@ TEST_F(PrepareTest, AnImportThatCannotWriteItsLastFileRemovesAllThatItMade) {
   LR_CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
   const Status made = PrepareDataset(spec, Folder("data"), {.jobs = 1});
   const Status in_users = PrepareDataset(spec, Folder("users"), {.jobs = 1});
-  const Status in_mine = PrepareDataset(spec, Folder("mine"), {.jobs = 1});
   LR_CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
   signal(SIGXFSZ, old_handler);
 
@@ -462,8 +459,34 @@ TEST_F(PrepareTest, AnImportThatCannotWriteItsLastFileRemovesAllThatItMade) {
   EXPECT_FALSE(PathExists(Folder("data")));
   EXPECT_FALSE(in_users.ok());
   EXPECT_EQ(ListFolder(Folder("users")).value(), Strings{});
-  EXPECT_FALSE(in_mine.ok());
-  EXPECT_EQ(ListFolder(Folder("mine")).value(), Strings{"tokenizer.json"});
+}
+
+// A model's folder has a tokenizer.json, too.
+TEST_F(PrepareTest, AnImportRefusesToReplaceAFileOfTheUsers) {
+  const PrepareSpec spec = {.files = {{"train", {File("a.txt", "one")}}}};
+  for (const std::string name : {"tokenizer.json", "vocabulary.tiktoken"}) {
+    const std::string folder = Folder(Str("with ", name));
+    ASSERT_TRUE(MakeFolders(folder).ok());
+    for (const std::string text : {"of the user", "{\"model\": {\"type\": \"BPE\"}}"}) {
+      ASSERT_TRUE(WriteFileAtomic(JoinPath(folder, name), text).ok());
+      const Status refused = PrepareDataset(spec, folder, {.jobs = 1});
+      EXPECT_EQ(refused.code(), Code::kAlreadyExists);
+      EXPECT_EQ(refused.message(),
+                Str(JoinPath(folder, name),
+                    " exists, and a dataset has a file of this name: move it away, or choose "
+                    "another folder"));
+      EXPECT_EQ(ListFolder(folder).value(), Strings{name});
+      EXPECT_EQ(ReadFile(JoinPath(folder, name)).value(), text);
+    }
+  }
+}
+
+TEST_F(PrepareTest, TheTokenizerOfAKilledImportIsReplaced) {
+  const PrepareSpec spec = {.files = {{"train", {File("a.txt", "one")}}}};
+  ASSERT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
+  ASSERT_TRUE(RemoveAll(JoinPath(Folder("data"), "dataset.json")).ok());
+  File("data/vocabulary.tiktoken", "");
+  EXPECT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
 }
 
 TEST_F(PrepareTest, AnImportThatIsRefusedKeepsThePartsOfLargeFilesAndSaysWhere) {
