@@ -28,6 +28,7 @@
 #include "client/console/output.h"
 #include "client/wire/daemon_log.h"
 #include "client/wire/database_lock.h"
+#include "client/wire/service_patience.h"
 #include "client/wire/start_patience.h"
 #include "client/wire/writable.h"
 #include "sweeps/coordinator_address.h"
@@ -398,18 +399,24 @@ bool ServiceIsKept(const std::string& state) {
 
 Status AwaitService(const std::string& state) {
   StartPatience patience(BootMs());
+  ServicePatience service(BootMs());
+  std::int64_t waited_ms = kRestartMs;
   while (!ServiceRuns(state) && ServiceIsKept(state)) {
     if (!AwaitRestart(state)) break;
     const CoordinatorHolder holder = HolderOf(state);
-    // Its coordinator starts once the command has ended, however long that takes.
+    if (!service.Lasts(BootMs(), holder.is_momentary ? holder.pid : 0)) {
+      waited_ms = ServicePatience::kOthersMsMax;
+      break;
+    }
     if (holder.is_momentary) SayWhyItWaits(patience, state, holder, /*waits_for_command=*/true);
     Pause(kPollMs);
   }
   if (ServiceRuns(state) || !ServiceIsKept(state)) return Status();
   return Status(Code::kUnavailable,
                 Str("`longrun up` or `longrun run` keeps a service on ", state,
-                    ", and has not started its coordinator again within ", kRestartMs / 1000,
-                    " s: see what it says in its terminal, and the log ",
+                    ", and has not started its coordinator again within ", waited_ms / 1000,
+                    " s: see what it says in its terminal, whether somebody stopped it (Ctrl-Z, or "
+                    "SIGSTOP), and the log ",
                     JoinPath(state, "coordinator.log")));
 }
 

@@ -63,7 +63,7 @@ struct DaemonOptions {
 
 // Called where no service answers: if a `run` or `up` lives that keeps the service of a local state
 // folder running, waits until that has started its coordinator again. kUnavailable if this takes
-// too long. Ok if the service runs, or if nobody keeps one.
+// too long (service_patience.h). Ok if the service runs, or if nobody keeps one.
 Status AwaitService(const std::string& state);
 // Whether a living `run` or `up` keeps the service of a local state folder running, so that nobody
 // else must start daemons there, even if none runs now.
