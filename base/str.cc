@@ -141,6 +141,11 @@ std::string ToUtf8(std::string_view bytes) {
   return out;
 }
 
+bool IsBreakOrDirection(std::string_view character) {
+  return (character >= "\xe2\x80\xa8" && character <= "\xe2\x80\xae") ||
+         (character >= "\xe2\x81\xa6" && character <= "\xe2\x81\xa9");
+}
+
 std::string Printable(std::string_view bytes) {
   const auto is_plain = [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); };
   if (std::ranges::all_of(bytes, is_plain)) return std::string(bytes);
@@ -151,7 +156,13 @@ std::string Printable(std::string_view bytes) {
     const auto byte = static_cast<unsigned char>(text[i]);
     // U+0080 to U+009F, two bytes from c2, are control characters as well.
     const bool is_c1 = byte == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (byte == '\t' || byte == '\r') {
+    const std::string_view three = std::string_view(text).substr(i, 3);
+    if (byte == 0xe2 && IsBreakOrDirection(three)) {
+      const auto last = static_cast<unsigned char>(three[2]);
+      out += three[1] == '\x80' ? "\\u202" : "\\u206";
+      out += kHex[last & 15];
+      i += 2;
+    } else if (byte == '\t' || byte == '\r') {
       out += byte == '\t' ? "\\t" : "\\r";
     } else if (is_c1 || byte == 0x7f || (byte < 0x20 && byte != '\n')) {
       const unsigned code = is_c1 ? static_cast<unsigned char>(text[++i]) : byte;

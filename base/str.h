@@ -48,8 +48,11 @@ bool IsUtf8(std::string_view text);
 // Replaces each byte that is not part of a UTF-8 character by U+FFFD: for text of unknown origin (a
 // program's output, a file name) that goes into JSON or a message.
 std::string ToUtf8(std::string_view bytes);
-// ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r), so that a
-// message may quote input without a terminal obeying it.
+// Whether the character ends a line (U+2028, U+2029), or changes the direction in which a terminal
+// writes what follows (U+202A to U+202E, U+2066 to U+2069): text could then look like another one.
+bool IsBreakOrDirection(std::string_view character);
+// ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r, \u202e), so
+// that a message may quote input without a terminal obeying it.
 std::string Printable(std::string_view bytes);
 // Writes newlines as \n: for lists with one message per line, where messages quote input.
 std::string OneLine(std::string_view text);

@@ -31,12 +31,14 @@ std::string WithBytesEscaped(std::string_view bytes) {
   return text;
 }
 
-// The first character, if it has several bytes and is not a control character (U+0080 to
+// The first character, if it has several bytes and is not a control character (such as U+0080 to
 // U+009F); else "".
 std::string_view LongCharacter(std::string_view bytes) {
   for (std::size_t n = 2; n <= std::min(kCharacterBytesMax, bytes.size()); ++n) {
     const std::string_view first = bytes.substr(0, n);
-    if (IsUtf8(first)) return first >= "\xc2\xa0" ? first : std::string_view();
+    if (!IsUtf8(first)) continue;
+    const bool is_shown = first >= "\xc2\xa0" && !IsBreakOrDirection(first);
+    return is_shown ? first : std::string_view();
   }
   return {};
 }
@@ -88,6 +90,11 @@ std::string_view CutAt(std::string_view text, std::size_t bytes_max) {
 std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark) {
   const std::string_view shown = CutAt(text, bytes_max);
   return Str(shown, shown.size() < text.size() ? mark : "");
+}
+
+std::string Quoted(std::string_view given) {
+  const std::string_view shown = CutAt(given, kQuotedBytesMax);
+  return Str('"', PrintableBytes(shown), shown.size() < given.size() ? "…" : "", '"');
 }
 
 std::string_view WithoutCutCharacter(std::string_view bytes) {

@@ -17,13 +17,19 @@ Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view
 // \x1b and \xff. For the name of something damaged, whose bytes may tell what it was.
 std::string PrintableBytes(std::string_view bytes);
 // Whether the bytes are UTF-8 without control characters, so that a list can show them in a row:
-// PrintableBytes() would change nothing.
+// PrintableBytes() would change nothing. Line separators and marks that change the direction of
+// what follows (str.h: IsBreakOrDirection) are control characters as well.
 bool IsOneLine(std::string_view bytes);
 
 // The beginning of the text, at most `bytes_max` bytes, that does not end inside a character.
 std::string_view CutAt(std::string_view text, std::size_t bytes_max);
 // The text; if it is longer than `bytes_max`, it is cut as by CutAt(), and `mark` is added.
 std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark = " ...");
+
+// What a user gave, in quotes and on one line, for a message: PrintableBytes(), of which at most
+// kQuotedBytesMax are shown.
+inline constexpr std::size_t kQuotedBytesMax = 80;
+std::string Quoted(std::string_view given);
 
 // The bytes without an incomplete character at their end: the next piece of a stream may hold the
 // rest of it.

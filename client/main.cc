@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/command_line.h"
 #include "client/completion.h"
 #include "client/console/exit_code.h"
@@ -71,7 +72,7 @@ std::string NoSuchVerb(const std::string& before, const std::string& word, const
     return Str("the verb \"", word, "\" is ", kNotBuiltYet, ": `longrun explain ", word,
                "` says what it will be");
   }
-  return Str("there is no verb \"", before, word, "\"", remedy);
+  return Str("there is no verb ", Quoted(Str(before, word)), remedy);
 }
 
 bool IsVerb(const CLI::App& app, const std::string& word) {
@@ -101,7 +102,7 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
     if (!verb.get_subcommands(nullptr).empty()) {
       return NoSuchVerb(verb.get_name() + " ", word, verb);
     }
-    return Str("\"", word, "\" was not expected: ", verb.get_name(), " takes no further argument",
+    return Str(Quoted(word), " was not expected: ", verb.get_name(), " takes no further argument",
                HowToSet(verb, word));
   }
   std::vector<std::string> options = {"--state", "--context"};
@@ -109,7 +110,7 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
   }
   const std::string name = word.substr(0, word.find('='));
-  return Str("there is no option \"", name, "\"", DidYouMean(name, options));
+  return Str("there is no option ", Quoted(name), DidYouMean(name, options));
 }
 
 // The error for an option at the end of the line without its value: says what it takes.

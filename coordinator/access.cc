@@ -236,7 +236,7 @@ Result<CreatedToken> Access::CreateToken(const std::string& role, const std::str
   if (role != kWorkerRole && !FindRole(role)) {
     return Status(
         Code::kInvalidArgument,
-        Str("\"", role, "\" is not a role: expected viewer, submitter, operator or admin"));
+        Str(Quoted(role), " is not a role: expected viewer, submitter, operator or admin"));
   }
   if (valid_ms < kMinuteMs || valid_ms > kValidMsMax) {
     return Status(Code::kInvalidArgument,
@@ -304,12 +304,12 @@ Result<std::string> Access::Revoke(const std::string& id, const std::string& by,
     }
     if (n_found + (certificate ? 1 : 0) > 1) {
       return Status(Code::kInvalidArgument,
-                    Str("\"", id, "\" is the beginning of several ids: give more characters"));
+                    Str(Quoted(id), " is the beginning of several ids: give more characters"));
     }
   }
   if (!token && !certificate) {
-    return Status(Code::kNotFound, Str("there is no token and no worker with a certificate \"", id,
-                                       "\": `longrun admin token list` lists both"));
+    return Status(Code::kNotFound, Str("there is no token and no worker with a certificate ",
+                                       Quoted(id), ": `longrun admin token list` lists both"));
   }
   const bool has_ended = token ? token->ended_ms.has_value() : certificate->revoked_ms.has_value();
   if (has_ended) {

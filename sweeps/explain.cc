@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/extension/extension.h"
@@ -283,7 +284,7 @@ Result<Json> WithMembers(Json json, const std::vector<Json>& below, std::string_
   }
   if (!rest.empty()) {
     return Status(Code::kNotFound,
-                  Str(owner, " has no parameter \"", rest, "\"", DidYouMean(rest, names)));
+                  Str(owner, " has no parameter ", Quoted(rest), DidYouMean(rest, names)));
   }
   if (!members.empty()) json["members"] = std::move(members);
   return json;
@@ -344,7 +345,7 @@ Result<Json> ExplainPositions(std::string_view rest) {
   const auto [name, param] = Parts(rest);
   const PositionSchedule* const schedule = FindPositionSchedule(name);
   if (schedule == nullptr) {
-    return Status(Code::kNotFound, Str("there is no position schedule \"", name, "\"",
+    return Status(Code::kNotFound, Str("there is no position schedule ", Quoted(name),
                                        DidYouMean(name, PositionScheduleNames())));
   }
   const std::string path = Str(kPositions, ".", name);
@@ -377,7 +378,7 @@ Result<Json> ExplainClaim(std::string_view rest) {
   const ClaimKind* const kind = FindClaimKind(name);
   if (kind == nullptr) {
     return Status(Code::kNotFound,
-                  Str("there is no claim \"", name, "\"", DidYouMean(name, ClaimKindNames())));
+                  Str("there is no claim ", Quoted(name), DidYouMean(name, ClaimKindNames())));
   }
   const std::string path = Str(kClaim, ".", name);
   return WithMembers({{"path", path}, {"kind", "claim"}, {"meaning", kind->meaning}},
@@ -407,7 +408,7 @@ Result<Json> ExplainFailures(std::string_view rest) {
     std::vector<std::string> names;
     for (const FailureRow& one : FailureTable()) names.emplace_back(one.name);
     return Status(Code::kNotFound,
-                  Str("there is no failure class \"", rest, "\"", DidYouMean(rest, names)));
+                  Str("there is no failure class ", Quoted(rest), DidYouMean(rest, names)));
   }
   Json members = Json::array();
   for (const FailureRow& row : FailureTable()) {
@@ -531,7 +532,7 @@ Result<Json> Explain(std::string_view path) {
     const std::vector<std::string> owners = TakersOf(below);
     if (!owners.empty()) {
       return Status(Code::kNotFound,
-                    Str("\"", path, "\" is not a key; it is a value of ", Join(owners, ", "),
+                    Str(Quoted(path), " is not a key; it is a value of ", Join(owners, ", "),
                         ": `longrun explain ", owners.front(), "` explains it"));
     }
   }
@@ -539,7 +540,7 @@ Result<Json> Explain(std::string_view path) {
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
   return Status(
       Code::kNotFound,
-      Str("unknown name \"", path, "\"",
+      Str("unknown name ", Quoted(path),
           ends_so.empty()
               ? std::string("; try spec, position, evaluate, extension, failure or published")
               : Str("; did you mean ", Join(ends_so, " or "), "?")));

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "model/param.h"
 #include "sweeps/limits.h"
 #include "sweeps/value.h"
@@ -377,7 +378,7 @@ Result<PublishedTable> FindPublishedTable(std::string_view name) {
   if (found == PublishedFiles().end()) {
     return Status(
         Code::kNotFound,
-        Str("there is no published table \"", name, "\"", DidYouMean(name, PublishedNames()),
+        Str("there is no published table ", Quoted(name), DidYouMean(name, PublishedNames()),
             "; a path with a slash or ending in .yaml is read as a file"));
   }
   return ParsePublishedTable(found->yaml, Str(found->name, ".yaml"));

@@ -411,7 +411,7 @@ class Reader {
                               : datasets_.model_names.empty()
                                   ? "none is imported"
                                   : Str("imported are ", Join(datasets_.model_names, ", "));
-    Report(place, Str(path, ": unknown model \"", name, "\"; ", known,
+    Report(place, Str(path, ": unknown model ", Quoted(name), "; ", known,
                       " (`longrun import NAME FOLDER` imports a Hugging Face folder)"));
     return false;
   }
@@ -620,7 +620,7 @@ class Reader {
                               : datasets_.names.empty() ? "none is registered"
                                                         : Str("the registered datasets are ",
                                                               Join(datasets_.names, ", "));
-    Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
+    Report(place, Str(path, ": unknown dataset ", Quoted(name), "; ", known,
                       " (`longrun data import` makes one from text files)"));
     return false;
   }
@@ -650,7 +650,7 @@ class Reader {
              : IsUnbuiltMethod(name.text)
                  ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
                        "; expected one of ", Join(PositionMethodNames(), ", "))
-                 : Str(path, ": unknown position method \"", name.text, "\"",
+                 : Str(path, ": unknown position method ", Quoted(name.text),
                        DidYouMean(name.text, PositionMethodNames())));
       return std::nullopt;
     }
@@ -686,7 +686,7 @@ class Reader {
     }
     const PositionSchedule* const schedule = FindPositionSchedule(name.text);
     if (schedule == nullptr) {
-      Report(name.place, Str(path, ": unknown position schedule \"", name.text, "\"",
+      Report(name.place, Str(path, ": unknown position schedule ", Quoted(name.text),
                              DidYouMean(name.text, PositionScheduleNames())));
       return std::nullopt;
     }
@@ -1281,7 +1281,7 @@ class Reader {
       std::vector<std::string> names = ExtensionNames();
       names.emplace(names.begin(), kNoExtension);
       Report(name.place,
-             Str(path, ": unknown extension \"", name.text, "\"", DidYouMean(name.text, names)));
+             Str(path, ": unknown extension ", Quoted(name.text), DidYouMean(name.text, names)));
       return std::nullopt;
     }
     std::optional<Json> given = ReadParams((*extension)->params, node, path, {"method"});

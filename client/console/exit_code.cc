@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/program.h"
+#include "base/str.h"
 
 namespace longrun::client {
 namespace {
@@ -59,9 +60,11 @@ int SweepExitCode(const std::vector<std::string>& states) {
 int Report(const Status& status, const std::vector<std::string>& violations) {
   FlushOutput();  // where both go to one pipe, in the order in which they were written
   if (violations.empty()) {
-    std::fprintf(stderr, "longrun: %s\n", status.message().c_str());
+    std::fprintf(stderr, "longrun: %s\n", Printable(status.message()).c_str());
   } else {
-    for (const std::string& line : violations) std::fprintf(stderr, "%s\n", line.c_str());
+    for (const std::string& line : violations) {
+      std::fprintf(stderr, "%s\n", Printable(line).c_str());
+    }
   }
   return ExitCodeOf(status.code());
 }

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/tables/by_position.h"
 #include "client/tables/hidden_keys.h"
 #include "client/tables/pivot_axes.h"
@@ -51,7 +52,7 @@ bool Contains(const std::vector<std::string>& list, std::string_view item) {
   return std::ranges::find(list, item) != list.end();
 }
 
-std::vector<std::string> Quoted(const std::set<std::string>& texts) {
+std::vector<std::string> AllQuoted(const std::set<std::string>& texts) {
   std::vector<std::string> quoted;
   for (const std::string& text : texts) quoted.push_back(Str("\"", text, "\""));
   return quoted;
@@ -142,8 +143,8 @@ class Pivot {
       const auto found = std::ranges::find(all, name, &ResultMetric::name);
       if (found == all.end()) {
         return {Code::kInvalidArgument,
-                Str("the results have no metric \"", name,
-                    "\"; their metrics: ", names.empty() ? "none" : Join(names, ", "),
+                Str("the results have no metric ", Quoted(name),
+                    "; their metrics: ", names.empty() ? "none" : Join(names, ", "),
                     name.ends_with("_by_position")
                         ? "; a perplexity with protocol: per_position measures it"
                         : "")};
@@ -611,7 +612,7 @@ class Pivot {
         std::vector<std::string> names;
         for (const Json& value : there) names.push_back(value.is_null() ? "none" : AxisText(value));
         // Their values have commas, and the titles say all that the values do.
-        if (!titles.empty()) names = Quoted(titles);
+        if (!titles.empty()) names = AllQuoted(titles);
         return {Code::kInvalidArgument,
                 Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
                     "; its values are ", Join(names, ", "))};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/tables/by_position.h"
 #include "client/words/render.h"
 
@@ -134,11 +135,11 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
     const std::vector<std::string> found = WithLastPart(*list, name);
     if (found.size() == 1) return found.front();
     if (found.size() > 1) {
-      return Status(Code::kInvalidArgument, Str("the axis \"", name, "\" can be ",
+      return Status(Code::kInvalidArgument, Str("the axis ", Quoted(name), " can be ",
                                                 Join(found, " or "), ": give its full name"));
     }
   }
-  std::string message = Str("there is no axis \"", name, "\"");
+  std::string message = Str("there is no axis ", Quoted(name));
   std::vector<std::string> all = known;
   all.insert(all.end(), paths.begin(), paths.end());
   for (const std::string& axis : axes) all.push_back(ShortAxis(axis));

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -174,7 +175,7 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
 Status CheckName(const std::string& name) {
   if (IsSafeName(name)) return Status();
   const auto refused = [&](const std::string& why) {
-    return Status(Code::kInvalidArgument, Str("\"", name, "\" cannot name a dataset: ", why));
+    return Status(Code::kInvalidArgument, Str(Quoted(name), " cannot name a dataset: ", why));
   };
   if (name.size() > kNameBytesMax) {
     return Status(Code::kInvalidArgument,

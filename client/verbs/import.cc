@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -173,8 +174,8 @@ int Import(const std::string& name, const std::string& given, const std::string&
   if (!IsSafeName(name)) {
     return Report(
         Status(Code::kInvalidArgument,
-               Str("\"", name.substr(0, 128),
-                   "\" cannot name a model: expected 1 to 128 letters, digits, '.', '_' or '-', "
+               Str(Quoted(name),
+                   " cannot name a model: expected 1 to 128 letters, digits, '.', '_' or '-', "
                    "not starting with '.'")));
   }
   if (given.empty()) {

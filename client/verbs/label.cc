@@ -2,6 +2,7 @@
 // They are not part of its content, and are kept when the same file is submitted again.
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -28,7 +29,7 @@ Result<v1::LabelChange> ChangeOf(const std::string& word) {
   }
   return Status(
       Code::kInvalidArgument,
-      Str("\"", word, "\" is not a label: expected KEY=VALUE to set one, or KEY- to remove it"));
+      Str(Quoted(word), " is not a label: expected KEY=VALUE to set one, or KEY- to remove it"));
 }
 
 int Annotate(const v1::AnnotateSweepRequest& request, const std::string& output,

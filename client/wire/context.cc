@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
+#include "base/utf8.h"
 #include "pki/host_port.h"
 #include "pki/presented.h"
 #include "sweeps/coordinator_address.h"
@@ -31,8 +32,8 @@ Result<std::string> CurrentPath() {
 Status CheckContextName(const std::string& name) {
   if (IsSafeName(name)) return Status();
   return Status(Code::kInvalidArgument,
-                Str("\"", name,
-                    "\" cannot be the name of a context: expected letters, digits, "
+                Str(Quoted(name),
+                    " cannot be the name of a context: expected letters, digits, "
                     "\".\", \"_\" and \"-\""));
 }
 
@@ -105,7 +106,7 @@ Status CheckContext(const std::string& name) {
   ASSIGN_OR_RETURN(const std::string folder, ContextFolder(name));
   if (IsContext(folder)) return Status();
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ContextNames());
-  return Status(Code::kNotFound, Str("there is no context \"", name, "\": ",
+  return Status(Code::kNotFound, Str("there is no context ", Quoted(name), ": ",
                                      names.empty() ? "`longrun login HOST` makes one"
                                                    : Str("there are ", Join(names, ", "))));
 }

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
+#include "base/utf8.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
@@ -241,7 +242,7 @@ Result<std::string> FindDataset(const std::string& name_or_folder, const std::st
     if (!known.ok()) return known.status();
   }
   return Status(Code::kNotFound,
-                Str("\"", name_or_folder, "\" is neither a folder that holds ", kManifestName,
+                Str(Quoted(name_or_folder), " is neither a folder that holds ", kManifestName,
                     " nor a registered dataset; `longrun data ls` lists the registered ones"));
 }
 

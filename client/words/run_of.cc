@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
@@ -49,8 +50,8 @@ Status NoSuchRun(const std::string& thing, const Status& otherwise) {
   }
   if (otherwise.code() != Code::kInvalidArgument || thing.size() >= kIdDigitsMin) return otherwise;
   return Status(Code::kNotFound,
-                Str("there is no run or sweep \"", thing, "\" (the id of a run has ", kIdDigitsMin,
-                    " digits or more); ", kHowToList));
+                Str("there is no run or sweep ", Quoted(thing), " (the id of a run has ",
+                    kIdDigitsMin, " digits or more); ", kHowToList));
 }
 
 }  // namespace longrun::client

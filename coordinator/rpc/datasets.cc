@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/folder_size.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/rpc/owners.h"
@@ -342,8 +343,8 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
     }
     return call.WithReason(
         "DATASET_NOT_FOUND",
-        Status(Code::kNotFound, Str("there is no dataset \"", request.name(),
-                                    "\"; `longrun data ls` lists the datasets")));
+        Status(Code::kNotFound, Str("there is no dataset ", Quoted(request.name()),
+                                    "; `longrun data ls` lists the datasets")));
   }
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
   RETURN_IF_ERROR(

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/rpc/owners.h"
@@ -153,8 +154,8 @@ Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
     if (is_model) return Wanted{.sha256 = request.target()};
   }
   return Status(Code::kNotFound,
-                Str("\"", request.target(),
-                    "\" is neither a run (8 digits or more of its id) nor an imported "
+                Str(Quoted(request.target()),
+                    " is neither a run (8 digits or more of its id) nor an imported "
                     "model; `longrun get SWEEP` shows runs, `longrun models ls` "
                     "models"));
 }

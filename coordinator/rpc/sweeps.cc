@@ -34,8 +34,8 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
   for (const v1::LabelChange& change : request.labels()) {
     if (!IsSafeName(change.key())) {
       return Status(Code::kInvalidArgument,
-                    Str("\"", change.key(),
-                        "\" cannot name a label: use only letters, digits, '.', '_' and '-'"));
+                    Str(Quoted(change.key()),
+                        " cannot name a label: use only letters, digits, '.', '_' and '-'"));
     }
     RETURN_IF_ERROR(CheckText("label " + change.key(), change.value(), kTextBytesMax));
     if (change.remove()) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/scheduler/step.h"
 #include "sweeps/protocol.h"
 
@@ -42,7 +43,8 @@ void ChangeDrain(StepContext& step, Worker& worker, std::optional<Drain> drain) 
 
 Status UnknownWorker(const std::string& id) {
   return Status(Code::kNotFound,
-                Str("there is no worker ", id, ": `longrun workers` shows all workers"));
+                Str("there is no worker ", Shortened(PrintableBytes(id), kQuotedBytesMax, "…"),
+                    ": `longrun workers` shows all workers"));
 }
 
 std::optional<std::int64_t> DrainLeftMs(const State& state, const Worker& worker, Instant now,

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/rewritten.h"
@@ -795,8 +796,8 @@ Result<NameChange> Store::PutModel(const ModelRow& model, std::span<const Artifa
 }
 
 Status UnknownModel(const std::string& name) {
-  return Status(Code::kNotFound, Str("there is no model \"", name,
-                                     "\"; `longrun models ls` lists the imported models"));
+  return Status(Code::kNotFound, Str("there is no model ", Quoted(name),
+                                     "; `longrun models ls` lists the imported models"));
 }
 
 Result<NameChange> Store::DropModel(const std::string& name, ApplyCounts& counts,

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
@@ -114,7 +115,7 @@ bool ArtifactStore::Has(const std::string& sha256) {
 Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) const {
   if (!IsSha256Hex(sha256)) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", sha256, "\" is not a digest: expected 64 lower-case hex digits"));
+                  Str(Quoted(sha256), " is not a digest: expected 64 lower-case hex digits"));
   }
   Found found{.path = PathOf(sha256)};
   struct stat info {};
@@ -145,7 +146,7 @@ namespace {
 Status CheckAnnounced(const std::string& sha256, std::int64_t n_bytes_total, std::int64_t offset) {
   if (!IsSha256Hex(sha256)) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", sha256, "\" is not a digest: expected 64 lower-case hex digits"));
+                  Str(Quoted(sha256), " is not a digest: expected 64 lower-case hex digits"));
   }
   if (n_bytes_total < 0 || offset < 0 || offset > n_bytes_total) {
     return Status(Code::kInvalidArgument,

@@ -29,6 +29,21 @@ TEST(PrintableBytes, BytesOfNoCharacterAndControlCharactersAreWrittenAsTheirDigi
   EXPECT_EQ(PrintableBytes(""), "");
 }
 
+// U+202E writes what follows from right to left: "gpj.exe" would look like "exe.jpg".
+TEST(Printable, WhatATerminalWouldObeyIsWrittenOut) {
+  EXPECT_EQ(Printable("a\u202egpj\u2069 \u2028"), "a\\u202egpj\\u2069 \\u2028");
+  EXPECT_EQ(Printable("\u2026 \u2013 \u2030 \u2065"), "\u2026 \u2013 \u2030 \u2065");
+  EXPECT_EQ(Printable("\x1b\t\u009b\n"), "\\x1b\\t\\x9b\n");
+  EXPECT_EQ(Printable("\xe2"), "\ufffd");
+}
+
+TEST(Quoted, AGivenTextIsShownOnOneLineAndCutIfItIsLong) {
+  EXPECT_EQ(Quoted("caf\u00e9"), "\"caf\u00e9\"");
+  EXPECT_EQ(Quoted("a\nb\u202e"), "\"a\\x0ab\\xe2\\x80\\xae\"");
+  EXPECT_EQ(Quoted(std::string(80, 'a')), Str('"', std::string(80, 'a'), '"'));
+  EXPECT_EQ(Quoted(std::string(100'000, 'a')), Str('"', std::string(80, 'a'), "\u2026\""));
+}
+
 TEST(IsOneLine, OnlyCharactersThatAListCanShowAreAllowed) {
   for (const std::string_view shown : {"", "lr 2.0e-3", "caf\u00e9 \u4e2d\U0001f600", "\u00a0"}) {
     EXPECT_TRUE(IsOneLine(shown)) << shown;
@@ -36,7 +51,8 @@ TEST(IsOneLine, OnlyCharactersThatAListCanShowAreAllowed) {
   for (const std::string_view hidden :
        {std::string_view("\0", 1), std::string_view("a\nb"), std::string_view("\t"),
         std::string_view("\x1b[2J"), std::string_view("\x7f"), std::string_view("\u009b"),
-        std::string_view("\xff")}) {
+        std::string_view("\xff"), std::string_view("a\u202eb"), std::string_view("\u2067"),
+        std::string_view("a\u2028b")}) {
     EXPECT_FALSE(IsOneLine(hidden)) << PrintableBytes(hidden);
   }
 }
