@@ -33,6 +33,13 @@ Result<std::string> HomeOf(const char* variable, const char* in_home, std::strin
   const std::string home = GetEnv("HOME").value_or("");
   if (home.empty()) return std::string();
   RETURN_IF_ERROR(CheckVariable("HOME", home, remedy));
+  if (!home.starts_with('/')) {
+    return Status(Code::kInvalidArgument,
+                  Str("the environment variable HOME (", Quoted(home),
+                      ") is not an absolute path, so it would mean another folder in each "
+                      "directory: ",
+                      remedy));
+  }
   return JoinPath(home, in_home);
 }
 

@@ -175,7 +175,8 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   std::string problem = error.what();
-  const std::vector<std::string> remaining = app.remaining(true);
+  std::vector<std::string> remaining = app.remaining(true);
+  std::erase(remaining, "--");  // it only ends the options
   const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   if (!remaining.empty() && (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
                              (missing && !verb->get_subcommands(nullptr).empty()))) {

@@ -316,7 +316,9 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
   const std::string& text = values[0];
   double share = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), share);
-  const bool is_number = end.ec == std::errc() && end.ptr == text.data() + text.size();
+  // 1e400 is a number, too, although no double can hold it.
+  const bool is_read = end.ec == std::errc() || end.ec == std::errc::result_out_of_range;
+  const bool is_number = is_read && end.ptr == text.data() + text.size();
   if (is_number && share > 0 && share < 1) {
     return HeldOut{.by = SplitRule::By::kDocument, .share = share};
   }

@@ -48,6 +48,17 @@ TEST_F(UserFoldersTest, ARelativePathIsIgnoredAndToldOf) {
   EXPECT_TRUE(IgnoredFolderVariables().empty());
 }
 
+TEST_F(UserFoldersTest, ARelativeHomeIsRefused) {
+  setenv("HOME", "ada", 1);
+  const Status refused = DataHome().status();
+  EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+  EXPECT_EQ(refused.message(),
+            "the environment variable HOME (\"ada\") is not an absolute path, so it would mean "
+            "another folder in each directory: name the state folder by --state or LONGRUN_HOME");
+  setenv("XDG_DATA_HOME", "/data", 1);
+  EXPECT_EQ(DataHome().value(), "/data") << "HOME is not needed";
+}
+
 TEST_F(UserFoldersTest, EachFolderHasItsVariableAndItsPlaceInTheHome) {
   setenv("HOME", "/home/ada", 1);
   EXPECT_EQ(ConfigHome().value(), "/home/ada/.config");
