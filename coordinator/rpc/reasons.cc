@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
 #include "coordinator/store/disk_room.h"
@@ -252,7 +253,7 @@ Result<std::string> FindTask(Core& core, const std::string& beginning) {
   }));
   if (found.size() <= 1) return found.empty() ? std::string() : found.front();
   return Status(Code::kInvalidArgument,
-                Str("more than one task begins with \"", beginning, "\": ", Join(found, ", ")));
+                Str("more than one task begins with ", Quoted(beginning), ": ", Join(found, ", ")));
 }
 
 Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& no_sweep,
@@ -264,7 +265,13 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
                                kDigitsMin, " of its digits, not ", target.size()))
                   : no_sweep;
   }
-  ASSIGN_OR_RETURN(const std::string task, FindTask(call.parts.core, target));
+  ASSIGN_OR_RETURN(std::string task, FindTask(call.parts.core, target));
+  if (task.empty()) {
+    std::string lower = target;
+    std::ranges::transform(lower, lower.begin(),
+                           [](char c) { return c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c; });
+    ASSIGN_OR_RETURN(task, FindTask(call.parts.core, lower));
+  }
   if (task.empty()) {
     const Result<SweepRunRow> run = call.reader.FindRun(target);
     if (run.status().code() == Code::kNotFound) {

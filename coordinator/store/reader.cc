@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/read_rows.h"
@@ -21,6 +22,16 @@ namespace {
 
 constexpr std::size_t kBeginningMin = 8;
 constexpr std::int64_t kShown = 10;  // similar or ambiguous names in a message
+
+// Ids of sweeps and attempts (ULIDs) are written in capitals, those of runs and tasks (hex digits)
+// are not. A user may give them in either case.
+int ToUpper(int c) { return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c; }
+int ToLower(int c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; }
+
+std::string InCase(std::string text, int (*to_case)(int)) {
+  std::ranges::transform(text, text.begin(), [&](char c) { return static_cast<char>(to_case(c)); });
+  return text;
+}
 
 // The first string beyond all that start with `beginning`.
 std::string EndOfRange(std::string beginning) {
@@ -131,7 +142,7 @@ Status StoreReader::NotFound(const std::vector<std::string_view>& tables,
     if (i > 0) what += i + 1 == tables.size() ? " or " : ", ";
     what += tables[i];
   }
-  return Status(Code::kNotFound, Str("there is no ", what, " \"", reference, "\"",
+  return Status(Code::kNotFound, Str("there is no ", what, " ", Quoted(reference),
                                      is_noted ? " among those that can be read" : ""));
 }
 
@@ -153,8 +164,16 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
   }
   if (found.empty()) return std::string();
   if (found.size() == 1 || found.front() == beginning) return found.front();
-  return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with \"", beginning,
-                                            "\": ", Join(found, ", ")));
+  return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with ",
+                                            Quoted(beginning), ": ", Join(found, ", ")));
+}
+
+Result<std::string> StoreReader::OneOfAnyCase(const char* sql, std::string_view what,
+                                              const std::string& beginning, int (*to_case)(int)) {
+  Result<std::string> found = OneOf(sql, what, beginning);
+  const std::string other = InCase(beginning, to_case);
+  const bool is_over = !found.ok() || !found->empty() || other == beginning;
+  return is_over ? std::move(found) : OneOf(sql, what, other);
 }
 
 Result<std::string> StoreReader::OtherKind(const std::string& reference, std::string_view wanted) {
@@ -164,7 +183,7 @@ Result<std::string> StoreReader::OtherKind(const std::string& reference, std::st
     ASSIGN_OR_RETURN(const bool found, row.Step());
     return found ? row.Text(0) : std::string();
   };
-  const std::string begin = Str("\"", reference, "\" is not a ", wanted, ", but ");
+  const std::string begin = Str(Quoted(reference), " is not a ", wanted, ", but ");
   // An id that several things begin with is left to the search for things of the wanted kind.
   const Result<std::string> run = FindRunKey(reference);
   if (wanted != "run" && run.ok() && !run->empty()) {
@@ -204,7 +223,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
                    ReadRows(*connection_,
                             "SELECT id, name, submitted_wall_ms,"
                             " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
-                            " FROM sweep WHERE name = ?1 OR id = ?1"
+                            " FROM sweep WHERE name = ?1 OR id = ?1 OR id = upper(?1)"
                             " ORDER BY submitted_seq DESC LIMIT 1",
                             &SweepOf, reference));
   if (!newest.empty()) {
@@ -214,16 +233,18 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, Sweeps());
   std::vector<SweepRow> begun;
   if (reference.size() >= kBeginningMin) {
+    const std::string in_capitals = InCase(reference, &ToUpper);
     for (const SweepRow& sweep : sweeps) {
-      if (sweep.id.starts_with(reference)) begun.push_back(sweep);
+      const bool begins = sweep.id.starts_with(reference) || sweep.id.starts_with(in_capitals);
+      if (begins) begun.push_back(sweep);
     }
   }
   if (begun.size() == 1) return begun.front();
   std::vector<std::string> names;
   if (begun.size() > 1) {
     for (const SweepRow& sweep : begun) names.push_back(Str(sweep.id, " (", sweep.name, ")"));
-    return Status(Code::kInvalidArgument,
-                  Str("more than one sweep begins with \"", reference, "\": ", Join(names, ", ")));
+    return Status(Code::kInvalidArgument, Str("more than one sweep begins with ", Quoted(reference),
+                                              ": ", Join(names, ", ")));
   }
   for (const SweepRow& sweep : sweeps) {
     if (std::find(names.begin(), names.end(), sweep.name) == names.end()) {
@@ -531,22 +552,24 @@ void StoreReader::NoteDamaged(const std::vector<DamagedRow>& rows) {
 std::vector<DamagedRow> StoreReader::TakeDamaged() { return connection_->row_sums().TakeDamaged(); }
 
 Result<std::string> StoreReader::FindRunKey(const std::string& beginning) {
-  return OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
-               beginning);
+  return OneOfAnyCase("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key",
+                      "run", beginning, &ToLower);
 }
 
 Result<std::string> StoreReader::FindTaskId(const std::string& beginning) {
-  return OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", beginning);
+  return OneOfAnyCase("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", beginning,
+                      &ToLower);
 }
 
 Result<std::string> StoreReader::FindAttemptId(const std::string& beginning) {
-  return OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", beginning);
+  return OneOfAnyCase("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt",
+                      beginning, &ToUpper);
 }
 
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", reference, "\" is too short for a run: give 8 or more of its digits"));
+                  Str(Quoted(reference), " is too short for a run: give 8 or more of its digits"));
   }
   ASSIGN_OR_RETURN(const std::string run_key, FindRunKey(reference));
   if (run_key.empty()) {
@@ -712,8 +735,8 @@ Result<std::map<std::string, std::string>> StoreReader::TasksByAttempt() {
 Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", reference,
-                      "\" is too short: give 8 or more characters of the id of a run, a task or "
+                  Str(Quoted(reference),
+                      " is too short: give 8 or more characters of the id of a run, a task or "
                       "an attempt"));
   }
   const Result<std::string> attempt = FindAttemptId(reference);

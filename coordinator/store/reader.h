@@ -322,6 +322,9 @@ class StoreReader {
   // Runs a query for one column, with the range of the texts that begin with `beginning` as its
   // parameters. Returns its only row, or the row that is `beginning` itself; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
+  // The same; if there is none, for the beginning in the case in which ids are written.
+  Result<std::string> OneOfAnyCase(const char* sql, std::string_view what,
+                                   const std::string& beginning, int (*to_case)(int));
   // "" if there is none.
   Result<std::string> FindRunKey(const std::string& beginning);
   Result<std::string> FindTaskId(const std::string& beginning);

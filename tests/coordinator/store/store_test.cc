@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 
 #include "base/open_file.h"
@@ -1122,7 +1123,10 @@ TEST_F(StoreTest, ASweepIsFoundByNameByIdAndByItsBeginning) {
   Do(SampleSubmission(kSweepId));
   auto reader = StoreReader::Open(store->database_path());
   ASSERT_TRUE(reader.ok());
-  const std::vector<std::string> references = {"sample", kSweepId, "01BX5ZZK"};
+  std::string small = kSweepId;
+  std::ranges::transform(small, small.begin(),
+                         [](char c) { return static_cast<char>(std::tolower(c)); });
+  const std::vector<std::string> references = {"sample", kSweepId, "01BX5ZZK", small, "01bx5zzk"};
   for (const std::string& reference : references) {
     const auto found = (*reader)->FindSweep(reference);
     ASSERT_TRUE(found.ok()) << reference;
@@ -1133,6 +1137,32 @@ TEST_F(StoreTest, ASweepIsFoundByNameByIdAndByItsBeginning) {
 
   EXPECT_EQ(missed.status().code(), Code::kNotFound);
   EXPECT_EQ(missed.status().message(), "there is no sweep \"sampel\"; did you mean \"sample\"?");
+}
+
+TEST_F(StoreTest, ARunIsFoundInCapitalsToo) {
+  Do(SampleSubmission(kSweepId));
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  const std::string key = state.runs.begin()->first;
+  std::string capitals = key;
+  std::ranges::transform(capitals, capitals.begin(),
+                         [](char c) { return static_cast<char>(std::toupper(c)); });
+  for (const std::string& reference : {key, capitals, capitals.substr(0, 12)}) {
+    const auto found = (*reader)->FindRun(reference);
+    ASSERT_TRUE(found.ok()) << reference << ": " << found.status().message();
+    EXPECT_EQ(found->run_key, key);
+  }
+}
+
+TEST_F(StoreTest, ANameThatDoesNotExistIsQuotedOnOneLineAndInShort) {
+  Do(SampleSubmission(kSweepId));
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ((*reader)->FindSweep("a\nb").status().message(),
+            "there is no sweep \"a\\x0ab\"; existing sweeps: sample");
+  const std::string message((*reader)->FindSweep(std::string(100'000, 'f')).status().message());
+  EXPECT_LT(message.size(), 200u);
+  EXPECT_NE(message.find("ffff\u2026\""), std::string::npos) << message;
 }
 
 TEST_F(StoreTest, EachStartCountsAndKeepsTheIdentity) {
