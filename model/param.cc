@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/leading_zero.h"
 #include "base/str.h"
 #include "base/units.h"
 
@@ -63,6 +64,7 @@ std::string CountMeant(const ParamSpec& spec, const Json& value) {
   const std::string meant = text.empty() ? "" : NearestCount(text);
   const Result<std::int64_t> count = ParseCount(meant);
   if (!count.ok() || !InRange(spec, static_cast<double>(*count))) return "";
+  if (HasLeadingZero(text)) return LeadingZeroRemedy(text);
   return Str(ParseCount(text).ok() ? "; the quotes make it text: write " : "; write ", meant);
 }
 
@@ -81,7 +83,9 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
     case ParamSpec::Type::kCount:
       return CountMeant(spec, value);
     case ParamSpec::Type::kNumber:
-      return IsNumberOf(spec, text) ? Str("; the quotes make it text: write ", text) : "";
+      if (!IsNumberOf(spec, text)) return "";
+      if (HasLeadingZero(text)) return LeadingZeroRemedy(text);
+      return Str("; the quotes make it text: write ", text);
     case ParamSpec::Type::kBool:
       if (text == "true" || text == "false") return Str("; the quotes make it text: write ", text);
       return NearestBool(text).empty() ? "" : Str("; write ", NearestBool(text));

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/leading_zero.h"
 #include "base/str.h"
 #include "base/units.h"
 
@@ -17,6 +18,21 @@ namespace {
 using Type = ParamSpec::Type;
 
 Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node);
+std::optional<std::int64_t> ParseInteger(std::string_view text);
+
+// The whole number that the text was meant to be: 1 for 0x1, 0b1 and 1.0; "" if there is none.
+std::string NearestInteger(std::string_view text) {
+  const std::string_view prefix = text.substr(0, std::min<std::size_t>(text.size(), 2));
+  const int base = prefix == "0x" || prefix == "0X" ? 16 : prefix == "0o" ? 8 : 2;
+  if (base != 2 || prefix == "0b") {
+    std::int64_t number = 0;
+    text.remove_prefix(2);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+    return error == std::errc() && end == text.data() + text.size() ? Str(number) : "";
+  }
+  const Result<std::int64_t> count = ParseCount(NearestCount(text));
+  return count.ok() ? Str(*count) : "";
+}
 
 // "; write 1000" and the like, for text that is not a valid value.
 std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
@@ -31,8 +47,14 @@ std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   }
   YamlNode meant;
   meant.kind = YamlNode::Kind::kScalar;
-  if (spec.type == Type::kCount && !ParseCount(node.text).ok()) {
-    meant.text = NearestCount(node.text);
+  const bool is_no_count = spec.type == Type::kCount && !ParseCount(node.text).ok();
+  if (is_no_count) meant.text = NearestCount(node.text);
+  const bool is_no_int = spec.type == Type::kInt && !ParseInteger(node.text);
+  if (is_no_int || (is_no_count && meant.text.empty())) meant.text = NearestInteger(node.text);
+  if (is_plain && HasLeadingZero(node.text)) {
+    meant.text = WithoutLeadingZeros(node.text);
+    if (!TypePlain(spec, meant).ok()) return "";
+    return LeadingZeroRemedy(node.text);
   }
   if (spec.type == Type::kBool && node.text != "true" && node.text != "false") {
     meant.text = NearestBool(node.text);
@@ -81,16 +103,24 @@ bool IsInRange(const ParamSpec& spec, Number number) {
   return static_cast<double>(number) >= spec.min && static_cast<double>(number) <= spec.max;
 }
 
-// Decimal digits with an optional minus: 012 is twelve; 0x10 and 1e3 are not integers.
+// Decimal digits with an optional minus, such as 12; 012, 0x10 and 1e3 are not integers.
 std::optional<std::int64_t> ParseInteger(std::string_view text) {
+  if (HasLeadingZero(text)) return std::nullopt;
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
 }
 
+// 4096, 64K; not 017.
+Result<std::int64_t> ParseFileCount(std::string_view text) {
+  if (!HasLeadingZero(text)) return ParseCount(text);
+  return Status(Code::kInvalidArgument, "a count has no leading zero");
+}
+
 // 0.5, 1e-3, -2; not inf or nan, or a number that overflows a double.
 std::optional<double> ParseNumber(std::string_view text) {
+  if (HasLeadingZero(text)) return std::nullopt;
   if (text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -122,7 +152,7 @@ Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node) {
       return Json(*number);
     }
     case Type::kCount: {
-      const Result<std::int64_t> count = ParseCount(node.text);
+      const Result<std::int64_t> count = ParseFileCount(node.text);
       if (!count.ok() || !IsInRange(spec, *count)) return Mismatch(spec, node);
       return Json(*count);
     }
@@ -258,7 +288,7 @@ Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
     }
     case Type::kCount:
     case Type::kCountList: {
-      const Result<std::int64_t> count = ParseCount(node.text);
+      const Result<std::int64_t> count = ParseFileCount(node.text);
       return count.ok() ? Json(*count) : Json(node.text);
     }
   }

@@ -14,10 +14,13 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "sweeps/limits.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::size_t kKeyBytesMax = 256;  // the longest of our keys have some tens
 
 // The length of the name of a key at the start of a text.
 std::size_t NameLength(std::string_view text) {
@@ -170,6 +173,11 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.kind != YamlNode::Kind::kScalar) {
       return Report(key.place, "a key must be text");
     }
+    if (key.text.empty()) return Report(key.place, "a key is empty: name it, or remove it");
+    if (key.text.size() > kKeyBytesMax || !IsOneLine(key.text)) {
+      return Report(key.place, Str(Quoted(key.text), " cannot be a key: keys have at most ",
+                                   kKeyBytesMax, " bytes of text without control characters"));
+    }
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
@@ -210,16 +218,21 @@ class TreeBuilder final : public YAML::EventHandler {
 // Whether the text is UTF-8 without NUL; otherwise reports the first line that is not.
 bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   if (IsUtf8(text) && text.find('\0') == std::string_view::npos) return true;
-  int line = 1;
+  Place place = {.source = source, .line = 1, .column = 1};
+  std::string message = "this line is not UTF-8 text";
   while (!text.empty()) {
     const std::size_t n = std::min(text.find('\n'), text.size() - 1) + 1;
     const std::string_view first = text.substr(0, n);
-    if (!IsUtf8(first) || first.find('\0') != std::string_view::npos) break;
+    if (!IsUtf8(first)) break;
+    if (const std::size_t nul = first.find('\0'); nul != std::string_view::npos) {
+      place.column = static_cast<int>(nul) + 1;
+      message = "a NUL byte is here, which no text has: remove it, or save the file as UTF-8";
+      break;
+    }
     text.remove_prefix(n);
-    ++line;
+    ++place.line;
   }
-  problems.push_back({.place = {.source = source, .line = line, .column = 1},
-                      .message = "this line is not UTF-8 text"});
+  problems.push_back({.place = place, .message = std::move(message)});
   return false;
 }
 

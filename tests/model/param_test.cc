@@ -100,6 +100,10 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(
       Error({{"buckets", "8"}}),
       "buckets: expected an integer from 2 to 1024, found \"8\"; the quotes make it text: write 8");
+  EXPECT_EQ(
+      Error({{"buckets", "010"}}),
+      "buckets: expected an integer from 2 to 1024, found \"010\"; some programs read a number "
+      "with a leading zero as octal: write 10");
   EXPECT_EQ(Error({{"buckets", ~std::uint64_t{0}}}),
             "buckets: expected an integer from 2 to 1024, found 18446744073709551615");
   EXPECT_EQ(Error({{"scale", 3}}), "scale: expected a number from 0 to 2, found 3");

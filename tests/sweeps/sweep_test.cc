@@ -493,7 +493,19 @@ TEST(SweepLimitsTest, RefusesTooManyNodes) {
 TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
   EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")), "sweep.yaml:2:1: this line is not UTF-8 text");
   EXPECT_EQ(ErrorOf(Parse(std::string("a: 1\nb: \0\n", 10))),
-            "sweep.yaml:2:1: this line is not UTF-8 text");
+            "sweep.yaml:2:4: a NUL byte is here, which no text has: remove it, or save the file as "
+            "UTF-8");
+}
+
+TEST(SweepLimitsTest, RefusesKeysThatNoMessageCouldShow) {
+  EXPECT_NE(
+      ErrorOf(Parse("\"\": 1\n")).find("sweep.yaml:1:1: a key is empty: name it, or remove it"),
+      std::string::npos);
+  EXPECT_NE(ErrorOf(Parse("\"a\\nb\": 1\n")).find("sweep.yaml:1:1: \"a\\x0ab\" cannot be a key: "),
+            std::string::npos);
+  const std::string error = ErrorOf(Parse(std::string(1'000, 'k') + ": 1\n"));
+  EXPECT_NE(error.find("k\u2026\" cannot be a key: keys have at most 256 bytes"),
+            std::string::npos);
 }
 
 TEST(SweepLimitsTest, AnAliasBombCostsNothing) {
