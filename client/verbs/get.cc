@@ -130,7 +130,7 @@ TaskTable TasksOf(const Runs& runs, const std::vector<int>& shown, bool in_full)
       for (const std::string& axis : others) row.push_back(axis_text(axis));
       row.insert(row.end(), {ShortId(task.task()), task.kind()});
       if (tells_evaluations) row.push_back(EvaluationOf(task));
-      row.insert(row.end(), {task.state(), Str(task.attempts()), DurationText(task.duration_ms()),
+      row.insert(row.end(), {task.state(), Str(TriesOf(task)), DurationText(task.duration_ms()),
                              task.worker(), PathOf(run), ReasonOf(task, in_full)});
     }
   }

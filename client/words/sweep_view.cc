@@ -342,10 +342,12 @@ std::string Milestone(const v1::RunInfo& run, const std::string& last) {
   return Str(task->task(), " ", task->attempts(), task->state(), phase, tenth, blocked);
 }
 
+int TriesOf(const v1::TaskInfo& task) { return task.attempts() - task.withdrawn(); }
+
 bool IsWaiting(const v1::RunInfo& run) {
   return std::ranges::all_of(run.tasks(), [](const v1::TaskInfo& task) {
     const bool waits = task.state() == "READY" || task.state() == "BLOCKED";
-    return waits && task.attempts() == 0 && NobodyCan(task).empty();
+    return waits && TriesOf(task) == 0 && NobodyCan(task).empty();
   });
 }
 

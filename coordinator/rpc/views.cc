@@ -189,6 +189,9 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_losses(Count32(task.losses));
   message->set_attempt(task.attempt);
   message->set_attempts(Count32(task.attempts));
+  if (const auto ended = state.index.ended.find(task.id); ended != state.index.ended.end()) {
+    message->set_withdrawn(Count32(ended->second.n_withdrawn));
+  }
   if (!task.evaluation.is_null()) message->set_evaluation_json(CanonicalJson(task.evaluation));
   // In whole seconds, so that a watcher does not get an update for every passing millisecond.
   if (task.state == TaskState::kReady && task.not_before > now) {

@@ -36,6 +36,17 @@ v1::RunInfo RunWith(const std::string& key, const char* position, const std::str
   return run;
 }
 
+// A worker that was busy, or whose disk was full, has tried nothing.
+TEST(IsWaitingTest, ATaskOfWhichOnlyOffersWereRefusedHasNoTriesAndWaits) {
+  v1::RunInfo run = RunWith("1", "alibi", "READY");
+  run.mutable_tasks(0)->set_attempts(3);
+  EXPECT_EQ(TriesOf(run.tasks(0)), 3);
+  EXPECT_FALSE(IsWaiting(run));
+  run.mutable_tasks(0)->set_withdrawn(3);
+  EXPECT_EQ(TriesOf(run.tasks(0)), 0);
+  EXPECT_TRUE(IsWaiting(run));
+}
+
 v1::WatchSweepResponse Sweep() {
   v1::WatchSweepResponse message;
   v1::SweepInfo& info = *message.mutable_info();

@@ -109,6 +109,36 @@ TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
   EXPECT_EQ(progress.loss(), 2.25);
 }
 
+TEST_F(SweepViewTest, OffersThatAWorkerRefusedAreCountedApart) {
+  core_->PostAndWait(WorkerArrived{.session = kSession, .worker = SampleWorker(1), .attempts = {}});
+  v1::WatchSweepResponse message;
+  std::string attempt, task;
+  std::uint64_t epoch = 0;
+  EXPECT_TRUE(core_
+                  ->LookAndWait([&](const State& state) {
+                    for (const auto& [id, one] : state.attempts) {
+                      attempt = id;
+                      task = one.task;
+                      epoch = one.epoch;
+                    }
+                  })
+                  .ok());
+  core_->PostAndWait(AttemptRejected{.session = kSession,
+                                     .attempt = attempt,
+                                     .epoch = epoch,
+                                     .failure_class = "storage",
+                                     .reason = "full"});
+  ASSERT_TRUE(view_.Fill(*store_reader_, &message).ok());
+  int n_withdrawn = 0;
+  for (const v1::RunInfo& run : message.runs()) {
+    for (const v1::TaskInfo& info : run.tasks()) {
+      n_withdrawn += info.withdrawn();
+      EXPECT_EQ(info.attempts(), info.task() == task ? 1 : 0) << info.task();
+    }
+  }
+  EXPECT_EQ(n_withdrawn, 1);
+}
+
 class RefusedTest : public SweepViewTest {
  protected:
   // A worker that has connected once, and is away.
