@@ -482,6 +482,18 @@ TEST_F(WhyTest, OfASilentWorkerItSaysWhenAnotherContinuesItsTask) {
   EXPECT_EQ(Of(Train()).until, heard_at + state.limits.lease_ms);
 }
 
+// Its state is SUSPECT from this moment on.
+TEST_F(WhyTest, OfAWorkerWhoseConnectionHasEndedItSaysSoAtOnce) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  Do(WorkerGone{.session = 1});
+
+  EXPECT_WHY(Of(Train()), kWorkerSilent,
+             "attempt 1 is on worker w, whose connection has just ended",
+             "look at the machine of worker w");
+}
+
 TEST_F(WhyTest, OfASilentTrainerItNamesTheLog) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.context_lengths = {}});
