@@ -53,6 +53,7 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                     .note = NoteOf(table, row),
                     .is_baseline = !row.baseline.empty(),
                     .group = parts.empty() ? std::string() : parts.front()};
+  std::vector<std::string> without_band;
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
     const bool is_symmetric = !IsShare(table, cell) && !IsLog(table, cell);
@@ -64,6 +65,15 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                              .half95 = cell.half95,
                              .ends95 = is_symmetric ? std::nullopt : Interval95(table, cell),
                              .is_marked = cell.at_train_length});
+    const PlotPoint& point = series.points.back();
+    const bool has_interval = point.half95 || point.ends95;
+    if (has_interval && std::isfinite(point.y) && !point.Band()) {
+      without_band.push_back(AxisText(table.columns[c].front()));
+    }
+  }
+  if (!without_band.empty()) {
+    series.note += Str(series.note.empty() ? "" : "; ", "no band at ", Join(without_band, ", "),
+                       ", where the interval has no end");
   }
   return series;
 }

@@ -71,6 +71,15 @@ TEST(PlotTest, ThePerplexitiesOfTwoSeedsHaveABandOfPossibleValues) {
   EXPECT_EQ(RenderSvg(LayOut(plot, 720, 480)).find("M<"), std::string::npos);
 }
 
+// exp(ln 8 + 60 + 60 * 12.7) is more than a double can hold.
+TEST(PlotTest, ABandWithoutAnEndIsNamedInTheNotes) {
+  const Plot plot =
+      PlotOf(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                       {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0 * std::exp(120.0), 10)}));
+  EXPECT_FALSE(plot.series.at(0).points.at(0).Band().has_value());
+  EXPECT_EQ(plot.series.at(0).note, "no band at 64, where the interval has no end");
+}
+
 TEST(PlotTest, TheValuesAreOnALogarithmicScaleBeyondAFactorOfTwenty) {
   EXPECT_FALSE(PlotOf(Three(159.0)).y_is_log);  // 159 / 8 < 20
   EXPECT_TRUE(PlotOf(Three(161.0)).y_is_log);
