@@ -109,9 +109,9 @@ Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
 }
 
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
-                     const RpcError& error, grpc::CallbackServerContext* context) {
+                     const RpcError& error, grpc::CallbackServerContext* context, bool changes) {
   parts.metrics.CountCall(method, CodeName(status.code()));
-  NoteIfChanges(parts, method, status, error, *context);
+  if (changes) NoteIfChanges(parts, method, status, error, *context);
   if (status.ok()) return ToRpc(status, error, context);
   // A caller who is not known is not on this machine.
   const Result<bool> is_remote = IsRemote(parts, *context);
@@ -136,8 +136,8 @@ struct Unary {
   std::int64_t begun_ms = BootMs();
   std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
 
-  void End(const Status& status, const RpcError& error) const {
-    reactor->Finish(EndCall(parts, method, status, error, context));
+  void End(const Status& status, const RpcError& error, bool changes = true) const {
+    reactor->Finish(EndCall(parts, method, status, error, context, changes));
   }
 };
 
@@ -160,7 +160,7 @@ void Run(const Unary& unary, Executor& executor, CallCheck work, std::function<v
     const auto took = std::chrono::steady_clock::now() - unary.begun;
     unary.parts.metrics.ObserveCall(unary.method, std::chrono::duration<double>(took).count());
     AddDamage(reader.TakeDamaged(), unary.context);
-    unary.End(*status, call.error);
+    unary.End(*status, call.error, call.changes);
   };
   auto failed = [unary](const Status& why) {
     unary.End(why, {.reason = "", .subject = unary.method});

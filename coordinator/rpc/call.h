@@ -64,7 +64,8 @@ struct Call {
   CoordinatorParts& parts;
   StoreReader& reader;
   grpc::CallbackServerContext* context;
-  RpcError error;  // for programs, if the call fails
+  RpcError error;       // for programs, if the call fails
+  bool changes = true;  // false: it only looks, although calls of its method change something
 
   // Returns `result`, a Status or a Result. If `result` is an error, notes `reason` for programs.
   // An error that gets no reason in this way has only its code.
@@ -109,8 +110,9 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
                 const RpcError& error, const grpc::CallbackServerContext& context);
 
 // Counts the call, writes it to the audit log if its method changes something, and turns our status
-// into gRPC's.
+// into gRPC's. `changes`: false for a call that only looks, although others of its method do not.
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
-                     const RpcError& error, grpc::CallbackServerContext* context);
+                     const RpcError& error, grpc::CallbackServerContext* context,
+                     bool changes = true);
 
 }  // namespace longrun::coordinator

@@ -227,6 +227,7 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
 
 Status CollectGarbage(Call& call, const v1::CollectGarbageRequest& request,
                       v1::CollectGarbageResponse* response) {
+  call.changes = !request.dry_run();
   return Collect(call.parts, call.reader, request.dry_run(), response);
 }
 
