@@ -162,7 +162,10 @@ int Run(const RunArguments& arguments, const std::string& state) {
   SayWhatDiskItTakes(*answer);
   SayNotes(answer->notes());
   const v1::RefreshInfo* const refresh = RefreshOf(*answer);
-  std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts(), refresh).c_str());
+  std::fprintf(stderr, "%s\n",
+               SubmissionText(answer->name(), answer->counts(), refresh,
+                              /*was_submitted=*/!answer->created())
+                   .c_str());
   if (request->refresh_errors()) {
     std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());
   }

@@ -56,9 +56,10 @@ void AddSubmit(Verbs& verbs) {
         checked.ok() ? client.SubmitSweep(*request) : Result<v1::SubmitSweepResponse>(checked);
     waiting.reset();
     if (!answer.ok()) return client.ReportFailure(answer.status());
-    Print(*output == "json"
-              ? RenderJson(ToJson(*answer))
-              : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer)) + "\n");
+    Print(*output == "json" ? RenderJson(ToJson(*answer))
+                            : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer),
+                                             /*was_submitted=*/!answer->created()) +
+                                  "\n");
     std::fflush(stdout);  // before the progress, which may take days
     SayNotes(answer->notes());
     const v1::RefreshInfo* const refresh = RefreshOf(*answer);

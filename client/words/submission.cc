@@ -27,7 +27,7 @@ void SayNotes(const Repeated<std::string>& notes) {
 }
 
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
-                           const v1::RefreshInfo* refresh) {
+                           const v1::RefreshInfo* refresh, bool was_submitted) {
   std::vector<std::string> parts;
   if (counts.train_tasks_new() > 0) {
     parts.push_back(Counted(counts.train_tasks_new(), "run") + " to train");
@@ -55,16 +55,19 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
     any_stale = n_tasks + n_under_way + refresh->impossible_size() > 0;
   }
   std::string text = name + ": ";
-  text += parts.empty() ? "nothing new" : Join(parts, ", ");
+  const std::string known = Str("already submitted: ", Counted(counts.runs_reused(), "run"), ", ",
+                                Counted(counts.cells_reused(), "cell"));
+  const bool is_known = counts.runs_reused() + counts.cells_reused() > 0;
+  const bool is_repeated = was_submitted && parts.empty() && is_known;
+  text += is_repeated     ? Str("nothing new, since this sweep was ", known)
+          : parts.empty() ? std::string("nothing new")
+                          : Join(parts, ", ");
   if (refresh != nullptr && !any_stale) text += "; nothing to refresh";
   if (counts.tasks_failed_for_good() > 0) {
     text += Str("; ", Counted(counts.tasks_failed_for_good(), "task"), " not tried again, since ",
                 counts.tasks_failed_for_good() == 1 ? "it" : "they", " would fail in the same way");
   }
-  if (counts.runs_reused() + counts.cells_reused() > 0) {
-    text += Str("; already submitted: ", Counted(counts.runs_reused(), "run"), ", ",
-                Counted(counts.cells_reused(), "cell"));
-  }
+  if (is_known && !is_repeated) text += Str("; ", known);
   return text;
 }
 

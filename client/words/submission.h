@@ -14,8 +14,10 @@ std::string EvaluatesNothing(const std::string& sweep);
 void SayNotes(const Repeated<std::string>& notes);
 
 // `name`: the sweep's. `refresh`: the numbers to measure again; null if nobody asked for this.
+// `was_submitted`: whether the same sweep existed before, perhaps from a call whose answer was
+// lost.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
-                           const v1::RefreshInfo* refresh = nullptr);
+                           const v1::RefreshInfo* refresh = nullptr, bool was_submitted = false);
 
 // Whether the planned sweep asks for no number.
 bool PlansNoEvaluation(const v1::PlanSweepResponse& plan);

@@ -1309,7 +1309,9 @@ TEST_F(LaptopTest, WhatGetsNoAnswerIsSentAgain) {
   Start();
   const Ran lost = EndOf(submitting);
   EXPECT_EQ(lost.code, 0) << lost.err;
-  EXPECT_NE(lost.out.find("a: nothing new"), std::string::npos) << lost.out;
+  EXPECT_NE(lost.out.find("a: nothing new, since this sweep was already submitted: "),
+            std::string::npos)
+      << lost.out;
   EXPECT_EQ(lost.err.find("trying"), lost.err.rfind("trying")) << lost.err;
   Kill(coordinator);
   const int logging = SpawnLongrun({"logs", "a"});
