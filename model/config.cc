@@ -105,9 +105,12 @@ bool CheckShapeOf(const ModelConfig& model, KeyErrors& errors) {
   const bool may_divide =
       model.body.head_dim == 0 && checker.AreRight({"model.n_head", "model.d_model"});
   if (may_divide && model.d_model % model.n_head != 0) {
+    // Rotation needs heads of an even number of channels.
+    const std::int64_t step = 2 * model.n_head;
+    const std::int64_t near = std::max(step, (model.d_model + model.n_head) / step * step);
     own.Add("model.d_model",
             Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
-                        model.n_head, "; choose a multiple")),
+                        model.n_head, "; choose a multiple of ", model.n_head, ", such as ", near)),
             {"model.n_head"});
   }
   return errors.AddAll(own);

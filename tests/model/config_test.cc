@@ -165,8 +165,9 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
             "model.n_layer: expected 1 to 1000, found -3");
   EXPECT_EQ(message([](Config& c) { c.d_model = std::numeric_limits<std::int64_t>::max(); }),
             "model.d_model: expected 1 to 131072, found 9223372036854775807");
-  EXPECT_EQ(message([](Config& c) { c.n_head = 7; }),
-            "model.d_model: 512 is not divisible by model.n_head 7; choose a multiple");
+  EXPECT_EQ(
+      message([](Config& c) { c.n_head = 7; }),
+      "model.d_model: 512 is not divisible by model.n_head 7; choose a multiple of 7, such as 518");
   EXPECT_EQ(message([](Config& c) { c.vocab_size = 0; }),
             "model.vocab_size: expected 2 to 16777216, found 0");
   EXPECT_EQ(message([](Config& c) { c.architecture = "lama"; }),
