@@ -93,17 +93,41 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   return spec.split.Check();
 }
 
+bool IsShard(std::string_view name) {
+  return std::ranges::any_of(kSplitNames, [&](std::string_view split) {
+    return name.starts_with(Str(split, "-")) &&
+           (name.ends_with(".lrtk") || name.ends_with(".lrtk.tmp"));
+  });
+}
+
 // Removes shards of an unfinished import.
 Status RemoveShards(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
-    const bool ours = std::ranges::any_of(kSplitNames, [&](std::string_view split) {
-      return name.starts_with(Str(split, "-")) &&
-             (name.ends_with(".lrtk") || name.ends_with(".lrtk.tmp"));
-    });
-    if (ours) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
+    if (IsShard(name)) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
   }
   return Status();
+}
+
+// What a folder has that imports make, and what it has besides.
+struct Content {
+  bool is_made = false;  // some of it was made by an import
+  std::string foreign;   // the name of something that no import makes; "" if there is none
+};
+Result<Content> ContentOf(const std::string& folder) {
+  Content content = {.is_made = IsSavedTokenizer(folder), .foreign = {}};
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  for (const std::string& name : names) {
+    const bool is_made = name == kManifestName || name == kWorkFolder || IsShard(name);
+    // A file that was being written when its writer was killed (WriteFileAtomic).
+    const bool is_beginning = name.starts_with('.') && name.find(".tmp-") != std::string::npos;
+    if (is_made) {
+      content.is_made = true;
+    } else if (name != kTokenizerFile && name != kVocabularyFile && !is_beginning) {
+      content.foreign = name;
+    }
+  }
+  return content;
 }
 
 // Removes the folder of an import's parts, whose lock the caller holds. The lock goes last: another
@@ -536,6 +560,14 @@ Result<Removal> Removal::Begin(const std::string& folder) {
   Removal removal(folder);
   for (const std::string& at : {folder, AnewFolder(folder)}) {
     if (!IsFolder(at)) continue;
+    ASSIGN_OR_RETURN(const Content content, ContentOf(at));
+    if (at == folder && !content.is_made) continue;
+    if (!content.foreign.empty()) {
+      return Status(Code::kFailedPrecondition,
+                    Str(JoinPath(at, content.foreign),
+                        " is not part of a dataset: move it away, since the whole folder is to be "
+                        "removed"));
+    }
     const std::string work = JoinPath(at, kWorkFolder);
     const bool is_there = PathExists(work);
     Result<FileLock> lock = LockWork(at);

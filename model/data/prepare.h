@@ -94,7 +94,8 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
 // made there, it holds and removes nothing.
 class Removal {
  public:
-  // kFailedPrecondition while a dataset is being made there.
+  // kFailedPrecondition while a dataset is being made there, or if the folder also has something
+  // that no import makes.
   static Result<Removal> Begin(const std::string& folder);
   Removal(Removal&&) = default;
   ~Removal();  // leaves everything as it was, unless Finish was called

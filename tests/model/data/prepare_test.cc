@@ -586,6 +586,37 @@ TEST_F(PrepareTest, WhatWasMadeGoesAsAWholeButNotWhileAnImportIsAtWorkThere) {
   EXPECT_TRUE(again.Finish().ok());
 }
 
+TEST_F(PrepareTest, FilesOfTheUsersAreNeverRemoved) {
+  // A folder in which no import has made anything.
+  const std::string mine = Folder("mine");
+  ASSERT_TRUE(MakeFolders(mine).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(mine, "tokenizer.json"), "{}").ok());
+  Removal nothing = Removal::Begin(mine).value();
+  EXPECT_FALSE(nothing.has_anything());
+  EXPECT_TRUE(nothing.Finish().ok());
+  EXPECT_EQ(ListFolder(mine).value(), Strings{"tokenizer.json"});
+  // A dataset beside which there are notes, and an unfinished one.
+  const std::string folder = Made(Lines(File("a.txt", "one\ntwo\n")));
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder, "notes.txt"), "mine").ok());
+  for (const bool is_finished : {true, false}) {
+    const std::string manifest = JoinPath(folder, "dataset.json");
+    ASSERT_TRUE(is_finished || RemoveAll(manifest).ok());
+    const Strings before = ListFolder(folder).value();
+    const Status refused = Removal::Begin(folder).status();
+    EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+    EXPECT_TRUE(refused.message().starts_with(
+        Str(folder, "/notes.txt is not part of a dataset: move it away")))
+        << refused.message();
+    EXPECT_EQ(ListFolder(folder).value(), before);
+  }
+  // What a killed write leaves is not the user's.
+  ASSERT_EQ(rename(JoinPath(folder, "notes.txt").c_str(),
+                   JoinPath(folder, ".dataset.json.tmp-12-3").c_str()),
+            0);
+  EXPECT_TRUE(Removal::Begin(folder).value().Finish().ok());
+  EXPECT_FALSE(PathExists(folder));
+}
+
 TEST_F(PrepareTest, NothingIsMadeInAFolderWhileItIsBeingRemoved) {
   const PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
   const std::string folder = Made(spec);
