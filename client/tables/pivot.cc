@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -480,6 +481,11 @@ class Pivot {
       if (against_.Matches(value)) matching.push_back(names.back());
     }
     if (there.empty()) return {};  // nothing was evaluated
+    // As a title shows it, with the protocol.
+    const bool is_title = matching.empty() && std::ranges::any_of(places_, [&](const auto& one) {
+                            return HasTitle(against_, *one.second);
+                          });
+    if (is_title) matching = against_.values;
     if (matching.size() != 1) {
       const std::string begin = Str("--against ", against_.axis, ": \"", against_.values.front());
       return {Code::kInvalidArgument,
@@ -494,7 +500,10 @@ class Pivot {
         const RunRef& run = *run_of_.at({s, one.run_key});
         for (const auto& [of, place] : places_) {
           if (of != s) continue;
-          if (!against_.Matches(ValueOn(against_.axis, run, *place))) continue;
+          const bool is_reference = is_title
+                                        ? HasTitle(against_, *place)
+                                        : against_.Matches(ValueOn(against_.axis, run, *place));
+          if (!is_reference) continue;
           const auto row = rows_.find({&run, place.get()});
           if (row == rows_.end()) continue;
           const Wanted reference = {.run = &run, .place = place.get(), .row = row->second};
@@ -954,6 +963,35 @@ class Pivot {
     return std::ranges::find(cell.seeds, seed, &SeedValue::seed) != cell.seeds.end();
   }
 
+  // The references of one evaluation. Several may have the protocol, or the parameters, that
+  // `against` names: then the cell's own, if it is among them.
+  Result<std::vector<Wanted>> OfOneEvaluation(const Wanted& first,
+                                              std::vector<Wanted> references) const {
+    for (const std::string_view axis : {"evaluation", "protocol", "averaging"}) {
+      const Json own = first.place->At(std::string(axis));
+      const auto is_own = [&](const Wanted& one) {
+        return one.place->At(std::string(axis)) == own;
+      };
+      if (axis != against_.axis && std::ranges::any_of(references, is_own)) {
+        std::erase_if(references, std::not_fn(is_own));
+      }
+    }
+    std::set<std::string> names;
+    for (const Wanted& one : references) {
+      const Json evaluation = one.place->At("evaluation"), protocol = one.place->At("protocol");
+      names.insert(Str(protocol.is_null() ? "" : AxisText(protocol),
+                       evaluation.is_null() ? "" : Str("(", AxisText(evaluation), ")")));
+    }
+    if (names.size() <= 1) return references;
+    const std::vector<std::string> listed(names.begin(), names.end());
+    return Status(Code::kInvalidArgument,
+                  Str("--against ", against_.axis, "=", against_.whole,
+                      ": several evaluations are "
+                      "meant, ",
+                      Join(listed, ", "),
+                      ": choose one, for example --against \"evaluation=", listed.front(), "\""));
+  }
+
   Status CompareWithReference(const Wanted& first, PivotCell& cell) const {
     const std::vector<Wanted>* const found = FindReferences(first);
     if (found == nullptr) {
@@ -961,9 +999,10 @@ class Pivot {
       if (cell.status == kNoReference) cell.keys_that_differ = KeysOfNearest(first);
       return {};
     }
+    ASSIGN_OR_RETURN(const std::vector<Wanted> references, OfOneEvaluation(first, *found));
     std::vector<SeedRow> rows;
-    rows.reserve(found->size());
-    for (const Wanted& wanted : *found) {
+    rows.reserve(references.size());
+    for (const Wanted& wanted : references) {
       // One seed is compared with the same seed, not with the mean of all.
       if (Named("seed") && !HasSeed(cell, wanted.run->seed)) continue;
       rows.push_back({.run = wanted.run, .row = wanted.row});

@@ -163,6 +163,60 @@ TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
   EXPECT_TRUE(relative[0].rows[0].cells[1].is_text_paired);
 }
 
+// With their parameters, several evaluations may have one protocol. A number is compared with that
+// of its own parameters, or, if there is none, with that of the only ones.
+TEST(TableErrorTest, AgainstAProtocolIsOneEvaluation) {
+  std::vector<ResultRow> rows;
+  const auto add = [&](const char* protocol, const Json& more, double loss) {
+    ResultRow row = RowOfBlocks("a", 64, Losses(loss));
+    row.body.protocol = protocol;
+    Json params = {{"protocol", protocol}};
+    params.update(more);
+    row.evaluation = {{"perplexity", params}};
+    rows.push_back(std::move(row));
+  };
+  add("nonoverlap", Json::object(), 0.5);
+  add("last_k", {{"k", 8}}, 0.3);
+  const std::vector<ResultRun> runs = {RunOf("a", "cable", 64, 1)};
+  const auto value = [](const std::vector<PivotTable>& tables, std::string_view title) {
+    for (const PivotTable& table : tables) {
+      if (TableTitle(table).find(title) != std::string::npos) {
+        return std::log(table.rows.at(0).cells.at(0).value.value());
+      }
+    }
+    return std::nan("");
+  };
+  const auto of_one = Build(ResultsOf(runs, rows), {.against = Against("protocol", "last_k")});
+  EXPECT_NEAR(value(of_one, "nonoverlap"), 0.2, 1e-12);
+  EXPECT_NEAR(value(of_one, "last_k"), 0.0, 1e-12);
+
+  add("last_k", {{"k", 32}}, 0.1);
+  EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("protocol", "last_k")}),
+            "--against protocol=last_k: several evaluations are meant, last_k(k=32), last_k(k=8): "
+            "choose one, for example --against \"evaluation=last_k(k=32)\"");
+  for (const char* const text : {"last_k(k=32)", "k=32"}) {
+    const auto tables = Build(ResultsOf(runs, rows), {.against = Against("evaluation", text)});
+    EXPECT_NEAR(value(tables, "nonoverlap"), 0.4, 1e-12) << text;
+    EXPECT_NEAR(value(tables, "last_k(k=8)"), 0.2, 1e-12) << text;
+    EXPECT_NEAR(value(tables, "last_k(k=32)"), 0.0, 1e-12) << text;
+  }
+
+  // In each precision, the other protocol's of the same precision.
+  rows.clear();
+  const Json half = {{"precision", "fp16"}};
+  add("nonoverlap", Json::object(), 0.5);
+  add("nonoverlap", half, 0.7);
+  add("sliding_bos", Json::object(), 0.4);
+  add("sliding_bos", half, 0.3);
+  const auto halves = Build(ResultsOf(runs, rows), {.against = Against("protocol", "nonoverlap")});
+  EXPECT_NEAR(value(halves, "sliding_bos)"), -0.1, 1e-12);
+  EXPECT_NEAR(value(halves, "sliding_bos(precision=fp16)"), -0.4, 1e-12);
+  // And in each protocol, the other precision's.
+  const auto whole = Build(ResultsOf(runs, rows), {.against = Against("evaluation", "none")});
+  EXPECT_NEAR(value(whole, "nonoverlap(precision=fp16)"), 0.2, 1e-12);
+  EXPECT_NEAR(value(whole, "sliding_bos(precision=fp16)"), -0.1, 1e-12);
+}
+
 // The unigram baseline is a variant of the model's cell: it has the same SHA-256.
 TEST(TableErrorTest, AVariantIsComparedWithItsModel) {
   ResultRow baseline = RowOfBlocks("a", 64, Losses(0.1, 0.02));
