@@ -77,6 +77,8 @@ std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
   return n_shorter >= 4 && holds ? n_shorter : 0;
 }
 
+char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 // Returns "" if two candidates share equally many.
 std::string NearestByShared(std::string_view word, const std::vector<std::string>& candidates) {
   std::size_t n_best = 0;
@@ -94,6 +96,12 @@ std::string NearestByShared(std::string_view word, const std::vector<std::string
 }  // namespace
 
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  // In the spelling of a paper, such as RoPE.
+  for (const std::string& candidate : candidates) {
+    if (candidate != word && std::ranges::equal(candidate, word, {}, &ToLower, &ToLower)) {
+      return candidate;
+    }
+  }
   std::size_t distance_best = std::min<std::size_t>(3, word.size());
   std::string best;
   for (const std::string& candidate : candidates) {

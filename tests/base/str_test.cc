@@ -47,6 +47,12 @@ TEST(NearestTest, FindsTypingMistakes) {
   EXPECT_EQ(Nearest("", keys), "");
 }
 
+TEST(NearestTest, FindsTheSameLettersInAnotherCaseFirst) {
+  EXPECT_EQ(Nearest("FP16", {"fp32", "bf16", "fp16"}), "fp16");
+  EXPECT_EQ(Nearest("ALiBi", {"alibi", "rope"}), "alibi");
+  EXPECT_EQ(Nearest("RoPE", {"alibi", "rope"}), "rope");
+}
+
 TEST(NearestTest, FindsWordsThatShareMostOfTheirLetters) {
   const std::vector<std::string> splits = {"train", "validation", "test"};
   for (const char* word : {"val", "valid", "validate", "validations"}) {
