@@ -296,6 +296,7 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
       !why.empty()) {
     return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
   }
+  session.SetPlace("loading the model");
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
   ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, text));
   if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
