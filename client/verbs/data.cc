@@ -93,6 +93,7 @@ bool IsWithin(const std::string& path, const std::string& folder) {
 Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
                   const Status& answer, std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
+  if (!removal->is_made() && !removal->foreign().empty()) return answer;  // the user's own folder
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse known, connection.ListDatasets());
   for (const v1::DatasetInfo& dataset : known.datasets()) {
     if (IsWithin(dataset.folder(), folder)) return answer;
@@ -167,7 +168,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
     removal.emplace(std::move(begun).value());
   }
   const Result<v1::RemoveDatasetResponse> answer = connection.RemoveDataset(name);
-  const char* why_it_stays = nullptr;
+  std::string why_it_stays;
   Status removed;
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
@@ -180,13 +181,18 @@ int Remove(const std::string& name, const std::string& output, const std::string
                                                  : "it is outside the state folder";
     }
     if (answer->folder_is_named()) why_it_stays = "another name refers to it";
+    if (why_it_stays.empty() && !removal->foreign().empty()) {
+      why_it_stays = Str("it also has ", BaseName(removal->foreign()),
+                         ", which is not part of a dataset; `longrun data rm ", name,
+                         "` removes the folder once that has been moved away");
+    }
     folder = registered;
-    if (why_it_stays == nullptr) removed = removal->Finish();
+    if (why_it_stays.empty()) removed = removal->Finish();
   } else {
     removed = RemoveRest(connection, folder, answer.status(), removal);
   }
   if (!removed.ok()) return Report(removed);
-  const bool goes = why_it_stays == nullptr;
+  const bool goes = why_it_stays.empty();
   if (answer.ok()) SayLeftWithout(connection, name);
   if (output == "json") {
     Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
@@ -196,7 +202,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
   if (!answer.ok()) {
     std::fprintf(stderr, "it was not registered; its folder %s has been removed\n", folder.c_str());
   }
-  if (!goes) std::fprintf(stderr, "%s stays: %s\n", folder.c_str(), why_it_stays);
+  if (!goes) std::fprintf(stderr, "%s stays: %s\n", folder.c_str(), why_it_stays.c_str());
   return kExitOk;
 }
 

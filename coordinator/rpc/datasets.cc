@@ -336,7 +336,8 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   });
   if (dataset == nullptr) {
     // The remains of an import, of which nobody knows the owner.
-    if (removal && removal->has_anything() && !is_shared && IsOperator(caller)) {
+    const bool is_users = removal && !removal->is_made() && !removal->foreign().empty();
+    if (removal && removal->has_anything() && !is_users && !is_shared && IsOperator(caller)) {
       RETURN_IF_ERROR(removal->Finish());
       response->set_removed(true);
       return Status();
@@ -354,6 +355,7 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   RETURN_IF_ERROR(call.parts.core.RemoveDataset(request.name()));
   // Never a folder that a user has registered, wherever it is.
   if (!removal || is_shared || !IsSameFolder(dataset->folder, own)) return Status();
+  if (!removal->foreign().empty()) return Status();  // nor one that also has files of a user's
   RETURN_IF_ERROR(removal->Finish());
   response->set_removed(true);
   return Status();

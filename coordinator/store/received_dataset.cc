@@ -125,8 +125,9 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
     RETURN_IF_ERROR(go_on());
     return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,
-                      "\": choose another name, or remove them first with `longrun data rm ", name,
-                      "`, for which the role operator is needed"));
+                      "\", or files of somebody's: choose another name, or remove them first with "
+                      "`longrun data rm ",
+                      name, "`, for which the role operator is needed"));
   }
   RETURN_IF_ERROR(
       Receive(artifacts, datasets, name, listing, go_on,
@@ -166,6 +167,7 @@ Result<ReceivedDataset> ReceiveAgain(ArtifactStore& artifacts, const std::string
                       "\" is running on the coordinator's machine: try again when it has ended"));
   }
   if (!held.ok()) return WithoutPath(held.status(), folder);
+  RETURN_IF_ERROR(WithoutPath(held->CheckForeign(), folder));
   RETURN_IF_ERROR(
       Receive(artifacts, datasets, name, listing, go_on,
               [&](const std::string& received) { return ExchangeFolders(received, folder); }));

@@ -116,6 +116,7 @@ struct Content {
 };
 Result<Content> ContentOf(const std::string& folder) {
   Content content = {.is_made = IsSavedTokenizer(folder), .foreign = {}};
+  std::string tokenizer;
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
     const bool is_made = name == kManifestName || name == kWorkFolder || IsShard(name);
@@ -123,11 +124,20 @@ Result<Content> ContentOf(const std::string& folder) {
     const bool is_beginning = name.starts_with('.') && name.find(".tmp-") != std::string::npos;
     if (is_made) {
       content.is_made = true;
-    } else if (name != kTokenizerFile && name != kVocabularyFile && !is_beginning) {
+    } else if (name == kTokenizerFile || name == kVocabularyFile) {
+      tokenizer = name;
+    } else if (!is_beginning) {
       content.foreign = name;
     }
   }
+  if (!content.is_made && content.foreign.empty()) content.foreign = tokenizer;
   return content;
+}
+
+// Of something of the user's in the folder of a dataset.
+Status Foreign(const std::string& path) {
+  return Status(Code::kFailedPrecondition,
+                Str(path, " is not part of a dataset: move it away first, so that it is not lost"));
 }
 
 // Removes the folder of an import's parts, whose lock the caller holds. The lock goes last: another
@@ -543,6 +553,8 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
+  ASSIGN_OR_RETURN(const Content content, ContentOf(folder));
+  if (!content.foreign.empty()) return Foreign(JoinPath(folder, content.foreign));
   const std::string anew = AnewFolder(folder);
   // Made by an import that was killed before the exchange. It may be damaged by now,
   // so make it again.
@@ -561,13 +573,8 @@ Result<Removal> Removal::Begin(const std::string& folder) {
   for (const std::string& at : {folder, AnewFolder(folder)}) {
     if (!IsFolder(at)) continue;
     ASSIGN_OR_RETURN(const Content content, ContentOf(at));
-    if (at == folder && !content.is_made) continue;
-    if (!content.foreign.empty()) {
-      return Status(Code::kFailedPrecondition,
-                    Str(JoinPath(at, content.foreign),
-                        " is not part of a dataset: move it away, since the whole folder is to be "
-                        "removed"));
-    }
+    if (!content.foreign.empty()) removal.foreign_ = JoinPath(at, content.foreign);
+    removal.is_made_ = removal.is_made_ || content.is_made;
     const std::string work = JoinPath(at, kWorkFolder);
     const bool is_there = PathExists(work);
     Result<FileLock> lock = LockWork(at);
@@ -587,8 +594,11 @@ Removal::~Removal() {
   }
 }
 
+Status Removal::CheckForeign() const { return foreign_.empty() ? Status() : Foreign(foreign_); }
+
 Status Removal::Finish() {
   if (held_.empty()) return Status();
+  RETURN_IF_ERROR(CheckForeign());
   for (Held& held : held_) held.made_work = false;  // removed with everything else
   const std::string anew = AnewFolder(folder_);
   RETURN_IF_ERROR(RemoveAll(anew));

@@ -85,7 +85,8 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 
 // Remakes a damaged dataset in a second folder beside it, and then exchanges the two folders in one
 // step. If the process is killed, call this again: it goes on with an unfinished copy, and begins
-// again if the copy was finished but not exchanged.
+// again if the copy was finished but not exchanged. kFailedPrecondition if the folder also has
+// something that is not part of a dataset, since the old folder is removed.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
@@ -94,15 +95,21 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
 // made there, it holds and removes nothing.
 class Removal {
  public:
-  // kFailedPrecondition while a dataset is being made there, or if the folder also has something
-  // that no import makes.
+  // kFailedPrecondition while a dataset is being made there.
   static Result<Removal> Begin(const std::string& folder);
   Removal(Removal&&) = default;
   ~Removal();  // leaves everything as it was, unless Finish was called
 
   bool has_anything() const { return !held_.empty(); }
-  // If the process is killed at any moment, what is left is not a dataset, and another removal
-  // continues.
+  // Whether these functions made something there. Else the folder is empty, or the user's.
+  bool is_made() const { return is_made_; }
+  // The path of something there that is not part of a dataset, and so is the user's; "" if there
+  // is none.
+  const std::string& foreign() const { return foreign_; }
+  // kFailedPrecondition with its path if there is any.
+  Status CheckForeign() const;
+  // CheckForeign(), and then removes everything. If the process is killed at any moment, what is
+  // left is not a dataset, and another removal continues.
   Status Finish();
 
  private:
@@ -115,6 +122,8 @@ class Removal {
 
   std::string folder_;
   std::vector<Held> held_;
+  std::string foreign_;
+  bool is_made_ = false;
 };
 
 }  // namespace longrun

@@ -587,28 +587,35 @@ TEST_F(PrepareTest, WhatWasMadeGoesAsAWholeButNotWhileAnImportIsAtWorkThere) {
 }
 
 TEST_F(PrepareTest, FilesOfTheUsersAreNeverRemoved) {
+  const auto expect_kept = [](const std::string& folder, const std::string& name, bool is_made) {
+    const Strings before = ListFolder(folder).value();
+    {
+      Removal removal = Removal::Begin(folder).value();
+      EXPECT_EQ(removal.foreign(), JoinPath(folder, name));
+      EXPECT_EQ(removal.is_made(), is_made);
+      const Status refused = removal.Finish();
+      EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+      EXPECT_TRUE(refused.message().starts_with(
+          Str(folder, "/", name, " is not part of a dataset: move it away")))
+          << refused.message();
+    }
+    EXPECT_EQ(ListFolder(folder).value(), before);
+  };
   // A folder in which no import has made anything.
   const std::string mine = Folder("mine");
   ASSERT_TRUE(MakeFolders(mine).ok());
   ASSERT_TRUE(WriteFileAtomic(JoinPath(mine, "tokenizer.json"), "{}").ok());
-  Removal nothing = Removal::Begin(mine).value();
-  EXPECT_FALSE(nothing.has_anything());
-  EXPECT_TRUE(nothing.Finish().ok());
-  EXPECT_EQ(ListFolder(mine).value(), Strings{"tokenizer.json"});
+  expect_kept(mine, "tokenizer.json", false);
   // A dataset beside which there are notes, and an unfinished one.
-  const std::string folder = Made(Lines(File("a.txt", "one\ntwo\n")));
+  const PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
+  const std::string folder = Made(spec);
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder, "notes.txt"), "mine").ok());
-  for (const bool is_finished : {true, false}) {
-    const std::string manifest = JoinPath(folder, "dataset.json");
-    ASSERT_TRUE(is_finished || RemoveAll(manifest).ok());
-    const Strings before = ListFolder(folder).value();
-    const Status refused = Removal::Begin(folder).status();
-    EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
-    EXPECT_TRUE(refused.message().starts_with(
-        Str(folder, "/notes.txt is not part of a dataset: move it away")))
-        << refused.message();
-    EXPECT_EQ(ListFolder(folder).value(), before);
-  }
+  expect_kept(folder, "notes.txt", true);
+  // It would be exchanged for a new one.
+  EXPECT_EQ(RemakeDataset(spec, folder, {}).code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(PathExists(JoinPath(folder, "notes.txt")));
+  ASSERT_TRUE(RemoveAll(JoinPath(folder, "dataset.json")).ok());
+  expect_kept(folder, "notes.txt", true);
   // What a killed write leaves is not the user's.
   ASSERT_EQ(rename(JoinPath(folder, "notes.txt").c_str(),
                    JoinPath(folder, ".dataset.json.tmp-12-3").c_str()),
