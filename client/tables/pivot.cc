@@ -177,6 +177,8 @@ class Pivot {
     if (request_.against) {
       ASSIGN_OR_RETURN(against_.axis, ResolveAxis(request_.against->axis, axes_, runs_));
       against_.values = request_.against->values;
+      names_evaluations_ =
+          names_evaluations_ || against_.axis == kEvaluationAxis || against_.axis == "protocol";
       const char* const why =
           against_.axis == "seed" ? "seeds are averaged, so there is no single one to compare with"
           : against_.axis == "metric" ? "numbers of different metrics cannot be compared"
@@ -396,9 +398,11 @@ class Pivot {
   // Whether one of the filter's values is what the title of a table says of the evaluation.
   bool HasTitle(const PivotFilter& filter, const Coordinates& place) const {
     if (filter.axis != kEvaluationAxis) return false;
-    const std::set<std::string>& titles = titles_.at(&place);
-    return std::ranges::any_of(filter.values,
-                               [&](const std::string& text) { return titles.contains(text); });
+    const auto titles = titles_.find(&place);
+    return titles != titles_.end() &&
+           std::ranges::any_of(filter.values, [&](const std::string& text) {
+             return titles->second.contains(text);
+           });
   }
 
   // What the titles say of all evaluations.
@@ -963,6 +967,27 @@ class Pivot {
     return std::ranges::find(cell.seeds, seed, &SeedValue::seed) != cell.seeds.end();
   }
 
+  static std::string KeyOfEvaluation(const Coordinates& place) {
+    return CanonicalJson({place.At("protocol"), place.At("evaluation"), place.At("averaging")});
+  }
+
+  // What the titles of tables say of the place's evaluation and of no other, if anything: --against
+  // takes it.
+  std::string NameOfEvaluation(const Coordinates& place) const {
+    const std::string key = KeyOfEvaluation(place);
+    const auto names_only_this = [&](const std::string& title) {
+      return std::ranges::all_of(titles_, [&](const auto& one) {
+        return !one.second.contains(title) || KeyOfEvaluation(*one.first) == key;
+      });
+    };
+    const auto titles = titles_.find(&place);
+    if (titles != titles_.end()) {
+      const auto found = std::ranges::find_if(titles->second, names_only_this);
+      if (found != titles->second.end()) return *found;
+    }
+    return AxisText(place.At("evaluation"));
+  }
+
   // The references of one evaluation. Several may have the protocol, or the parameters, that
   // `against` names: then the cell's own, if it is among them.
   Result<std::vector<Wanted>> OfOneEvaluation(const Wanted& first,
@@ -976,13 +1001,12 @@ class Pivot {
         std::erase_if(references, std::not_fn(is_own));
       }
     }
-    std::set<std::string> names;
+    std::set<std::string> names, keys;
     for (const Wanted& one : references) {
-      const Json evaluation = one.place->At("evaluation"), protocol = one.place->At("protocol");
-      names.insert(Str(protocol.is_null() ? "" : AxisText(protocol),
-                       evaluation.is_null() ? "" : Str("(", AxisText(evaluation), ")")));
+      keys.insert(KeyOfEvaluation(*one.place));
+      names.insert(NameOfEvaluation(*one.place));
     }
-    if (names.size() <= 1) return references;
+    if (keys.size() <= 1) return references;
     const std::vector<std::string> listed(names.begin(), names.end());
     return Status(Code::kInvalidArgument,
                   Str("--against ", against_.axis, "=", against_.whole,

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <string>
 #include <utility>
@@ -194,12 +195,24 @@ TEST(TableErrorTest, AgainstAProtocolIsOneEvaluation) {
   EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("protocol", "last_k")}),
             "--against protocol=last_k: several evaluations are meant, last_k(k=32), last_k(k=8): "
             "choose one, for example --against \"evaluation=last_k(k=32)\"");
+  EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("evaluation", "k=9")}),
+            "--against evaluation: \"k=9\" is not a value of evaluation; its values are none, k=8, "
+            "k=32");
   for (const char* const text : {"last_k(k=32)", "k=32"}) {
     const auto tables = Build(ResultsOf(runs, rows), {.against = Against("evaluation", text)});
     EXPECT_NEAR(value(tables, "nonoverlap"), 0.4, 1e-12) << text;
     EXPECT_NEAR(value(tables, "last_k(k=8)"), 0.2, 1e-12) << text;
     EXPECT_NEAR(value(tables, "last_k(k=32)"), 0.0, 1e-12) << text;
   }
+
+  // A name that the message proposes is one that it takes.
+  add("last_k", {{"k", 32}, {"every", 64}}, 0.2);
+  const std::string message =
+      Refusal(ResultsOf(runs, rows), {.against = Against("protocol", "last_k")});
+  const std::size_t begin = message.find("\"evaluation=") + std::strlen("\"evaluation=");
+  const std::string proposed = message.substr(begin, message.size() - 1 - begin);
+  EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("evaluation", proposed)}), "")
+      << message;
 
   // In each precision, the other protocol's of the same precision.
   rows.clear();
