@@ -37,7 +37,7 @@ Result<std::string> HomeOf(const char* variable, const char* in_home, std::strin
     return Status(Code::kInvalidArgument,
                   Str("the environment variable HOME (", Quoted(home),
                       ") is not an absolute path, so it would mean another folder in each "
-                      "directory: ",
+                      "directory: make it absolute, or ",
                       remedy));
   }
   return JoinPath(home, in_home);

@@ -76,8 +76,11 @@ Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
   const bool is_id = std::ranges::all_of(
       thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
   if (!is_id) return std::string();
+  // Ids of attempts have capitals, those of tasks small letters: either may be given.
   const auto begins = [&thing](const char* id) {
-    return Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
+    const std::string given = Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
+    return Str(given, " OR ", id, " >= upper('", thing, "') AND ", id, " < upper('", thing,
+               "~') OR ", id, " >= lower('", thing, "') AND ", id, " < lower('", thing, "~')");
   };
   const std::string sql = Str("SELECT run_key FROM tasks WHERE ", begins("task"),
                               " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"));
@@ -131,9 +134,13 @@ class ProgressLines {
 // Whether the command shows the attempt's log. Of a run or a task, that is the newest attempt's.
 bool IsShown(const v1::RunInfo& run, const v1::TaskInfo& task, const v1::AttemptInfo& attempt,
              const std::string& thing) {
-  if (attempt.attempt().starts_with(thing)) return true;
+  const auto begins = [&thing](std::string_view id) {
+    const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+    return std::ranges::equal(id.substr(0, thing.size()), thing, {}, lower, lower);
+  };
+  if (begins(attempt.attempt())) return true;
   const bool is_newest = attempt.attempt() == task.attempt();
-  return is_newest && (run.run_key().starts_with(thing) || task.task().starts_with(thing));
+  return is_newest && (begins(run.run_key()) || begins(task.task()));
 }
 
 // Why nothing of a log is stored, as far as it is known.

@@ -110,14 +110,15 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state,
     if (told_pid.exchange(holder.pid) == holder.pid) return;
     return SayLine(Str(StoppedText("coordinator", holder.pid), "; this command waits for it"));
   }
-  static std::atomic<bool> told_lock = false;
-  if (!waits_for_command && patience.WaitedMs(BootMs()) >= kWonderMs && !told_lock) {
+  static std::atomic<int> told_locker = -1;
+  if (!waits_for_command && patience.WaitedMs(BootMs()) >= kWonderMs) {
     if (const std::optional<DatabaseLocker> locker = WhoLocksDatabase(state, holder.pid)) {
-      told_lock = true;
+      (void)patience.IsToBeTold(BootMs());  // this is why it is slow
+      if (told_locker.exchange(locker->pid) == locker->pid) return;
       return SayLine(LockedText(state, *locker));
     }
   }
-  if (!patience.IsToBeTold(BootMs()) || told_lock) return;
+  if (!patience.IsToBeTold(BootMs())) return;
   if (waits_for_command) {
     return SayLine(Str("another command uses ", state, " (its coordinator has pid ", holder.pid,
                        "); this one goes on once that has ended"));

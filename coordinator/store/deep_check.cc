@@ -375,7 +375,9 @@ Result<std::optional<Checker>> OpenChecker(const std::string& state_folder, Deep
   if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) {
     flaws_of_log = FindWalFlaws(path);
     if (flaws_of_log.ok() && flaws_of_log->lost.ok()) flaws_of_log->lost = CommitMark::Check(path);
-    ASSIGN_OR_RETURN(is_mark_damaged, CommitMark::IsDamaged(path));
+    // That it cannot be read is among the flaws of the log.
+    const Result<bool> is_damaged = CommitMark::IsDamaged(path);
+    is_mark_damaged = is_damaged.ok() && *is_damaged;
   }
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok() || !DefinitionsHold(**connection)) {

@@ -359,10 +359,13 @@ Status CheckForeignFiles(const std::string& folder) {
                                             " exists, and a dataset has a file of this name: move "
                                             "it away, or choose another folder"));
   };
+  // In this order, since another import may write the file between the two questions.
+  const bool has_tokenizer = PathExists(JoinPath(folder, kTokenizerFile));
   const bool is_saved = IsSavedTokenizer(folder);
-  if (!is_saved && PathExists(JoinPath(folder, kTokenizerFile))) return refused(kTokenizerFile);
+  if (has_tokenizer && !is_saved) return refused(kTokenizerFile);
+  const bool has_vocabulary = PathExists(JoinPath(folder, kVocabularyFile));
   const bool is_begun = is_saved || PathExists(JoinPath(folder, kWorkFolder));
-  if (!is_begun && PathExists(JoinPath(folder, kVocabularyFile))) return refused(kVocabularyFile);
+  if (has_vocabulary && !is_begun) return refused(kVocabularyFile);
   return Status();
 }
 

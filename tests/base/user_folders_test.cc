@@ -54,7 +54,8 @@ TEST_F(UserFoldersTest, ARelativeHomeIsRefused) {
   EXPECT_EQ(refused.code(), Code::kInvalidArgument);
   EXPECT_EQ(refused.message(),
             "the environment variable HOME (\"ada\") is not an absolute path, so it would mean "
-            "another folder in each directory: name the state folder by --state or LONGRUN_HOME");
+            "another folder in each directory: make it absolute, or name the state folder by "
+            "--state or LONGRUN_HOME");
   setenv("XDG_DATA_HOME", "/data", 1);
   EXPECT_EQ(DataHome().value(), "/data") << "HOME is not needed";
 }
