@@ -8,9 +8,17 @@
 
 namespace longrun {
 
-TrainStep::TrainStep(Net& net, double weight) : net_(net), weight_(weight) { ClearGradients(net_); }
+void TrainStep::BeginPass() {
+  if (n_pass_++ == 0) ClearGradients(net_);
+}
 
 void TrainStep::Add(const Samples& samples) {
+  if (recorded_ != nullptr && recorded_->Add(samples, weight_, n_pass_ == 0)) {
+    ++n_pass_;
+    nll_sum_ = recorded_->nll_sum();
+    return;
+  }
+  BeginPass();
   const c10::Device device = net_.compute().device;
   Batch batch = {.ids_BT = ToDevice(samples.ids_BT, device)};
   if (samples.position_ids_BT.defined()) {
@@ -21,12 +29,13 @@ void TrainStep::Add(const Samples& samples) {
 }
 
 void TrainStep::Add(const MaskedBatch& samples) {
+  BeginPass();
   AddLosses(AddMaskedGradients(net_, samples, weight_));
 }
 
 void TrainStep::AddLosses(const at::Tensor& nll_N) {
   const at::Tensor sum = nll_N.sum(at::kDouble);
-  nll_sum_ = nll_sum_.defined() ? nll_sum_ + sum : sum;
+  nll_sum_.defined() ? nll_sum_.add_(sum) : nll_sum_ = sum;
 }
 
 at::Tensor TrainStep::Finish(AdamW& optimizer, double lr) {

@@ -10,21 +10,18 @@
 #include "model/net/adamw.h"
 #include "model/net/masked_batch.h"
 #include "model/net/net.h"
+#include "model/net/recorded_passes.h"
+#include "model/net/samples.h"
 
 namespace longrun {
-
-// Sequences of a step with their targets, on the host.
-struct Samples {
-  at::Tensor ids_BT, targets_BT;    // int64
-  at::Tensor position_ids_BT = {};  // int32; undefined: plain positions
-  std::int64_t n_positions = 0;     // as in Batch
-};
 
 // Used once: any number of passes, then Finish.
 class TrainStep {
  public:
-  // The loss is the sum of all targets' nll times `weight`.
-  TrainStep(Net& net, double weight);
+  // The loss is the sum of all targets' nll times `weight`. If `recorded` is not null, passes of
+  // samples are taken from there where they are recorded.
+  TrainStep(Net& net, double weight, RecordedPasses* recorded = nullptr)
+      : net_(net), weight_(weight), recorded_(recorded) {}
 
   // Adds a pass. The samples may change as soon as it returns.
   void Add(const Samples& samples);
@@ -35,11 +32,15 @@ class TrainStep {
   at::Tensor Finish(AdamW& optimizer, double lr);
 
  private:
+  // Before a pass that is not a replay.
+  void BeginPass();
   void AddLosses(const at::Tensor& nll_N);
 
   Net& net_;
   double weight_;
-  at::Tensor nll_sum_;
+  RecordedPasses* recorded_;
+  std::int64_t n_pass_ = 0;
+  at::Tensor nll_sum_;  // of the passes so far, a double
 };
 
 }  // namespace longrun

@@ -23,6 +23,9 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "base/process.h"
 #include "base/str.h"
@@ -33,6 +36,8 @@
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "model/net/kernel_attention.h"
+#include "model/net/recorded_passes.h"
+#include "model/net/recorder.h"
 #include "model/net/row_operators.h"
 #include "model/net/throughput.h"
 #include "model/net/to_device.h"
@@ -387,6 +392,45 @@ bool HaveTheSameBits(const std::vector<at::Tensor>& a, const std::vector<at::Ten
     const at::Tensor p = x.to(at::kCPU).contiguous(), q = y.to(at::kCPU).contiguous();
     return p.nbytes() == q.nbytes() && std::memcmp(p.data_ptr(), q.data_ptr(), p.nbytes()) == 0;
   });
+}
+
+// CUDA graphs: what is in the weights after six steps of two passes.
+TEST_P(DeviceTest, RecordedPassesHaveTheSameBits) {
+  const Compute compute = OpenCompute(GetParam(), "fp32").value();
+  if (compute.device.is_cpu()) GTEST_SKIP() << "a CPU has no recorder";
+  const at::Tensor tokens = SmallTokens(2, 101);
+  for (const std::string& method : PositionMethodNames()) {
+    for (const char* const precision : {"fp32", "bf16"}) {
+      SCOPED_TRACE(Str(method, " ", precision));
+      NetConfig config = SmallConfig(method, method == "learned" ? 100 : 0);
+      config.model.d_model = 32;  // two heads of 16
+      const AttentionBackend attention =
+          method == "cope" ? AttentionBackend::kReference : AttentionBackend::kFused;
+      const auto train = [&](std::unique_ptr<Recorder> recorder) {
+        Transformer net =
+            Transformer::Make(config, InitialParameters(ParametersOf(config.model).value(), 7),
+                              attention, OpenCompute(GetParam(), precision).value())
+                .value();
+        net.KeepWeightCopies();
+        AdamW optimizer(OptimizerConfig(), net);
+        std::optional<RecordedPasses> recorded;
+        if (recorder) recorded.emplace(net, std::move(recorder));
+        std::vector<at::Tensor> all;
+        for (int t = 0; t < 6; ++t) {
+          TrainStep step(net, 1.0 / 400, recorded ? &*recorded : nullptr);
+          for (int i = 0; i < 2; ++i) {
+            const at::Tensor of_pass = (tokens + (2 * t + i)) % 13;
+            step.Add(Samples{.ids_BT = of_pass.narrow(1, 0, 100).contiguous(),
+                             .targets_BT = of_pass.narrow(1, 1, 100).contiguous()});
+          }
+          all.push_back(step.Finish(optimizer, 1e-2).clone());
+        }
+        for (const auto& [name, weight] : net.parameters()) all.push_back(weight.detach());
+        return all;
+      };
+      EXPECT_TRUE(HaveTheSameBits(train(OpenRecorder(compute.device).value()), train(nullptr)));
+    }
+  }
 }
 
 // With the optimizer of the device's kernels.

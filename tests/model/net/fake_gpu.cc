@@ -4,6 +4,7 @@
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/enum_tag.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
@@ -20,6 +21,8 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -59,17 +62,79 @@ void Arrive() {
   for (auto& [to, numbers] : arriving) to.copy_(numbers);
 }
 
+// ---- recordings ---------------------------------------------------------------------------------
+
+// An operator with the tensors that it made, or a copy of its argument to its result. Tensors are
+// those of the CPU at the same addresses, and keep no memory.
+struct RecordedCall {
+  std::optional<c10::OperatorHandle> op = {};  // nullopt: the copy
+  std::vector<c10::IValue> arguments = {};
+  // nullopt: an argument that is changed in place.
+  std::vector<std::optional<at::Tensor>> results = {};
+  // Arguments that begin as empty tensors. Their results come last.
+  std::vector<std::size_t> resized = {};
+};
+
+struct Work {
+  std::vector<RecordedCall> calls;
+  std::vector<char*> made;            // memory of tensors that were made in it
+  std::map<char*, std::string> held;  // what other memory held when it was first used
+};
+
+struct Block {
+  std::size_t n_byte = 0;
+  const Work* made_in = nullptr;  // memory of a recording is given back with it
+  bool is_free = false;
+  int n_user = 0;  // recordings that use it, but did not make it
+};
+
+struct Blocks {
+  std::mutex mutex;
+  std::map<char*, Block> blocks;
+  Work* recording = nullptr;  // now
+};
+// Never destroyed, as the notes.
+Blocks& TheBlocks() {
+  static Blocks& blocks = *new Blocks;
+  return blocks;
+}
+
+Work* Recorded() {
+  const std::lock_guard lock(TheBlocks().mutex);
+  return TheBlocks().recording;
+}
+
 // ---- memory -------------------------------------------------------------------------------------
 
 class Memory final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t n) override {
-    void* const data = std::malloc(std::max<std::size_t>(1, n));
-    return {data, data, &std::free, kDevice};
+    auto* const data = static_cast<char*>(std::malloc(std::max<std::size_t>(1, n)));
+    const std::lock_guard lock(TheBlocks().mutex);
+    Work* const work = TheBlocks().recording;
+    TheBlocks().blocks[data] = {.n_byte = n, .made_in = work};
+    if (work != nullptr) work->made.push_back(data);
+    return {data, data, &Free, kDevice};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return &std::free; }
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
   void copy_data(void* to, const void* from, std::size_t n) const override {
     default_copy_data(to, from, n);
+  }
+
+  static void Free(void* data) {
+    const std::lock_guard lock(TheBlocks().mutex);
+    const auto found = TheBlocks().blocks.find(static_cast<char*>(data));
+    found->second.is_free = true;
+    if (found->second.n_user > 0) Note("freed under a recording");
+    FreeUnlessHeld(found);
+  }
+
+  // With the lock held.
+  static void FreeUnlessHeld(std::map<char*, Block>::iterator block) {
+    const Block& is = block->second;
+    if (!is.is_free || is.made_in != nullptr || is.n_user > 0) return;
+    std::free(block->first);
+    TheBlocks().blocks.erase(block);
   }
 };
 
@@ -189,11 +254,31 @@ at::Tensor EmptyStrided(c10::IntArrayRef sizes, c10::IntArrayRef strides,
                                            type.value_or(at::kFloat));
 }
 
+// Notes that the work that is being recorded uses the memory of a tensor of this device.
+void Use(const at::Tensor& x) {
+  const std::lock_guard lock(TheBlocks().mutex);
+  Work* const work = TheBlocks().recording;
+  if (work == nullptr || !IsHere(x)) return;
+  auto* const data = static_cast<char*>(x.storage().mutable_data());
+  const auto found = TheBlocks().blocks.find(data);
+  if (found == TheBlocks().blocks.end() || found->second.made_in == work) return;
+  if (work->held.try_emplace(data, data, found->second.n_byte).second) ++found->second.n_user;
+}
+
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   const bool is_from_here = IsHere(from), is_to_here = IsHere(to);
   const bool is_between = is_from_here != is_to_here;
   const bool waits = is_between && !(non_blocking && (is_from_here ? to : from).is_pinned());
   const at::Tensor source = is_from_here ? OnCpu(from) : from;
+  if (Work* const work = Recorded(); work != nullptr && is_to_here) {
+    if (is_from_here) {
+      Use(from);
+    } else {
+      Note("recorded copy from the host");
+    }
+    Use(to);
+    work->calls.push_back({.arguments = {source}, .results = {OnCpu(to)}});
+  }
   if (waits) NoteWait(is_from_here ? "copy to the host" : "copy from the host");
   if (is_between && is_from_here && !waits) {
     at::Tensor numbers = source.clone();
@@ -216,11 +301,13 @@ bool IsForTheHost(const c10::OperatorHandle& op, const std::vector<c10::IValue>&
 
 // An argument of a CPU's operator for one of this device's.
 c10::IValue ArgumentOnCpu(const c10::IValue& value) {
-  const auto converted = [](const at::Tensor& x) {
+  const auto converted = [](const at::Tensor& x) -> at::Tensor {
     // As a GPU's operators, which take only single numbers of the host.
     TORCH_CHECK(!x.defined() || IsHere(x) || x.dim() == 0,
                 "an operator of the fake GPU was given a tensor of the host");
-    return IsHere(x) ? OnCpu(x) : x;
+    Use(x);
+    if (IsHere(x)) return OnCpu(x);
+    return Recorded() != nullptr && x.defined() ? x.clone() : x;  // by value
   };
   if (value.isTensor()) return converted(value.toTensor());
   if (value.isDevice()) return c10::Device(c10::DeviceType::CPU);
@@ -253,6 +340,9 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   if (IsForTheHost(op, given)) NoteWait(schema.name());
   if (schema.name() == "aten::_fused_adamw_") Note("update");
   torch::jit::drop(*stack, given.size());
+  Work* const work = Recorded();
+  RecordedCall recorded;
+  recorded.op = op;
   std::vector<at::Tensor> resized;  // empty tensors for results, each with the CPU's after it
   for (std::size_t i = 0; i < given.size(); ++i) {
     const bool is_empty_result = schema.arguments()[i].is_out() && given[i].toTensor().numel() == 0;
@@ -260,9 +350,11 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       resized.push_back(given[i].toTensor());
       resized.push_back(at::empty({0}, resized.back().options().device(at::kCPU)));
       stack->push_back(resized.back());
+      recorded.resized.push_back(i);
     } else {
       stack->push_back(ArgumentOnCpu(given[i]));
     }
+    recorded.arguments.push_back(stack->back());
   }
   op.callBoxed(stack);
   for (std::size_t i = 0; i < resized.size(); i += 2) {
@@ -270,6 +362,11 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     resized[i].unsafeGetTensorImpl()->shallow_copy_from(result.getIntrusivePtr());
   }
   const auto results = torch::jit::pop(*stack, schema.returns().size());
+  const auto made = [&](const at::Tensor& x) {
+    const at::Tensor here = ResultHere(x);
+    recorded.results.push_back(here.defined() ? std::optional(OnCpu(here)) : std::nullopt);
+    return here;
+  };
   for (std::size_t i = 0; i < results.size(); ++i) {
     const c10::AliasInfo* const alias = schema.returns()[i].alias_info();
     if (alias != nullptr) {
@@ -280,16 +377,104 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       });
       stack->push_back(given[static_cast<std::size_t>(at - schema.arguments().begin())]);
     } else if (results[i].isTensor()) {
-      stack->push_back(ResultHere(results[i].toTensor()));
+      stack->push_back(made(results[i].toTensor()));
     } else if (results[i].isTensorList()) {
       c10::List<at::Tensor> list;
-      for (const at::Tensor& x : results[i].toTensorVector()) list.push_back(ResultHere(x));
+      for (const at::Tensor& x : results[i].toTensorVector()) list.push_back(made(x));
       stack->push_back(list);
     } else {
       stack->push_back(results[i]);
     }
   }
+  if (work == nullptr) return;
+  for (std::size_t i = 0; i < resized.size(); i += 2) recorded.results.push_back(OnCpu(resized[i]));
+  work->calls.push_back(std::move(recorded));
 }
+
+// ---- replays ------------------------------------------------------------------------------------
+
+void CallAgain(const RecordedCall& call) {
+  std::vector<c10::IValue> stack = call.arguments;
+  std::vector<at::Tensor> made;
+  if (!call.op) {
+    made = {stack[0].toTensor()};
+  } else {
+    std::vector<at::Tensor> resized;
+    for (const std::size_t i : call.resized) {
+      resized.push_back(at::empty({0}, stack[i].toTensor().options()));
+      stack[i] = resized.back();
+    }
+    call.op->callBoxed(&stack);
+    const auto& returns = call.op->schema().returns();
+    for (std::size_t i = 0; i < returns.size(); ++i) {
+      if (returns[i].alias_info() != nullptr) continue;
+      if (stack[i].isTensor()) made.push_back(stack[i].toTensor());
+      if (!stack[i].isTensorList()) continue;
+      for (const at::Tensor& x : stack[i].toTensorVector()) made.push_back(x);
+    }
+    made.insert(made.end(), resized.begin(), resized.end());
+  }
+  TORCH_CHECK(made.size() == call.results.size());
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    if (call.results[i]) call.results[i]->copy_(made[i]);
+  }
+}
+
+class FakeRecording final : public Recording {
+ public:
+  ~FakeRecording() override {
+    const std::lock_guard lock(TheBlocks().mutex);
+    for (const auto& [data, numbers] : work_.held) {
+      const auto found = TheBlocks().blocks.find(data);
+      --found->second.n_user;
+      Memory::FreeUnlessHeld(found);
+    }
+    for (char* const data : work_.made) {
+      const auto found = TheBlocks().blocks.find(data);
+      found->second.made_in = nullptr;
+      Memory::FreeUnlessHeld(found);
+    }
+  }
+
+  void Record(const std::function<void()>& work) {
+    Note("record");
+    SetRecording(&work_);
+    try {
+      work();
+    } catch (...) {
+      SetRecording(nullptr);
+      throw;
+    }
+    SetRecording(nullptr);
+    const std::lock_guard lock(TheBlocks().mutex);
+    for (const auto& [data, numbers] : work_.held) std::ranges::copy(numbers, data);
+    for (char* const data : work_.made)
+      std::fill_n(data, TheBlocks().blocks.at(data).n_byte, '\xff');
+  }
+
+  void Replay() override {
+    Note("replay");
+    const at::NoGradGuard no_grad;
+    for (const RecordedCall& call : work_.calls) CallAgain(call);
+  }
+
+ private:
+  static void SetRecording(Work* work) {
+    const std::lock_guard lock(TheBlocks().mutex);
+    TheBlocks().recording = work;
+  }
+
+  Work work_;
+};
+
+class FakeRecorder final : public Recorder {
+ public:
+  std::unique_ptr<Recording> Record(const std::function<void()>& work) override {
+    auto recording = std::make_unique<FakeRecording>();
+    recording->Record(work);
+    return recording;
+  }
+};
 
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
 
@@ -321,6 +506,8 @@ c10::Device FakeGpu() {
   (void)is_registered;
   return kDevice;
 }
+
+std::unique_ptr<Recorder> FakeGpuRecorder() { return std::make_unique<FakeRecorder>(); }
 
 std::vector<std::string> TakeFakeGpuLog() {
   const std::lock_guard lock(TheNotes().mutex);

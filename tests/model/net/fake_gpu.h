@@ -5,8 +5,11 @@
 
 #include <c10/core/Device.h>
 
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "model/net/recorder.h"
 
 namespace longrun::testing {
 
@@ -18,6 +21,14 @@ c10::Device FakeGpu();
 //                 result the host needs, or a copy that blocks or is not from or to pinned memory
 //   "read"        the host waited for an event, after which copies to the host have arrived
 //   "update"      a call of the fused optimizer was queued
+//   "record"      work was recorded
+//   "replay"      a recording was queued
+//   "recorded copy from the host"  a replay would read memory that the host may have changed
+//   "freed under a recording"      memory that a recording reads or writes, and did not make itself
 std::vector<std::string> TakeFakeGpuLog();
+
+// Records operators of LibTorch. As on a GPU, what it records does nothing before a replay: memory
+// that is made meanwhile then holds NaN, other memory what it held before.
+std::unique_ptr<Recorder> FakeGpuRecorder();
 
 }  // namespace longrun::testing

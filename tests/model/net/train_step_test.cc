@@ -9,10 +9,17 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/cross_entropy.h"
 #include "model/net/to_device.h"
@@ -227,6 +234,213 @@ TEST(TrainStepTest, AStepWithoutALossChangesNoWeight) {
     EXPECT_FALSE(step().isfinite().any().item<bool>());
     EXPECT_TRUE(at::equal(bits(), before));
   }
+}
+
+// ---- recorded passes ----------------------------------------------------------------------------
+
+// Samples of a pass, other ones each time.
+Samples SamplesOf(std::int64_t pass, std::int64_t n_sequence = 2) {
+  const at::Tensor tokens = (SmallTokens(n_sequence, kLength + 1) + pass) % 13;
+  return {.ids_BT = tokens.narrow(1, 0, kLength).contiguous(),
+          .targets_BT = tokens.narrow(1, 1, kLength).contiguous()};
+}
+
+constexpr int kSteps = 5;
+constexpr int kPasses = 3;
+
+struct Trained {
+  at::Tensor results, weights;
+  std::vector<std::string> log;  // what the device noted of the passes
+};
+
+std::vector<std::string> TakePassLog() {
+  std::vector<std::string> log = TakeFakeGpuLog();
+  std::erase_if(log, [](const std::string& what) { return what == "update" || what == "read"; });
+  return log;
+}
+
+// `samples` gives those of pass i of step t; `before` is called before each step.
+template <typename SamplesFunction>
+Trained TrainBy(
+    RecordedPasses* recorded, Transformer& net, const SamplesFunction& samples,
+    const std::function<void(int)>& before = [](int) {}) {
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+  std::vector<HostCopy> copies;
+  TakeFakeGpuLog();
+  for (int t = 0; t < kSteps; ++t) {
+    before(t);
+    TrainStep step(net, 1.0 / (2 * kPasses * kLength), recorded);
+    for (int i = 0; i < kPasses; ++i) step.Add(samples(t, i));
+    copies.emplace_back(step.Finish(optimizer, 1e-2));
+  }
+  std::vector<at::Tensor> all;
+  for (const HostCopy& copy : copies) all.push_back(copy.Wait());
+  std::vector<std::string> log = TakePassLog();
+  return {.results = at::cat(all), .weights = Weights(net), .log = std::move(log)};
+}
+
+// Two recordings, made in the second step; from then on each pass is a replay.
+const std::vector<std::string> kRecordedTwice = [] {
+  std::vector<std::string> log = {"record", "replay", "record"};
+  log.insert(log.end(), (kSteps - 1) * kPasses - 1, "replay");
+  return log;
+}();
+
+template <typename SamplesFunction>
+void ExpectTheSameBitsIfRecorded(const NetConfig& config, const SamplesFunction& samples,
+                                 bool recomputes = false) {
+  for (const c10::ScalarType product : {at::kFloat, at::kBFloat16}) {
+    SCOPED_TRACE(product);
+    const Compute compute = {.device = FakeGpu(), .product = product};
+    Transformer net = NetOn(config, compute), other = NetOn(config, compute);
+    for (Transformer* const each : {&net, &other}) {
+      each->SetActivationCheckpointing(recomputes);
+      each->KeepWeightCopies();
+    }
+    const Trained expected = TrainBy(nullptr, other, samples);
+    RecordedPasses recorded(net, testing::FakeGpuRecorder());
+    const Trained trained = TrainBy(&recorded, net, samples);
+    EXPECT_EQ(trained.log, kRecordedTwice);
+    EXPECT_TRUE(at::equal(trained.results, expected.results));
+    EXPECT_TRUE(at::equal(trained.weights.view(at::kInt), expected.weights.view(at::kInt)));
+  }
+}
+
+Samples EachPass(int t, int i) { return SamplesOf(t * kPasses + i); }
+
+TEST_P(StepOfMethodTest, RecordedPassesHaveTheSameBits) {
+  const NetConfig config = SmallConfig(GetParam(), GetParam() == "learned" ? kLength : 0);
+  ExpectTheSameBitsIfRecorded(config, EachPass);
+  ExpectTheSameBitsIfRecorded(config, EachPass, /*recomputes=*/true);
+}
+
+TEST(RecordedPassesTest, OtherBodiesHaveTheSameBits) {
+  for (const char* architecture : {"llama", "qwen2", "gpt_neox"}) {
+    SCOPED_TRACE(architecture);
+    ExpectTheSameBitsIfRecorded(WithBody(SmallConfig("rope"), architecture), EachPass);
+  }
+}
+
+TEST(RecordedPassesTest, PositionsOfAScheduleAreThoseOfThePass) {
+  for (const std::int64_t n_positions : {std::int64_t{500}, std::int64_t{1} << 20}) {
+    SCOPED_TRACE(n_positions);
+    const auto samples = [&](int t, int i) {
+      Samples of_pass = EachPass(t, i);
+      const at::Tensor at = at::arange(kLength, at::kInt);
+      of_pass.position_ids_BT = at::stack({at + (at >= 20 * i) * 300, at * 2 + t}).to(at::kInt);
+      of_pass.n_positions = n_positions;
+      return of_pass;
+    };
+    ExpectTheSameBitsIfRecorded(SmallConfig("rope"), samples);
+  }
+}
+
+// The last micro-batch of each step is smaller, and in the fourth step all are.
+TEST(RecordedPassesTest, PassesOfOtherShapesAreQueuedAsUsual) {
+  const Compute compute = {.device = FakeGpu()};
+  const auto samples = [](int t, int i) {
+    return SamplesOf(t * kPasses + i, i == 2 || t == 3 ? 1 : 2);
+  };
+  for (const char* method : {"cable", "rope", "t5"}) {
+    SCOPED_TRACE(method);
+    Transformer net = NetOn(SmallConfig(method), compute);
+    Transformer other = NetOn(SmallConfig(method), compute);
+    const Trained expected = TrainBy(nullptr, other, samples);
+    RecordedPasses recorded(net, testing::FakeGpuRecorder());
+    const Trained trained = TrainBy(&recorded, net, samples);
+    EXPECT_EQ(trained.log, (std::vector<std::string>{"record", "replay", "record", "replay",
+                                                     "replay", "replay", "replay", "replay"}));
+    EXPECT_TRUE(at::equal(trained.results, expected.results));
+    EXPECT_TRUE(at::equal(trained.weights, expected.weights));
+  }
+}
+
+// Steps whose number of targets differs, as with documents, are never recorded.
+TEST(RecordedPassesTest, StepsOfOtherWeightsAreNotRecorded) {
+  Transformer net = NetOn(SmallConfig("cable"), OnFakeGpu());
+  RecordedPasses recorded(net, testing::FakeGpuRecorder());
+  TakeFakeGpuLog();
+  for (int t = 0; t < 3; ++t) {
+    EXPECT_FALSE(recorded.Add(SomeSamples(), 1.0 / (t + 1), true));
+    EXPECT_FALSE(recorded.Add(SomeSamples(), 1.0 / (t + 1), false));
+  }
+  EXPECT_TRUE(TakePassLog().empty());
+}
+
+// A validation reads longer sequences, for which a network makes other tables. It also rounds the
+// weights, so that the next pass finds rounded copies.
+TEST(RecordedPassesTest, AfterAValidationPassesAreRecordedAgain) {
+  const Compute compute = {.device = FakeGpu(), .product = at::kBFloat16};
+  for (const std::string& method : PositionMethodNames()) {
+    if (method == "learned") continue;  // has no longer sequences
+    SCOPED_TRACE(method);
+    Transformer net = NetOn(SmallConfig(method), compute);
+    Transformer other = NetOn(SmallConfig(method), compute);
+    const auto validates = [&](Transformer& by, int t) {
+      if (t != 2) return;
+      const at::NoGradGuard no_grad;
+      by.RequireGradients(false);
+      by.Hidden(ToDevice(SmallTokens(1, 2 * kLength), FakeGpu()));
+    };
+    for (Transformer* const each : {&net, &other}) each->KeepWeightCopies();
+    const Trained expected = TrainBy(nullptr, other, EachPass, [&](int t) { validates(other, t); });
+    RecordedPasses recorded(net, testing::FakeGpuRecorder());
+    const Trained trained = TrainBy(&recorded, net, EachPass, [&](int t) {
+      if (t == 2) recorded.Forget();
+      validates(net, t);
+    });
+    EXPECT_EQ(trained.log, (std::vector<std::string>{
+                               "record", "replay", "record", "replay", "replay", "record", "replay",
+                               "record", "replay", "replay", "replay", "replay", "replay"}));
+    EXPECT_TRUE(at::equal(trained.results, expected.results));
+    EXPECT_TRUE(at::equal(trained.weights.view(at::kInt), expected.weights.view(at::kInt)));
+  }
+}
+
+TEST(RecorderTest, WithoutItsModuleAnErrorSaysWhatToDo) {
+  const Status status = OpenRecorder(FakeGpu()).status();
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("liblongrun_cuda_graphs.so"), std::string::npos);
+  EXPECT_NE(status.message().find("LONGRUN_GPU_GRAPHS"), std::string::npos);
+}
+
+// What the tests of recorded passes rely on.
+TEST(FakeGpuTest, ARecordingDoesNothingBeforeItsReplay) {
+  const at::Tensor x = ToDevice(at::arange(4, at::kFloat), FakeGpu());
+  const at::Tensor sum = ToDevice(at::zeros({}, at::kFloat), FakeGpu());
+  at::Tensor made;
+  TakeFakeGpuLog();
+  const std::unique_ptr<Recording> recording = testing::FakeGpuRecorder()->Record([&] {
+    made = x * 2;
+    sum.add_(made.sum());
+  });
+  EXPECT_TRUE(made.isnan().all().item<bool>());
+  EXPECT_EQ(sum.item<float>(), 0);
+  x.add_(1);
+  recording->Replay();
+  recording->Replay();
+  EXPECT_EQ(sum.item<float>(), 2 * (1 + 2 + 3 + 4) * 2);
+  EXPECT_TRUE(at::equal(made.to(at::kCPU), at::arange(1, 5, at::kFloat) * 2));
+}
+
+TEST(FakeGpuTest, WhatARecordingMayNotRelyOnIsNoted) {
+  at::Tensor x = ToDevice(at::arange(4, at::kFloat), FakeGpu());
+  at::Tensor made;
+  std::unique_ptr<Recording> recording = testing::FakeGpuRecorder()->Record([&] {
+    made = x * 2;
+    made.add_(ToDevice(at::ones({4}), FakeGpu()));
+  });
+  TakeFakeGpuLog();
+  x.reset();
+  EXPECT_EQ(TakeFakeGpuLog(), std::vector<std::string>{"freed under a recording"});
+  made.reset();
+  recording.reset();
+  EXPECT_TRUE(TakeFakeGpuLog().empty());
+
+  recording =
+      testing::FakeGpuRecorder()->Record([&] { made = ToDevice(at::ones({4}), FakeGpu()) * 2; });
+  const std::vector<std::string> log = TakeFakeGpuLog();
+  EXPECT_EQ(log, (std::vector<std::string>{"record", "recorded copy from the host"}));
 }
 
 // The device notes what the tests above rely on.

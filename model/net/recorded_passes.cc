@@ -1,0 +1,91 @@
+#include "model/net/recorded_passes.h"
+
+#include <ATen/ops/empty.h>
+
+#include <utility>
+
+#include "model/net/gradient.h"
+
+namespace longrun {
+namespace {
+
+// Copies numbers of the host to the tensor, which keeps its address.
+void Place(const at::Tensor& host, const c10::Device& device, at::Tensor& to) {
+  if (!host.defined()) return;
+  if (!to.defined()) to = at::empty(host.sizes(), host.options().device(device));
+  to.copy_(host.pin_memory(), /*non_blocking=*/true);
+}
+
+}  // namespace
+
+RecordedPasses::RecordedPasses(Net& net, std::shared_ptr<Recorder> recorder)
+    : net_(net), recorder_(std::move(recorder)) {}
+
+bool RecordedPasses::Add(const Samples& samples, double weight, bool is_first) {
+  const bool is_plain = !samples.position_ids_BT.defined();
+  const Shape shape = {.n_sequence = samples.ids_BT.size(0),
+                       .n_token = samples.ids_BT.size(1),
+                       .n_positions = is_plain ? 0 : samples.n_positions,
+                       .weight = weight};
+  if (is_first) {
+    in_step_ = false;
+    const bool comes_again = last_ == shape;
+    last_ = shape;
+    if (recorded_ != shape) {
+      if (!comes_again) return false;
+      Forget();
+      last_ = recorded_ = shape;
+    }
+    in_step_ = true;
+  } else if (!in_step_ || recorded_ != shape) {
+    return false;
+  }
+  PlaceInputs(samples);
+  std::unique_ptr<Recording>& recording = is_first ? first_ : later_;
+  if (!recording) recording = Record(weight, is_first);
+  recording->Replay();
+  // A pass in between that was not a replay may have put its own in their place.
+  std::size_t i = 0;
+  for (const auto& [name, parameter] : net_.parameters()) {
+    const_cast<at::Tensor&>(parameter).mutable_grad() = gradients_[i++];
+  }
+  return true;
+}
+
+void RecordedPasses::PlaceInputs(const Samples& samples) {
+  const c10::Device device = net_.compute().device;
+  Place(samples.ids_BT, device, ids_BT_);
+  Place(samples.targets_BT, device, targets_BT_);
+  Place(samples.position_ids_BT, device, position_ids_BT_);
+  if (!nll_sum_.defined()) {
+    nll_sum_ = at::empty({}, at::TensorOptions().dtype(at::kDouble).device(device));
+  }
+}
+
+std::unique_ptr<Recording> RecordedPasses::Record(double weight, bool is_first) {
+  std::unique_ptr<Recording> recording = recorder_->Record([&] {
+    if (is_first) ClearGradients(net_);
+    const Batch batch = {.ids_BT = ids_BT_,
+                         .position_ids_BT = position_ids_BT_,
+                         .n_positions = recorded_->n_positions};
+    const at::Tensor sum = AddGradients(net_, batch, targets_BT_, weight).sum(at::kDouble);
+    is_first ? nll_sum_.copy_(sum) : nll_sum_.add_(sum);
+  });
+  if (is_first) {
+    gradients_.clear();
+    for (const auto& [name, parameter] : net_.parameters()) gradients_.push_back(parameter.grad());
+  }
+  return recording;
+}
+
+void RecordedPasses::Forget() {
+  first_.reset();
+  later_.reset();
+  gradients_.clear();
+  ids_BT_ = targets_BT_ = position_ids_BT_ = at::Tensor();
+  last_.reset();
+  recorded_.reset();
+  in_step_ = false;
+}
+
+}  // namespace longrun
