@@ -26,8 +26,8 @@ SHAPES = [
 # Journal times are in whole milliseconds.
 DRY_SHAPES = [("tiny", (2, 2, 32), 320, 64, 256, "fp32", 48, 8)]
 # Where PyTorch has an attention of its own that is exact, ours is measured through it as well.
-METHODS = {"cable": ["fused", "reference"], "alibi": ["fused", "reference"],
-           "rope": ["fused", "torch", "reference"], "none": ["fused", "torch", "reference"]}
+METHODS = {"cable": ["fused", "fused, graphs", "reference"], "alibi": ["fused", "reference"],
+           "rope": ["fused", "fused, graphs", "torch", "reference"], "none": ["fused", "torch", "reference"]}
 
 
 def ours(args, work, dataset, shape, method, attention):
@@ -40,10 +40,12 @@ def ours(args, work, dataset, shape, method, attention):
                       tokens=steps * batch_tokens, validate={"every": 0, "tokens": 0},
                       schedule={"name": "constant", "warmup_tokens": 0}),
         "seed": 1, "position": {"method": method}}))
+    attention, _, graphs = attention.partition(", ")
     output = work / "train"
     shutil.rmtree(output, ignore_errors=True)
     run([args.trainer, "train", "--run", str(run_file), "--dataset", str(dataset), "--output",
-         str(output), "--device", args.device, "--attention", attention], work / "train.log")
+         str(output), "--device", args.device, "--attention", attention], work / "train.log",
+        LONGRUN_GPU_GRAPHS="1" if graphs else "0")
     t_ms = [record["t_ms"] for record in journal(output, "series")]
     return (len(t_ms) - 1 - warm) * batch_tokens / ((t_ms[-1] - t_ms[warm]) / 1e3)
 

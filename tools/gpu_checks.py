@@ -97,11 +97,11 @@ class Checks:
             "seed": 1, "position": {"method": method}}))
         return path
 
-    def train(self, folder, name, run_file, device, *options, dataset=None):
+    def train(self, folder, name, run_file, device, *options, dataset=None, **variables):
         """The folder of the training."""
         output = folder / name
         run([self.trainer, "train", "--run", str(run_file), "--dataset", str(dataset or self.dataset), "--device",
-             device, "--output", str(output), *options], folder / f"{name}.log")
+             device, "--output", str(output), *options], folder / f"{name}.log", **variables)
         return output
 
     def evaluate(self, folder, name, run_file, device, checkpoint, *options):
@@ -278,6 +278,17 @@ def activations(c):
             weights(last_checkpoint(plain)), True)
 
 
+def graphs(c):
+    """Steps recorded as CUDA graphs give the same bits; a CPU, on which a dry run trains, records none."""
+    folder = c.folder("graphs")
+    for name, train in (("fp32", {}), ("bf16", {"precision": "bf16"}), ("pose", {"positions": {"method": "pose", "target_length": 256}})):
+        run_file = c.run_file(folder, method="rope", train=train)
+        plain = c.train(folder, f"{name}-plain", run_file, c.device)
+        recorded = c.train(folder, f"{name}-recorded", run_file, c.device, LONGRUN_GPU_GRAPHS="1")
+        c.equal(f"CUDA graphs, {name}: weights of the same bits", weights(last_checkpoint(recorded)) ==
+                weights(last_checkpoint(plain)), True)
+
+
 def reading(c):
     """Generation under windows, passkey, attention maps: of one rotary model."""
     folder = c.folder("reading")
@@ -369,7 +380,7 @@ def memory(c):
                 "below 0.7", peaks[name][1] < 0.7 * peaks["whole"][1])
 
 
-TOGETHER = [training, fused, documents, masked, resume, operators, activations, reading]
+TOGETHER = [training, fused, documents, masked, resume, operators, activations, graphs, reading]
 ALONE = [memory]
 
 

@@ -16,6 +16,7 @@ import collections
 import concurrent.futures
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -85,12 +86,13 @@ NOVEL_VALIDATION = "persuasion"
 FORWARD_DIFFERENCE_MAX = 1e-3
 
 
-def run(command, log):
-    """Runs a command, its output into `log`; gives the seconds it took."""
+def run(command, log, **variables):
+    """Runs a command, its output into `log`, with these environment variables too; gives the seconds it took."""
     print("+", *command, flush=True)
     begin = time.monotonic()
     with open(log, "w", encoding="utf-8") as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False,
+                              env=dict(os.environ, **variables)).returncode
     if code != 0:
         tail = "".join(open(log, encoding="utf-8").readlines()[-20:])
         raise Failed(f"exit code {code} of {' '.join(command)}:\n{tail}")

@@ -310,7 +310,7 @@ std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu) {
   if (on_gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back(on_gpu ? Str("CUDA_VISIBLE_DEVICES=", gpu) : "CUDA_VISIBLE_DEVICES=");
   for (const char* const name :
-       {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LONGRUN_FAILPOINTS"}) {
+       {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LONGRUN_GPU_GRAPHS", "LONGRUN_FAILPOINTS"}) {
     if (const auto value = GetEnv(name)) env.push_back(Str(name, "=", *value));
   }
   return env;

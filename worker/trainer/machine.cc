@@ -1,12 +1,15 @@
 #include "worker/trainer/machine.h"
 
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/subnormals.h"
+#include "base/utf8.h"
 #include "kernels/cuda_attention.h"
 #include "model/cpu_paths.h"
 #include "model/evaluation/params.h"
@@ -77,6 +80,18 @@ Subnormals DecideSubnormals(std::optional<Subnormals> wanted, DeviceKind device_
   return honoured ? *wanted : SubnormalsFor(device_kind);
 }
 
+Result<std::shared_ptr<Recorder>> RecorderOf(const c10::Device& device) {
+  const std::string wanted = GetEnv("LONGRUN_GPU_GRAPHS").value_or("");
+  if (wanted.empty() || wanted == "0") return std::shared_ptr<Recorder>();
+  if (wanted != "1") {
+    return Status(Code::kInvalidArgument,
+                  Str("the environment variable LONGRUN_GPU_GRAPHS is ", Quoted(wanted),
+                      ": write 1 to record training steps as CUDA graphs, or 0"));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Recorder> recorder, OpenRecorder(device));
+  return std::shared_ptr<Recorder>(std::move(recorder));
+}
+
 }  // namespace
 
 Json Machine::ToJson() const {
@@ -99,6 +114,7 @@ Result<Machine> OpenMachine(const TaskFile& task) {
     const int ordinal = one_visible || task.devices.empty() ? 0 : task.devices.front();
     ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), EnumName(precision)));
     ASSIGN_OR_RETURN(const GpuInfo gpu, DescribeGpu(ordinal));
+    ASSIGN_OR_RETURN(machine.recorder, RecorderOf(machine.compute.device));
     machine.device_name = gpu.name;
     machine.memory_bytes = gpu.memory_bytes;
   } else {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/json.h"
 #include "base/status.h"
 #include "model/net/device.h"
+#include "model/net/recorder.h"
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 
@@ -23,6 +25,8 @@ struct Machine {
   OperatorSet operators = OperatorSet::kAten;
   Subnormals subnormals = Subnormals::kKept;
   std::string bf16;  // "" unless it computes in bf16 on a CPU
+  // Of the GPU, if LONGRUN_GPU_GRAPHS is 1; null: passes are not recorded.
+  std::shared_ptr<Recorder> recorder;
 
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };
@@ -31,6 +35,7 @@ struct Machine {
 Precision PrecisionOf(const TaskFile& task);
 
 // Opens the device that the task names, and fixes thread count and deterministic algorithms.
+// kInvalidArgument if LONGRUN_GPU_GRAPHS is neither 0 nor 1.
 // kFailedPrecondition if the machine differs from the task's execution in anything that changes
 // bits; the message names it. This machine decides what the execution leaves open.
 Result<Machine> OpenMachine(const TaskFile& task);

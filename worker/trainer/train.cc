@@ -29,6 +29,7 @@
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/masked_batch.h"
+#include "model/net/recorded_passes.h"
 #include "model/net/scorer.h"
 #include "model/net/to_device.h"
 #include "model/net/train_step.h"
@@ -106,7 +107,11 @@ class Trainer {
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, *net_),
         initial_weights_(std::move(initial_weights)),
-        overlap_(overlap) {}
+        overlap_(overlap) {
+    if (overlap_.recorder) {
+      recorded_ = std::make_unique<RecordedPasses>(*net_, overlap_.recorder);
+    }
+  }
 
   Status Restore(const LoadedCheckpoint& checkpoint);
   Status PrepareValidation(const Dataset& dataset);
@@ -143,8 +148,9 @@ class Trainer {
   const std::string initial_weights_;
 
   const Overlap overlap_;
-  std::deque<UnreadStep> unread_;  // oldest first
-  std::int64_t read_ms_ = 0;       // when the last results were read
+  std::unique_ptr<RecordedPasses> recorded_;  // null: passes are not recorded
+  std::deque<UnreadStep> unread_;             // oldest first
+  std::int64_t read_ms_ = 0;                  // when the last results were read
 
   std::int64_t step_ = 0;        // steps done or queued
   std::int64_t n_tokens_ = 0;    // of these steps' samples, without padding
@@ -338,7 +344,7 @@ Result<bool> Trainer::Step() {
   Failpoint("trainer_mid_step");
   const std::optional<SampleSize> size = SizeOf(step);
   if (!size) return false;
-  TrainStep queued(*net_, 1.0 / static_cast<double>(size->n_targets));
+  TrainStep queued(*net_, 1.0 / static_cast<double>(size->n_targets), recorded_.get());
   ASSIGN_OR_RETURN(const bool is_whole, AddPasses(step, queued));
   if (!is_whole) return false;
   const double lr = LearningRate(run_.train, step);
@@ -461,6 +467,7 @@ Result<double> Trainer::MaskedValidationLoss() {
 Result<bool> Trainer::Validate() {
   RETURN_IF_ERROR(ReadResults(0));
   session_.SetPlace(Str("validation after step ", step_));
+  if (recorded_) recorded_->Forget();
   ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
   if (!std::isfinite(val_loss)) {
     return Status(Code::kAborted, Str("validation after step ", step_,
@@ -666,7 +673,7 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
 
 Overlap OverlapOf(const Machine& machine) {
   if (machine.compute.device.is_cpu()) return {};
-  return {.n_unread_max = 1, .writes_behind = true};
+  return {.n_unread_max = 1, .writes_behind = true, .recorder = machine.recorder};
 }
 
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -16,6 +17,7 @@
 #include "model/data/dataset.h"
 #include "model/net/checkpoint.h"
 #include "model/net/parameters.h"
+#include "model/net/recorder.h"
 #include "worker/trainer/machine.h"
 #include "worker/trainer/session.h"
 
@@ -44,6 +46,8 @@ struct Overlap {
   // between two micro-batches after it is on the disk, so after the records of steps that were done
   // meanwhile.
   bool writes_behind = false;
+  // Records passes and repeats them (model/net/recorded_passes.h); null: none are recorded.
+  std::shared_ptr<Recorder> recorder = nullptr;
 };
 Overlap OverlapOf(const Machine& machine);
 

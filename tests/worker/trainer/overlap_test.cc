@@ -346,5 +346,24 @@ TEST_F(OverlapTest, OnAGpuTheHostReadsTheResultsOfAStepWhenTheNextIsQueued) {
   EXPECT_EQ(late.records, at_once.records);
 }
 
+// A validation after every third step: passes are recorded in the second and in the fifth step.
+TEST_F(OverlapTest, RecordedPassesGiveTheSameRecordsAndCheckpoints) {
+  Machine machine;
+  machine.compute.device = testing::FakeGpu();
+  machine.recorder = testing::FakeGpuRecorder();
+  EXPECT_EQ(OverlapOf(machine).recorder, machine.recorder);
+  const Outcome expected = Run({.device = testing::FakeGpu()});
+  testing::TakeFakeGpuLog();
+
+  const Outcome recorded =
+      Run({.overlap = {.recorder = machine.recorder}, .device = testing::FakeGpu()});
+
+  ASSERT_TRUE(recorded.status.ok()) << recorded.status.message();
+  const std::vector<std::string> log = testing::TakeFakeGpuLog();
+  EXPECT_GE(std::ranges::count(log, "record"), 4);
+  EXPECT_EQ(std::ranges::count(log, "freed under a recording"), 0);
+  EXPECT_EQ(recorded.records, expected.records);
+}
+
 }  // namespace
 }  // namespace longrun::trainer
