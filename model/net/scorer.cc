@@ -135,13 +135,16 @@ bool NetScorer::SharesPrefixes(std::int64_t n_targets) const {
   return net_.SharesPrefixes(n_targets);
 }
 
-// Every part ends where it would end if more targets were asked for.
+// Every part ends where it would end if more targets were asked for. None reads beyond the length
+// up to which a rotation does not depend on the length of the text.
 std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
   const at::NoGradGuard no_grad;
   const std::int64_t n_bos = prefix.bos ? 1 : 0;
   // The text's last token is fed for no target.
   const std::int64_t n_all = prefix.n_text - 1 + n_bos;
-  const std::int64_t n_room = std::min(n_all, net_.length_max().value_or(n_all));
+  const std::int64_t longest_cached = net_.CachedLengthMax();
+  const std::int64_t n_room = std::min(
+      {n_all, net_.length_max().value_or(n_all), longest_cached == 0 ? n_all : longest_cached});
   const auto end_of_part = [&](std::int64_t begin) {
     return std::min(begin + kPrefixPart, n_room);
   };

@@ -114,9 +114,8 @@ TEST(NetScorerTest, EachPromptDrawsWithItsOwnSeedWhateverStandsBesideIt) {
   Transformer net = SmallNet(SmallConfig("rope"), "fp64");
   NetScorer scorer(net);
   const auto prompt = [](std::int32_t n, double temperature, std::uint64_t seed) {
-    return Prompt{.tokens = Ids(n),
-                  .new_tokens = 12,
-                  .sampling = {.temperature = temperature, .seed = seed}};
+    return Prompt{
+        .tokens = Ids(n), .new_tokens = 12, .sampling = {.temperature = temperature, .seed = seed}};
   };
   const std::vector<Prompt> all = {prompt(6, 1.0, 1), prompt(6, 1.0, 2), prompt(6, 0.0, 1),
                                    prompt(8, 1.0, 1)};
@@ -358,6 +357,31 @@ TEST(NetScorerTest, APassByLengthIsThatOfTheTextAtOnce) {
   EXPECT_NE(of_300.at(200), PrefixNll(scorer, ids, 600, false).at(200));
   Transformer grown = SmallNet(SmallConfig("xpos"), "fp32");
   EXPECT_FALSE(NetScorer(grown).SharesPrefixes(10));
+}
+
+// The text goes on beyond the original length, and so does the part in which the last targets lie.
+TEST(NetScorerTest, APassWithinTheOriginalLengthReadsNothingBeyondIt) {
+  const std::vector<std::int32_t> ids = Ids(900);
+  for (const std::int64_t original : {24, 300, 512, 600}) {
+    for (const Json& given :
+         {Json{{"method", "dynamic_ntk"}, {"factor", 4}, {"original_length", original}},
+          Json{{"method", "dca"}, {"temperature", 0.1}, {"original_length", original}}}) {
+      SCOPED_TRACE(given.dump());
+      Transformer net = SmallNet(Extended(given), "fp32");
+      NetScorer scorer(net, /*bos_id=*/12);
+      ASSERT_TRUE(scorer.SharesPrefixes(original));
+      const std::vector<float> longest = PrefixNll(scorer, ids, original, true);
+      for (const std::int64_t n : {original / 2, original - 1, original}) {
+        const std::vector<float> shorter = PrefixNll(scorer, ids, n, true);
+        EXPECT_EQ(shorter, std::vector<float>(longest.begin(), longest.begin() + n)) << n;
+        const Window window = {.score_begin = 0, .score_end = n, .bos = true};
+        const std::vector<float> at_once = scorer.Nll(ids, {&window, 1}).value().front();
+        for (std::size_t i = 0; i < at_once.size(); ++i) {
+          ASSERT_NEAR(shorter[i], at_once[i], 2e-4) << n << " " << i;
+        }
+      }
+    }
+  }
 }
 
 // A table of 600 positions: a pass of 520 ends there, and not at the end of a part.
