@@ -96,6 +96,9 @@ std::string NearestByShared(std::string_view word, const std::vector<std::string
 }  // namespace
 
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  // No name is so long, and comparing takes as many steps as both have letters, multiplied.
+  constexpr std::size_t kWordBytesMax = 256;
+  if (word.size() > kWordBytesMax) return "";
   // In the spelling of a paper, such as RoPE.
   for (const std::string& candidate : candidates) {
     if (candidate != word && std::ranges::equal(candidate, word, {}, &ToLower, &ToLower)) {

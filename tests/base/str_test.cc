@@ -47,6 +47,13 @@ TEST(NearestTest, FindsTypingMistakes) {
   EXPECT_EQ(Nearest("", keys), "");
 }
 
+// A call with a word of a megabyte would otherwise keep a coordinator busy for minutes.
+TEST(NearestTest, AWordThatIsLongerThanAnyNameIsNearNone) {
+  EXPECT_EQ(Nearest(std::string(300, 'a'), {std::string(300, 'a') + "b"}), "");
+  EXPECT_EQ(Nearest(std::string(100, 'a'), {std::string(100, 'a') + "b"}),
+            std::string(100, 'a') + "b");
+}
+
 TEST(NearestTest, FindsTheSameLettersInAnotherCaseFirst) {
   EXPECT_EQ(Nearest("FP16", {"fp32", "bf16", "fp16"}), "fp16");
   EXPECT_EQ(Nearest("ALiBi", {"alibi", "rope"}), "alibi");
