@@ -3,10 +3,12 @@
 #include "sweeps/schema.h"
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <utility>
 
 #include "base/check.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "model/config.h"
 #include "model/evaluation/evaluation.h"
@@ -79,6 +81,19 @@ void InsertAfter(std::string_view path, const std::vector<KeyRow>& more,
   rows.insert(at + 1, more.begin(), more.end());
 }
 
+// A command that is given an id must not find another sweep by its name, nor take a name for an
+// option.
+std::string WhyNotSweepName(const Json& name) {
+  std::string text = name.get<std::string>();
+  if (text.starts_with('-'))
+    return "must not begin with '-', since commands would take it for an option";
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return IsUlid(text) ? "has the form of a sweep's id, so commands could not tell them apart: "
+                        "choose another name"
+                      : "";
+}
+
 std::vector<KeyRow> FileKeys() {
   const Sweep sweep;
   return {
@@ -96,7 +111,8 @@ std::vector<KeyRow> FileKeys() {
        .required = true},
       {.path = "metadata.name",
        .spec = {.type = Type::kName, .meaning = "name of the sweep"},
-       .required = true},
+       .required = true,
+       .check = &WhyNotSweepName},
       {.path = "metadata.labels",
        .kind = Kind::kLabels,
        .spec = {.meaning =

@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <cmath>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -147,7 +148,7 @@ Result<std::string> ClaimRows(SweepCalls& client, std::int64_t timeout_ms) {
   ASSIGN_OR_RETURN(const v1::ListSweepsResponse sweeps, client.ListSweeps());
   Json rows = Json::array();
   std::set<std::string> names;
-  for (const v1::SweepInfo& info : sweeps.sweeps()) {  // the newest first
+  for (const v1::SweepInfo& info : std::views::reverse(sweeps.sweeps())) {  // the newest first
     if (BootMs() > deadline_ms) {
       return Status(Code::kDeadlineExceeded,
                     Str("judging the claims of ", sweeps.sweeps_size(),

@@ -105,22 +105,43 @@ std::string Table(std::vector<std::string> header, std::vector<std::vector<std::
   return RenderColumns(header, align, rows);
 }
 
-// Keeps the newest sweeps and reports how many it left out. A program gets all,
-// unless it asks for fewer.
-void KeepNewest(const LsArguments& arguments, Sweeps& sweeps) {
-  const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
-  const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
-  if (limit == 0 || sweeps.size() <= limit) return;
-  SayLine(Str("the newest ", limit, " of ", sweeps.size(),
+// How many to show, 0: all. A program gets all, unless it asks for fewer.
+std::int64_t LimitOf(const LsArguments& arguments) {
+  return arguments.limit.value_or(*arguments.output == "table" ? kShownInTable : 0);
+}
+
+bool SelectsSome(const LsArguments& arguments) {
+  return !arguments.name.empty() || !arguments.labels.empty() || !arguments.statuses.empty();
+}
+
+// The sweeps to choose from. A coordinator may have thousands, so it is asked only for those that
+// will be shown, unless others matter too: the names of those that keep tasks of a cancelled one,
+// and without a service all that are open.
+Result<v1::ListSweepsResponse> SweepsFor(const LsArguments& arguments, RetryingClient& client) {
+  const std::int64_t limit = LimitOf(arguments);
+  if (limit == 0 || SelectsSome(arguments)) return client.ListSweeps();
+  Result<v1::ListSweepsResponse> newest = client.ListNewestSweeps(limit);
+  if (!newest.ok()) return newest;
+  const auto keeps = [](const v1::SweepInfo& sweep) { return sweep.tasks_kept() > 0; };
+  const bool needs_all =
+      client.coordinator().momentary() || std::ranges::any_of(newest->sweeps(), keeps);
+  return needs_all ? client.ListSweeps() : newest;
+}
+
+// Keeps the newest sweeps, and says how many there are.
+void KeepNewest(const LsArguments& arguments, std::int64_t n, Sweeps& sweeps) {
+  const std::int64_t limit = LimitOf(arguments);
+  if (limit == 0 || n <= limit) return;
+  SayLine(Str("the newest ", limit, " of ", n,
               " sweeps: `longrun ls --limit 0` shows all, `longrun ls 'NAME*'` shows those whose "
               "names begin with NAME"));
-  const auto n_older = static_cast<std::ptrdiff_t>(sweeps.size() - limit);
+  const auto n_older = std::max<std::int64_t>(0, std::ssize(sweeps) - limit);
   sweeps.erase(sweeps.begin(), sweeps.begin() + n_older);
 }
 
 int Ls(const LsArguments& arguments, const std::string& state) {
   RetryingClient client(state);
-  Result<v1::ListSweepsResponse> answer = client.ListSweeps();
+  Result<v1::ListSweepsResponse> answer = SweepsFor(arguments, client);
   if (!answer.ok()) return Report(answer.status());
   const bool service_runs = !client.coordinator().momentary();
   const auto show_interrupted = [&](v1::SweepInfo& sweep) {
@@ -145,7 +166,8 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   const bool any_open = std::ranges::any_of(selected, [](const v1::SweepInfo& sweep) {
     return SweepExitCode({sweep.state()}) == kExitIncomplete;
   });
-  KeepNewest(arguments, selected);
+  const std::int64_t n_given = SelectsSome(arguments) ? 0 : answer->total();
+  KeepNewest(arguments, std::max<std::int64_t>(n_given, std::ssize(selected)), selected);
   if (*arguments.output == "json") {
     Json list = Json::array();
     for (const v1::SweepInfo& sweep : selected) {

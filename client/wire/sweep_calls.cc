@@ -32,6 +32,18 @@ Result<v1::ListSweepsResponse> SweepCalls::ListSweeps() {
   return Ask<v1::ListSweepsResponse>(v1::ListSweepsRequest());
 }
 
+Result<v1::ListSweepsResponse> SweepCalls::ListSweepsNamed(const std::string& name) {
+  v1::ListSweepsRequest request;
+  request.set_name(name);
+  return Ask<v1::ListSweepsResponse>(request);
+}
+
+Result<v1::ListSweepsResponse> SweepCalls::ListNewestSweeps(std::int64_t newest) {
+  v1::ListSweepsRequest request;
+  request.set_newest(newest);
+  return Ask<v1::ListSweepsResponse>(request);
+}
+
 Result<v1::GetSweepResponse> SweepCalls::GetSweep(const std::string& sweep, bool brief) {
   v1::GetSweepRequest request;
   request.set_sweep(sweep);

@@ -37,6 +37,10 @@ class SweepCalls {
   Result<v1::PlanSweepResponse> PlanSweep(const v1::PlanSweepRequest& request);
   Result<v1::SubmitSweepResponse> SubmitSweep(const v1::SubmitSweepRequest& request);
   Result<v1::ListSweepsResponse> ListSweeps();
+  // Only those of the name.
+  Result<v1::ListSweepsResponse> ListSweepsNamed(const std::string& name);
+  // Only the last `newest` of them. An earlier coordinator gives all, and no total.
+  Result<v1::ListSweepsResponse> ListNewestSweeps(std::int64_t newest);
   Result<v1::GetSweepResponse> GetSweep(const std::string& sweep, bool brief = false);
   // The sweep's file as it was submitted, without the sweep's runs.
   Result<v1::GetSweepResponse> GetSweepFile(const std::string& sweep);

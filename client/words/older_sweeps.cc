@@ -18,7 +18,7 @@ constexpr std::int64_t kTimeoutMs = 2'000;
 }  // namespace
 
 void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::string& newest_id) {
-  const Result<v1::ListSweepsResponse> all = client.ListSweeps();
+  const Result<v1::ListSweepsResponse> all = client.ListSweepsNamed(sweep);
   if (!all.ok()) return;
   const bool is_one = std::ranges::none_of(all->sweeps(), [&](const v1::SweepInfo& info) {
     return info.name() == sweep && info.sweep_id() != newest_id;

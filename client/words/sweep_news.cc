@@ -1,7 +1,5 @@
 #include "client/words/sweep_news.h"
 
-#include <algorithm>
-
 #include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/words/sweep_view.h"
@@ -21,7 +19,6 @@ std::vector<std::string> SweepNews::Of(const v1::ListSweepsResponse& sweeps) {
                                              : std::string()));
   }
   is_first_ = false;
-  std::ranges::reverse(lines);
   return lines;
 }
 

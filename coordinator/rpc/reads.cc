@@ -126,8 +126,17 @@ Status NoteLostRuns(Call& call, const std::map<std::string, std::int64_t>& n_run
 
 }  // namespace
 
-Status ListSweeps(Call& call, const v1::ListSweepsRequest&, v1::ListSweepsResponse* response) {
-  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, call.reader.Sweeps());
+Status ListSweeps(Call& call, const v1::ListSweepsRequest& request,
+                  v1::ListSweepsResponse* response) {
+  ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps, call.reader.Sweeps());
+  if (!request.name().empty()) {
+    std::erase_if(sweeps, [&](const SweepRow& sweep) { return sweep.name != request.name(); });
+  }
+  response->set_total(std::ssize(sweeps));
+  if (request.newest() > 0 && request.newest() < std::ssize(sweeps)) {
+    sweeps.erase(sweeps.begin(), sweeps.end() - request.newest());
+  }
+  RETURN_IF_ERROR(call.reader.AddLabels(sweeps));
   std::map<std::string, std::int64_t> fewer;  // sweeps with fewer rows than they have runs
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     const Instant now = BootMs();

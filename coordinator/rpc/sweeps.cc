@@ -191,12 +191,13 @@ Status RemoveSweep(Call& call, const v1::RemoveSweepRequest& request,
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
   response->set_tasks_left(static_cast<std::int32_t>(result.tasks_left));
-  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, call.reader.Sweeps());
+  ASSIGN_OR_RETURN(std::vector<SweepRow> others, call.reader.Sweeps());
+  std::erase_if(others, [&](const SweepRow& other) {
+    return other.name != sweep.name || other.id == sweep.id;
+  });
+  RETURN_IF_ERROR(call.reader.AddLabels(others));
   return call.parts.core.LookAndWait([&](const State& state) {
-    for (const SweepRow& other : sweeps) {
-      if (other.name != sweep.name || other.id == sweep.id) continue;
-      FillSweep(state, other, response->add_others());
-    }
+    for (const SweepRow& other : others) FillSweep(state, other, response->add_others());
   });
 }
 

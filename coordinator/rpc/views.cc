@@ -121,13 +121,16 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
 Status FillActive(Core& core, StoreReader& reader, const std::string& name,
                   const std::string& sweep_id,
                   google::protobuf::RepeatedPtrField<v1::SweepInfo>* others) {
-  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+  ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps, reader.Sweeps());
+  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    std::erase_if(sweeps, [&](const SweepRow& sweep) {
+      const bool is_other = sweep.id != sweep_id && (name.empty() || sweep.name == name);
+      return !is_other || !state.sweep_tasks.contains(sweep.id) || !IsActiveSweep(state, sweep.id);
+    });
+  }));
+  RETURN_IF_ERROR(reader.AddLabels(sweeps));
   return core.LookAndWait([&](const State& state) {
-    for (const SweepRow& sweep : sweeps) {
-      if (sweep.id == sweep_id || (!name.empty() && sweep.name != name)) continue;
-      if (!state.sweep_tasks.contains(sweep.id) || !IsActiveSweep(state, sweep.id)) continue;
-      FillSweep(state, sweep, others->Add());
-    }
+    for (const SweepRow& sweep : sweeps) FillSweep(state, sweep, others->Add());
   });
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string_view>
 #include <tuple>
 #include <unordered_map>
 
@@ -116,14 +118,11 @@ Result<OwnedBytes> StoreReader::Owned(const std::string& owner) {
 }
 
 Result<std::vector<SweepRow>> StoreReader::Sweeps() {
-  ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps,
-                   ReadRows(*connection_,
-                            "SELECT id, name, submitted_wall_ms,"
-                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
-                            " FROM sweep ORDER BY submitted_seq",
-                            &SweepOf));
-  RETURN_IF_ERROR(AddLabels(sweeps));
-  return sweeps;
+  return ReadRows(*connection_,
+                  "SELECT id, name, submitted_wall_ms,"
+                  " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
+                  " FROM sweep ORDER BY submitted_seq",
+                  &SweepOf);
 }
 
 // A damaged row may be the requested one, so the message does not say that there is none.
@@ -217,14 +216,15 @@ Result<std::string> StoreReader::OtherKind(const std::string& reference, std::st
 }
 
 // Every call about a sweep begins here, so it reads all sweeps only if the name is not found at
-// once.
+// once. An id comes before a name, since earlier releases allowed names that are ids of others.
 Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   ASSIGN_OR_RETURN(std::vector<SweepRow> newest,
                    ReadRows(*connection_,
                             "SELECT id, name, submitted_wall_ms,"
                             " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
                             " FROM sweep WHERE name = ?1 OR id = ?1 OR id = upper(?1)"
-                            " ORDER BY submitted_seq DESC LIMIT 1",
+                            " ORDER BY id IN (?1, upper(?1)) DESC, submitted_seq DESC"
+                            " LIMIT 1",
                             &SweepOf, reference));
   if (!newest.empty()) {
     RETURN_IF_ERROR(AddLabels(newest));
@@ -239,17 +239,19 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
       if (begins) begun.push_back(sweep);
     }
   }
-  if (begun.size() == 1) return begun.front();
+  if (begun.size() == 1) {
+    RETURN_IF_ERROR(AddLabels(begun));
+    return begun.front();
+  }
   std::vector<std::string> names;
   if (begun.size() > 1) {
     for (const SweepRow& sweep : begun) names.push_back(Str(sweep.id, " (", sweep.name, ")"));
     return Status(Code::kInvalidArgument, Str("more than one sweep begins with ", Quoted(reference),
                                               ": ", Join(names, ", ")));
   }
+  std::set<std::string_view> known;
   for (const SweepRow& sweep : sweeps) {
-    if (std::find(names.begin(), names.end(), sweep.name) == names.end()) {
-      names.push_back(sweep.name);
-    }
+    if (known.insert(sweep.name).second) names.push_back(sweep.name);
   }
   ASSIGN_OR_RETURN(const std::string other, OtherKind(reference, "sweep"));
   if (!other.empty()) return Status(Code::kNotFound, other);

@@ -150,7 +150,10 @@ class StoreReader {
     bool is_open_ = false;
   };
 
-  Result<std::vector<SweepRow>> Sweeps();  // oldest first
+  // Oldest first, without labels and notes: reading those of all sweeps may take many times as long
+  // as the rest.
+  Result<std::vector<SweepRow>> Sweeps();
+  Status AddLabels(std::vector<SweepRow>& sweeps);  // and notes
   Result<OwnedBytes> Owned(const std::string& owner);
   // The newest `n_rows_max` entries of the audit log since then, oldest first; with `only_changes`,
   // of the calls that changed something.
@@ -261,7 +264,6 @@ class StoreReader {
 
  private:
   Status ReadFileDigests(std::int64_t version);
-  Status AddLabels(std::vector<SweepRow>& sweeps);
   Result<std::string> IdOfMembers(const std::string& flipped);
   // Finds those of a run's cells that are in its tasks' lists, and adds them to `owners`.
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,

@@ -23,10 +23,10 @@ void Add(v1::ListSweepsResponse& sweeps, const std::string& name, const std::str
 
 TEST(SweepNewsTest, TellsEachChangeOnceAndNothingOfWhatHadEndedBefore) {
   SweepNews news;
-  v1::ListSweepsResponse sweeps;  // newest first
-  Add(sweeps, "young", "PENDING", 0);
-  Add(sweeps, "old", "RUNNING", 0);
+  v1::ListSweepsResponse sweeps;  // oldest first
   Add(sweeps, "ended", "FAILED", 2);
+  Add(sweeps, "old", "RUNNING", 0);
+  Add(sweeps, "young", "PENDING", 0);
   EXPECT_EQ(news.Of(sweeps), (Lines{"old RUNNING  0 of 4 tasks done, 0 running, 0 failed",
                                     "young PENDING  0 of 4 tasks done, 0 running, 0 failed"}));
   sweeps.mutable_sweeps(1)->set_tasks_succeeded(3);
@@ -35,8 +35,8 @@ TEST(SweepNewsTest, TellsEachChangeOnceAndNothingOfWhatHadEndedBefore) {
   sweeps.mutable_sweeps(1)->set_tasks_failed(1);
   EXPECT_EQ(news.Of(sweeps), Lines{"old RUNNING  3 of 4 tasks done, 1 running, 1 failed: `longrun "
                                    "get old` says why"});
-  sweeps.mutable_sweeps(0)->set_state("SUCCEEDED");
-  sweeps.mutable_sweeps(0)->set_tasks_succeeded(4);
+  sweeps.mutable_sweeps(2)->set_state("SUCCEEDED");
+  sweeps.mutable_sweeps(2)->set_tasks_succeeded(4);
   EXPECT_EQ(news.Of(sweeps), Lines{"young SUCCEEDED  4 of 4 tasks done, 0 running, 0 failed"});
   Add(sweeps, "quick", "SUCCEEDED", 0);  // submitted and finished between two calls
   EXPECT_EQ(news.Of(sweeps), Lines{"quick SUCCEEDED  0 of 4 tasks done, 0 running, 0 failed"});

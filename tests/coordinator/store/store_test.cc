@@ -1139,6 +1139,18 @@ TEST_F(StoreTest, ASweepIsFoundByNameByIdAndByItsBeginning) {
   EXPECT_EQ(missed.status().message(), "there is no sweep \"sampel\"; did you mean \"sample\"?");
 }
 
+TEST_F(StoreTest, AnIdIsNotAnotherSweepsName) {
+  Do(SampleSubmission(kSweepId));
+  const std::string newer = "01BX5ZZKBKACTAV9WEVGEMMVS0";
+  SweepSubmitted other = SampleSubmission(newer);
+  other.sweep.name = kSweepId;
+  Do(other);
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ((*reader)->FindSweep(kSweepId)->id, kSweepId);
+  EXPECT_EQ((*reader)->FindSweep(newer)->name, kSweepId);
+}
+
 TEST_F(StoreTest, ARunIsFoundInCapitalsToo) {
   Do(SampleSubmission(kSweepId));
   auto reader = StoreReader::Open(store->database_path());
