@@ -185,7 +185,7 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
   response->mutable_runs()->Swap(shown.mutable_runs());
   response->mutable_notices()->Swap(shown.mutable_notices());
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
-  AddFullDisk(call.parts.core, is_remote, response->mutable_notices());
+  AddFullDisk(call.parts, is_remote, response->mutable_notices());
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
   for (int i = 0; i < response->runs_size(); ++i) {
@@ -229,7 +229,7 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
-  AddFullDisk(call.parts.core, is_remote, response->mutable_notices());
+  AddFullDisk(call.parts, is_remote, response->mutable_notices());
   for (v1::TaskInfo& task : *run->mutable_tasks()) {
     ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,
                      call.reader.AttemptsOfTask(task.task()));

@@ -151,8 +151,10 @@ class Looker {
 };
 
 // Nothing that a trainer reports is stored while the disk is full.
-void HoldByFullDisk(const Core& core, bool is_remote, v1::GetReasonsResponse* response) {
-  AddFullDisk(core, is_remote, response->mutable_notices());
+void HoldByFullDisk(const CoordinatorParts& parts, bool is_remote,
+                    v1::GetReasonsResponse* response) {
+  const Core& core = parts.core;
+  AddFullDisk(parts, is_remote, response->mutable_notices());
   if (core.CheckDiskSpaceIfLow().ok()) return;
   for (v1::TaskReason& reason : *response->mutable_reasons()) {
     const bool is_live = reason.state() == "RESERVED" || reason.state() == "RUNNING";
@@ -409,7 +411,7 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   } else {
     return call.WithReason("NOT_FOUND", sweep.status());
   }
-  HoldByFullDisk(call.parts.core, is_remote, response);
+  HoldByFullDisk(call.parts, is_remote, response);
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
   if (is_over) return Status();

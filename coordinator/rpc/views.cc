@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/rpc/call.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/disk_room.h"
 #include "sweeps/protocol.h"
@@ -317,13 +318,23 @@ std::string StateFolderName(const Core& core, bool is_remote) {
                    : Str("the state folder ", core.store().folder());
 }
 
-void AddFullDisk(const Core& core, bool is_remote, Notices* notices) {
-  if (core.CheckDiskSpaceIfLow().ok()) return;
+void AddFullDisk(const CoordinatorParts& parts, bool is_remote, Notices* notices) {
+  const Core& core = parts.core;
+  const std::string folder = StateFolderName(core, is_remote);
+  std::string text;
+  if (!core.CheckDiskSpaceIfLow().ok()) {
+    text = Str(LowDiskText(folder, core.disk_low_water_bytes()),
+               ", so nothing new is stored: ", kMakeRoom,
+               "; then work continues by itself, and nothing is lost");
+  } else if (const std::optional<NoRoom> no_room = parts.artifacts.LacksRoom()) {
+    text = Str(NoRoomText(folder, *no_room),
+               "; until then, tasks wait that have such a file to store, and nothing is lost");
+  } else {
+    return;
+  }
   v1::Notice* notice = notices->Add();
   notice->set_about("disk");
-  notice->set_text(Str(LowDiskText(StateFolderName(core, is_remote), core.disk_low_water_bytes()),
-                       ", so nothing new is stored: ", kMakeRoom,
-                       "; then work continues by itself, and nothing is lost"));
+  notice->set_text(std::move(text));
   notice->set_over("the disk of the state folder has room again: work continues");
 }
 

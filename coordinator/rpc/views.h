@@ -15,6 +15,8 @@
 
 namespace longrun::coordinator {
 
+struct CoordinatorParts;
+
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillTime(const Estimate& estimate, v1::TimeEstimate* message);
 void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message);
@@ -45,7 +47,8 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
 void AddQuarantined(const State& state, Notices* notices);
 void AddFullWorkerDisks(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
-void AddFullDisk(const Core& core, bool is_remote, Notices* notices);
+// Also if it has no room for what a worker wants to send.
+void AddFullDisk(const CoordinatorParts& parts, bool is_remote, Notices* notices);
 // What a message calls the state folder: to a caller on another machine, without its path.
 std::string StateFolderName(const Core& core, bool is_remote);
 // Leaves out the workers that are connected: others were refused that use their names.

@@ -76,7 +76,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (!filled.ok()) return End(filled);
     const Result<bool> is_remote = IsRemote(parts_, *context_);
     if (!is_remote.ok()) return End(is_remote.status());
-    AddFullDisk(parts_.core, *is_remote, message_.mutable_notices());
+    AddFullDisk(parts_, *is_remote, message_.mutable_notices());
     AddPilotNotices(parts_.pilots, message_.mutable_notices());
     const Status told = TellWaiting(*is_remote);
     if (!told.ok()) return End(told);

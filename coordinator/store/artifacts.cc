@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/utf8.h"
-#include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -24,6 +23,7 @@ namespace {
 constexpr const char* kTemporary = "tmp";
 constexpr const char* kUnfinished = "unfinished";
 constexpr std::int64_t kKeepIncomingMs = 86'400'000;
+constexpr std::int64_t kNoRoomMs = 15'000;
 constexpr std::size_t kHashSliceBytes = std::size_t{32} << 20;
 
 timespec TimeOf(std::int64_t ms) {
@@ -164,8 +164,15 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
   std::int64_t reserved = 0;
   for (const auto& [of, bytes] : reserved_) reserved += bytes;
   if (n_bytes > room - reserved) {
-    return Status(Code::kResourceExhausted, NoRoomText(options_.folder, n_bytes, n_free,
-                                                       options_.disk_low_water_bytes, reserved));
+    const bool is_new = !no_room_ || BootMs() - no_room_at_ms_ > kNoRoomMs;
+    no_room_ = {.n_bytes = n_bytes,
+                .n_free = n_free,
+                .low_water_bytes = options_.disk_low_water_bytes,
+                .n_reserved = reserved};
+    no_room_at_ms_ = BootMs();
+    std::string text = NoRoomText(options_.folder, *no_room_);
+    if (is_new) LogWarning("upload_refused", {{"text", text}});
+    return Status(Code::kResourceExhausted, std::move(text));
   }
   std::int64_t& own = reserved_[sender];
   // Whoever announces bytes and does not send them must leave room for others.
@@ -177,6 +184,11 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
   }
   own += n_bytes;
   return Status();
+}
+
+std::optional<NoRoom> ArtifactStore::LacksRoom() {
+  const std::lock_guard lock(mutex_);
+  return no_room_ && BootMs() - no_room_at_ms_ <= kNoRoomMs ? no_room_ : std::nullopt;
 }
 
 Status ArtifactStore::NoteUnused(const std::string& sender, const std::string& sha256,

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "base/shared_objects.h"
 #include "base/status.h"
 #include "base/write_back.h"
+#include "coordinator/store/disk_room.h"
 #include "coordinator/store/unfinished.h"
 
 namespace longrun::coordinator {
@@ -160,6 +162,9 @@ class ArtifactStore {
       const std::vector<std::string>& candidates,
       const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
   std::int64_t NowMs() const { return options_.wall_ms(); }
+  // The last upload that found no room on the disk, if it was in the last 15 s: whoever wants to
+  // send it tries again each second.
+  std::optional<NoRoom> LacksRoom();
   // Every digest in the store.
   Result<std::vector<std::string>> List() const;
 
@@ -195,6 +200,8 @@ class ArtifactStore {
   std::mutex mutex_;
   std::int64_t n_begun_ = 0;                      // number of temporary paths
   std::map<std::string, std::int64_t> reserved_;  // bytes still to come, by sender
+  std::optional<NoRoom> no_room_;                 // of the last upload that found none
+  std::int64_t no_room_at_ms_ = 0;                // boot clock
   // By sender: the size of each artifact that was sent, or is being sent, and is not used yet.
   std::map<std::string, std::map<std::string, std::int64_t>> unused_;
 };

@@ -15,11 +15,10 @@ std::string LowDiskText(const std::string& folder, std::int64_t low_water_bytes)
              kLowWater);
 }
 
-std::string NoRoomText(const std::string& folder, std::int64_t n_bytes, std::int64_t n_free,
-                       std::int64_t low_water_bytes, std::int64_t n_reserved) {
-  return Str("no room for ", FormatBytes(n_bytes), ": the disk of ", folder, " has ",
-             FormatBytes(n_free), " free, of which ", FormatBytes(low_water_bytes),
-             " must stay free", kLowWater, " and ", FormatBytes(n_reserved),
+std::string NoRoomText(const std::string& folder, const NoRoom& no_room) {
+  return Str("no room for ", FormatBytes(no_room.n_bytes), ": the disk of ", folder, " has ",
+             FormatBytes(no_room.n_free), " free, of which ", FormatBytes(no_room.low_water_bytes),
+             " must stay free", kLowWater, " and ", FormatBytes(no_room.n_reserved),
              " are for uploads in progress: ", kMakeRoom);
 }
 

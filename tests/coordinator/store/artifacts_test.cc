@@ -72,8 +72,13 @@ TEST_F(ArtifactsTest, AnUploadThatEndsEarlyLeavesNothing) {
 TEST_F(ArtifactsTest, WithoutRoomAnUploadIsRefusedBeforeItBegins) {
   const auto store = Open(std::numeric_limits<std::int64_t>::max() / 2);
 
+  EXPECT_FALSE(store->LacksRoom().has_value());
   EXPECT_EQ(Put(*store, "bytes", Sha256Hex("bytes")).code(), Code::kResourceExhausted);
   EXPECT_EQ(HalfDone(), 0u);
+  const std::optional<NoRoom> no_room = store->LacksRoom();
+  ASSERT_TRUE(no_room.has_value());
+  EXPECT_EQ(no_room->n_bytes, 5);
+  EXPECT_EQ(no_room->low_water_bytes, std::numeric_limits<std::int64_t>::max() / 2);
 }
 
 TEST_F(ArtifactsTest, ANameThatIsNoDigestNeverBecomesAPath) {
