@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/str.h"
+#include "sweeps/schema.h"
 
 namespace longrun {
 namespace {
@@ -17,17 +19,112 @@ std::string ShowValue(std::string_view value) {
   return value.starts_with('[') ? "[...]" : std::string(value);
 }
 
-// The first line, up to `last`, that is indented with a tab; 0 if there is none.
-int FirstTabbedLine(std::string_view text, int last) {
-  int line = 1;
-  for (std::size_t begin = 0; begin < text.size() && line <= last; ++line) {
-    const std::size_t content = std::min(text.find_first_not_of(" \t", begin), text.size());
-    if (text.substr(begin, content - begin).find('\t') != std::string_view::npos) return line;
-    const std::size_t end = text.find('\n', begin);
-    if (end == std::string_view::npos) break;
+// Characters that look like a space, or like nothing, and are neither for YAML.
+struct OddSpace {
+  std::string_view bytes;
+  std::string_view name;
+  bool has_width = true;
+};
+
+constexpr OddSpace kOddSpaces[] = {
+    {"\u00a0", "a no-break space (U+00A0)"},
+    {"\u2002", "an en space (U+2002)"},
+    {"\u2003", "an em space (U+2003)"},
+    {"\u2007", "a figure space (U+2007)"},
+    {"\u2009", "a thin space (U+2009)"},
+    {"\u200b", "a space without width (U+200B)", false},
+    {"\u202f", "a narrow no-break space (U+202F)"},
+    {"\u3000", "an ideographic space (U+3000)"},
+    {"\ufeff", "a byte order mark (U+FEFF)", false},
+};
+
+std::string InsteadOf(const OddSpace& space) {
+  return space.has_width ? ", which YAML does not take for a space: write ordinary spaces instead"
+                         : ", which cannot be seen: remove it";
+}
+
+// Null if there is none.
+const OddSpace* OddSpaceAt(std::string_view text, std::size_t at) {
+  const auto found = std::ranges::find_if(
+      kOddSpaces, [&](const OddSpace& space) { return text.substr(at).starts_with(space.bytes); });
+  return found == std::end(kOddSpaces) ? nullptr : found;
+}
+
+// Calls `what(line, number)` for the lines up to `last`, until it returns a slip.
+template <typename What>
+std::optional<YamlSlip> FirstLine(std::string_view text, int last, const What& what) {
+  int number = 1;
+  for (std::size_t begin = 0; begin < text.size() && number <= last; ++number) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    if (std::optional<YamlSlip> slip = what(text.substr(begin, end - begin), number)) return slip;
     begin = end + 1;
   }
-  return 0;
+  return std::nullopt;
+}
+
+// Where the content of a line begins, after its indentation and its dashes.
+std::size_t ContentAt(std::string_view line) {
+  std::size_t at = 0;
+  while (at < line.size()) {
+    const bool is_dash =
+        line[at] == '-' && (at + 1 == line.size() || line[at + 1] == ' ' || line[at + 1] == '\t' ||
+                            OddSpaceAt(line, at + 1) != nullptr);
+    if (const OddSpace* const space = OddSpaceAt(line, at)) {
+      at += space->bytes.size();
+    } else if (line[at] == ' ' || line[at] == '\t' || is_dash) {
+      at += 1;
+    } else {
+      break;
+    }
+  }
+  return at;
+}
+
+// The first tab in the indentation of a line.
+std::optional<YamlSlip> FirstTab(std::string_view text, int last) {
+  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+    const std::size_t tab = line.substr(0, ContentAt(line)).find('\t');
+    if (tab == std::string_view::npos) return std::nullopt;
+    return YamlSlip{.line = number,
+                    .column = static_cast<int>(tab) + 1,
+                    .message =
+                        "this line is indented with a tab, but YAML allows only spaces: "
+                        "write spaces instead of tabs"};
+  });
+}
+
+// The first character that only looks like a space where YAML needs one: in the indentation of a
+// line, or after a colon, a dash or a comma.
+std::optional<YamlSlip> FirstOddSpace(std::string_view text, int last) {
+  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+    const std::size_t content = ContentAt(line);
+    for (std::size_t at = 0; at < line.size(); ++at) {
+      const OddSpace* const space = OddSpaceAt(line, at);
+      const bool is_byte_order_mark = number == 1 && at == 0;
+      if (space == nullptr || is_byte_order_mark) continue;
+      const bool separates =
+          at < content || std::string_view(":-,").find(line[at - 1]) != std::string_view::npos;
+      if (!separates) continue;
+      return YamlSlip{.line = number,
+                      .column = static_cast<int>(at) + 1,
+                      .message = Str("here is ", space->name, InsteadOf(*space))};
+    }
+    return std::nullopt;
+  });
+}
+
+// Lines that other programs put around or into a file.
+std::optional<YamlSlip> FirstForeignLine(std::string_view text, int last) {
+  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+    const bool is_fence = line.starts_with("```");
+    const bool is_conflict =
+        line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>") || line.starts_with("=======");
+    if (!is_fence && !is_conflict) return std::nullopt;
+    return YamlSlip{.line = number,
+                    .message = is_fence ? "this line belongs to Markdown, not to YAML: remove it"
+                                        : "this line marks a conflict of a merge: choose one of "
+                                          "the two versions, and remove the marks"};
+  });
 }
 
 // A key at the start of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
@@ -36,6 +133,7 @@ struct LineKey {
   std::string name;
   std::string value = {};  // "": none
   int line = 0;
+  bool is_item = false;  // after a dash
 
   bool has_value() const { return !value.empty(); }
 };
@@ -44,6 +142,7 @@ std::string_view WithoutComment(std::string_view line) { return line.substr(0, l
 
 std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
   std::size_t column = line.find_first_not_of(' ');
+  const std::size_t begin = column;
   while (column != std::string_view::npos && line.substr(column).starts_with("- ")) {
     column = line.find_first_not_of(' ', column + 2);
   }
@@ -63,7 +162,8 @@ std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
       .column = column,
       .name = std::string(name),
       .value = has_value ? std::string(Trim(WithoutComment(line.substr(value)))) : std::string(),
-      .line = number};
+      .line = number,
+      .is_item = column > begin};
 }
 
 struct NumberedLine {
@@ -71,20 +171,51 @@ struct NumberedLine {
   std::string text;
 };
 
-// The lines up to `last` that do not start inside brackets.
-std::vector<NumberedLine> LinesOutsideBrackets(std::string_view text, int last) {
-  std::vector<NumberedLine> outside;
+// Whether the text of a line's value follows in the lines below it: "key: |", "- >-".
+bool BeginsBlockText(std::string_view line) {
+  const std::string_view content = Trim(WithoutComment(line));
+  const std::size_t mark = content.find_last_of("|>");
+  if (mark == std::string_view::npos || mark < 2 || content[mark - 1] != ' ') return false;
+  const bool opens = content[mark - 2] == ':' || content[mark - 2] == '-';
+  return opens && content.find_first_not_of("+-123456789", mark + 1) == std::string_view::npos;
+}
+
+// The lines up to `last` that have keys: not empty ones, comments, those that start inside
+// brackets, and the text below `key: |`.
+std::vector<NumberedLine> LinesOfKeys(std::string_view text, int last) {
+  std::vector<NumberedLine> lines;
   int brackets = 0;
   int number = 0;
+  std::optional<std::size_t> text_below;  // the column of the key with such a text
   for (std::string& line : Split(text, '\n')) {
     if (++number > last) break;
+    if (line.ends_with('\r')) line.pop_back();
+    const std::size_t column = line.find_first_not_of(' ');
+    if (column == std::string::npos) continue;
+    if (text_below && column > *text_below) continue;
+    text_below.reset();
+    if (line[column] == '#') continue;
     const bool in_brackets = brackets > 0;
     for (const char c : WithoutComment(line)) {
       brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
     }
-    if (!in_brackets) outside.push_back({.number = number, .text = std::move(line)});
+    if (in_brackets) continue;
+    if (BeginsBlockText(line)) text_below = column;
+    lines.push_back({.number = number, .text = std::move(line)});
   }
-  return outside;
+  return lines;
+}
+
+// "-perplexity: ..." or "-cable": a list's entry without a space after the dash.
+std::optional<YamlSlip> FirstTightDash(std::string_view text, int last) {
+  for (const auto& [number, line] : LinesOfKeys(text, last)) {
+    const std::size_t dash = std::min(line.find_first_not_of(' '), line.size());
+    if (!IsTightDash(std::string_view(line).substr(dash))) continue;
+    return YamlSlip{.line = number,
+                    .column = static_cast<int>(dash) + 1,
+                    .message = DashSpaceMissing(std::string_view(line).substr(dash))};
+  }
+  return std::nullopt;
 }
 
 // A line that is only a word: "  train", "- perplexity".
@@ -99,70 +230,197 @@ std::optional<LineKey> BareWord(std::string_view line, int number) {
 // Whether `first` and at least one more key are indented like a map of their own.
 bool BeginsAMap(std::string_view text, const LineKey& first) {
   int n_keys = 0;
-  for (const auto& [number, line] : LinesOutsideBrackets(text, std::numeric_limits<int>::max())) {
-    if (number < first.line || Trim(line).empty() || Trim(line).starts_with('#')) continue;
+  for (const auto& [number, line] : LinesOfKeys(text, std::numeric_limits<int>::max())) {
+    if (number < first.line) continue;
     if (line.find_first_not_of(' ') < first.column) break;
     if (KeyOfLine(line, number)) n_keys += 1;
   }
   return n_keys > 1;
 }
 
-// The first line, up to `last`, whose key does not line up with the keys that are open above it:
-// the parser's own message would speak of tokens, or of another line. Skips lines inside brackets.
-// A bare word above a key that is indented further has lost its colon.
-std::optional<YamlSlip> FirstMisplacedKey(std::string_view text, int last) {
-  std::vector<LineKey> open;
-  std::optional<LineKey> above;  // the line above, if it is a bare word
-  for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
-    if (Trim(line).empty() || Trim(line).starts_with('#')) continue;
+std::string Indented(std::size_t column) {
+  return column == 0 ? "not indented"
+                     : Str("indented by ", column, column == 1 ? " space" : " spaces");
+}
+
+std::string IndentBy(std::size_t column) {
+  return column == 0 ? "do not indent it" : Str("indent it by ", column);
+}
+
+// Follows the indentation of a file's keys and lists, line by line, up to the first that fits
+// nowhere: the parser's own message would speak of tokens, or of another line.
+class Indentation {
+ public:
+  explicit Indentation(std::string_view text) : text_(text) {}
+
+  std::optional<YamlSlip> Next(const std::string& line, int number) {
+    const std::size_t begin = line.find_first_not_of(' ');
+    const bool is_item = line[begin] == '-' && (begin + 1 == line.size() || line[begin + 1] == ' ');
     const std::optional<LineKey> key = KeyOfLine(line, number);
-    const std::optional<LineKey> word = std::exchange(above, BareWord(line, number));
-    if (!key) continue;
-    if (word && word->column < key->column) {
+    // A bare word above a key that is indented further has lost its colon.
+    const std::optional<LineKey> word = std::exchange(word_above_, BareWord(line, number));
+    if (key && word && word->column < key->column) {
       return YamlSlip{.line = word->line,
                       .column = static_cast<int>(word->column) + 1,
                       .message = ColonMissing(word->name, "")};
     }
-    std::optional<LineKey> closed;
-    while (!open.empty() && open.back().column > key->column) {
-      closed = open.back();
-      open.pop_back();
+    if (is_item) {
+      if (std::optional<YamlSlip> slip = NextItem({.column = begin, .line = number})) return slip;
+    } else if (key) {
+      while (!lists_.empty() && lists_.back().column >= key->column) lists_.pop_back();
     }
-    const bool is_beside = !open.empty() && open.back().column == key->column;
+    std::optional<YamlSlip> slip;
+    if (key) slip = NextKey(*key);
+    key_above_ = key;
+    return slip;
+  }
+
+ private:
+  // A key that is open at a line, and the keys whose maps ended at its line, innermost first.
+  struct Level {
+    LineKey key;
+    std::vector<LineKey> left = {};
+  };
+
+  // The dash of the first entry of a list.
+  struct Dash {
+    std::size_t column = 0;
+    int line = 0;
+  };
+
+  std::optional<YamlSlip> NextItem(Dash dash) {
+    std::optional<Dash> other;
+    while (!lists_.empty() && lists_.back().column > dash.column) {
+      other = lists_.back();
+      lists_.pop_back();
+    }
+    const bool goes_on = !lists_.empty() && lists_.back().column == dash.column;
+    const bool is_below_key = key_above_ && !key_above_->has_value();
+    const bool begins = is_below_key && dash.column >= key_above_->column;
+    if (!goes_on && !begins) {
+      const bool is_of_key = is_below_key && !key_above_->is_item;
+      if (!other && !is_of_key && !lists_.empty()) other = lists_.back();
+      if (other) {
+        return YamlSlip{
+            .line = dash.line,
+            .column = static_cast<int>(dash.column) + 1,
+            .message = Str("this dash is ", Indented(dash.column), ", unlike the dash in line ",
+                           other->line, " of the same list: ", IndentBy(other->column))};
+      }
+      if (is_of_key) {
+        return YamlSlip{
+            .line = dash.line,
+            .column = static_cast<int>(dash.column) + 1,
+            .message = Str("this list belongs to \"", key_above_->name, "\" (line ",
+                           key_above_->line, "), but its dash is ", Indented(dash.column),
+                           ": indent its dashes by ", key_above_->column + 2)};
+      }
+    }
+    if (!goes_on) lists_.push_back(dash);
+    // The keys of the entry above end here.
+    while (!open_.empty() && open_.back().key.column > dash.column) open_.pop_back();
+    return std::nullopt;
+  }
+
+  std::optional<YamlSlip> NextKey(const LineKey& key) {
+    std::vector<LineKey> closed;
+    while (!open_.empty() && open_.back().key.column > key.column) {
+      closed.push_back(open_.back().key);
+      open_.pop_back();
+    }
+    const bool is_beside = !open_.empty() && open_.back().key.column == key.column;
     if (is_beside) {
-      open.back() = *key;
-      continue;
+      closed.push_back(open_.back().key);
+      open_.back() = {.key = key, .left = std::move(closed)};
+      return std::nullopt;
     }
-    const bool is_below = !closed && (open.empty() || !open.back().has_value());
+    const bool is_below = closed.empty() && (open_.empty() || !open_.back().key.has_value());
     if (is_below) {
-      open.push_back(*key);
-      continue;
+      open_.push_back({.key = key});
+      return std::nullopt;
     }
-    // Indented below a key that already has a value, or between two columns.
-    const LineKey& beside = closed ? *closed : open.back();
-    // Below `|` and `>`, lines are text.
-    const bool is_text = beside.value.starts_with('|') || beside.value.starts_with('>');
-    if (!closed && !is_text && BeginsAMap(text, *key)) {
+    if (std::optional<YamlSlip> slip = KeyAboveLeftItsMap(key)) return slip;
+    if (closed.empty()) return BelowAValue(key);
+    return BetweenColumns(key, closed.back());
+  }
+
+  // Whether a sweep file may have the key `name` below the first `n` open keys and `further`.
+  bool MayHave(std::string_view name, std::size_t n, std::span<const LineKey> further) const {
+    std::string path;
+    for (std::size_t i = 0; i < n; ++i) path += Str(open_[i].key.name, ".");
+    for (auto above = further.rbegin(); above != further.rend(); ++above) {
+      path += Str(above->name, ".");
+    }
+    return FindKey(Str(path, name)) != nullptr ||
+           (path == "spec.matrix." && FindAxis(name) != nullptr);
+  }
+
+  // `train:` at the margin, between the keys of spec: the line below it shows where it belongs.
+  std::optional<YamlSlip> KeyAboveLeftItsMap(const LineKey& key) const {
+    if (open_.empty()) return std::nullopt;
+    const auto& [above, left] = open_.back();
+    if (MayHave(above.name, open_.size() - 1, {})) return std::nullopt;
+    for (std::size_t i = 0; i < left.size(); ++i) {
+      const bool is_beside = left[i].column == key.column && i + 1 < left.size();
+      const bool is_below = i == 0 && left[i].column < key.column && !left[i].has_value();
+      if (!is_beside && !is_below) continue;
+      const std::span<const LineKey> parents = std::span(left).subspan(is_beside ? i + 1 : i);
+      if (!MayHave(above.name, open_.size() - 1, parents)) continue;
       return YamlSlip{
-          .line = beside.line,
-          .column = static_cast<int>(beside.column) + 1,
-          .message = Str("\"", beside.name, "\" has the value \"", ShowValue(beside.value),
-                         "\", but keys are indented below it, from \"", key->name, "\" (line ",
-                         number, ") on: remove the value, or ",
-                         beside.column == 0 ? std::string("do not indent these keys,")
-                                            : Str("indent these keys by ", beside.column),
-                         " to put them beside \"", beside.name, "\"")};
+          .line = above.line,
+          .column = static_cast<int>(above.column) + 1,
+          .message =
+              Str("\"", above.name, "\" is ", Indented(above.column), ", but it belongs below \"",
+                  parents[0].name, ":\" (line ", parents[0].line, "): indent it by ", key.column,
+                  is_beside ? Str(", like \"", left[i].name, "\" (line ", left[i].line, ")") : "")};
     }
-    const std::size_t parent_at = open.size() - (closed ? 0 : 1);
+    return std::nullopt;
+  }
+
+  // Indented below a key that already has a value.
+  YamlSlip BelowAValue(const LineKey& key) const {
+    const LineKey& beside = open_.back().key;
+    if (!BeginsAMap(text_, key)) return Unlike(key, beside, open_.size() - 1);
+    return {.line = beside.line,
+            .column = static_cast<int>(beside.column) + 1,
+            .message = Str("\"", beside.name, "\" has the value \"", ShowValue(beside.value),
+                           "\", but keys are indented below it, from \"", key.name, "\" (line ",
+                           key.line, ") on: remove the value, or ",
+                           beside.column == 0 ? std::string("do not indent these keys,")
+                                              : Str("indent these keys by ", beside.column),
+                           " to put them beside \"", beside.name, "\"")};
+  }
+
+  // Indented further than the open key, but not as far as the keys below that one.
+  YamlSlip BetweenColumns(const LineKey& key, const LineKey& closed) const {
+    const bool fits_above = !open_.empty() && MayHave(key.name, open_.size() - 1, {}) &&
+                            !MayHave(key.name, open_.size(), {});
+    if (fits_above) return Unlike(key, open_.back().key, open_.size() - 1);
+    return Unlike(key, closed, open_.size());
+  }
+
+  // The remedy is to put the key beside another one, which is below the first `n_parents` keys.
+  YamlSlip Unlike(const LineKey& key, const LineKey& beside, std::size_t n_parents) const {
     const std::string parent =
-        parent_at == 0 ? "" : Str("below \"", open[parent_at - 1].name, ":\" and ");
-    const std::string_view unit = key->column == 1 ? " space" : " spaces";
-    return YamlSlip{
-        .line = number,
-        .column = 1,
-        .message = Str("\"", key->name, "\" is indented by ", key->column, unit,
-                       ", unlike any key above it: indent it by ", beside.column, " to put it ",
-                       parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
+        n_parents == 0 ? "" : Str("below \"", open_[n_parents - 1].key.name, ":\" and ");
+    return {.line = key.line,
+            .message = Str("\"", key.name, "\" is ", Indented(key.column),
+                           ", unlike any key above it: ", IndentBy(beside.column), " to put it ",
+                           parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
+  }
+
+  const std::string_view text_;
+  std::vector<Level> open_;
+  std::vector<Dash> lists_;
+  std::optional<LineKey> key_above_;   // the line above, if it has a key
+  std::optional<LineKey> word_above_;  // the line above, if it is a bare word
+};
+
+// The first line, up to `last`, whose key or dash does not line up with those above it.
+std::optional<YamlSlip> FirstMisplaced(std::string_view text, int last) {
+  Indentation indentation(text);
+  for (const auto& [number, line] : LinesOfKeys(text, last)) {
+    if (std::optional<YamlSlip> slip = indentation.Next(line, number)) return slip;
   }
   return std::nullopt;
 }
@@ -171,11 +429,23 @@ struct Unclosed {
   int line = 0;
   int column = 0;
   char what = ' ';  // [ { " or '
+  // Of a quotation mark that another one, lines below, closes by mistake.
+  int closed_line = 0;
+  int closed_column = 0;
 };
 
-// The innermost bracket or quote that is never closed. Lines and columns (in bytes) count from 1.
+// Whether a line of the text has a key, except the first.
+bool HasKeyBelow(std::string_view text) {
+  const std::vector<std::string> lines = Split(text, '\n');
+  return std::any_of(lines.begin() + 1, lines.end(),
+                     [](const std::string& line) { return KeyOfLine(line, 0).has_value(); });
+}
+
+// The innermost bracket or quote that is never closed, or the first quote that is closed only below
+// the keys of other lines. Lines and columns (in bytes) count from 1.
 std::optional<Unclosed> FirstUnclosed(std::string_view text) {
   std::vector<Unclosed> open;
+  std::size_t quote_at = 0;
   int line = 1;
   int column = 0;
   char before = ' ';
@@ -188,6 +458,11 @@ std::optional<Unclosed> FirstUnclosed(std::string_view text) {
         ++i;
         column += 1;
       } else if (c == open.back().what) {
+        if (HasKeyBelow(text.substr(quote_at, i - quote_at))) {
+          open.back().closed_line = line;
+          open.back().closed_column = column;
+          return open.back();
+        }
         open.pop_back();
       }
     } else if (c == '#' && (before == ' ' || before == '\n')) {
@@ -197,6 +472,7 @@ std::optional<Unclosed> FirstUnclosed(std::string_view text) {
     } else if ((c == '"' || c == '\'') &&
                std::string_view(" \n[{,").find(before) != std::string_view::npos) {
       open.push_back({.line = line, .column = column, .what = c});  // inside a word it is text
+      quote_at = i;
     } else if ((c == ']' || c == '}') && !open.empty()) {
       if (open.back().what != (c == ']' ? '[' : '{')) return open.back();
       open.pop_back();
@@ -210,47 +486,45 @@ std::optional<Unclosed> FirstUnclosed(std::string_view text) {
   return open.empty() ? std::nullopt : std::optional(open.back());
 }
 
-std::string WhatToClose(char what) {
-  if (what == '[') return "this [ is not closed: write ] where the list ends";
-  if (what == '{') return "this { is not closed: write } where the map ends";
-  return "this quotation mark is not closed: write another one where the text ends";
+YamlSlip ToClose(const Unclosed& open) {
+  std::string message = QuoteNotClosed();
+  if (open.what == '[') message = "this [ is not closed: write ] where the list ends";
+  if (open.what == '{') message = "this { is not closed: write } where the map ends";
+  if (open.closed_line > 0) {
+    message = Str("this quotation mark is closed only in line ", open.closed_line, ", column ",
+                  open.closed_column, ": write another one where the text ends");
+  }
+  return {.line = open.line, .column = open.column, .message = std::move(message)};
 }
 
 // "kind Sweep" or "kind:Sweep": the first line up to `last`, outside of brackets, that starts like
-// a key but has no colon or no space after it, and does not continue a text.
+// a key but has no colon or no space after it.
 std::optional<YamlSlip> FirstWithoutColon(std::string_view text, int last) {
-  bool goes_on = false;  // the line above has a key whose text may continue
-  for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
+  for (const auto& [number, line] : LinesOfKeys(text, last)) {
     const std::string_view content = WithoutComment(line);
     const std::size_t begin = content.find_first_not_of(' ');
-    if (begin == std::string_view::npos || content[begin] == '#') continue;
     const std::string_view words = content.substr(begin);
     const std::size_t end = KeyNameLength(words);
+    if (end == 0 || end + 1 >= words.size()) continue;
     const bool has_colon = words.find(": ") != std::string_view::npos || words.ends_with(':');
-    const bool is_key_and_value = end > 0 && end + 1 < words.size();
-    if (is_key_and_value && !goes_on) {
-      const std::string_view key = words.substr(0, end);
-      const std::string_view value = Trim(words.substr(end + 1));
-      const bool opens = value.starts_with('{') || value.starts_with('[');
-      const int column = static_cast<int>(begin) + 1;
-      if (words[end] == ' ' && !has_colon) {
-        return YamlSlip{.line = number, .column = column, .message = ColonMissing(key, value)};
-      }
-      if (words[end] == ':' && words[end + 1] != ' ' && (!has_colon || opens)) {
-        return YamlSlip{.line = number, .column = column, .message = SpaceMissing(key, value)};
-      }
+    const std::string_view key = words.substr(0, end);
+    std::string_view value = Trim(words.substr(end + 1));
+    if (value.starts_with("= ")) value = Trim(value.substr(1));  // "tokens = 1M"
+    const bool opens = value.starts_with('{') || value.starts_with('[');
+    const int column = static_cast<int>(begin) + 1;
+    if (words[end] == ' ' && !has_colon) {
+      return YamlSlip{.line = number, .column = column, .message = ColonMissing(key, value)};
     }
-    const std::size_t colon = words.find(':');
-    const std::string_view value =
-        colon == std::string_view::npos ? words : Trim(words.substr(colon + 1));
-    goes_on = has_colon && (value.starts_with('|') || value.starts_with('>'));
+    if (words[end] == ':' && words[end + 1] != ' ' && (!has_colon || opens)) {
+      return YamlSlip{.line = number, .column = column, .message = SpaceMissing(key, value)};
+    }
   }
   return std::nullopt;
 }
 
 // "schedule: warmup_tokens: 20480": a second key on the line at which the parser stopped.
 std::optional<YamlSlip> SecondKeyOnLine(std::string_view text, int number) {
-  for (const auto& [at, line] : LinesOutsideBrackets(text, number)) {
+  for (const auto& [at, line] : LinesOfKeys(text, number)) {
     if (at != number) continue;
     std::string_view words = Trim(WithoutComment(line));
     while (words.starts_with("- ")) words = Trim(words.substr(2));
@@ -260,11 +534,13 @@ std::optional<YamlSlip> SecondKeyOnLine(std::string_view text, int number) {
     const std::string_view value = Trim(words.substr(first + 2));
     const std::size_t end = KeyNameLength(value);
     if (end == 0 || !value.substr(end).starts_with(": ")) return std::nullopt;
-    return YamlSlip{.line = number,
-                    .column = static_cast<int>(value.data() - line.data()) + 1,
-                    .message = Str("a second key on the line of \"", key, "\": write `", key, ": {",
-                                   value, "}`, or \"", value.substr(0, end),
-                                   "\" on a line of its own, indented further")};
+    return YamlSlip{
+        .line = number,
+        .column = static_cast<int>(value.data() - line.data()) + 1,
+        .message = Str(
+            "a second key on the line of \"", key, "\": write `", key, ": {", value, "}`, or \"",
+            value.substr(0, end),
+            "\" on a line of its own, indented further; if this is one text, write it in quotes")};
   }
   return std::nullopt;
 }
@@ -289,6 +565,122 @@ std::optional<YamlSlip> WordBeforeBracket(std::string_view text, const ParserSto
                   .message = ColonMissing(word, line.substr(column))};
 }
 
+// What yaml-cpp says when it stops; each is explained by WhatIsWrong().
+constexpr std::string_view kEndOfBracketMap = "end of map flow not found";
+constexpr std::string_view kEndOfBracketList = "end of sequence flow not found";
+constexpr std::string_view kBracket = "illegal flow end";
+constexpr std::string_view kEndOfMap = "end of map not found";
+constexpr std::string_view kEndOfList = "end of sequence not found";
+constexpr std::string_view kQuestionMark = "illegal map key";
+constexpr std::string_view kColon = "illegal map value";
+constexpr std::string_view kDash = "illegal block entry";
+constexpr std::string_view kCharacter = "unknown token";
+constexpr std::string_view kAnchor = "the referenced anchor is not defined";
+constexpr std::string_view kEscape = "unknown escape character: ";
+
+std::string_view FirstCharacter(std::string_view text) {
+  std::size_t n = std::min<std::size_t>(text.size(), 1);
+  while (n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0) == 0x80) n += 1;
+  return text.substr(0, n);
+}
+
+// The line at which the parser stopped, and the place in it.
+struct StopLine {
+  std::string_view line;
+  std::size_t at = 0;
+
+  std::string_view rest() const { return line.substr(at); }
+};
+
+StopLine LineOf(std::string_view text, const ParserStop& stop) {
+  std::string_view line;
+  FirstLine(text, stop.line, [&](std::string_view one, int) -> std::optional<YamlSlip> {
+    line = one;
+    return std::nullopt;
+  });
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return {.line = line, .at = std::min(static_cast<std::size_t>(stop.column) - 1, line.size())};
+}
+
+// Inside brackets, the parser stops at what follows an entry without a comma; if that is a key, at
+// its colon.
+std::optional<YamlSlip> CommaMissing(std::string_view text, const ParserStop& stop) {
+  const bool in_map = stop.message == kEndOfBracketMap;
+  if (!in_map && stop.message != kEndOfBracketList) return std::nullopt;
+  auto [line, at] = LineOf(text, stop);
+  if (line.substr(at).starts_with(':')) {
+    while (at > 0 && KeyNameLength(line.substr(at - 1)) > 0) at -= 1;
+  }
+  const std::string_view rest = line.substr(at);
+  if (rest.empty()) return std::nullopt;
+  const bool is_quote = rest[0] == '"' || rest[0] == '\'';
+  const std::size_t quote_end = is_quote ? rest.find(rest[0], 1) : std::string_view::npos;
+  const std::string_view next = quote_end != std::string_view::npos
+                                    ? rest.substr(0, quote_end + 1)
+                                    : rest.substr(0, KeyNameLength(rest));
+  const bool is_bracket = rest[0] == '{' || rest[0] == '[';
+  const std::string where = in_map ? "between the keys of {...}" : "between the values of [...]";
+  if (next.empty() && !is_bracket) {
+    return YamlSlip{.line = stop.line,
+                    .column = static_cast<int>(at) + 1,
+                    .message = Str("expected a comma or ", in_map ? "}" : "]", " here, found \"",
+                                   FirstCharacter(rest), "\": write commas ", where)};
+  }
+  return YamlSlip{.line = stop.line,
+                  .column = static_cast<int>(at) + 1,
+                  .message = Str("a comma is missing before ",
+                                 is_bracket ? ShowValue(rest)
+                                 : is_quote ? std::string(next)
+                                            : Str('"', next, '"'),
+                                 ": write commas ", where)};
+}
+
+// What YAML would not have at the place where the parser stopped.
+std::string WhatIsWrong(std::string_view text, const ParserStop& stop) {
+  const StopLine place = LineOf(text, stop);
+  const std::string_view rest = place.rest();
+  const std::string_view first = FirstCharacter(rest);
+  const std::string_view before = Trim(place.line.substr(0, place.at));
+  const bool is_after_value =
+      !rest.empty() && !before.empty() &&
+      std::string_view("]}\"'").find(before.back()) != std::string_view::npos;
+  if (stop.message == kBracket) {
+    return Str("this ", first, " closes nothing: remove it, or write ", first == "]" ? "[" : "{",
+               " where the ", first == "]" ? "list" : "map", " begins");
+  }
+  if (stop.message == kEndOfMap && is_after_value) {
+    return Str(
+        "\"", rest,
+        "\" follows the end of the value: remove it, or write \" #\" before it if it is a comment");
+  }
+  if (stop.message == kCharacter && !first.empty()) {
+    return Str("a text without quotes cannot begin with ", first,
+               ": write it in quotes, or leave this character out");
+  }
+  if (stop.message == kAnchor) {
+    return "a text that begins with * is an alias in YAML: write the value itself, or put the text "
+           "in quotes";
+  }
+  if (stop.message == kDash) {
+    return "a list cannot begin on the line of its key: write [VALUE, VALUE], or each \"- VALUE\" "
+           "on a line of its own, below the key";
+  }
+  if (stop.message.starts_with(kEscape)) {
+    return Str("\"\\", stop.message.substr(kEscape.size()),
+               "\" means nothing in a text with double quotes: write \\\\ for a backslash, or use "
+               "single quotes");
+  }
+  if (stop.message == kColon) {
+    return "no key is expected here: check how this line and those above it are indented, and put "
+           "a text that contains \": \" in quotes";
+  }
+  if (stop.message == kEndOfMap || stop.message == kQuestionMark) {
+    return "expected \"KEY: VALUE\", indented like the keys above";
+  }
+  if (stop.message == kEndOfList) return "expected \"- VALUE\", indented like the dashes above";
+  return Str("this is not YAML: ", stop.message);
+}
+
 }  // namespace
 
 std::size_t KeyNameLength(std::string_view text) {
@@ -307,20 +699,45 @@ std::string SpaceMissing(std::string_view key, std::string_view value) {
   return Str("a space is missing after \"", key, ":\": write `", key, ": ", ShowValue(value), "`");
 }
 
+std::string OddSpaceAround(std::string_view text) {
+  for (const OddSpace& space : kOddSpaces) {
+    const bool is_first = text.starts_with(space.bytes);
+    if (!is_first && !text.ends_with(space.bytes)) continue;
+    return Str(is_first ? "here is " : "this text ends with ", space.name, InsteadOf(space));
+  }
+  return "";
+}
+
+bool IsTightDash(std::string_view text) {
+  return text.size() > 1 && text[0] == '-' && (text[1] < '0' || text[1] > '9') &&
+         KeyNameLength(text.substr(1)) > 0;
+}
+
+std::string DashSpaceMissing(std::string_view entry) {
+  const std::string_view word = entry.substr(1, KeyNameLength(entry.substr(1)));
+  return Str("a space is missing after the dash: write `- ", word,
+             entry.substr(1 + word.size()).starts_with(':') ? ": ..." : "", "`");
+}
+
+std::string QuoteNotClosed() {
+  return "this quotation mark is not closed: write another one where the text ends";
+}
+
 YamlSlip FindSlip(std::string_view text, const ParserStop& stop) {
-  if (const int line = FirstTabbedLine(text, stop.line); line > 0) {
-    return {.line = line, .message = "this line is indented with a tab: YAML allows only spaces"};
+  std::optional<YamlSlip> slip = FirstForeignLine(text, stop.line);
+  if (!slip) slip = FirstTab(text, stop.line);
+  if (!slip) slip = FirstOddSpace(text, stop.line);
+  if (!slip) slip = FirstTightDash(text, stop.line);
+  if (!slip) slip = FirstMisplaced(text, stop.line);
+  if (!slip) {
+    if (const std::optional<Unclosed> open = FirstUnclosed(text)) slip = ToClose(*open);
   }
-  if (std::optional<YamlSlip> key = FirstMisplacedKey(text, stop.line)) return *std::move(key);
-  if (const std::optional<Unclosed> open = FirstUnclosed(text)) {
-    return {.line = open->line, .column = open->column, .message = WhatToClose(open->what)};
-  }
-  std::optional<YamlSlip> key = FirstWithoutColon(text, stop.line);
-  if (!key) key = SecondKeyOnLine(text, stop.line);
-  if (!key) key = WordBeforeBracket(text, stop);
-  if (key) return *std::move(key);
-  return {
-      .line = stop.line, .column = stop.column, .message = Str("this is not YAML: ", stop.message)};
+  if (!slip) slip = FirstWithoutColon(text, stop.line);
+  if (!slip) slip = SecondKeyOnLine(text, stop.line);
+  if (!slip) slip = WordBeforeBracket(text, stop);
+  if (!slip) slip = CommaMissing(text, stop);
+  if (slip) return *std::move(slip);
+  return {.line = stop.line, .column = stop.column, .message = WhatIsWrong(text, stop)};
 }
 
 }  // namespace longrun

@@ -32,4 +32,14 @@ std::size_t KeyNameLength(std::string_view text);
 std::string ColonMissing(std::string_view key, std::string_view value);
 std::string SpaceMissing(std::string_view key, std::string_view value);
 
+// Whether a text begins like "-cable": a dash without its space. Not for numbers.
+bool IsTightDash(std::string_view text);
+std::string DashSpaceMissing(std::string_view entry);
+
+// The message for a text that begins or ends with a character that only looks like a space, such as
+// a no-break space; "" for any other text.
+std::string OddSpaceAround(std::string_view text);
+
+std::string QuoteNotClosed();
+
 }  // namespace longrun

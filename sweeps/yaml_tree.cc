@@ -30,13 +30,16 @@ struct Refused {
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(int source, std::vector<Problem>& problems) : source_(source), problems_(problems) {}
+  TreeBuilder(std::string_view text, int source, std::vector<Problem>& problems)
+      : text_(text), source_(source), problems_(problems) {}
 
   std::optional<YamlNode> TakeRoot() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (++n_documents_ > 1) {
-      throw Refused{PlaceOf(mark), "a second document begins here; a sweep is one document"};
+      throw Refused{PlaceOf(mark),
+                    "a second document begins here: a sweep is one document, so remove the line "
+                    "\"---\" and what follows it, or put that into a file of its own"};
     }
   }
   void OnDocumentEnd() override {}
@@ -56,10 +59,12 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     CheckAnchor(mark, anchor);
-    CheckTag(mark, tag);
     YamlNode node = Node(mark, YamlNode::Kind::kScalar);
+    node.refused = !CheckTag(mark, tag);
     node.text = value;
     node.quoted = tag == "!";
+    if (node.quoted) RefuseWithoutEnd(mark);
+    if (!node.quoted) RefuseOddSpace(node);
     Add(std::move(node));
   }
 
@@ -96,9 +101,10 @@ class TreeBuilder final : public YAML::EventHandler {
     if (anchor != 0) Report(PlaceOf(mark), "anchors (&name) are refused: write the value out");
   }
 
-  void CheckTag(const YAML::Mark& mark, const std::string& tag) {
-    if (tag.empty() || tag == "?" || tag == "!") return;
+  bool CheckTag(const YAML::Mark& mark, const std::string& tag) {
+    if (tag.empty() || tag == "?" || tag == "!") return true;
     Report(PlaceOf(mark), Str("tag \"", tag, "\" is refused: types come from the schema"));
+    return false;
   }
 
   YamlNode Node(const YAML::Mark& mark, YamlNode::Kind kind) {
@@ -158,6 +164,9 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
+    if (!key.quoted && IsTightDash(key.text)) {
+      throw Refused{key.place, DashSpaceMissing(Str(key.text, ":"))};
+    }
     if (!key.quoted) RefuseKeyWithValue(key, value, frame.in_brackets);
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
@@ -167,6 +176,27 @@ class TreeBuilder final : public YAML::EventHandler {
     // An empty value has no place of its own: yaml-cpp gives that of the next token.
     if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
     frame.node.entries.push_back({.key = key.text, .place = key.place, .value = std::move(value)});
+  }
+
+  // yaml-cpp takes the end of the file for the end of a text in quotes.
+  void RefuseWithoutEnd(const YAML::Mark& mark) const {
+    const std::size_t byte_order_mark = text_.starts_with("\ufeff") ? 3 : 0;
+    const std::size_t begin = static_cast<std::size_t>(mark.pos) + byte_order_mark;
+    if (begin >= text_.size()) return;
+    const char quote = text_[begin];
+    if (quote != '"' && quote != '\'') return;  // a block scalar
+    for (std::size_t at = begin + 1; at < text_.size(); ++at) {
+      if (text_[at] == quote) return;
+      if (quote == '"' && text_[at] == '\\') at += 1;
+    }
+    throw Refused{PlaceOf(mark), QuoteNotClosed()};
+  }
+
+  // A text that seems to be what it is not: "micro" with a no-break space behind it.
+  static void RefuseOddSpace(const YamlNode& node) {
+    if (std::string space = OddSpaceAround(node.text); !space.empty()) {
+      throw Refused{node.place, std::move(space)};
+    }
   }
 
   // YAML reads "model {size: micro}" as the key "model {size", "model:{size: micro}" as the key
@@ -184,6 +214,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (text[end] == ':') throw Refused{key.place, SpaceMissing(word, rest)};
   }
 
+  const std::string_view text_;
   const int source_;
   std::vector<Problem>& problems_;
   std::vector<Frame> frames_;
@@ -234,7 +265,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
         start, Str("the text has ", text.size(), " bytes; at most ", kSweepBytesMax, " are read"));
   }
   if (!IsText(text, source, problems)) return std::nullopt;
-  TreeBuilder builder(source, problems);
+  TreeBuilder builder(text, source, problems);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
