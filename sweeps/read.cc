@@ -19,6 +19,7 @@
 #include "sweeps/spec.h"
 #include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
+#include "sweeps/yaml_slip.h"
 
 namespace longrun {
 namespace {
@@ -458,15 +459,18 @@ class Reader {
   void ReadMatrix(const YamlNode& node) {
     spec_.places["spec.matrix"] = node.place;
     if (!ExpectKind(node, Kind::kMap, "spec.matrix", "a map from axis to list of values")) return;
+    std::string section;  // a section of spec that is indented like an axis, as are its keys
     for (const YamlNode::Entry& entry : node.entries) {
       const std::string path = Str("spec.matrix.", entry.key);
       const KeyRow* const row = FindAxis(entry.key);
+      if (!section.empty() && FindKey(Str(section, ".", entry.key)) != nullptr) continue;
       if (entry.key == kStageAxis) {
         Report(entry.place, Str(path, ": stages are not listed in the matrix, but in spec.stages"));
         continue;
       }
       if (row == nullptr) {
-        Report(entry.place, Str(path, ": ", WhyNoAxis(entry.key)));
+        if (IsMisplacedSection(entry)) section = Str("spec.", entry.key);
+        Report(entry.place, Str(path, ": ", WhyNoAxis(entry)));
         continue;
       }
       if (entry.value.refused) {
@@ -499,15 +503,33 @@ class Reader {
     }
   }
 
-  std::string WhyNoAxis(const std::string& name) {
+  // Whether an entry of the matrix is `train:`, indented by mistake like the axes.
+  static bool IsMisplacedSection(const YamlNode::Entry& entry) {
+    const KeyRow* const row = FindKey(Str("spec.", entry.key));
+    const bool has_keys = entry.value.kind == Kind::kMap || entry.value.kind == Kind::kNothing;
+    return row != nullptr && row->kind == KeyRow::Kind::kMap && has_keys &&
+           entry.place.source == 0 && entry.key.find('.') == std::string::npos;
+  }
+
+  std::string WhyNoAxis(const YamlNode::Entry& entry) {
+    const std::string& name = entry.key;
     const KeyRow* const row = FindKey(Str("spec.", name));
     if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
+    if (IsMisplacedSection(entry)) {
+      spec_.meant.insert(std::string(row->path));
+      return Str("not an axis, but a key of spec: indent \"", name,
+                 ":\" like \"matrix:\", and its keys below it");
+    }
     if (row != nullptr && row->kind == KeyRow::Kind::kMap) {
       return "a whole map is not an axis; give the path of a key in it, like train.optimizer.lr";
     }
     if (row != nullptr) return "it changes no run, so it cannot be an axis: give it below spec";
     std::string nearest = Nearest(name, AxisNames());
-    if (nearest.empty()) nearest = AxisOfLastName(name);
+    const std::vector<std::string> last = AxesOfLastName(name);
+    if (nearest.empty() && last.size() > 1) {
+      return Str("unknown axis; did you mean one of ", Join(last, ", "), "?");
+    }
+    if (nearest.empty() && !last.empty()) nearest = last[0];
     if (!nearest.empty()) spec_.meant.insert(FindAxis(nearest)->path);
     return nearest.empty()
                ? "unknown axis; the axes are position, train_length, dataset, seed, and the path "
@@ -516,8 +538,8 @@ class Reader {
                : Str("unknown axis; did you mean \"", nearest, "\"?");
   }
 
-  // The one axis whose path ends as `name` does: "lr" and "train.lr" are train.optimizer.lr.
-  static std::string AxisOfLastName(std::string_view name) {
+  // The axes whose path ends as `name` does: "lr" and "train.lr" are train.optimizer.lr.
+  static std::vector<std::string> AxesOfLastName(std::string_view name) {
     std::vector<std::string> found;
     const std::string_view last = name.substr(name.rfind('.') + 1);
     for (std::string& axis : AxisNames()) {
@@ -525,7 +547,7 @@ class Reader {
         found.push_back(std::move(axis));
       }
     }
-    return found.size() == 1 ? found[0] : "";
+    return found;
   }
 
   void ReadAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path,
@@ -552,6 +574,9 @@ class Reader {
   // `seed: 1` and `position: cable, rope` are errors; if brackets alone would not make them valid,
   // their other errors are reported as well.
   void ReadBareAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path) {
+    if (!node.quoted && IsTightDash(node.text)) {
+      return Report(node.place, Str(path, ": ", DashSpaceMissing(node.text)));
+    }
     const std::string list = Str("[", node.text, "]");
     std::vector<Problem> problems;
     const std::optional<YamlNode> meant = ParseYaml(list, node.place.source, problems);
@@ -565,6 +590,23 @@ class Reader {
     const bool would_do = is_list && problems_.size() == n_told;
     Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
                            would_do ? Str("; write ", list) : ""));
+  }
+
+  // What to write for [64 256], if each word is a value of the axis; else "".
+  std::string CommaMeant(const KeyRow& row, const YamlNode& node, const std::string& path) {
+    if (node.kind != Kind::kScalar || node.quoted || !path.ends_with(']')) return "";
+    std::vector<std::string> words = Split(node.text, ' ');
+    std::erase(words, "");
+    if (words.size() < 2) return "";
+    const std::size_t n_told = problems_.size();
+    for (const std::string& word : words) {
+      YamlNode one = node;
+      one.text = word;
+      ReadAxisValue(row, one, path);
+    }
+    const bool would_do = problems_.size() == n_told;
+    problems_.resize(n_told);
+    return would_do ? Str("; a comma is missing: write ", Join(words, ", ")) : "";
   }
 
   // What to write for `--set seed=4,5`, if each part is a value of the axis; else "".
@@ -589,8 +631,13 @@ class Reader {
 
   std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
                                          const std::string& path) {
+    if (node.refused) {
+      spec_.is_complete = false;
+      return std::nullopt;
+    }
     if (row.kind == KeyRow::Kind::kPosition) {
-      const std::string as_list = AsList(node, path);
+      std::string as_list = AsList(node, path);
+      if (as_list.empty()) as_list = CommaMeant(row, node, path);
       if (as_list.empty()) return ReadPosition(node, path);
       Report(node.place,
              Str(path, ": expected one position method, found ", ShowNode(node), as_list));
@@ -601,7 +648,8 @@ class Reader {
     if (row.kind == KeyRow::Kind::kExtension) return ReadExtensionOfAxis(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
-      Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path)));
+      Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path),
+                             CommaMeant(row, node, path)));
       return std::nullopt;
     }
     if (!IsKnown(row, *value, node.place, path)) return std::nullopt;
@@ -786,10 +834,36 @@ class Reader {
     for (const ParamError& error : errors) {
       const YamlNode::Entry* const wrong = node.Find(error.key);
       if (wrong != nullptr && wrong->value.refused) continue;
-      Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message));
+      Report(PlaceOfParam(specs, node, error.key),
+             Str(path, ".", error.key, ": ", error.message, CommaMeant(specs, node, error.key)));
     }
     if (is_wrong || !errors.empty()) return std::nullopt;
     return given;
+  }
+
+  // The same for [64 256] in a parameter: the entry `key` is "context_lengths[0]".
+  static std::string CommaMeant(std::span<const ParamSpec> specs, const YamlNode& node,
+                                const std::string& key) {
+    const std::string name = key.substr(0, key.find('['));
+    const YamlNode::Entry* const entry = node.Find(name);
+    const auto spec = std::ranges::find(specs, name, &ParamSpec::name);
+    const bool is_item = key.size() > name.size() && entry != nullptr && spec != specs.end() &&
+                         entry->value.kind == Kind::kList;
+    if (!is_item) return "";
+    const YamlNode& item = entry->value.items.at(std::stoul(key.substr(name.size() + 1)));
+    if (item.kind != Kind::kScalar || item.quoted) return "";
+    std::vector<std::string> words = Split(item.text, ' ');
+    std::erase(words, "");
+    if (words.size() < 2) return "";
+    YamlNode list;
+    list.kind = Kind::kList;
+    for (const std::string& word : words) {
+      list.items.push_back(item);
+      list.items.back().text = word;
+    }
+    const Json meant = {{name, TypeParam(*spec, list)}};
+    const bool would_do = CheckParams(std::span(spec, 1), meant).empty();
+    return would_do ? Str("; a comma is missing: write ", Join(words, ", ")) : "";
   }
 
   // The place of a parameter in a map: for "context_lengths[2]", of the item;

@@ -34,9 +34,37 @@ std::string NearestInteger(std::string_view text) {
   return count.ok() ? Str(*count) : "";
 }
 
+// The remedy if only some characters around a valid value are wrong: a comment without its space, a
+// comma or semicolon at the end, typographic quotation marks.
+std::string WithoutMarks(const ParamSpec& spec, const YamlNode& node) {
+  if (node.quoted) return "";
+  const auto is_valid = [&](std::string_view text) {
+    YamlNode meant = node;
+    meant.text = text;
+    return TypeValue(spec, meant).ok();
+  };
+  std::string_view text = node.text;
+  const std::size_t comment = text.find('#');
+  if (comment != std::string_view::npos && is_valid(Trim(text.substr(0, comment)))) {
+    return "; write a space before the # of a comment";
+  }
+  if (text.ends_with(',') || text.ends_with(';')) {
+    const std::string_view before = text.substr(0, text.size() - 1);
+    return is_valid(before) ? Str("; remove the \"", text.back(), '"') : "";
+  }
+  constexpr std::string_view kQuotes[] = {"\u201c", "\u201d", "\u201e", "\u2018", "\u2019"};
+  const auto is_around = [&](std::string_view quote) { return text.starts_with(quote); };
+  if (text.size() >= 6 && std::ranges::any_of(kQuotes, is_around)) {
+    const std::string_view inside = text.substr(3, text.size() - 6);
+    return is_valid(inside) ? Str("; remove the typographic quotation marks: write ", inside) : "";
+  }
+  return "";
+}
+
 // "; write 1000" and the like, for text that is not a valid value.
 std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   if (node.kind != YamlNode::Kind::kScalar) return "";
+  if (std::string marks = WithoutMarks(spec, node); !marks.empty()) return marks;
   const bool is_plain = spec.type == Type::kInt || spec.type == Type::kCount ||
                         spec.type == Type::kNumber || spec.type == Type::kDuration ||
                         spec.type == Type::kBool;
