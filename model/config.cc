@@ -107,7 +107,8 @@ bool CheckShapeOf(const ModelConfig& model, KeyErrors& errors) {
   if (may_divide && model.d_model % model.n_head != 0) {
     // Rotation needs heads of an even number of channels.
     const std::int64_t step = 2 * model.n_head;
-    const std::int64_t near = std::max(step, (model.d_model + model.n_head) / step * step);
+    const std::int64_t near =
+        std::clamp((model.d_model + model.n_head) / step * step, step, kWidthMax / step * step);
     own.Add("model.d_model",
             Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
                         model.n_head, "; choose a multiple of ", model.n_head, ", such as ", near)),

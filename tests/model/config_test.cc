@@ -168,6 +168,13 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(
       message([](Config& c) { c.n_head = 7; }),
       "model.d_model: 512 is not divisible by model.n_head 7; choose a multiple of 7, such as 518");
+  // The nearest even multiple, 132,000, would be refused: the largest width is 131,072.
+  EXPECT_EQ(message([](Config& c) {
+              c.n_head = 1000;
+              c.d_model = 131'072;
+            }),
+            "model.d_model: 131072 is not divisible by model.n_head 1000; choose a multiple of "
+            "1000, such as 130000");
   EXPECT_EQ(message([](Config& c) { c.vocab_size = 0; }),
             "model.vocab_size: expected 2 to 16777216, found 0");
   EXPECT_EQ(message([](Config& c) { c.architecture = "lama"; }),
