@@ -9,8 +9,10 @@
 // (RoFormer, GPT-J). The two are the same function after a permutation of the channels of both W_q
 // and W_k, so that only checkpoints distinguish them. v is not rotated.
 #include <cmath>
+#include <optional>
 
 #include "base/str.h"
+#include "model/position/even_head.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -21,6 +23,9 @@ ParamResult<TermSpec> RopeTerms(const Json& params, const AttentionShape& shape)
   const double partial = params.at("partial").get<double>();
   const auto n_rotary = static_cast<std::int64_t>(static_cast<double>(shape.head_dim) * partial);
   if (n_rotary < 2 || n_rotary % 2 != 0) {
+    // The default share of 1 is no choice of the user's.
+    const auto refusal = partial == 1.0 ? NeedsEvenHead("rope", shape) : std::nullopt;
+    if (refusal) return *refusal;
     return ParamError{.key = "partial",
                       .message = Str(partial, " of head_dim ", shape.head_dim, " gives ", n_rotary,
                                      " rotary channels; expected an even number of at least 2")};

@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "base/str.h"
+#include "model/position/even_head.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -23,13 +24,7 @@ constexpr double kExponentMax = 80.0;
 
 ParamResult<TermSpec> XposTerms(const Json& params, const AttentionShape& shape) {
   if (const auto refusal = NeedsCausal("xpos", shape)) return *refusal;
-  if (shape.head_dim % 2 != 0) {
-    return ParamError{.key = "method",
-                      .message = Str("\"xpos\" turns pairs of channels and needs an even head_dim "
-                                     "(model.d_model / model.n_head), found ",
-                                     shape.head_dim),
-                      .others = {"model.d_model", "model.n_head"}};
-  }
+  if (const auto refusal = NeedsEvenHead("xpos", shape)) return *refusal;
   const double scale_base = params.at("scale_base").get<double>();
   const double d = static_cast<double>(shape.head_dim);
   Rotation rotation = {.layout = Rotation::Layout::kInterleaved};

@@ -436,8 +436,8 @@ TEST(XposTest, TheLongestTextIsReadInFp32) {
 
 TEST(XposTest, OddHeadsAndModelsThatSeeAheadAreRefused) {
   EXPECT_EQ(Refusal("xpos", {.n_head = 2, .head_dim = 5, .d_model = 10}),
-            "position.method: \"xpos\" turns pairs of channels and needs an even head_dim "
-            "(model.d_model / model.n_head), found 5");
+            "position.method: \"xpos\" turns pairs of channels and needs an even head_dim, found 5 "
+            "(model.d_model 10 / model.n_head 2); choose another model.n_head or d_model");
   EXPECT_EQ(Refusal("xpos", {.n_head = 2, .head_dim = 8, .d_model = 16, .causal = false}),
             "position.method: \"xpos\" needs model.causal: true, since it is not defined for keys "
             "ahead of a query");

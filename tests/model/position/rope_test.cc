@@ -80,8 +80,12 @@ TEST(RopeTest, RefusesOddOrNoRotaryChannelsAndWrongNumbers) {
             "position.partial: 0 of head_dim 8 gives 0 rotary channels; expected an even number of "
             "at least 2");
   EXPECT_EQ(RefusalOf("rope", {.n_head = 1, .head_dim = 7, .d_model = 7}),
-            "position.partial: 1 of head_dim 7 gives 7 rotary channels; expected an even number of "
-            "at least 2");
+            "position.method: \"rope\" turns pairs of channels and needs an even head_dim, found 7 "
+            "(model.d_model 7 / model.n_head 1); choose another model.n_head or d_model");
+  EXPECT_EQ(
+      RefusalOf("rope", {.n_head = 2, .head_dim = 7, .d_model = 16}),
+      "position.method: \"rope\" turns pairs of channels and needs an even head_dim, found 7; "
+      "choose an even model.head_dim");
   EXPECT_EQ(RefusalOf({{"method", "rope"}, {"partial", 1.5}}),
             "position.partial: expected a number from 0 to 1, found 1.5");
   EXPECT_EQ(
