@@ -9,6 +9,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/evaluation_of.h"
 #include "client/words/failures.h"
 #include "client/words/kept_work.h"
 #include "client/words/labels.h"
@@ -18,7 +19,6 @@
 #include "client/words/render.h"
 #include "client/words/run_limit.h"
 #include "client/words/sweep_view.h"
-#include "sweeps/evaluation_name.h"
 
 namespace longrun::client {
 namespace {
@@ -55,28 +55,6 @@ struct TaskTable {
   std::vector<Align> align = {Align::kLeft, Align::kLeft, Align::kRight};
   std::vector<std::vector<std::string>> rows = {};
 };
-
-// "perplexity nonoverlap validation at 64, 128": what distinguishes the evaluations of a run.
-std::string EvaluationOf(const v1::TaskInfo& task) {
-  const Json evaluation = JsonIn(task.evaluation_json());
-  if (!evaluation.is_object() || evaluation.empty()) return "";
-  const std::string& name = evaluation.begin().key();
-  const std::string protocol = EvaluationName(evaluation, /*whole=*/false);
-  std::vector<std::string> parts = {name};
-  if (protocol != name) parts.push_back(protocol);
-  const Json& params = evaluation.begin().value();
-  if (params.is_object() && params.contains("split")) {
-    parts.push_back(AxisText(params.at("split")));
-  }
-  std::vector<std::string> lengths;
-  for (const std::int64_t length : task.context_lengths()) lengths.push_back(Str(length));
-  return Str(Join(parts, " "), lengths.empty() ? "" : " at ", Join(lengths, ", "));
-}
-
-bool HasSeveralEvaluations(const v1::RunInfo& run) {
-  return std::ranges::count_if(
-             run.tasks(), [](const v1::TaskInfo& task) { return task.kind() == "evaluate"; }) > 1;
-}
 
 // What the scheduler says of a task that no worker has taken.
 constexpr std::string_view kWaitsForSlot = "waits for a free slot";

@@ -30,6 +30,7 @@
 #include "client/wire/lasting_notice.h"
 #include "client/wire/silence.h"
 #include "client/words/change_lines.h"
+#include "client/words/evaluation_of.h"
 #include "client/words/render.h"
 #include "client/words/window.h"
 
@@ -94,11 +95,15 @@ std::string RunState(const v1::RunInfo& run) {
   const std::string& state = task->state();
   const auto attempts = task->attempts();
   const std::string again = attempts > 1 ? Str(" (attempt ", attempts, ")") : "";
+  // Otherwise the lines of two evaluations would be the same.
+  const std::string evaluation = HasSeveralEvaluations(run) ? EvaluationOf(*task) : "";
+  const std::string of_which = evaluation.empty() ? "" : Str(evaluation, " ");
   if (state == "RUNNING" && !phase.empty()) {
-    return Str(phase, " ", DoneText(phase, progress), again);
+    return Str(phase, " ", of_which, DoneText(phase, progress), again);
   }
-  std::string text = task->kind() + " " + state;
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string lower = state;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string text = Str(task->kind(), " ", of_which, lower);
   if (state != "READY") return text + again;
   const std::string& reason = task->reason();
   const bool is_unfit = !NobodyCan(*task).empty();

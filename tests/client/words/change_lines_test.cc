@@ -45,6 +45,36 @@ TEST(ChangeLinesTest, ASmallSweepHasALineForEachRun) {
   EXPECT_EQ(changes.Of(Message(3, 3), 20).size(), 3U);
 }
 
+// The second line would say the same of another evaluation.
+TEST(ChangeLinesTest, TheEvaluationsOfARunAreNamed) {
+  v1::WatchSweepResponse message = Message(1, 1);
+  const auto add = [&](const char* split) {
+    v1::TaskInfo& task = *message.mutable_runs(0)->add_tasks();
+    task.set_task(split);
+    task.set_kind("evaluate");
+    task.set_state("READY");
+    task.set_evaluation_json(
+        CanonicalJson({{"perplexity", {{"protocol", "nonoverlap"}, {"split", split}}}}));
+    return &task;
+  };
+  add("validation");
+  ChangeLines of_one;
+  EXPECT_EQ(of_one.Of(message, 0).at(0), "run-1000 rope 64: evaluate ready");
+
+  add("test");
+  ChangeLines changes;
+  EXPECT_EQ(changes.Of(message, 0).at(0),
+            "run-1000 rope 64: evaluate perplexity nonoverlap validation ready");
+  message.mutable_runs(0)->mutable_tasks(1)->set_state("SUCCEEDED");
+  v1::TaskInfo& second = *message.mutable_runs(0)->mutable_tasks(2);
+  second.set_state("RUNNING");
+  second.mutable_progress()->set_phase("evaluate");
+  second.mutable_progress()->set_done(1);
+  second.mutable_progress()->set_of(4);
+  EXPECT_EQ(changes.Of(message, 0).at(0),
+            "run-1000 rope 64: evaluate perplexity nonoverlap test 25%");
+}
+
 TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
   ChangeLines changes;
   v1::WatchSweepResponse message = Message(1, 0);
