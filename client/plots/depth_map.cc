@@ -11,6 +11,7 @@
 #include "client/plots/colour_bar.h"
 #include "client/plots/plot_letters.h"
 #include "client/tables/table_parts.h"
+#include "client/words/joined.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -51,7 +52,7 @@ Grid GridOf(const PivotTable& table) {
 std::optional<DepthMap> MapOfRow(const PivotTable& table, const PivotRow& row, const Grid& grid) {
   const std::size_t n_lengths = grid.lengths.size();
   DepthMap map{.title = TableTitle(table),
-               .name = Join(RowName(table, row), ", "),
+               .name = JoinLabels(RowName(table, row)),
                .quantity = table.metrics.front().words(),
                .depths = grid.depths,
                .cells = std::vector<DepthCell>(grid.depths.size() * n_lengths)};

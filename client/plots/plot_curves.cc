@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/tables/by_position.h"
 #include "client/tables/table_parts.h"
+#include "client/words/joined.h"
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 
@@ -49,7 +50,7 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
 
 PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
   const std::vector<std::string> parts = RowName(table, row);
-  PlotSeries series{.name = Join(parts, ", "),
+  PlotSeries series{.name = JoinLabels(parts),
                     .note = NoteOf(table, row),
                     .is_baseline = !row.baseline.empty(),
                     .group = parts.empty() ? std::string() : parts.front()};

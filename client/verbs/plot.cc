@@ -28,6 +28,7 @@
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/joined.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 
@@ -140,7 +141,7 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   for (const RunRef& run : runs) {
     ASSIGN_OR_RETURN(LossCurve curve, AskCurve(client, run, metric, by_tokens));
     const std::vector<std::string> name = CurveName(run, runs, axes);
-    curve.name = Join(name, ", ");
+    curve.name = JoinLabels(name);
     curve.group = name.front();
     curves.push_back(std::move(curve));
   }

@@ -18,6 +18,7 @@
 #include "client/plots/plot_svg.h"
 #include "client/plots/plot_text.h"
 #include "client/tables/pivot.h"
+#include "client/words/joined.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun::client {
@@ -39,6 +40,12 @@ SweepResults Three(double last) {
       {RowOf("a", 64, 8.0, 10), RowOf("a", 128, 8.0, 10), RowOf("b", 64, 8.0, 10),
        RowOf("b", 128, last, 10), RowOf("c", 64, 8.5, 10), RowWithout("c", 128, "not_applicable"),
        RowOf("a", 64, 22.0, 10, "unigram"), RowOf("a", 128, 22.0, 10, "unigram")});
+}
+
+TEST(PlotTest, ALabelWithACommaIsQuotedAmongOthers) {
+  EXPECT_EQ(JoinLabels({"k=8, every=64"}), "k=8, every=64");
+  EXPECT_EQ(JoinLabels({"rope(base=1, partial=0.5)", "k=8, every=64", "lr 0.1"}),
+            "rope(base=1, partial=0.5), \"k=8, every=64\", lr 0.1");
 }
 
 TEST(PlotTest, EachRowIsASeriesNamedByWhatTellsItFromTheOthers) {
