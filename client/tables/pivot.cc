@@ -18,6 +18,7 @@
 #include "client/tables/pivot_coordinates.h"
 #include "client/tables/pivot_evaluations.h"
 #include "client/tables/plain_window.h"
+#include "client/words/joined.h"
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 #include "model/evaluation/evaluation.h"
@@ -53,6 +54,7 @@ bool Contains(const std::vector<std::string>& list, std::string_view item) {
   return std::ranges::find(list, item) != list.end();
 }
 
+// For texts with commas.
 std::vector<std::string> AllQuoted(const std::set<std::string>& texts) {
   std::vector<std::string> quoted;
   for (const std::string& text : texts) quoted.push_back(Str("\"", text, "\""));
@@ -412,6 +414,27 @@ class Pivot {
     return all;
   }
 
+  // Why a text is no value of an axis that has the values `there`.
+  std::string NoValue(const std::string& text, const std::string& axis,
+                      const std::vector<Json>& there) const {
+    // The titles of evaluations say all that the values do.
+    const std::set<std::string> titles =
+        axis == kEvaluationAxis ? AllTitles() : std::set<std::string>();
+    const std::string listed =
+        titles.empty() ? JoinLabels(NamesOf(there)) : Join(AllQuoted(titles), ", ");
+    return Str(Quoted(text), " is not a value of ", axis, "; its values are ", listed);
+  }
+
+  static std::vector<std::string> NamesOf(const std::vector<Json>& values) {
+    std::vector<std::string> names;
+    for (const Json& value : values) names.push_back(NameOf(value));
+    return names;
+  }
+
+  static std::string NameOf(const Json& value) {
+    return value.is_null() ? "none" : AxisText(value);
+  }
+
   // What stands on an axis anywhere, each value once.
   std::vector<Json> ValuesOn(const std::string& axis) const {
     std::vector<Json> values;
@@ -474,15 +497,39 @@ class Pivot {
     }
   }
 
+  // All numbers have the value of `against`, so each would be compared with itself.
+  Status NothingElse() const {
+    std::string message = Str("--against ", against_.axis, "=", against_.whole,
+                              ": all results have this value, so there is nothing to compare with");
+    std::vector<std::string> axes = axes_;
+    axes.insert(axes.end(), EvaluationAxes().begin(), EvaluationAxes().end());
+    std::vector<std::string> varied;
+    for (const std::string& axis : axes) {
+      const bool is_comparable = axis != "seed" && axis != "metric" && axis != "dataset";
+      if (is_comparable && ValuesOn(axis).size() > 1) varied.push_back(ShortAxis(axis));
+    }
+    if (!varied.empty()) message += Str("; the axes with several values are ", Join(varied, ", "));
+    // "precision" is a key of a run and of an evaluation.
+    const std::string param = Str(ShortAxis(against_.axis), "=");
+    const std::vector<std::string> evaluations = NamesOf(ValuesOn(std::string(kEvaluationAxis)));
+    if (std::ranges::any_of(evaluations, [&](const std::string& name) {
+          return name.find(param) != std::string::npos;
+        })) {
+      message +=
+          Str("; for the ", ShortAxis(against_.axis),
+              " of evaluations, use --against evaluation=, with one of ", JoinLabels(evaluations));
+    }
+    return {Code::kInvalidArgument, std::move(message)};
+  }
+
   // The numbers with which others are compared, whatever the filters keep.
   Status CollectReferences() {
     if (!request_.against) return {};
     const std::vector<Json> there = ValuesOn(against_.axis);
-    std::vector<std::string> matching, names;
+    std::vector<std::string> matching;
     NoteExact(there, against_);
     for (const Json& value : there) {
-      names.push_back(value.is_null() ? "none" : AxisText(value));
-      if (against_.Matches(value)) matching.push_back(names.back());
+      if (against_.Matches(value)) matching.push_back(NameOf(value));
     }
     if (there.empty()) return {};  // nothing was evaluated
     // As a title shows it, with the protocol.
@@ -490,15 +537,18 @@ class Pivot {
                             return HasTitle(against_, *one.second);
                           });
     if (is_title) matching = against_.values;
-    if (matching.size() != 1) {
-      const std::string begin = Str("--against ", against_.axis, ": \"", against_.values.front());
+    const std::string& text = against_.values.front();
+    if (matching.empty()) {
       return {Code::kInvalidArgument,
-              matching.empty() ? Str(begin, "\" is not a value of ", against_.axis,
-                                     "; its values are ", Join(names, ", "))
-                               : Str(begin, "\" matches several values, ", Join(matching, ", "),
-                                     ": write one of them in full")};
+              Str("--against ", against_.axis, ": ", NoValue(text, against_.axis, there))};
+    }
+    if (matching.size() > 1) {
+      return {Code::kInvalidArgument,
+              Str("--against ", against_.axis, ": ", Quoted(text), " matches several values, ",
+                  JoinLabels(matching), ": write one of them in full")};
     }
     against_.whole = matching.front();
+    if (there.size() == 1 && !is_title) return NothingElse();
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const ResultRun& one : results_[s].runs) {
         const RunRef& run = *run_of_.at({s, one.run_key});
@@ -622,13 +672,8 @@ class Pivot {
       NoteExact(there, filter);
       for (const std::string& text : filter.values) {
         if (has(text)) continue;
-        std::vector<std::string> names;
-        for (const Json& value : there) names.push_back(value.is_null() ? "none" : AxisText(value));
-        // Their values have commas, and the titles say all that the values do.
-        if (!titles.empty()) names = AllQuoted(titles);
         return {Code::kInvalidArgument,
-                Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
-                    "; its values are ", Join(names, ", "))};
+                Str("--where ", filter.axis, ": ", NoValue(text, filter.axis, there))};
       }
     }
     return {};
@@ -682,7 +727,7 @@ class Pivot {
           if (!Contains(values, text)) values.push_back(text);
         }
       }
-      parts.push_back(Str(filter.axis, " has the values ", Join(values, ", ")));
+      parts.push_back(Str(filter.axis, " has the values ", JoinLabels(values)));
     }
     return {Code::kInvalidArgument,
             Str("no result fulfils all conditions of --where: ", Join(parts, "; "))};
@@ -1012,7 +1057,7 @@ class Pivot {
                   Str("--against ", against_.axis, "=", against_.whole,
                       ": several evaluations are "
                       "meant, ",
-                      Join(listed, ", "),
+                      JoinLabels(listed),
                       ": choose one, for example --against \"evaluation=", listed.front(), "\""));
   }
 

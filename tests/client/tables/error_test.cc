@@ -196,8 +196,12 @@ TEST(TableErrorTest, AgainstAProtocolIsOneEvaluation) {
             "--against protocol=last_k: several evaluations are meant, last_k(k=32), last_k(k=8): "
             "choose one, for example --against \"evaluation=last_k(k=32)\"");
   EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("evaluation", "k=9")}),
-            "--against evaluation: \"k=9\" is not a value of evaluation; its values are none, k=8, "
-            "k=32");
+            "--against evaluation: \"k=9\" is not a value of evaluation; its values are "
+            "\"last_k(k=32)\", \"last_k(k=8)\", \"nonoverlap\"");
+  const PivotRequest where = {.where = {{.axis = "evaluation", .values = {"k=9"}}}};
+  EXPECT_EQ(Refusal(ResultsOf(runs, rows), where),
+            "--where evaluation: \"k=9\" is not a value of evaluation; its values are "
+            "\"last_k(k=32)\", \"last_k(k=8)\", \"nonoverlap\"");
   for (const char* const text : {"last_k(k=32)", "k=32"}) {
     const auto tables = Build(ResultsOf(runs, rows), {.against = Against("evaluation", text)});
     EXPECT_NEAR(value(tables, "nonoverlap"), 0.4, 1e-12) << text;
@@ -287,6 +291,27 @@ TEST(TableErrorTest, WhatCannotBeComparedSaysWhy) {
   EXPECT_NEAR(*tables.at(0).rows.at(0).cells.at(0).value, 8.0 / 9.0, 1e-12);
   EXPECT_EQ(tables[0].rows[0].cells.at(1).status, "no_reference");
   EXPECT_FALSE(tables[0].rows[0].cells[1].value.has_value());
+}
+
+// All have one value: each number would be compared with itself.
+TEST(TableErrorTest, AgainstTheOnlyValueIsRefused) {
+  SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
+                {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 8.0, 10)});
+  for (ResultRun& run : results.runs) run.resolved["train"]["precision"] = "fp32";
+  EXPECT_EQ(Refusal(results, {.against = Against("precision", "fp32")}),
+            "--against train.precision=fp32: all results have this value, so there is nothing to "
+            "compare with; the axes with several values are position, context_length");
+
+  // Of evaluations it is a parameter.
+  ResultRow half = RowOf("b", 64, 9.5, 10);
+  half.evaluation = {{"perplexity", {{"precision", "fp16"}}}};
+  results.rows.push_back(half);
+  EXPECT_EQ(Refusal(results, {.against = Against("precision", "fp32")}),
+            "--against train.precision=fp32: all results have this value, so there is nothing to "
+            "compare with; the axes with several values are position, evaluation, context_length; "
+            "for the precision of evaluations, use --against evaluation=, with one of none, "
+            "precision=fp16");
 }
 
 // A number of which a part is damaged or missing gives a comparison that says so.
