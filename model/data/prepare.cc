@@ -346,9 +346,10 @@ Status CheckUnchanged(const PrepareSpec& spec, const SourceFormat& format,
 
 Status CheckUnfinished(const std::string& folder) {
   if (!PathExists(JoinPath(folder, kManifestName))) return Status();
-  return Status(
-      Code::kAlreadyExists,
-      Str(folder, " already holds a finished dataset: remove it first, or choose another folder"));
+  return Status(Code::kAlreadyExists,
+                Str(folder,
+                    " already holds a finished dataset: remove it first, or choose another name or "
+                    "folder for this one"));
 }
 
 // Refuses to replace a file that no import wrote. The tokenizer's files of an unfinished import are
@@ -357,7 +358,8 @@ Status CheckForeignFiles(const std::string& folder) {
   const auto refused = [&](std::string_view name) {
     return Status(Code::kAlreadyExists, Str(JoinPath(folder, name),
                                             " exists, and a dataset has a file of this name: move "
-                                            "it away, or choose another folder"));
+                                            "it away, or choose another name or folder for the "
+                                            "dataset"));
   };
   // In this order, since another import may write the file between the two questions.
   const bool has_tokenizer = PathExists(JoinPath(folder, kTokenizerFile));

@@ -474,7 +474,7 @@ TEST_F(PrepareTest, AnImportRefusesToReplaceAFileOfTheUsers) {
       EXPECT_EQ(refused.message(),
                 Str(JoinPath(folder, name),
                     " exists, and a dataset has a file of this name: move it away, or choose "
-                    "another folder"));
+                    "another name or folder for the dataset"));
       EXPECT_EQ(ListFolder(folder).value(), Strings{name});
       EXPECT_EQ(ReadFile(JoinPath(folder, name)).value(), text);
     }
