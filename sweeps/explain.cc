@@ -1,6 +1,7 @@
 #include "sweeps/explain.h"
 
 #include <algorithm>
+#include <cctype>
 #include <span>
 #include <utility>
 
@@ -499,7 +500,9 @@ std::string ValueText(const Json& param) {
 
 }  // namespace
 
-Result<Json> Explain(std::string_view path) {
+namespace {
+
+Result<Json> ExplainExactly(std::string_view path) {
   std::string name(path);
   while (name.ends_with('.')) name.pop_back();
   const KeyRow* row = FindKey(name);
@@ -544,6 +547,18 @@ Result<Json> Explain(std::string_view path) {
           ends_so.empty()
               ? std::string("; try spec, position, evaluate, extension, failure or published")
               : Str("; did you mean ", Join(ends_so, " or "), "?")));
+}
+
+}  // namespace
+
+Result<Json> Explain(std::string_view path) {
+  Result<Json> explained = ExplainExactly(path);
+  if (explained.ok()) return explained;
+  // As papers write it: Cable, RoPE.
+  std::string lower(path);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  Result<Json> of_lower = ExplainExactly(lower);
+  return of_lower.ok() ? std::move(of_lower) : std::move(explained);
 }
 
 std::string ExplainText(const Json& explained) {

@@ -44,6 +44,12 @@ TEST(ExplainTest, TheLastWordOfAPathIsEnoughIfNoOtherPathEndsSo) {
   EXPECT_EQ(Known("cable"), Known("position.cable"));
 }
 
+TEST(ExplainTest, ANameIsFoundInAnyCase) {
+  EXPECT_EQ(Known("Cable"), Known("cable"));
+  EXPECT_EQ(Known("position.RoPE"), Known("position.rope"));
+  EXPECT_EQ(Known("apiVersion").at("path"), "apiVersion");
+}
+
 TEST(ExplainTest, TheExampleOfASizeIsOneOfAModel) {
   const ModelConfig micro = *ModelConfig::Preset("micro");
   EXPECT_EQ(Known("model.n_layer").at("example"),
