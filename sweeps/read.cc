@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
@@ -160,6 +161,9 @@ class Reader {
   // if the indentation is wrong.
   std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path,
                              const YamlNode& node) {
+    if (entry.key.find_first_not_of("0123456789") == std::string::npos) {
+      return "; if it is part of the number before it, write the number without commas";
+    }
     const std::string nearest = Nearest(entry.key, NamesBelow(path));
     const bool is_slip =
         !nearest.empty() && node.Find(nearest) == nullptr && EditDistance(entry.key, nearest) == 1;
@@ -170,6 +174,10 @@ class Reader {
     }
     if (paths.empty() && nearest.empty()) paths = PathsOfName(entry.key, "");
     spec_.meant.insert(paths.begin(), paths.end());
+    if (const Foreign* const other = FindForeign(entry.key); other != nullptr && paths.empty()) {
+      spec_.meant.emplace(other->path);
+      return Str("; did you mean ", other->path, "?", other->note);
+    }
     if (paths.empty()) {
       if (!nearest.empty()) spec_.meant.insert(path.empty() ? nearest : Str(path, ".", nearest));
       return DidYouMean(entry.key, NamesBelow(path));
@@ -183,6 +191,35 @@ class Reader {
     const std::string parent = meant.substr(0, parent_end);
     return Str("; did you mean ", meant, "? Then indent it below \"",
                parent.substr(parent.rfind('.') + 1), ":\"");
+  }
+
+  // A key of other programs, and ours for the same.
+  struct Foreign {
+    std::string_view name;
+    std::string_view path;
+    std::string_view note = "";
+  };
+
+  static const Foreign* FindForeign(std::string_view name) {
+    constexpr std::string_view kOfSteps = " It is the number of steps times train.batch_tokens";
+    constexpr std::string_view kOfBatch = " It is the number of sequences times their length";
+    static constexpr Foreign kForeign[] = {
+        {"steps", "spec.train.tokens", kOfSteps},
+        {"max_steps", "spec.train.tokens", kOfSteps},
+        {"n_steps", "spec.train.tokens", kOfSteps},
+        {"epochs", "spec.train.tokens", " It counts the tokens of all epochs"},
+        {"batch_size", "spec.train.batch_tokens", kOfBatch},
+        {"learning_rate", "spec.train.optimizer.lr"},
+        {"hidden_size", "spec.model.d_model"},
+        {"n_embd", "spec.model.d_model"},
+        {"num_layers", "spec.model.n_layer"},
+        {"num_heads", "spec.model.n_head"},
+        {"block_size", "spec.matrix.train_length"},
+        {"seq_len", "spec.matrix.train_length"},
+        {"seq_length", "spec.matrix.train_length"},
+    };
+    const auto found = std::ranges::find(kForeign, name, &Foreign::name);
+    return found == std::end(kForeign) ? nullptr : found;
   }
 
   // The last part of the path below `below` that `name` is a slip of; "" if there is none, or if
@@ -269,8 +306,11 @@ class Reader {
       return false;
     }
     const bool has_no_keys = kind == Kind::kMap && node.kind == Kind::kNothing;
+    const bool is_list_of_maps =
+        kind == Kind::kMap && !node.items.empty() && node.items.front().kind == Kind::kMap;
     Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node),
                            has_no_keys ? ": indent its keys below it" : "",
+                           is_list_of_maps ? "; write its keys without dashes" : "",
                            kind == Kind::kMap ? MapMeant(node, path) : ""));
     spec_.is_complete = false;
     return false;
@@ -513,6 +553,7 @@ class Reader {
 
   std::string WhyNoAxis(const YamlNode::Entry& entry) {
     const std::string& name = entry.key;
+    if (std::string why = WhyNoEvaluationAxis(name); !why.empty()) return why;
     const KeyRow* const row = FindKey(Str("spec.", name));
     if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
     if (IsMisplacedSection(entry)) {
@@ -536,6 +577,24 @@ class Reader {
                  "of any key below spec that changes a run, like train.optimizer.lr or "
                  "model.n_layer"
                : Str("unknown axis; did you mean \"", nearest, "\"?");
+  }
+
+  // For "evaluate.perplexity.precision" and "perplexity.precision"; "" for other names.
+  static std::string WhyNoEvaluationAxis(std::string_view name) {
+    constexpr std::string_view kEvaluate = "evaluate.";
+    const bool is_below = name.starts_with(kEvaluate);
+    if (is_below) name.remove_prefix(kEvaluate.size());
+    const std::size_t dot = std::min(name.find('.'), name.size());
+    const std::string_view param = dot < name.size() ? name.substr(dot + 1) : "";
+    const Result<const Evaluation*> evaluation = FindEvaluation(name.substr(0, dot));
+    const bool is_param =
+        evaluation.ok() && std::ranges::find((*evaluation)->params, param, &ParamSpec::name) !=
+                               (*evaluation)->params.end();
+    if (!is_below && !is_param) return "";
+    return Str(
+        "the parameters of evaluations are not axes: list the evaluation below evaluate "
+        "once for each value",
+        is_param ? Str(", as in `- ", (*evaluation)->name, ": {..., ", param, ": VALUE}`") : "");
   }
 
   // The axes whose path ends as `name` does: "lr" and "train.lr" are train.optimizer.lr.
@@ -603,6 +662,7 @@ class Reader {
       YamlNode one = node;
       one.text = word;
       ReadAxisValue(row, one, path);
+      if (problems_.size() > n_told) break;
     }
     const bool would_do = problems_.size() == n_told;
     problems_.resize(n_told);
@@ -648,8 +708,11 @@ class Reader {
     if (row.kind == KeyRow::Kind::kExtension) return ReadExtensionOfAxis(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
+      const bool is_path = row.refers == KeyRow::Refers::kDataset && node.kind == Kind::kScalar &&
+                           node.text.find('/') != std::string::npos;
       Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path),
-                             CommaMeant(row, node, path)));
+                             CommaMeant(row, node, path),
+                             is_path ? "; `longrun data import NAME` gives a name to texts" : ""));
       return std::nullopt;
     }
     if (!IsKnown(row, *value, node.place, path)) return std::nullopt;
@@ -680,13 +743,23 @@ class Reader {
     const YamlNode::Entry* const entry = node.Find("method");
     const YamlNode& name = entry != nullptr ? entry->value : node;
     if (name.kind != Kind::kScalar) {
-      Report(node.place, Str(path,
-                             ": expected the name of a position method, or {method: NAME, "
-                             "its parameters}, found ",
-                             node.kind == Kind::kMap ? "a map without method" : ShowNode(node)));
+      const bool is_named = !node.entries.empty() && FindPositionMethod(node.entries[0].key).ok();
+      Report(node.place,
+             Str(path,
+                 ": expected the name of a position method, or {method: NAME, its parameters}, "
+                 "found ",
+                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
+                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : ""));
       return std::nullopt;
     }
     const Result<const PositionMethod*> method = FindPositionMethod(name.text);
+    const std::string before_params = name.text.substr(0, name.text.find('('));  // as tables write
+    if (!method.ok() && FindPositionMethod(before_params).ok()) {
+      Report(name.place, Str(path, ": ", Quoted(name.text),
+                             " is not how a sweep file gives parameters; write {method: ",
+                             before_params, ", PARAMETER: VALUE}"));
+      return std::nullopt;
+    }
     if (!method.ok()) {
       const bool is_schedule = FindPositionSchedule(name.text) != nullptr;
       Report(name.place,
@@ -1169,11 +1242,14 @@ class Reader {
     // `- perplexity:` with its parameters beside it, not indented below it.
     const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
                          node.entries[0].value.kind == Kind::kNothing;
+    const bool is_word = key == kEvaluationName && FindEvaluation(node.text).ok();
     Report(node.place,
            Str(path, ": expected a map with one key, ", key, ", found ",
                node.kind == Kind::kMap ? Str("a map with ", node.entries.size(), " keys")
                                        : ShowNode(node),
-               is_flat ? Str(": indent its parameters below \"", node.entries[0].key, ":\"") : ""));
+               is_flat   ? Str(": indent its parameters below \"", node.entries[0].key, ":\"")
+               : is_word ? Str("; write ", node.text, ": {...}, with its parameters")
+                         : ""));
     return nullptr;
   }
 

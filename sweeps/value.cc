@@ -34,6 +34,16 @@ std::string NearestInteger(std::string_view text) {
   return count.ok() ? Str(*count) : "";
 }
 
+// "204800" for "204,800"; "" for what has no commas between thousands.
+std::string WithoutThousands(const std::string& text) {
+  const std::vector<std::string> groups = Split(text, ',');
+  const bool is_number = text.find_first_not_of("0123456789,") == std::string::npos;
+  if (!is_number || groups.size() < 2 || groups[0].empty() || groups[0].size() > 3) return "";
+  const auto has_three = [](const std::string& group) { return group.size() == 3; };
+  if (!std::all_of(groups.begin() + 1, groups.end(), has_three)) return "";
+  return Join(groups, "");
+}
+
 // The remedy if only some characters around a valid value are wrong: a comment without its space, a
 // comma or semicolon at the end, typographic quotation marks.
 std::string WithoutMarks(const ParamSpec& spec, const YamlNode& node) {
@@ -79,6 +89,9 @@ std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   if (is_no_count) meant.text = NearestCount(node.text);
   const bool is_no_int = spec.type == Type::kInt && !ParseInteger(node.text);
   if (is_no_int || (is_no_count && meant.text.empty())) meant.text = NearestInteger(node.text);
+  if (is_no_int || is_no_count) {
+    if (std::string number = WithoutThousands(node.text); !number.empty()) meant.text = number;
+  }
   if (is_plain && HasLeadingZero(node.text)) {
     meant.text = WithoutLeadingZeros(node.text);
     if (!TypePlain(spec, meant).ok()) return "";
