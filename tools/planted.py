@@ -240,7 +240,7 @@ ERRORS = [
     ("a wrong half of an operand", CUDA_PRODUCTS, "= x[2 * k + i / 2];", "= x[2 * k + i % 2];"),
     ("fp16 multiplied as bf16", CUDA_PRODUCTS, "Mma<Shape::Math::kScalar, kColumns / 8>",
      "Mma<kScalarBf16, kColumns / 8>"),
-    ("fp16 probabilities packed as bf16", CUDA_PRODUCTS, "Layer::PackFp16(low, high)", "Layer::PackBf16(low, high)"),
+    ("fp16 probabilities packed as bf16", CUDA_PRODUCTS, "PackTwo<Layer>(kScalar, low, high)", "Layer::PackBf16(low, high)"),
     ("no headroom for probabilities in fp16", CUDA_PRODUCTS, "kScalar == kScalarFp16 ? 7 : 0", "0"),
     ("a rotation that grows in fp16", CUDA_CALL, "terms_.rotation.growth.n > 0", "false"),
     ("the low part of a row in fp16 as in bf16", CUDA_ROWS, "ToTwoBytes(p.to.scalar, x[half][c])", "ToBf16(x[half][c])"),

@@ -59,18 +59,12 @@ LR_DEVICE void StoreChunk(float* to, const float (&x)[kChunk]) {
     Layer::StoreWords(to + 4 * half, words);
   }
 }
-template <typename Layer>
-LR_DEVICE void StoreChunk(Bf16Bits* to, const float (&x)[kChunk]) {
+template <typename Layer, typename TwoBytes>
+LR_DEVICE void StoreChunk(TwoBytes* to, const float (&x)[kChunk]) {
+  constexpr int kScalar = std::is_same_v<TwoBytes, Fp16Bits> ? kScalarFp16 : kScalarBf16;
   std::uint32_t words[4];
   LR_UNROLL
-  for (int w = 0; w < 4; ++w) words[w] = Layer::PackBf16(x[2 * w], x[2 * w + 1]);
-  Layer::StoreWords(to, words);
-}
-template <typename Layer>
-LR_DEVICE void StoreChunk(Fp16Bits* to, const float (&x)[kChunk]) {
-  std::uint32_t words[4];
-  LR_UNROLL
-  for (int w = 0; w < 4; ++w) words[w] = Layer::PackFp16(x[2 * w], x[2 * w + 1]);
+  for (int w = 0; w < 4; ++w) words[w] = PackTwo<Layer>(kScalar, x[2 * w], x[2 * w + 1]);
   Layer::StoreWords(to, words);
 }
 template <typename Layer, bool kAligned, typename T>

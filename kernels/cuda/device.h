@@ -60,12 +60,12 @@ inline constexpr int kChunk = 8;           // channels that are copied at once
 
 // Where the elements of a tile lie in shared memory, of which 32 banks of 4 bytes serve a warp at
 // once. Loads of fragments read 16 bytes of each of 8 rows. In both layouts these lie in different
-// banks: rows are 16 bytes longer than a multiple of 128 bytes,
+// banks. Here, rows are 16 bytes longer than a multiple of 128 bytes.
 template <int kStride>
 struct PaddedRows {
   static LR_BOTH int At(int row, int column) { return row * kStride + column; }
 };
-// or the chunks of a row are permuted, by the row's number.
+// Here, the chunks of a row are permuted by the row's number.
 template <int kWidth>
 struct SwizzledRows {
   static_assert(kWidth % (8 * kChunk) == 0);
@@ -289,6 +289,10 @@ LR_DEVICE float FromTwoBytes(int scalar, std::uint16_t bits) {
 }
 LR_DEVICE std::uint16_t ToTwoBytes(int scalar, float x) {
   return scalar == kScalarFp16 ? ToFp16(x) : ToBf16(x);
+}
+template <typename Layer>
+LR_DEVICE std::uint32_t PackTwo(int scalar, float low, float high) {
+  return scalar == kScalarFp16 ? Layer::PackFp16(low, high) : Layer::PackBf16(low, high);
 }
 
 LR_DEVICE float ReadNumber(int scalar, const void* data, std::int64_t at) {

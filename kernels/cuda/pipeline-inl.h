@@ -122,8 +122,8 @@ LR_DEVICE void AddFragmentProducts(const std::uint32_t (&a)[kFragments][4],
   }
 }
 
-// o += x b: x is rounded to the type of b, and b in rows from `row` of a tile, one for each column
-// of x.
+// o += x b. x is rounded to the type of b, which is the rows of a tile from `row`, one for each
+// column of x.
 template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns>
 LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
                                 const typename Layer::template Shared<std::uint16_t>& b, int row,

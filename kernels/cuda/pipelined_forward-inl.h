@@ -59,8 +59,9 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
       if constexpr (kQueriesStay) {
         Layer::Barrier();
         LR_UNROLL
-        for (int step = 0; step < kSteps; ++step)
+        for (int step = 0; step < kSteps; ++step) {
           LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, a[step]);
+        }
       }
     }
 

@@ -21,18 +21,14 @@ struct TensorCoreMath {
   static constexpr int kScalar = kTheScalar;
   static constexpr bool kHasTensorCores = true;
   static constexpr int kPad = 8;  // elements between rows: 8 rows then lie in different banks
-  // Forward multiplies probabilities by 2^kHeadroom before it rounds them. fp16 has no exponents
-  // below that of 2^-24, and a key may weigh less although many such keys together matter. The
-  // largest probability is 2^8 in a pipelined kernel, and 2^16 would be infinite.
+  // Forward multiplies probabilities by 2^kHeadroom before it rounds them. In fp16, probabilities
+  // below 2^-25 become 0, and many keys that each weigh so little can matter together. Pipelined
+  // kernels have probabilities of up to 2^8, and with a headroom of 8 these would be infinite.
   static constexpr int kHeadroom = kScalar == kScalarFp16 ? 7 : 0;
   static LR_DEVICE Element FromFloat(float x) { return ToTwoBytes(kScalar, x); }
   template <typename Layer>
   static LR_DEVICE std::uint32_t Pack(float low, float high) {
-    if constexpr (kScalar == kScalarFp16) {
-      return Layer::PackFp16(low, high);
-    } else {
-      return Layer::PackBf16(low, high);
-    }
+    return PackTwo<Layer>(kScalar, low, high);
   }
   static constexpr int Columns(int head_dim) { return head_dim > 128 ? 32 : 64; }
   static constexpr int ScratchFloats(int /*columns*/) { return 0; }
@@ -108,15 +104,16 @@ LR_DEVICE void LoadTile(const Params& p, const Rows& rows, const void* data, int
       Layer::LoadEight(static_cast<const Element*>(data) + from, x);
     } else {
       LR_UNROLL
-      for (int c = 0; c < kChunk; ++c)
+      for (int c = 0; c < kChunk; ++c) {
         x[c] = ReadElement<typename Shape::Math>(rows, data, from + c);
+      }
     }
     to.SetEight(r * Shape::kStride + channel, x);
   }
 }
 
-// Loads the operands of columns n to n + kColumns of c: rows from n of a tile, and its columns from
-// k;
+// Loads the operands of columns n to n + kColumns of c. They are rows from n of a tile, and its
+// columns from k.
 template <typename Layer, typename Layout, int kColumns>
 LR_DEVICE void LoadOperands(const typename Layer::template Shared<std::uint16_t>& b, int n, int k,
                             std::uint32_t (&operand)[kColumns / 8][2]) {
@@ -128,7 +125,7 @@ LR_DEVICE void LoadOperands(const typename Layer::template Shared<std::uint16_t>
     for (int i = 0; i < 4; ++i) operand[at / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
   }
 }
-// or rows from k, and columns from n.
+// The same with operands that are rows from k of a tile, and its columns from n.
 template <typename Layer, typename Layout, int kColumns>
 LR_DEVICE void LoadOperandsTransposed(const typename Layer::template Shared<std::uint16_t>& b,
                                       int k, int n, std::uint32_t (&operand)[kColumns / 8][2]) {
