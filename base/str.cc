@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/edit_distance.h"
+#include "base/letter_case.h"
 
 namespace longrun {
 namespace {
@@ -76,8 +77,6 @@ std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
                      word.find(candidate) != std::string_view::npos;
   return n_shorter >= 4 && holds ? n_shorter : 0;
 }
-
-char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // Returns "" if two candidates share equally many.
 std::string NearestByShared(std::string_view word, const std::vector<std::string>& candidates) {

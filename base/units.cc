@@ -10,6 +10,7 @@
 #include <limits>
 #include <span>
 
+#include "base/letter_case.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -131,13 +132,10 @@ std::string NearestCount(std::string_view text) {
   if (ParseCount(plain).ok()) return plain;
   const std::size_t n_digits = std::min(plain.find_first_not_of("0123456789."), plain.size());
   const std::string unit = plain.substr(n_digits);
-  const auto lower = [](std::string s) {
-    std::ranges::transform(s, s.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
-    return s;
-  };
+  const std::string lower = InSmallLetters(unit);
   for (const Unit& known : kCountUnits) {
     const std::string with_unit = Str(plain.substr(0, n_digits), known.name);
-    if (lower(unit) == lower(std::string(known.name)) && ParseCount(with_unit).ok()) {
+    if (lower == InSmallLetters(known.name) && ParseCount(with_unit).ok()) {
       return with_unit;
     }
   }
@@ -153,9 +151,7 @@ std::string NearestCount(std::string_view text) {
 }
 
 std::string NearestBool(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  const std::string lower = InSmallLetters(text);
   if (lower == "true" || lower == "yes" || lower == "on") return "true";
   return lower == "false" || lower == "no" || lower == "off" ? "false" : "";
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "kernels/simd.h"
 
@@ -34,8 +35,7 @@ std::string Bf16Path(std::string_view cpu_flags, std::string_view simd) {
 }
 
 std::string SimdOfCapability(std::string_view capability) {
-  std::string name(capability);
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string name = InSmallLetters(capability);
   const bool is_default = name == SimdName(Simd::kDefault) || name == "no avx";
   return is_default ? std::string(Baseline()) : name;
 }

@@ -11,12 +11,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <ctime>
 #include <memory>
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -313,8 +313,7 @@ Status CheckTime(const CertificateFacts& facts, std::string_view of, std::int64_
 
 bool IsForHost(const CertificateFacts& facts, std::string_view host) {
   const auto is_equal = [](std::string_view a, std::string_view b) {
-    return std::ranges::equal(
-        a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+    return std::ranges::equal(a, b, {}, &ToLower, &ToLower);
   };
   const std::string_view parent = host.substr(std::min(host.find('.'), host.size()));
   return std::ranges::any_of(facts.names, [&](std::string_view name) {
@@ -354,8 +353,7 @@ Status CheckSignedBy(const std::string& pem, const std::string& authority_pem) {
 
 std::string PlainFingerprint(std::string_view text) {
   constexpr std::string_view kScheme = "sha256:";
-  std::string plain;
-  for (const char c : text) plain += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  std::string plain = InSmallLetters(text);
   if (plain.starts_with(kScheme)) plain = plain.substr(kScheme.size());
   std::erase(plain, ':');
   return IsSha256Hex(plain) ? plain : "";

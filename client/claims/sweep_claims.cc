@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "client/tables/sweep_results.h"
 
@@ -134,7 +135,7 @@ bool MentionsClaims(const std::string& sql) {
   for (std::size_t i = 0; i <= sql.size(); ++i) {
     const auto c = static_cast<unsigned char>(i < sql.size() ? sql[i] : ' ');
     if (std::isalnum(c) != 0 || c == '_') {
-      word += static_cast<char>(std::tolower(c));
+      word += static_cast<char>(ToLower(c));
       continue;
     }
     if (word == kView) return true;

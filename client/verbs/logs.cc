@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "client/console/exit_code.h"
@@ -76,14 +77,13 @@ Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
   const bool is_id = std::ranges::all_of(
       thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
   if (!is_id) return std::string();
-  // Ids of attempts have capitals, those of tasks small letters: either may be given.
-  const auto begins = [&thing](const char* id) {
-    const std::string given = Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
-    return Str(given, " OR ", id, " >= upper('", thing, "') AND ", id, " < upper('", thing,
-               "~') OR ", id, " >= lower('", thing, "') AND ", id, " < lower('", thing, "~')");
+  const auto begins = [](const char* id, const std::string& with) {
+    return Str(id, " >= '", with, "' AND ", id, " < '", with, "~'");
   };
-  const std::string sql = Str("SELECT run_key FROM tasks WHERE ", begins("task"),
-                              " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"));
+  // Ids of tasks have small letters, those of attempts capitals. Users may give either.
+  const std::string sql =
+      Str("SELECT run_key FROM tasks WHERE ", begins("task", InSmallLetters(thing)),
+          " UNION SELECT run_key FROM attempts WHERE ", begins("attempt", InCapitals(thing)));
   ASSIGN_OR_RETURN(
       const v1::QueryResponse answer,
       client.Query(sql, {.timeout_ms = kQueryMs, .rows_max = 1, .answer_ms = 2 * kQueryMs}));
@@ -135,8 +135,7 @@ class ProgressLines {
 bool IsShown(const v1::RunInfo& run, const v1::TaskInfo& task, const v1::AttemptInfo& attempt,
              const std::string& thing) {
   const auto begins = [&thing](std::string_view id) {
-    const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
-    return std::ranges::equal(id.substr(0, thing.size()), thing, {}, lower, lower);
+    return std::ranges::equal(id.substr(0, thing.size()), thing, {}, &ToLower, &ToLower);
   };
   if (begins(attempt.attempt())) return true;
   const bool is_newest = attempt.attempt() == task.attempt();

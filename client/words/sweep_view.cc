@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/ulid.h"
@@ -101,9 +102,7 @@ std::string RunState(const v1::RunInfo& run) {
   if (state == "RUNNING" && !phase.empty()) {
     return Str(phase, " ", of_which, DoneText(phase, progress), again);
   }
-  std::string lower = state;
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::string text = Str(task->kind(), " ", of_which, lower);
+  const std::string text = Str(task->kind(), " ", of_which, InSmallLetters(state));
   if (state != "READY") return text + again;
   const std::string& reason = task->reason();
   const bool is_unfit = !NobodyCan(*task).empty();

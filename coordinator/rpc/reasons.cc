@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "base/utf8.h"
 #include "coordinator/rpc/pilots.h"
@@ -269,10 +270,7 @@ Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& n
   }
   ASSIGN_OR_RETURN(std::string task, FindTask(call.parts.core, target));
   if (task.empty()) {
-    std::string lower = target;
-    std::ranges::transform(lower, lower.begin(),
-                           [](char c) { return c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c; });
-    ASSIGN_OR_RETURN(task, FindTask(call.parts.core, lower));
+    ASSIGN_OR_RETURN(task, FindTask(call.parts.core, InSmallLetters(target)));
   }
   if (task.empty()) {
     const Result<SweepRunRow> run = call.reader.FindRun(target);

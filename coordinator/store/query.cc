@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_error.h"
@@ -136,10 +136,7 @@ int Authorize(void* self, int action, const char* first, const char* second, con
     case SQLITE_READ:
       return AuthorizeRead(guard, a, b, context);
     case SQLITE_FUNCTION: {
-      std::string name(b);
-      std::ranges::transform(name, name.begin(), [](char c) {
-        return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-      });
+      const std::string name = InSmallLetters(b);
       // The views call it to leave out damaged rows; the first pass has no such function.
       if (context != nullptr && name.starts_with(kHolds)) return SQLITE_OK;
       const auto allowed = QueryFunctions();

@@ -2,11 +2,11 @@
 #include "coordinator/store/query_error.h"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <set>
 #include <vector>
 
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
@@ -21,14 +21,6 @@ constexpr const char* kKeywords[] = {
     "with", "select", "union",  "recursive", "using", "values", "when",  "where", "then",
     "like", "in",     "offset", "distinct",  "or"};
 constexpr const char* kViewsHelp = "`longrun query --views` lists views and columns";
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) {
-    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  });
-  return lower;
-}
 
 // The text after `beginning` if the message begins with it.
 std::optional<std::string> After(std::string_view message, std::string_view beginning) {
@@ -53,7 +45,7 @@ std::string PlaceOf(std::string_view sql, std::optional<std::size_t> offset) {
 
 std::optional<std::size_t> FindName(std::string_view sql, std::string_view name) {
   const std::vector<SqlName> names = NamesOf(sql);
-  const auto found = std::ranges::find(names, Lower(name), &SqlName::text);
+  const auto found = std::ranges::find(names, InSmallLetters(name), &SqlName::text);
   return found == names.end() ? std::nullopt : std::optional(found->begin);
 }
 
@@ -66,7 +58,7 @@ std::string NoView(const std::string& name) {
   std::vector<std::string> names;
   names.reserve(QueryViews().size());
   for (const QueryView& view : QueryViews()) names.emplace_back(view.name);
-  const std::string lower = Lower(name);
+  const std::string lower = InSmallLetters(name);
   const bool is_singular = std::ranges::find(names, lower + "s") != names.end();
   const std::string near = is_singular ? lower + "s" : Nearest(lower, names);
   return Str("there is no view \"", name, "\"",
@@ -87,10 +79,10 @@ std::string NoColumn(std::string_view sql, const std::string& qualified) {
     has_view = has_view || is_used;
     for (const QueryColumn& column : view.columns) {
       if (is_used) here.insert(std::string(column.name));
-      if (!is_used && column.name == Lower(name)) owners.emplace_back(view.name);
+      if (!is_used && column.name == InSmallLetters(name)) owners.emplace_back(view.name);
     }
   }
-  const std::string near = Nearest(Lower(name), {here.begin(), here.end()});
+  const std::string near = Nearest(InSmallLetters(name), {here.begin(), here.end()});
   if (near.empty() && !owners.empty()) {
     return Str(has_view ? "no view here has a column \"" : "there is no column \"", name,
                "\"; found in: ", Join(owners, ", "));
@@ -100,7 +92,7 @@ std::string NoColumn(std::string_view sql, const std::string& qualified) {
 
 std::string NoFunction(const std::string& name) {
   const auto functions = QueryFunctions();
-  const std::string near = Nearest(Lower(name), {functions.begin(), functions.end()});
+  const std::string near = Nearest(InSmallLetters(name), {functions.begin(), functions.end()});
   return Str("there is no function ", name, "()",
              Suggest(near, "docs/query.md lists the functions"));
 }
@@ -110,13 +102,10 @@ std::string Syntax(std::string_view message) {
   constexpr std::size_t kBegin = std::string_view("near \"").size();
   const std::string token(message.substr(kBegin, message.rfind('"') - kBegin));
   const std::vector<std::string> keywords(std::begin(kKeywords), std::end(kKeywords));
-  std::string near = Nearest(Lower(token), keywords);
-  if (near == Lower(token)) near.clear();  // a keyword in the wrong place
-  std::ranges::transform(near, near.begin(), [](char c) {
-    return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  });
+  std::string near = Nearest(InSmallLetters(token), keywords);
+  if (near == InSmallLetters(token)) near.clear();  // a keyword in the wrong place
   return Str("the SQL cannot be parsed from \"", token, "\" onwards",
-             Suggest(near, "docs/query.md has examples"));
+             Suggest(InCapitals(near), "docs/query.md has examples"));
 }
 
 }  // namespace

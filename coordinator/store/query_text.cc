@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/letter_case.h"
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 
@@ -23,14 +24,6 @@ struct Token {
 bool IsWord(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' ||
          static_cast<unsigned char>(c) >= 0x80;
-}
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) {
-    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  });
-  return lower;
 }
 
 // The end of the quoted text that begins at `begin`; a doubled quote means a single one.
@@ -73,12 +66,13 @@ std::vector<Token> Tokens(std::string_view sql) {
     } else if (c == '\'' || c == '"' || c == '`' || c == '[') {
       const std::size_t end = EndOfQuoted(sql, i);
       tokens.push_back(
-          {.is_name = true, .text = Lower(Unquoted(sql.substr(i, end - i))), .begin = i});
+          {.is_name = true, .text = InSmallLetters(Unquoted(sql.substr(i, end - i))), .begin = i});
       i = end;
     } else if (IsWord(c)) {
       std::size_t end = i;
       while (end < sql.size() && IsWord(sql[end])) ++end;
-      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i, end - i)), .begin = i});
+      tokens.push_back(
+          {.is_name = true, .text = InSmallLetters(sql.substr(i, end - i)), .begin = i});
       i = end;
     } else {
       if (std::isspace(static_cast<unsigned char>(c)) == 0) {

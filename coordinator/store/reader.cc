@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/json.h"
+#include "base/letter_case.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "base/utf8.h"
@@ -24,16 +25,6 @@ namespace {
 
 constexpr std::size_t kBeginningMin = 8;
 constexpr std::int64_t kShown = 10;  // similar or ambiguous names in a message
-
-// Ids of sweeps and attempts (ULIDs) are written in capitals, those of runs and tasks (hex digits)
-// are not. A user may give them in either case.
-int ToUpper(int c) { return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c; }
-int ToLower(int c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; }
-
-std::string InCase(std::string text, int (*to_case)(int)) {
-  std::ranges::transform(text, text.begin(), [&](char c) { return static_cast<char>(to_case(c)); });
-  return text;
-}
 
 // The first string beyond all that start with `beginning`.
 std::string EndOfRange(std::string beginning) {
@@ -167,6 +158,8 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
                                             Quoted(beginning), ": ", Join(found, ", ")));
 }
 
+// Ids of sweeps and attempts (ULIDs) are written in capitals, those of runs and tasks (hex digits)
+// are not. A user may give them in either case.
 Result<std::string> StoreReader::OneOfAnyCase(const char* sql, std::string_view what,
                                               const std::string& beginning, int (*to_case)(int)) {
   Result<std::string> found = OneOf(sql, what, beginning);
@@ -233,7 +226,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, Sweeps());
   std::vector<SweepRow> begun;
   if (reference.size() >= kBeginningMin) {
-    const std::string in_capitals = InCase(reference, &ToUpper);
+    const std::string in_capitals = InCapitals(reference);
     for (const SweepRow& sweep : sweeps) {
       const bool begins = sweep.id.starts_with(reference) || sweep.id.starts_with(in_capitals);
       if (begins) begun.push_back(sweep);
