@@ -93,7 +93,7 @@ bool IsWithin(const std::string& path, const std::string& folder) {
 Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
                   const Status& answer, std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
-  if (!removal->is_made() && !removal->foreign().empty()) return answer;  // the user's own folder
+  if (removal->is_users_own()) return answer;
   ASSIGN_OR_RETURN(const v1::ListDatasetsResponse known, connection.ListDatasets());
   for (const v1::DatasetInfo& dataset : known.datasets()) {
     if (IsWithin(dataset.folder(), folder)) return answer;

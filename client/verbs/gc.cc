@@ -17,6 +17,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/data/manifest.h"
+#include "model/data/prepare.h"
 #include "sweeps/worker_folder.h"
 
 namespace longrun::client {
@@ -121,12 +122,13 @@ std::string ListText(const Items& items) {
                                  {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
 }
 
-// Bytes of the folders in `datasets` that hold a dataset, with a name or without one, and of the
-// remains of unfinished imports.
+// Bytes of the folders in `datasets` that hold a dataset, with a name or without one, of the
+// remains of unfinished imports, and of what no import made.
 struct DatasetBytes {
   std::int64_t finished = 0;
   std::int64_t nameless = 0;
   std::int64_t unfinished = 0;
+  std::int64_t users_own = 0;
 };
 
 // The names and the folders of the registered datasets.
@@ -147,12 +149,14 @@ DatasetBytes BytesOfDatasets(const std::string& state, const std::set<std::strin
   if (!names.ok()) return bytes;
   for (const std::string& name : *names) {
     const std::string path = JoinPath(folder, name);
-    // A leading dot: remade from a damaged dataset, which it has not replaced yet.
-    const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
+    // A leading dot: it is still being received, or remade from a damaged dataset.
+    const bool is_under_way = name.starts_with('.');
+    const bool is_finished = HoldsManifest(path) && !is_under_way;
     const bool is_named = registered.contains(name) || registered.contains(path);
-    std::int64_t& sum = !is_finished ? bytes.unfinished
-                        : is_named   ? bytes.finished
-                                     : bytes.nameless;
+    std::int64_t& sum = is_finished && is_named             ? bytes.finished
+                        : is_finished                       ? bytes.nameless
+                        : !is_under_way && IsUsersOwn(path) ? bytes.users_own
+                                                            : bytes.unfinished;
     sum += BytesBelow(path);
   }
   return bytes;
@@ -212,6 +216,10 @@ std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int6
   if (datasets.unfinished > 0) {
     kept.push_back({"imports that did not finish", datasets.unfinished,
                     "the same import continues with them; `longrun data rm` removes them"});
+  }
+  if (datasets.users_own > 0) {
+    kept.push_back({"other files in datasets/", datasets.users_own,
+                    "no import made them; if they are not needed, remove them yourself"});
   }
   return kept;
 }

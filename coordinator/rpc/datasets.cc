@@ -336,8 +336,8 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   });
   if (dataset == nullptr) {
     // The remains of an import, of which nobody knows the owner.
-    const bool is_users = removal && !removal->is_made() && !removal->foreign().empty();
-    if (removal && removal->has_anything() && !is_users && !is_shared && IsOperator(caller)) {
+    const bool may_go = removal && removal->has_anything() && !removal->is_users_own();
+    if (may_go && !is_shared && IsOperator(caller)) {
       RETURN_IF_ERROR(removal->Finish());
       response->set_removed(true);
       return Status();

@@ -123,11 +123,15 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
   if (PathExists(folder)) {
     if (CheckDataset(folder, listing, go_on).ok()) return ReceivedDataset{.folder = folder};
     RETURN_IF_ERROR(go_on());
+    if (IsUsersOwn(folder)) {
+      return Status(Code::kAlreadyExists,
+                    Str("the coordinator's folder \"", name,
+                        "\" for this dataset has files that no import made: choose another name"));
+    }
     return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,
-                      "\", or files of somebody's: choose another name, or remove them first with "
-                      "`longrun data rm ",
-                      name, "`, for which the role operator is needed"));
+                      "\": choose another name, or remove them first with `longrun data rm ", name,
+                      "`, for which the role operator is needed"));
   }
   RETURN_IF_ERROR(
       Receive(artifacts, datasets, name, listing, go_on,

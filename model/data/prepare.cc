@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -109,7 +110,7 @@ Status RemoveShards(const std::string& folder) {
   return Status();
 }
 
-// What a folder has that imports make, and what it has besides.
+// What imports made in a folder, and what else is in it.
 struct Content {
   bool is_made = false;  // some of it was made by an import
   std::string foreign;   // the name of something that no import makes; "" if there is none
@@ -134,7 +135,18 @@ Result<Content> ContentOf(const std::string& folder) {
   return content;
 }
 
-// Of something of the user's in the folder of a dataset.
+// Removes all but the folder of an import's parts, the manifest first.
+Status RemoveContent(const std::string& folder) {
+  RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kManifestName)));
+  Failpoint("data_mid_removal");
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  for (const std::string& name : names) {
+    if (name != kWorkFolder) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
+  }
+  return Status();
+}
+
+// The error for a file of the user's in the folder of a dataset.
 Status Foreign(const std::string& path) {
   return Status(Code::kFailedPrecondition,
                 Str(path, " is not part of a dataset: move it away first, so that it is not lost"));
@@ -608,11 +620,23 @@ Status Removal::Finish() {
   const std::string anew = AnewFolder(folder_);
   RETURN_IF_ERROR(RemoveAll(anew));
   if (held_.front().at == anew) return Status();
+  std::error_code error;
+  if (std::filesystem::is_symlink(folder_, error)) {
+    RETURN_IF_ERROR(RemoveContent(folder_));
+    RETURN_IF_ERROR(RemoveWork(folder_));
+    return RemoveAll(folder_);  // only the link
+  }
   RETURN_IF_ERROR(RemoveAll(JoinPath(folder_, kManifestName)));
   Failpoint("data_mid_removal");
   // The lock moves with the folder: another import may begin, and finds nothing of this one.
   RETURN_IF_ERROR(RenameSync(folder_, anew));
   return RemoveAll(anew);
+}
+
+bool IsUsersOwn(const std::string& folder) {
+  if (!IsFolder(folder)) return PathExists(folder);
+  const Result<Content> content = ContentOf(folder);
+  return content.ok() && !content->is_made && !content->foreign.empty();
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {

@@ -101,15 +101,16 @@ class Removal {
   ~Removal();  // leaves everything as it was, unless Finish was called
 
   bool has_anything() const { return !held_.empty(); }
-  // Whether these functions made something there. Else the folder is empty, or the user's.
-  bool is_made() const { return is_made_; }
+  // Whether the folder has files, and these functions made none of them.
+  bool is_users_own() const { return !is_made_ && !foreign_.empty(); }
   // The path of something there that is not part of a dataset, and so is the user's; "" if there
   // is none.
   const std::string& foreign() const { return foreign_; }
   // kFailedPrecondition with its path if there is any.
   Status CheckForeign() const;
   // CheckForeign(), and then removes everything. If the process is killed at any moment, what is
-  // left is not a dataset, and another removal continues.
+  // left is not a dataset, and another removal continues. If the folder is a symbolic link, the
+  // folder to which it leads stays, empty, since no import made it.
   Status Finish();
 
  private:
@@ -125,5 +126,9 @@ class Removal {
   std::string foreign_;
   bool is_made_ = false;
 };
+
+// Removal::is_users_own() for those who remove nothing: it takes no lock, so an import may begin at
+// any time. Also true for a file. False if the folder cannot be read.
+bool IsUsersOwn(const std::string& folder);
 
 }  // namespace longrun

@@ -154,6 +154,21 @@ TEST_F(ReceivedDatasetTest, AFolderWithOtherContentStaysAsItIs) {
 }
 
 // The sizes of the listing count for the dataset's owner, also if the folder is there already.
+// `longrun data rm` removes the remains of an import, but no files of somebody else's.
+TEST_F(ReceivedDatasetTest, TheErrorNamesTheRemovalOnlyWhereItWouldRemoveTheFolder) {
+  const DatasetListing listing = Sent(made);
+  const std::string mine = JoinPath(state, "datasets/mine");
+  ASSERT_TRUE(MakeFolders(mine).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(mine, "notes.txt"), "mine").ok());
+  const std::string own = Receive(listing).status().message();
+  EXPECT_TRUE(own.ends_with(" has files that no import made: choose another name")) << own;
+
+  ASSERT_TRUE(RemoveAll(JoinPath(mine, "notes.txt")).ok());
+  ASSERT_TRUE(MakeFolders(JoinPath(mine, "import.tmp")).ok());
+  const std::string rest = Receive(listing).status().message();
+  EXPECT_NE(rest.find("`longrun data rm mine`"), std::string::npos) << rest;
+}
+
 TEST_F(ReceivedDatasetTest, AFolderThatIsThereIsUsedOnlyForTheListingOfAllItsFiles) {
   const DatasetListing listing = Sent(made);
   ASSERT_TRUE(Receive(listing).ok());

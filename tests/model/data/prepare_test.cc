@@ -588,11 +588,12 @@ TEST_F(PrepareTest, WhatWasMadeGoesAsAWholeButNotWhileAnImportIsAtWorkThere) {
 
 TEST_F(PrepareTest, FilesOfTheUsersAreNeverRemoved) {
   const auto expect_kept = [](const std::string& folder, const std::string& name, bool is_made) {
+    EXPECT_EQ(IsUsersOwn(folder), !is_made);
     const Strings before = ListFolder(folder).value();
     {
       Removal removal = Removal::Begin(folder).value();
       EXPECT_EQ(removal.foreign(), JoinPath(folder, name));
-      EXPECT_EQ(removal.is_made(), is_made);
+      EXPECT_EQ(removal.is_users_own(), !is_made);
       const Status refused = removal.Finish();
       EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
       EXPECT_TRUE(refused.message().starts_with(
@@ -646,6 +647,30 @@ TEST_F(PrepareTest, NothingIsMadeInAFolderWhileItIsBeingRemoved) {
   // Another may begin, though the removal is still there.
   EXPECT_TRUE(PrepareDataset(spec, folder, {}).ok());
   EXPECT_TRUE(Dataset::Open(folder)->Verify().ok());
+}
+
+// The user has moved the dataset to another disk.
+TEST_F(PrepareTest, RemovingADatasetBehindALinkLeavesOnlyTheFolderToWhichItLeads) {
+  const std::string elsewhere = Made(Lines(File("a.txt", "one\ntwo\n")));
+  const std::string link = Folder("link");
+  std::filesystem::create_directory_symlink(elsewhere, link);
+
+  EXPECT_TRUE(Removal::Begin(link).value().Finish().ok());
+
+  EXPECT_FALSE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(ListFolder(elsewhere).value(), Strings());
+}
+
+// Begun and given up, as when another name refers to the same folder.
+TEST_F(PrepareTest, ARemovalBehindALinkThatIsGivenUpLeavesEverything) {
+  const std::string elsewhere = Made(Lines(File("a.txt", "one\ntwo\n")));
+  const Strings before = ListFolder(elsewhere).value();
+  const std::string link = Folder("link");
+  std::filesystem::create_directory_symlink(elsewhere, link);
+
+  { const Removal removal = Removal::Begin(link).value(); }
+
+  EXPECT_EQ(ListFolder(elsewhere).value(), before);
 }
 
 // As where it belongs to another user: here a link that leads to itself, which no user can follow.
