@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/rpc/call.h"
+#include "coordinator/scheduler/unheard.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/disk_room.h"
 #include "sweeps/protocol.h"
@@ -208,11 +209,10 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   }
   bool shows_progress = !IsTerminal(task.state);
   if (IsLive(attempt->second.state)) {
-    const std::string& worker = attempt->second.worker;
-    message->set_worker(worker);
-    if (!IsHeardOf(state, worker, now)) {
+    message->set_worker(attempt->second.worker);
+    if (std::string unheard = WhyUnheard(state, attempt->second, now); !unheard.empty()) {
       shows_progress = false;
-      message->set_reason(NotHeardText(attempt->second));
+      message->set_reason(std::move(unheard));
     }
   }
   FillProgress(shows_progress ? attempt->second.progress : std::nullopt,

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/scheduler/step.h"
+#include "coordinator/scheduler/unheard.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -348,15 +349,9 @@ class Finder {
     return avoids ? Held{.gate = Gate::kAvoids, .by = task.avoid_worker} : Held();
   }
 
-  bool HasSession(const std::string& worker) const {
-    const auto found = state_.workers.find(worker);
-    return found != state_.workers.end() && found->second.session.has_value();
-  }
-
   Held OfLive(const Task& task) const {
     const Attempt& attempt = state_.attempts.at(task.attempt);
-    // `workers` shows a worker without a session as SUSPECT, too.
-    if (!HasSession(attempt.worker) || !IsHeardOf(state_, attempt.worker, moment_.now)) {
+    if (!WhyUnheard(state_, attempt, moment_.now).empty()) {
       return {.gate = Gate::kWorkerSilent, .by = attempt.worker};
     }
     if (task.state == TaskState::kStopping) return {.gate = Gate::kStopping};
@@ -444,10 +439,7 @@ class Finder {
         why.remedy = "it begins by itself";
         break;
       case Gate::kWorkerSilent:
-        why.text = IsHeardOf(state_, attempt.worker, moment_.now)
-                       ? Str("attempt ", attempt.n, " is on worker ", attempt.worker,
-                             ", whose connection has just ended")
-                       : NotHeardText(attempt);
+        why.text = WhyUnheard(state_, attempt, moment_.now);
         if (worker != state_.workers.end()) why.until = LeaseEnd(state_, worker->second);
         why.remedy = Str("look at the machine of worker ", attempt.worker,
                          " and at its daemon; after the time of its lease, another worker "

@@ -59,17 +59,18 @@ class SweepViewTest : public testing::Test {
     }
     core_->PostAndWait(std::move(event));
   }
-  v1::TaskProgress ProgressOf(const TaskFile& task) {
+  v1::TaskInfo InfoOf(const TaskFile& task) {
     v1::WatchSweepResponse message;
     EXPECT_TRUE(view_.Fill(*store_reader_, &message).ok());
     for (const v1::RunInfo& run : message.runs()) {
       for (const v1::TaskInfo& info : run.tasks()) {
-        if (info.task() == task.task) return info.progress();
+        if (info.task() == task.task) return info;
       }
     }
     ADD_FAILURE() << "the task is not shown";
     return {};
   }
+  v1::TaskProgress ProgressOf(const TaskFile& task) { return InfoOf(task).progress(); }
 
   static constexpr SessionId kSession = 1;
   const TempFolder folder_;
@@ -107,6 +108,22 @@ TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
   progress = ProgressOf(task);
   EXPECT_EQ(progress.done(), 7);
   EXPECT_EQ(progress.loss(), 2.25);
+}
+
+// `longrun why` says the same.
+TEST_F(SweepViewTest, ATaskSaysAtOnceThatItsWorkersConnectionHasEnded) {
+  const TaskFile task = Begin();
+  Receive(task,
+          {{RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}}},
+           {RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}}},
+           {RecordKind::kProgress, {{"phase", "train"}, {"done", 1}, {"of", 64}}, 1}});
+  ASSERT_EQ(ProgressOf(task).phase(), "train");
+
+  core_->PostAndWait(WorkerGone{.session = kSession});
+
+  const v1::TaskInfo info = InfoOf(task);
+  EXPECT_TRUE(info.reason().ends_with(", whose connection has just ended")) << info.reason();
+  EXPECT_EQ(info.progress().phase(), "");
 }
 
 TEST_F(SweepViewTest, OffersThatAWorkerRefusedAreCountedApart) {
