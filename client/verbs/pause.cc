@@ -4,6 +4,8 @@
 #include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/words/kept_work.h"
+#include "client/words/no_service.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/nothing_to_do.h"
@@ -52,6 +54,9 @@ void AddPause(Verbs& verbs) {
       Print(Str(
           was_paused ? Str(answer->name(), " was already paused") : Str("paused ", answer->name()),
           ": tasks waiting: ", answer->tasks_waiting(), ", stopping: ", answer->tasks_stopping(),
+    const Result<v1::GetSweepResponse> after = client.GetSweep(answer->sweep_id(), /*brief=*/true);
+    const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
+    if (!kept.empty()) SayLine(kept);
           "\n"));
     }
     if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {

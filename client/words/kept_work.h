@@ -1,4 +1,4 @@
-// The tasks of a cancelled sweep that continue because another sweep needs them too.
+// The tasks of a cancelled or paused sweep that continue because another sweep needs them too.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace longrun::client {
 
-// "2 tasks of a stay, since sweep b wants them too"; "" if none continues, or the sweep was not
-// cancelled. `sweeps` is from an answer of ListSweeps, and provides the names.
+// "2 tasks of a stay, since sweep b wants them too"; "" if none continues, or the sweep was neither
+// cancelled nor paused. `sweeps` is from an answer of ListSweeps, and provides the names.
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
 // The same; asks the coordinator for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);

@@ -54,16 +54,22 @@ std::string SweepsOf(const State& state, const Task& task, const std::string& sw
   return sweep.empty() ? Join(WantedBy(state, task.id), "` and `longrun cancel ") : sweep;
 }
 
-// Tasks of a cancelled sweep that go on for others. A stopping one does not:
+// Tasks of a cancelled or paused sweep that go on for others. A stopping one does not:
 // only its trainer has not ended.
-void FillKept(const State& state, const std::set<std::string>& tasks, v1::SweepInfo* message) {
+void FillKept(const State& state, const std::string& sweep_id, const std::set<std::string>& tasks,
+              v1::SweepInfo* message) {
+  const bool is_cancelled = state.cancelled_sweeps.contains(sweep_id);
+  if (!is_cancelled && !state.paused_sweeps.contains(sweep_id)) return;
   std::set<std::string> sweeps;
   std::int64_t n_kept = 0;
   for (const std::string& id : tasks) {
     const TaskState task_state = state.tasks.at(id).state;
     if (IsTerminal(task_state) || task_state == TaskState::kStopping) continue;
+    if (!is_cancelled && IsHeld(state, id)) continue;
     n_kept += 1;
-    for (std::string& sweep : WantedBy(state, id)) sweeps.insert(std::move(sweep));
+    for (std::string& sweep : WantedBy(state, id)) {
+      if (is_cancelled || !state.paused_sweeps.contains(sweep)) sweeps.insert(std::move(sweep));
+    }
   }
   message->set_tasks_kept(Count32(n_kept));
   for (const std::string& sweep : sweeps) message->add_kept_for(sweep);
@@ -117,7 +123,7 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_tasks_running(Count32(NumberRunning(tally)));
   message->set_tasks_failed(Count32(tally.of(TaskState::kFailed) + tally.of(TaskState::kSkipped)));
   message->set_tasks_cancelled(Count32(tally.of(TaskState::kCancelled)));
-  if (state.cancelled_sweeps.contains(sweep.id)) FillKept(state, tasks->second, message);
+  FillKept(state, sweep.id, tasks->second, message);
 }
 
 Status FillActive(Core& core, StoreReader& reader, const std::string& name,
