@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/params.h"
 #include "model/position/method.h"
 #include "sweeps/cost.h"
 #include "sweeps/evaluated_dataset.h"
@@ -342,12 +343,13 @@ class PlanMaker {
     std::set<std::string> known, under_way, missing, refreshed;
     std::optional<double> flops = 0.0, under_way_flops = 0.0;
     std::set<std::string> not_applicable;
-    std::int64_t longest = 0, longest_held = 0;
+    std::int64_t length_of_most = 0;  // the context length at which an evaluation needs most memory
     bool has_new = false;
     const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       const bool holds_keys = EvaluationHoldsKeys(evaluation.evaluation);
+      const Precision precision = EvaluationPrecision(evaluation.evaluation);
       std::vector<std::int64_t> new_lengths, under_way_lengths;
       for (const ExpectedCell& cell : evaluation.cells) {
         const bool is_beyond = whole_windows && cell.context_length > longest_read;
@@ -363,8 +365,13 @@ class PlanMaker {
         }
         if (!cells_.insert(cell.cell).second) continue;
         (is_new ? new_lengths : under_way_lengths).push_back(cell.context_length);
-        longest = std::max(longest, cell.context_length);
-        if (holds_keys) longest_held = std::max(longest_held, cell.context_length);
+        const std::int64_t bytes = EvaluateMemoryBytes(planned.run.model, cell.context_length,
+                                                       PathOf(planned), holds_keys, precision);
+        if (std::pair(bytes, cell.context_length) >
+            std::pair(plan.evaluate_memory_bytes, length_of_most)) {
+          plan.evaluate_memory_bytes = bytes;
+          length_of_most = cell.context_length;
+        }
         has_new = has_new || is_new;
       }
       AddFlops(costs_.Flops(planned.run, evaluation.evaluation, new_lengths), flops);
@@ -376,22 +383,14 @@ class PlanMaker {
     plan.cells_missing = std::ssize(missing);
     plan.cells_refreshed = std::ssize(refreshed);
     plan.cells_not_applicable = std::ssize(not_applicable);
-    if (longest == 0) return;
+    if (length_of_most == 0) return;
     const bool is_priced = flops && under_way_flops;
     plan.evaluate_flops = is_priced ? *flops + *under_way_flops : 0;
     plan_.evaluate_flops += flops.value_or(0);
     plan_.under_way_flops += under_way_flops.value_or(0);
-    const auto memory_bytes = [&](std::int64_t context_length, bool holds_keys) {
-      return EvaluateMemoryBytes(planned.run.model, context_length, PathOf(planned), holds_keys);
-    };
-    plan.evaluate_memory_bytes = memory_bytes(longest, false);
-    if (longest_held > 0 && memory_bytes(longest_held, true) > plan.evaluate_memory_bytes) {
-      longest = longest_held;
-      plan.evaluate_memory_bytes = memory_bytes(longest_held, true);
-    }
     // The scheduler gives an evaluation to any GPU.
     if (PathOf(planned).device_kind == DeviceKind::kCpu) {
-      CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
+      CheckMemory(planned, Str("evaluating at ", length_of_most), plan.evaluate_memory_bytes,
                   "a smaller model or shorter context_lengths");
     }
     if (!has_new) return;  // the time left says it

@@ -35,6 +35,7 @@
 // 65536 on a GPU):
 //
 //   evaluation   M + 4 P
+//                + 4 V C                   in fp16 on a CPU: the head, rounded and widened again
 //                + 4 B L (10 C + w d_ff)   a block, the memory it freed,
 //                                          and what the next block allocates
 //                + 8 min(B L V, max(Z, V))
@@ -176,7 +177,7 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path, bool writes) {
+                                 const MemoryPath& path, bool writes, Precision precision) {
   constexpr double kScoresMax = 1 << 25;
   const auto n_tokens =
       static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
@@ -188,7 +189,9 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
   const double copies = model.position.method == "cope" ? 15.0 : 3.0;
   const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
   const double cached = writes ? 2.0 * static_cast<double>(model.n_layer) * d_keys : 0.0;
-  return Bytes(Program(path) + 4.0 * static_cast<double>(model.ParameterCount()) +
+  const bool widens_head = precision == Precision::kFp16 && path.device_kind == DeviceKind::kCpu;
+  const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
+  return Bytes(Program(path) + 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
                4.0 * n_tokens *
                    (cached + 10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
                LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores);

@@ -7,6 +7,7 @@
 #include "model/attention_path.h"
 #include "model/config.h"
 #include "model/device_kind.h"
+#include "model/precision.h"
 #include "model/train_config.h"
 
 namespace longrun {
@@ -38,11 +39,12 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
 // function of shapes, so that a shape always has the same result.
 std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length);
 
-// The bytes of the program, the weights and the forward pass of one call without
-// gradients, in fp32 (in bf16, less).
+// The bytes of the program, the weights and the forward pass of one call without gradients, with
+// activations in fp32 (in bf16 and fp16 they take less).
 // `writes` (EvaluationHoldsKeys): also the cache of keys and values.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path, bool writes);
+                                 const MemoryPath& path, bool writes,
+                                 Precision precision = Precision::kFp32);
 
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
 // activation checkpointing is not counted; padding is, since it is computed as well.

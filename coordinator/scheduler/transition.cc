@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "coordinator/scheduler/step.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/params.h"
 #include "sweeps/cost.h"
 #include "sweeps/evaluated_dataset.h"
 
@@ -172,10 +173,12 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.cpu_memory_bytes = bytes(path_on(DeviceKind::kCpu));
   }
   const bool holds_keys = EvaluationHoldsKeys(task.evaluation);
+  const Precision precision = EvaluationPrecision(task.evaluation);
   for (const ExpectedCell& cell : task.expected_cells) {
-    ready.cpu_memory_bytes = std::max(ready.cpu_memory_bytes,
-                                      EvaluateMemoryBytes(run.run.model, cell.context_length,
-                                                          path_on(DeviceKind::kCpu), holds_keys));
+    ready.cpu_memory_bytes =
+        std::max(ready.cpu_memory_bytes,
+                 EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu),
+                                     holds_keys, precision));
   }
   return ready;
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/str.h"
+#include "model/evaluation/evaluation.h"
 
 namespace longrun {
 namespace {
@@ -57,6 +58,12 @@ ParamSpec PrecisionParam() {
 Precision PrecisionOf(const Json& params) { return params.value(kPrecision, Precision::kFp32); }
 
 std::vector<ParamSpec> DecodingParams() {
+Precision EvaluationPrecision(const Json& evaluation) {
+  const bool has_name = evaluation.is_object() && !evaluation.empty();
+  if (!has_name || !FindEvaluation(evaluation.begin().key()).ok()) return Precision::kFp32;
+  return PrecisionOf(evaluation.begin().value());
+}
+
   return {
       {.name = kTemperature,
        .type = ParamSpec::Type::kNumber,

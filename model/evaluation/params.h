@@ -29,6 +29,8 @@ inline constexpr const char* kNoBaseline = "none";
 ParamSpec PrecisionParam();
 // Of an evaluation's resolved parameters; fp32 if they do not have one.
 Precision PrecisionOf(const Json& params);
+// Of an evaluation {name: parameters}; fp32 if this build does not know the name.
+Precision EvaluationPrecision(const Json& evaluation);
 
 // How an evaluation that writes chooses tokens: "temperature", "top_k", "top_p" (model/sampling.h)
 // and "min_new_tokens" (Prompt::min_new_tokens). All are optional; without them the most likely

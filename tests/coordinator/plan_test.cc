@@ -255,6 +255,17 @@ TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {
   EXPECT_EQ(plan.train_flops, 0);
 }
 
+// On a CPU, an evaluation in fp16 has a copy of the head in fp32.
+TEST_F(PlanTest, AnEvaluationInFp16NeedsMemoryForTheHeadTwice) {
+  Arrive(SampleWorker(1));
+  const std::int64_t before = Plan().runs[0].evaluate_memory_bytes;
+
+  sweep_.runs[0].evaluations[0].evaluation["perplexity"]["precision"] = "fp16";
+
+  const ModelConfig& model = sweep_.runs[0].run.model;
+  EXPECT_EQ(Plan().runs[0].evaluate_memory_bytes - before, 4 * model.vocab_size * model.d_model);
+}
+
 // One pass reads as far as the longest length needs: all other lengths cost nothing. A text of
 // unknown documents is read whole at most.
 TEST_F(PlanTest, LengthsThatOnePassServesCostThatPass) {

@@ -201,6 +201,21 @@ TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
             EvaluateMemoryBytes(model, 16384, Path(kFused), false) + 12 * 4 * 128 * 16384);
 }
 
+// LibTorch multiplies fp16 slowly on a CPU, so the head is rounded, and then widened for all
+// chunks.
+TEST(CostTest, MemoryOfAnEvaluationInFp16OnACpuHasTheHeadInFp32) {
+  ModelConfig model = Micro();
+  model.vocab_size = 50257;
+  const auto bytes = [&](DeviceKind kind, Precision precision) {
+    return EvaluateMemoryBytes(model, 1024, {.device_kind = kind, .attention = kFused}, false,
+                               precision);
+  };
+  EXPECT_EQ(bytes(DeviceKind::kCpu, Precision::kFp16) - bytes(DeviceKind::kCpu, Precision::kFp32),
+            4 * 50257 * 96);
+  EXPECT_EQ(bytes(DeviceKind::kCpu, Precision::kBf16), bytes(DeviceKind::kCpu, Precision::kFp32));
+  EXPECT_EQ(bytes(DeviceKind::kGpu, Precision::kFp16), bytes(DeviceKind::kGpu, Precision::kFp32));
+}
+
 TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheKeysAndValuesOfEachLayer) {
   const ModelConfig model = Micro();
   EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), true) -

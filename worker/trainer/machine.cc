@@ -100,7 +100,7 @@ Json Machine::ToJson() const {
 
 Precision PrecisionOf(const TaskFile& task) {
   if (task.kind == TaskKind::kTrain) return task.run.train.precision;
-  return longrun::PrecisionOf(task.evaluation.begin().value());
+  return EvaluationPrecision(task.evaluation);
 }
 
 Result<Machine> OpenMachine(const TaskFile& task) {
