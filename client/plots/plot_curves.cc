@@ -19,6 +19,7 @@ namespace {
 constexpr double kLogFromRatio = 20.0;     // from here on, equal steps would hide small values
 constexpr std::size_t kMarkedLengths = 3;  // with more, only the rings at the points mark them
 constexpr std::size_t kMarkersMax = 24;    // points per line; more marks would touch
+constexpr std::size_t kNamedMax = 4;       // points that a note names; of more, it has the number
 
 bool IsByPosition(const PivotTable& table) { return table.col_axes.front() == kPositionAxis; }
 
@@ -55,6 +56,7 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                     .is_baseline = !row.baseline.empty(),
                     .group = parts.empty() ? std::string() : parts.front()};
   std::vector<std::string> without_band;
+  std::size_t n_intervals = 0;
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
     const bool is_symmetric = !IsShare(table, cell) && !IsLog(table, cell);
@@ -68,12 +70,15 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                              .is_marked = cell.at_train_length});
     const PlotPoint& point = series.points.back();
     const bool has_interval = point.half95 || point.ends95;
-    if (has_interval && std::isfinite(point.y) && !point.Band()) {
-      without_band.push_back(AxisText(table.columns[c].front()));
-    }
+    if (!has_interval || !std::isfinite(point.y)) continue;
+    n_intervals += 1;
+    if (!point.Band()) without_band.push_back(AxisText(table.columns[c].front()));
   }
   if (!without_band.empty()) {
-    series.note += Str(series.note.empty() ? "" : "; ", "no band at ", Join(without_band, ", "),
+    const std::string where = without_band.size() <= kNamedMax
+                                  ? Join(without_band, ", ")
+                                  : Str(without_band.size(), " of ", n_intervals, " points");
+    series.note += Str(series.note.empty() ? "" : "; ", "no band at ", where,
                        ", where the interval has no end");
   }
   return series;

@@ -87,6 +87,19 @@ TEST(PlotTest, ABandWithoutAnEndIsNamedInTheNotes) {
   EXPECT_EQ(plot.series.at(0).note, "no band at 64, where the interval has no end");
 }
 
+TEST(PlotTest, OfManyBandsWithoutAnEndTheNotesHaveTheNumber) {
+  std::vector<ResultRow> rows;
+  for (const int length : {16, 32, 64, 128, 256}) {
+    rows.push_back(RowOf("a", length, 8.0, 10));
+    rows.push_back(RowOf("b", length, 8.0 * std::exp(120.0), 10));
+  }
+  rows.push_back(RowOf("a", 512, 8.0, 10));
+  rows.push_back(RowOf("b", 512, 8.0 * std::exp(2.0), 10));
+  const Plot plot =
+      PlotOf(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)}, std::move(rows)));
+  EXPECT_EQ(plot.series.at(0).note, "no band at 5 of 6 points, where the interval has no end");
+}
+
 TEST(PlotTest, TheValuesAreOnALogarithmicScaleBeyondAFactorOfTwenty) {
   EXPECT_FALSE(PlotOf(Three(159.0)).y_is_log);  // 159 / 8 < 20
   EXPECT_TRUE(PlotOf(Three(161.0)).y_is_log);
