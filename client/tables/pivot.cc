@@ -1046,12 +1046,11 @@ class Pivot {
         std::erase_if(references, std::not_fn(is_own));
       }
     }
-    std::set<std::string> names, keys;
-    for (const Wanted& one : references) {
-      keys.insert(KeyOfEvaluation(*one.place));
-      names.insert(NameOfEvaluation(*one.place));
-    }
+    std::set<std::string> keys;
+    for (const Wanted& one : references) keys.insert(KeyOfEvaluation(*one.place));
     if (keys.size() <= 1) return references;
+    std::set<std::string> names;
+    for (const Wanted& one : references) names.insert(NameOfEvaluation(*one.place));
     const std::vector<std::string> listed(names.begin(), names.end());
     return Status(Code::kInvalidArgument,
                   Str("--against ", against_.axis, "=", against_.whole,

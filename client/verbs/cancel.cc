@@ -7,6 +7,7 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/kept_work.h"
+#include "client/words/no_service.h"
 #include "client/words/nothing_to_do.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
@@ -28,12 +29,8 @@ void AddCancel(Verbs& verbs) {
     if (!answer.ok()) return Report(answer.status());
     const std::int64_t n_cancelled = answer->tasks_cancelled();
     const std::int64_t n_stopping = answer->tasks_stopping();
-    // Trainers outlive their worker, and only a worker can stop them.
     if (n_stopping > 0 && client.coordinator().momentary()) {
-      std::fprintf(stderr,
-                   "no service is running for %s, so its trainers keep running: `longrun up` "
-                   "starts a service, which stops them\n",
-                   verbs.state.c_str());
+      SayLine(TrainersGoOnText(verbs.state));
     }
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))

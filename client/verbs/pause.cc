@@ -1,13 +1,11 @@
 // longrun pause SWEEP, longrun resume SWEEP: let a sweep wait, and go on.
-#include <cstdio>
-
 #include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
-#include "client/words/kept_work.h"
-#include "client/words/no_service.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/kept_work.h"
+#include "client/words/no_service.h"
 #include "client/words/nothing_to_do.h"
 #include "client/words/render.h"
 
@@ -54,16 +52,13 @@ void AddPause(Verbs& verbs) {
       Print(Str(
           was_paused ? Str(answer->name(), " was already paused") : Str("paused ", answer->name()),
           ": tasks waiting: ", answer->tasks_waiting(), ", stopping: ", answer->tasks_stopping(),
+          "\n"));
+    }
     const Result<v1::GetSweepResponse> after = client.GetSweep(answer->sweep_id(), /*brief=*/true);
     const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
     if (!kept.empty()) SayLine(kept);
-          "\n"));
-    }
     if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {
-      std::fprintf(stderr,
-                   "no service is running for %s, so its trainers keep running: `longrun up` "
-                   "starts a service, which stops them\n",
-                   verbs.state.c_str());
+      SayLine(TrainersGoOnText(verbs.state));
     }
     return static_cast<int>(kExitOk);
   });
@@ -92,7 +87,7 @@ void AddResume(Verbs& verbs) {
     }
     if (!nothing.empty()) SayLine(nothing);
     if (answer->was_paused() && client.coordinator().momentary()) {
-      std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+      SayLine(kNothingRuns);
     }
     return static_cast<int>(kExitOk);
   });

@@ -11,6 +11,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 #include "sweeps/failure.h"
@@ -86,7 +87,7 @@ void AddRetry(Verbs& verbs) {
     }
     if (n > 0 && !before.diverged.empty()) WarnOfDiverged(before.diverged);
     if (n > 0 && client.coordinator().momentary()) {
-      std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+      SayLine(kNothingRuns);
     }
     return static_cast<int>(kExitOk);
   });

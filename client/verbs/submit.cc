@@ -8,6 +8,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
@@ -25,7 +26,7 @@ int ShowAsItStands(RetryingClient& client, const std::string& sweep) {
 // Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
 int EndWithoutService(RetryingClient& client, const std::string& sweep, bool finished, bool wait) {
   if (!wait) {
-    if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+    if (!finished) SayLine(kNothingRuns);
     return kExitOk;
   }
   if (finished) return ShowAsItStands(client, sweep);

@@ -116,6 +116,12 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
       ": `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
 }
 
+// Trainers outlive their worker, and only a worker can stop them.
+std::string TrainersGoOnText(const std::string& state) {
+  return Str("no service is running for ", state,
+             ", so its trainers keep running: `longrun up` starts a service, which stops them");
+}
+
 std::string NoServiceText(SweepCalls& calls, const std::string& state) {
   const Result<v1::ListWorkersResponse> answer = calls.ListWorkers();
   return NoServiceText(

@@ -35,4 +35,8 @@ std::string NoServiceText(SweepCalls& calls, const std::string& state);
 // The same, from an answer of ListWorkers.
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state);
 
+// For commands that give a service work, and for those that make trainers stop.
+inline constexpr const char* kNothingRuns = "nothing is running: `longrun up` starts the work";
+std::string TrainersGoOnText(const std::string& state);
+
 }  // namespace longrun::client
