@@ -20,7 +20,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kKeyBytesMax = 256;  // the longest of our keys have some tens
+constexpr std::size_t kKeyBytesMax = 256;  // our longest keys have a few dozen
 
 // Thrown through yaml-cpp's parser when parsing on would only cost memory.
 struct Refused {
@@ -234,7 +234,7 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
     if (!IsUtf8(first)) break;
     if (const std::size_t nul = first.find('\0'); nul != std::string_view::npos) {
       place.column = static_cast<int>(nul) + 1;
-      message = "a NUL byte is here, which no text has: remove it, or save the file as UTF-8";
+      message = "there is a NUL byte here: remove it, or save the file as UTF-8";
       break;
     }
     text.remove_prefix(n);

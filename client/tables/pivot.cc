@@ -1016,8 +1016,8 @@ class Pivot {
     return CanonicalJson({place.At("protocol"), place.At("evaluation"), place.At("averaging")});
   }
 
-  // What the titles of tables say of the place's evaluation and of no other, if anything: --against
-  // takes it.
+  // A name for the place's evaluation that --against takes: the title of a table that names this
+  // evaluation only, or else its parameters.
   std::string NameOfEvaluation(const Coordinates& place) const {
     const std::string key = KeyOfEvaluation(place);
     const auto names_only_this = [&](const std::string& title) {
@@ -1054,10 +1054,8 @@ class Pivot {
     const std::vector<std::string> listed(names.begin(), names.end());
     return Status(Code::kInvalidArgument,
                   Str("--against ", against_.axis, "=", against_.whole,
-                      ": several evaluations are "
-                      "meant, ",
-                      JoinLabels(listed),
-                      ": choose one, for example --against \"evaluation=", listed.front(), "\""));
+                      " matches several evaluations (", JoinLabels(listed),
+                      "): choose one, for example --against \"evaluation=", listed.front(), "\""));
   }
 
   Status CompareWithReference(const Wanted& first, PivotCell& cell) const {

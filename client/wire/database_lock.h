@@ -12,7 +12,7 @@ struct DatabaseLocker {
 };
 
 // The process that has locked the database against writing, other than `coordinator_pid`; nullopt
-// if none has. A process that only reads locks out nobody.
+// if none has. A process that only reads keeps nobody out.
 std::optional<DatabaseLocker> WhoLocksDatabase(const std::string& state, int coordinator_pid);
 
 }  // namespace longrun::client

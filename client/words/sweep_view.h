@@ -85,7 +85,7 @@ std::string Milestone(const v1::RunInfo& run, const std::string& last);
 std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& other_axes);
 // "a RUNNING  3 of 8 tasks done, 2 running, 0 failed", from SweepInfo.
 std::string Headline(const v1::SweepInfo& info);
-// How often a worker began the task, or was offered it last: without the offers that were refused.
+// The number of attempts at the task, without the offers that workers refused.
 int TriesOf(const v1::TaskInfo& task);
 // READY or BLOCKED, and never started.
 bool IsWaiting(const v1::RunInfo& run);

@@ -65,7 +65,7 @@ struct Call {
   StoreReader& reader;
   grpc::CallbackServerContext* context;
   RpcError error;       // for programs, if the call fails
-  bool changes = true;  // false: it only looks, although calls of its method change something
+  bool changes = true;  // false: it changes nothing, although other calls of its method do
 
   // Returns `result`, a Status or a Result. If `result` is an error, notes `reason` for programs.
   // An error that gets no reason in this way has only its code.
@@ -110,7 +110,7 @@ void NoteChange(const CoordinatorParts& parts, const std::string& method, const 
                 const RpcError& error, const grpc::CallbackServerContext& context);
 
 // Counts the call, writes it to the audit log if its method changes something, and turns our status
-// into gRPC's. `changes`: false for a call that only looks, although others of its method do not.
+// into gRPC's. `changes`: false for a call that changes nothing, although others of its method do.
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
                      const RpcError& error, grpc::CallbackServerContext* context,
                      bool changes = true);

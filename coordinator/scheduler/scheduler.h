@@ -459,7 +459,7 @@ struct WhyGroup {
 std::vector<WhyGroup> GroupByGate(const State& state, const std::set<std::string>& tasks,
                                   Instant now, std::int64_t wall_ms, bool is_remote = false);
 
-// What to say of a live attempt whose worker is silent (IsHeardOf).
+// What to say about a live attempt whose worker is silent (IsHeardOf).
 std::string NotHeardText(const Attempt& attempt);
 
 // Whether a new worker could take the READY task: with slots like these or, if none are given, any
@@ -480,7 +480,7 @@ bool TakesWork(const Worker& worker);
 
 // Whether the worker's disk has too little room for new attempts, as the worker last reported.
 bool HasFullDisk(const Worker& worker);
-// What to say of such a worker; and what ends that.
+// What to say about such a worker, and what makes it take tasks again.
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
 

@@ -91,7 +91,7 @@ struct Taken {
     }
   }
 
-  // Whether nothing else is waited for, so that what ends it is room on the disk.
+  // Whether the task waits only for room on a disk.
   bool IsHeldByDisk() const {
     return full != nullptr && n_busy == 0 && n_no_room == 0 && n_pausing == 0;
   }

@@ -99,7 +99,7 @@ Result<InDatabase> ReadDatabase(sqlite3* db, std::int64_t at, std::int64_t page_
 
 struct ReadMark {
   bool is_blank = true;    // missing, without a note, or lost when the machine lost power
-  std::string salts = {};  // "" if there is no note, or it is not as it was written
+  std::string salts = {};  // "" if there is no note, or it is damaged
   std::int64_t n_frames = 0, page_at = 0, page_bytes = 0, before = 0, database_bytes = 0;
   bool operator==(const ReadMark&) const = default;
 };

@@ -375,7 +375,7 @@ Result<std::optional<Checker>> OpenChecker(const std::string& state_folder, Deep
   if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) {
     flaws_of_log = FindWalFlaws(path);
     if (flaws_of_log.ok() && flaws_of_log->lost.ok()) flaws_of_log->lost = CommitMark::Check(path);
-    // That it cannot be read is among the flaws of the log.
+    // The flaws of the log include that it cannot be read.
     const Result<bool> is_damaged = CommitMark::IsDamaged(path);
     is_mark_damaged = is_damaged.ok() && *is_damaged;
   }

@@ -327,7 +327,7 @@ Status ChangeTables(Connection& connection, std::string_view only,
     break;
   }
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = OFF"));
-  // That the database cannot be had says nothing of its rows.
+  // An error of the whole database, such as a lock, says nothing about its rows.
   if (status.code() == Code::kUnavailable) return status;
   return std::move(status).In("repairing tables with damaged rows");
 }

@@ -45,25 +45,26 @@ ParamSpec WindowBaselineParam() {
 }
 
 ParamSpec PrecisionParam() {
-  return {.name = kPrecision,
-          .type = ParamSpec::Type::kChoice,
-          .default_value = Precision::kFp32,
-          .is_optional = true,
-          .choices = EnumChoices<Precision>(),
-          .meaning =
-              "bf16, fp16: the factors of matrix products are rounded; these are other numbers, "
-              "with a row of their own"};
+  return {
+      .name = kPrecision,
+      .type = ParamSpec::Type::kChoice,
+      .default_value = Precision::kFp32,
+      .is_optional = true,
+      .choices = EnumChoices<Precision>(),
+      .meaning =
+          "bf16, fp16: the factors of matrix products are rounded; the results differ from those "
+          "in fp32 and have their own rows"};
 }
 
 Precision PrecisionOf(const Json& params) { return params.value(kPrecision, Precision::kFp32); }
 
-std::vector<ParamSpec> DecodingParams() {
 Precision EvaluationPrecision(const Json& evaluation) {
   const bool has_name = evaluation.is_object() && !evaluation.empty();
   if (!has_name || !FindEvaluation(evaluation.begin().key()).ok()) return Precision::kFp32;
   return PrecisionOf(evaluation.begin().value());
 }
 
+std::vector<ParamSpec> DecodingParams() {
   return {
       {.name = kTemperature,
        .type = ParamSpec::Type::kNumber,

@@ -42,12 +42,12 @@ std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& comp
 Head ForProduct(const Head& head, const Compute& compute) {
   at::Tensor weight_VC =
       head.rounded_VC.defined() ? head.rounded_VC : head.weight_VC.to(compute.product);
-  // There the product would widen it again for each chunk.
+  // On a CPU, the product would otherwise widen it again for each chunk.
   if (compute.product == at::kHalf && compute.device.is_cpu()) weight_VC = weight_VC.to(at::kFloat);
   return {.weight_VC = weight_VC, .bias_V = head.bias_V};
 }
 
-// Of a head in its product's type.
+// `head` comes from ForProduct.
 at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
   return MatrixProduct(hidden_NC.to(compute.product), head.weight_VC.t(), compute.path);
 }

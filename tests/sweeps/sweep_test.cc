@@ -493,8 +493,7 @@ TEST(SweepLimitsTest, RefusesTooManyNodes) {
 TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
   EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")), "sweep.yaml:2:1: this line is not UTF-8 text");
   EXPECT_EQ(ErrorOf(Parse(std::string("a: 1\nb: \0\n", 10))),
-            "sweep.yaml:2:4: a NUL byte is here, which no text has: remove it, or save the file as "
-            "UTF-8");
+            "sweep.yaml:2:4: there is a NUL byte here: remove it, or save the file as UTF-8");
 }
 
 TEST(SweepLimitsTest, RefusesKeysThatNoMessageCouldShow) {

@@ -141,11 +141,11 @@ class Agent {
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
-  // Runs on a thread of fetches_. Gets all that an attempt needs, if the disk has room; for that,
-  // it removes something from the cache if need be.
+  // Runs on a thread of fetches_. Gets everything that an attempt needs, if the disk has room. To
+  // make room, it may remove files from the cache.
   Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
                          const std::atomic<bool>& unwanted);
-  // upkeep_ removes from the cache what it can; the disk is then looked at again.
+  // upkeep_ removes what it can from the cache; then the free space is checked again.
   void FreeDisk();
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);

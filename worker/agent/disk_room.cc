@@ -29,7 +29,7 @@ void DiskRoom::Freed() {
   Note(Now());
 }
 
-// Where the disk cannot be asked, its size is not known.
+// If the disk cannot be asked, its size is unknown.
 DiskSpace DiskRoom::Report() const {
   const Result<DiskSpace> looked = options_.look();
   DiskSpace disk = looked.ok() ? *looked : DiskSpace();

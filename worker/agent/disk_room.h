@@ -1,5 +1,5 @@
-// Whether the worker's disk has room for new attempts, as the coordinator is told. With too little
-// room, something is first removed from the cache, on another thread, since that can take long.
+// Decides whether the worker tells the coordinator that its disk has room for new attempts. If
+// there is too little, it first has the cache trimmed, on another thread, since that can take long.
 // Owned by one thread. Time is passed in, in milliseconds of BootMs().
 #pragma once
 

@@ -193,7 +193,7 @@ TEST(TableErrorTest, AgainstAProtocolIsOneEvaluation) {
 
   add("last_k", {{"k", 32}}, 0.1);
   EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("protocol", "last_k")}),
-            "--against protocol=last_k: several evaluations are meant, last_k(k=32), last_k(k=8): "
+            "--against protocol=last_k matches several evaluations (last_k(k=32), last_k(k=8)): "
             "choose one, for example --against \"evaluation=last_k(k=32)\"");
   EXPECT_EQ(Refusal(ResultsOf(runs, rows), {.against = Against("evaluation", "k=9")}),
             "--against evaluation: \"k=9\" is not a value of evaluation; its values are "
