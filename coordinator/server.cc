@@ -116,29 +116,37 @@ Status MakePrivateFolder(const std::string& path) {
   return Status();
 }
 
-// The socket's path: in the state folder, or, if that path is too long for a socket, in the user's
-// run-time folder or a private one under the temporary directory.
+bool CanBeSocket(const std::string& path) {
+  return path.size() <= kSocketPathBytesMax && CheckSocketPath(path).ok();
+}
+
+// The socket's path: in the state folder, or, if that path is too long for a socket or has a comma,
+// in the user's run-time folder or a private one under the temporary directory.
 Result<std::string> SocketPath(const std::string& listen, const std::string& state_folder) {
   if (!listen.empty()) {
-    const std::string path = listen.substr(kUnix.size());
+    std::string path = listen.substr(kUnix.size());
+    if (!path.empty()) {
+      ASSIGN_OR_RETURN(path, AbsolutePath(path));
+    }
     if (path.empty() || path.size() > kSocketPathBytesMax) {
       return Status(Code::kInvalidArgument, Str("the socket path \"", path, "\" has ", path.size(),
                                                 " bytes: expected 1 to ", kSocketPathBytesMax));
     }
-    return AbsolutePath(path);
+    RETURN_IF_ERROR(CheckSocketPath(path).In(Str("--listen ", listen)));
+    return path;
   }
   const std::string path = JoinPath(state_folder, "coordinator.sock");
-  if (path.size() <= kSocketPathBytesMax) return path;
+  if (CanBeSocket(path)) return path;
   const std::string name = Str("longrun-", Sha256Hex(state_folder).substr(0, 16));
   ASSIGN_OR_RETURN(const std::string run_time, RuntimeFolder());
   if (!run_time.empty() && IsFolder(run_time)) {
     const std::string short_path = JoinPath(run_time, name + ".sock");
-    if (short_path.size() <= kSocketPathBytesMax) return short_path;
+    if (CanBeSocket(short_path)) return short_path;
   }
   std::string temporary = GetEnv("TMPDIR").value_or("/tmp");
   RETURN_IF_ERROR(
       CheckUtf8(temporary, "the environment variable TMPDIR", "set it to another folder"));
-  if (temporary.size() > 40) temporary = "/tmp";
+  if (temporary.size() > 40 || !CheckSocketPath(temporary).ok()) temporary = "/tmp";
   const std::string folder = JoinPath(temporary, Str(name, "-", geteuid()));
   RETURN_IF_ERROR(MakePrivateFolder(folder));
   return JoinPath(folder, "coordinator.sock");
@@ -227,7 +235,8 @@ Result<Listening> StartServer(const std::string& socket_path, std::optional<Netw
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int bound = 0;
-  builder.AddListeningPort(Str(kUnix, socket_path), grpc::InsecureServerCredentials(), &bound);
+  builder.AddListeningPort(GrpcTarget(Str(kUnix, socket_path)), grpc::InsecureServerCredentials(),
+                           &bound);
   int port = 0;
   if (network) {
     builder.AddListeningPort(network->place.Text(), network->credentials, &port);

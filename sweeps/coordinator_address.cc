@@ -12,6 +12,14 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kBytesMax = 4096;
+constexpr std::string_view kUnix = "unix:";
+
+// RFC 3986 calls these unreserved. Even '/' is not among them: `//` would begin the name of a host.
+bool IsPlainInUri(char letter) {
+  return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+         (letter >= '0' && letter <= '9') ||
+         std::string_view("-._~").find(letter) != std::string_view::npos;
+}
 
 }  // namespace
 
@@ -31,6 +39,29 @@ Result<std::string> ReadCoordinatorAddress(const std::string& state_folder) {
   return Status(Code::kDataLoss,
                 Str(path, " is damaged: start the coordinator again (`fuser -v ",
                     CoordinatorLockPath(state_folder), "` shows its pid), which writes the file"));
+}
+
+Status CheckSocketPath(std::string_view path) {
+  if (path.find(',') == std::string_view::npos) return Status();
+  return Status(Code::kInvalidArgument,
+                Str("the path of the socket, ", path,
+                    ", has a comma, and nobody could connect to it, since gRPC reads a comma as "
+                    "the end of an address: choose a path without commas"));
+}
+
+std::string GrpcTarget(std::string_view address) {
+  if (!address.starts_with(kUnix)) return std::string(address);
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string target(kUnix);
+  for (const char letter : address.substr(kUnix.size())) {
+    if (IsPlainInUri(letter)) {
+      target += letter;
+    } else {
+      const auto byte = static_cast<unsigned char>(letter);
+      target += {'%', kDigits[byte >> 4], kDigits[byte & 0xf]};
+    }
+  }
+  return target;
 }
 
 }  // namespace longrun

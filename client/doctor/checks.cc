@@ -314,14 +314,19 @@ Finding CheckFolder(const MachineFacts& machine) {
 
 Finding CheckSocket(const MachineFacts& machine) {
   const std::string path = JoinPath(machine.state, "coordinator.sock");
-  if (path.size() <= kSocketPathBytesMax) return Ok(path);
+  const bool is_too_long = path.size() > kSocketPathBytesMax;
+  if (!is_too_long && CheckSocketPath(path).ok()) return Ok(path);
   const Result<std::string> run_time = RuntimeFolder();
   const std::string place =
       run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");
   return Warn(
-      Str("the state folder's path is too long for a socket (", path.size(), " bytes, at most ",
-          kSocketPathBytesMax, " are possible): the socket is made under ", place, " instead"),
-      "give a shorter --state if several users share that folder");
+      Str(is_too_long ? Str("the state folder's path is too long for a socket (", path.size(),
+                            " bytes, at most ", kSocketPathBytesMax, " are possible)")
+                      : Str("the state folder's path has a comma, which the path of a socket must "
+                            "not have"),
+          ": the socket is made under ", place, " instead"),
+      Str("give ", is_too_long ? "a shorter --state" : "a --state without commas",
+          " if several users share that folder"));
 }
 
 // Locks are the kernel's, so a dead process holds none: who holds one must answer.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -26,6 +27,7 @@
 #include "pki/certificate.h"
 #include "pki/files.h"
 #include "pki/host_port.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun::client {
 namespace {
@@ -89,7 +91,10 @@ Status FillCoordinator(const SlurmArguments& arguments, const std::string& state
     RETURN_IF_ERROR(destination.status());
     pilot.coordinator = destination->address;
   }
-  if (pilot.coordinator.starts_with("unix:")) return Status();
+  constexpr std::string_view kUnix = "unix:";
+  if (pilot.coordinator.starts_with(kUnix)) {
+    return CheckSocketPath(pilot.coordinator.substr(kUnix.size())).In("--coordinator");
+  }
   RETURN_IF_ERROR(ParseHostPort(pilot.coordinator).status());
   if (!arguments.ca_fingerprint) {
     Result<std::string> fingerprint = FingerprintOf(state);

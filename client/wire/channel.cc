@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sweeps/coordinator_address.h"
+
 namespace longrun::client {
 namespace {
 
@@ -41,8 +43,8 @@ std::shared_ptr<grpc::Channel> OpenChannel(const Destination& destination) {
   // Never a proxy: it would have to read what only the coordinator may read.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (destination.authority.empty()) {
-    return grpc::CreateCustomChannel(destination.address, grpc::InsecureChannelCredentials(),
-                                     arguments);
+    return grpc::CreateCustomChannel(GrpcTarget(destination.address),
+                                     grpc::InsecureChannelCredentials(), arguments);
   }
   // A network may swallow packets without a word: find out while a stream is quiet.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);

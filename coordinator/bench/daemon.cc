@@ -48,7 +48,8 @@ Daemon::Daemon(std::string state_folder, const std::string& network)
   grpc::ChannelArguments own;  // must not share another daemon's connection
   own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   own.SetMaxReceiveMessageSize(-1);
-  channel_ = grpc::CreateCustomChannel(*address, grpc::InsecureChannelCredentials(), own);
+  channel_ =
+      grpc::CreateCustomChannel(GrpcTarget(*address), grpc::InsecureChannelCredentials(), own);
   LR_CHECK(channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTime));
 }
 

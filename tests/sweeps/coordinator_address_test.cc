@@ -43,5 +43,22 @@ TEST_F(CoordinatorAddressTest, MoreDamageIsToldWithWhatToDo) {
       << status.message();
 }
 
+// RFC 3986, sections 2.1 to 2.3.
+TEST(GrpcTargetTest, APathIsEscapedAsInAUriAndAPlaceOnTheNetworkStays) {
+  EXPECT_EQ(GrpcTarget("unix:/s-1/a_b.c~/K9"), "unix:%2Fs-1%2Fa_b.c~%2FK9");
+  EXPECT_EQ(GrpcTarget("unix:/a#b?c%41 d+e"), "unix:%2Fa%23b%3Fc%2541%20d%2Be");
+  EXPECT_EQ(GrpcTarget("unix://\xc3\xa9"), "unix:%2F%2F%C3%A9");
+  EXPECT_EQ(GrpcTarget("[::1]:7443"), "[::1]:7443");
+}
+
+TEST(CheckSocketPathTest, ACommaIsRefusedWithThePathAndTheRemedy) {
+  EXPECT_TRUE(CheckSocketPath("/a #?%;s").ok());
+  const Status status = CheckSocketPath("/a,b/s");
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "the path of the socket, /a,b/s, has a comma, and nobody could connect to it, since "
+            "gRPC reads a comma as the end of an address: choose a path without commas");
+}
+
 }  // namespace
 }  // namespace longrun

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/thread.h"
 #include "longrun/v1/session.grpc.pb.h"
+#include "sweeps/coordinator_address.h"
 #include "sweeps/session_codec.h"
 
 namespace longrun::agent {
@@ -60,9 +61,12 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
     return Status(Code::kInvalidArgument,
                   Str("coordinator address \"", address, "\": expected unix:PATH, or HOST:PORT"));
   }
+  RETURN_IF_ERROR(
+      CheckSocketPath(std::string_view(address).substr(kUnix.size())).In("--coordinator"));
   ASSIGN_OR_RETURN(const grpc::ChannelArguments arguments, ArgumentsIfRoom());
-  return CoordinatorChannel{
-      .channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)};
+  return CoordinatorChannel{.channel = grpc::CreateCustomChannel(GrpcTarget(address),
+                                                                 grpc::InsecureChannelCredentials(),
+                                                                 arguments)};
 }
 
 Result<CoordinatorChannel> ConnectTo(const HostPort& place, const MemberFiles& files) {

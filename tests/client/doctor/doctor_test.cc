@@ -253,6 +253,11 @@ TEST_F(DoctorTest, APathThatIsTooLongForASocket) {
   Expect("socket", CheckVerdict::kWarn, "108 bytes");
 }
 
+TEST_F(DoctorTest, APathWithACommaHasItsSocketElsewhere) {
+  machine.state = "/a,b";
+  Expect("socket", CheckVerdict::kWarn, "has a comma");
+}
+
 TEST_F(DoctorTest, WhoHoldsTheFolderMustAnswer) {
   const std::string lock = JoinPath(folder.path(), "coordinator.lock");
   const Result<FileLock> held = FileLock::Acquire(lock, "the test");

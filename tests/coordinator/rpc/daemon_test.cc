@@ -72,7 +72,8 @@ class DaemonTest : public testing::Test {
     // Not the connection to a daemon of before at the same address.
     grpc::ChannelArguments own;
     own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own);
+    channel =
+        grpc::CreateCustomChannel(GrpcTarget(address), grpc::InsecureChannelCredentials(), own);
     ASSERT_TRUE(
         channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
     sweeps = v1::SweepService::NewStub(channel);
@@ -317,6 +318,28 @@ TEST_F(DaemonTest, AStateFolderTooDeepForASocketNamesWhereTheSocketIs) {
 
   EXPECT_EQ(Info().state_folder(), state);
   EXPECT_EQ(End(SIGTERM).code, 0);
+}
+
+TEST_F(DaemonTest, AStateFolderWithACommaNamesWhereTheSocketIs) {
+  state = JoinPath(folder.path(), "a,b");
+
+  Start();
+
+  EXPECT_EQ(ReadCoordinatorAddress(state)->find(','), std::string::npos);
+  EXPECT_EQ(Info().state_folder(), state);
+  EXPECT_EQ(End(SIGTERM).code, 0);
+}
+
+TEST_F(DaemonTest, ASocketThatNobodyCouldReachIsRefused) {
+  std::string said;
+
+  EXPECT_EQ(RefusedWith({"--listen", "unix:/tmp/a,b"}, &said), 78);
+  EXPECT_NE(said.find("--listen unix:/tmp/a,b: the path of the socket, /tmp/a,b, has a comma"),
+            std::string::npos)
+      << said;
+  const std::string name(100, 'n');  // short enough until it is absolute
+  EXPECT_EQ(RefusedWith({"--listen", "unix:" + name}, &said), 78);
+  EXPECT_NE(said.find("bytes: expected 1 to 107"), std::string::npos) << said;
 }
 
 TEST_F(DaemonTest, AWorkerOutsideOfTheRangeOfProtocolsIsToldWhichSideToUpdate) {

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/session.grpc.pb.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun::agent {
 
@@ -246,7 +247,8 @@ FakeCoordinator::~FakeCoordinator() { Stop(); }
 
 void FakeCoordinator::Start() {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("unix:" + server_->socket, grpc::InsecureServerCredentials());
+  builder.AddListeningPort(GrpcTarget("unix:" + server_->socket),
+                           grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::WorkerSessionService::Service*>(server_.get()));
   builder.RegisterService(static_cast<v1::ArtifactService::Service*>(server_.get()));
   server_->listener = builder.BuildAndStart();

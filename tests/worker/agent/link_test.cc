@@ -30,7 +30,8 @@ using Next = Link::Next;
 
 class LinkTest : public testing::Test {
  protected:
-  LinkTest() : socket_(JoinPath(folder_.path(), "c.sock")), coordinator_(socket_) {
+  // The name has what a URI would read as a fragment, a query and another letter.
+  LinkTest() : socket_(JoinPath(folder_.path(), "c #?%41.sock")), coordinator_(socket_) {
     Link::Hooks hooks;
     hooks.post = [this](std::function<void()> closure) {
       const std::scoped_lock lock(mutex_);
@@ -92,6 +93,15 @@ class LinkTest : public testing::Test {
   std::vector<DownMessage> messages_;
   std::optional<Link> link_;
 };
+
+TEST(ConnectToTest, ASocketThatNobodyCanReachIsRefusedWithTheReason) {
+  const auto refusal = [](const std::string& address) {
+    return std::string(ConnectTo(address).status().message());
+  };
+  EXPECT_EQ(refusal("unix:"), "coordinator address \"unix:\": expected unix:PATH, or HOST:PORT");
+  EXPECT_TRUE(refusal("unix:/a,b").starts_with("--coordinator: the path of the socket, /a,b, has"))
+      << refusal("unix:/a,b");
+}
 
 TEST_F(LinkTest, WhereNobodyListensEachPauseIsLongerUpToTenSeconds) {
   double limit_ms = 200;
