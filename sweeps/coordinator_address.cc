@@ -1,7 +1,10 @@
 // See coordinator_address.h.
 #include "sweeps/coordinator_address.h"
 
+#include <sys/stat.h>
+
 #include <optional>
+#include <utility>
 
 #include "base/checked_line.h"
 #include "base/files.h"
@@ -39,6 +42,18 @@ Result<std::string> ReadCoordinatorAddress(const std::string& state_folder) {
   return Status(Code::kDataLoss,
                 Str(path, " is damaged: start the coordinator again (`fuser -v ",
                     CoordinatorLockPath(state_folder), "` shows its pid), which writes the file"));
+}
+
+bool HasWrittenAddress(const std::string& state_folder) {
+  struct stat address {};
+  struct stat lock {};
+  if (stat(CoordinatorAddressPath(state_folder).c_str(), &address) != 0 ||
+      stat(CoordinatorLockPath(state_folder).c_str(), &lock) != 0) {
+    return false;
+  }
+  // A coordinator writes its pid into the lock when it starts.
+  return std::pair(address.st_mtim.tv_sec, address.st_mtim.tv_nsec) >=
+         std::pair(lock.st_mtim.tv_sec, lock.st_mtim.tv_nsec);
 }
 
 Status CheckSocketPath(std::string_view path) {

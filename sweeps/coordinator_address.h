@@ -22,6 +22,10 @@ Status WriteCoordinatorAddress(const std::string& state_folder, const std::strin
 // checksum, as earlier releases wrote it, is returned as it is.
 Result<std::string> ReadCoordinatorAddress(const std::string& state_folder);
 
+// Whether the coordinator that holds the folder has written its address, which is the last step of
+// its start. Else the address, if there is one, is that of an earlier coordinator that was killed.
+bool HasWrittenAddress(const std::string& state_folder);
+
 // kInvalidArgument if no client of gRPC can reach a socket with this path: it has a comma, which
 // separates several addresses even if it is escaped.
 Status CheckSocketPath(std::string_view path);

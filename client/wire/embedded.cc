@@ -123,6 +123,12 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state,
     return SayLine(Str("another command uses ", state, " (its coordinator has pid ", holder.pid,
                        "); this one goes on once that has ended"));
   }
+  if (HasWrittenAddress(state)) {
+    return SayLine(Str("the coordinator (pid ", holder.pid,
+                       ") has started, but does not answer yet; this command waits up to ",
+                       StartPatience::kStartedMsMax / 1000,
+                       " s for it (its log: ", JoinPath(state, "coordinator.log"), ")"));
+  }
   SayLine(
       Str("the coordinator is still starting; bringing a large database up to date can take "
           "minutes, and this command waits as long as the coordinator makes progress (its log: ",
@@ -180,6 +186,26 @@ std::optional<Answering> WhoAnswersAt(const std::string& state) {
                    .address = *address,
                    .folder = info->state_folder(),
                    .is_momentary = info->is_momentary()};
+}
+
+// Nobody has answered for so long that waiting is in vain.
+Status NobodyAnswers(const std::string& state, const StartPatience& patience) {
+  const std::string log = JoinPath(state, "coordinator.log");
+  if (!patience.StartedLongAgo(BootMs())) {
+    return Status(Code::kDeadlineExceeded,
+                  Str("the coordinator does not answer, and has done nothing for ",
+                      StartPatience::kIdleMsMax / 1000, " s; see ", log));
+  }
+  const Result<std::string> address = ReadCoordinatorAddress(state);
+  return Status(
+      Code::kDeadlineExceeded,
+      Str("the coordinator (pid ", HolderOf(state).pid, ") has started, but has not answered for ",
+          StartPatience::kStartedMsMax / 1000, " s",
+          address.ok() ? Str(" at ", *address, ", the address in ", CoordinatorAddressPath(state))
+                       : "",
+          ": see whether its machine is overloaded, whether that socket can be reached from here, "
+          "and what its log says (",
+          log, ")"));
 }
 
 bool Serves(const Answering& answering, const std::string& state) {
@@ -285,11 +311,13 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
     }
     waits_for_command = !is_momentary && !exited && holder.is_momentary && CoordinatorRuns(state);
     if (waits_for_command) patience.NoteWork(BootMs());
-    if (!patience.Lasts(BootMs(), ProcessBusyTicks(exited ? holder.pid : pid))) break;
+    const bool has_started = !waits_for_command && HasWrittenAddress(state);
+    if (!patience.Lasts(BootMs(), ProcessBusyTicks(exited ? holder.pid : pid), has_started)) break;
     SayWhyItWaits(patience, state, holder, waits_for_command);
     const std::int64_t poll_ms = waits_for_command ? kLookMs : kPollMs;
     Pause(++n_looks < kQuickLooks ? kQuickPollMs : poll_ms);
   }
+  const Status gives_up = NobodyAnswers(state, patience);  // while ours is still named there
   if (!exited) {
     kill(pid, SIGKILL);
     ASSIGN_OR_RETURN(exited, WaitFor(pid, kStopMs));
@@ -297,9 +325,7 @@ Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& op
   if (is_cancelled()) {
     return Status(Code::kCancelled, "interrupted before the coordinator had started");
   }
-  return Status(Code::kDeadlineExceeded,
-                Str("the coordinator does not answer, and has done nothing for ",
-                    StartPatience::kIdleMsMax / 1000, " s; see ", log));
+  return gives_up;
 }
 
 // If a coordinator cannot start, the cause is usually its folder: the error then names the folder's
@@ -483,7 +509,10 @@ Status Coordinator::ReachOnce(const std::string& state) {
   // The coordinator that holds the folder may be starting or ending.
   while (CoordinatorRuns(state) || AwaitRestart(state)) {
     const CoordinatorHolder holder = HolderOf(state);
-    if (!patience.Lasts(BootMs(), ProcessBusyTicks(holder.pid))) break;
+    if (!patience.Lasts(BootMs(), ProcessBusyTicks(holder.pid), HasWrittenAddress(state))) {
+      if (patience.StartedLongAgo(BootMs())) return NobodyAnswers(state, patience);
+      break;
+    }
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
       connection_ = std::make_unique<CoordinatorConnection>(answering->address);
       is_momentary_ = answering->is_momentary;

@@ -3,12 +3,20 @@
 
 namespace longrun::client {
 
-bool StartPatience::Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks) {
+bool StartPatience::Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks,
+                          bool has_started) {
+  if (!has_started) started_ms_.reset();  // another coordinator may have followed
+  if (has_started && !started_ms_) started_ms_ = now_ms;
+  if (StartedLongAgo(now_ms)) return false;
   if (busy_ticks && busy_ticks != ticks_) {
     ticks_ = busy_ticks;
     worked_ms_ = now_ms;
   }
   return now_ms - worked_ms_ < kIdleMsMax;
+}
+
+bool StartPatience::StartedLongAgo(std::int64_t now_ms) const {
+  return started_ms_ && now_ms - *started_ms_ >= kStartedMsMax;
 }
 
 bool StartPatience::IsToBeTold(std::int64_t now_ms) {

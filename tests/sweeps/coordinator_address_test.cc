@@ -1,10 +1,14 @@
 #include "sweeps/coordinator_address.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <ctime>
 #include <string>
 
 #include "base/files.h"
+#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 namespace {
@@ -41,6 +45,23 @@ TEST_F(CoordinatorAddressTest, MoreDamageIsToldWithWhatToDo) {
       status.message().find("`fuser -v " + folder_.path() + "/coordinator.lock` shows its pid"),
       std::string::npos)
       << status.message();
+}
+
+TEST_F(CoordinatorAddressTest, AnAddressOfAnEarlierCoordinatorIsNotThatOfTheHolder) {
+  EXPECT_FALSE(HasWrittenAddress(folder_.path()));
+  ASSERT_TRUE(WriteCoordinatorAddress(folder_.path(), "unix:/s/coordinator.sock").ok());
+  const auto set_age = [](const std::string& path, std::time_t s) {
+    const timespec times[] = {{.tv_sec = s, .tv_nsec = 5}, {.tv_sec = s, .tv_nsec = 5}};
+    return utimensat(AT_FDCWD, path.c_str(), times, 0) == 0;
+  };
+  EXPECT_FALSE(HasWrittenAddress(folder_.path()));  // nobody has ever held the folder
+  const auto lock = CoordinatorLock::Acquire(folder_.path(), {.pid = 1});
+  ASSERT_TRUE(lock.ok());
+  ASSERT_TRUE(set_age(CoordinatorLockPath(folder_.path()), 1'000));
+  ASSERT_TRUE(set_age(path_, 999));
+  EXPECT_FALSE(HasWrittenAddress(folder_.path()));
+  ASSERT_TRUE(set_age(path_, 1'000));
+  EXPECT_TRUE(HasWrittenAddress(folder_.path()));
 }
 
 // RFC 3986, sections 2.1 to 2.3.
