@@ -212,6 +212,11 @@ Result<BackupFile> BackupFile::Open(const std::string& path) {
   if (IsFolder(path)) {
     return Status(Code::kInvalidArgument, Str(path, " is a folder: expected the file of a backup"));
   }
+  // To open a pipe would wait for its writer, and its end could not be read first.
+  if (struct stat info{}; stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return Status(Code::kInvalidArgument,
+                  Str(path, " is not a regular file: expected the file of a backup"));
+  }
   ASSIGN_OR_RETURN(OpenFile file, OpenFile::Open(path, OpenFile::Mode::kRead));
   ASSIGN_OR_RETURN(const std::int64_t n_bytes, file.n_bytes());
   ASSIGN_OR_RETURN(const std::string begin, file.ReadAt(0, kBlock));
@@ -221,6 +226,7 @@ Result<BackupFile> BackupFile::Open(const std::string& path) {
   };
   if (n_bytes < kTailBytes || n_bytes % kBlock != 0) return wrong_end("it was cut short");
   ASSIGN_OR_RETURN(const std::string tail, file.ReadAt(n_bytes - kTailBytes, kTailBytes));
+  if (std::ssize(tail) < kTailBytes) return wrong_end("it became shorter while it was read");
   const Result<Json> end = ParseJson(std::string(Trim(tail.substr(kBlock, kBlock))));
   std::int64_t manifest_at = 0, manifest_bytes = 0;
   std::string sha256;

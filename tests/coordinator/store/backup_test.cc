@@ -308,6 +308,24 @@ TEST_F(BackupTest, AFileThatWasCutShortIsNoBackup) {
   EXPECT_EQ(CheckBackup(backup()).status().code(), Code::kInvalidArgument);
 }
 
+// Like a file that is cut while it is read: sysfs says that each of its files has 4096 bytes.
+TEST_F(BackupTest, AFileWithFewerBytesThanItsSizeIsNoBackup) {
+  const std::string path = "/sys/devices/system/cpu/online";
+  const Result<std::int64_t> n_bytes = FileBytes(path);
+  if (!n_bytes.ok() || *n_bytes != 4096) GTEST_SKIP() << "no sysfs here";
+  const Status status = CheckBackup(path).status();
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_TRUE(status.message().starts_with(path + " is not a backup of longrun"))
+      << status.message();
+}
+
+TEST_F(BackupTest, APipeIsRefusedBeforeItIsOpened) {
+  ASSERT_EQ(mkfifo(backup().c_str(), 0600), 0);
+  const Status status = CheckBackup(backup()).status();
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(status.message(), backup() + " is not a regular file: expected the file of a backup");
+}
+
 TEST_F(BackupTest, ANameThatLeadsOutOfTheStateFolderIsRefused) {
   for (const char* const name : {"../longrun.db", "/etc/passwd", "artifacts/../../x", "files/x"}) {
     auto writer = BackupWriter::Create(backup(), 1'700'000'000'000);
