@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/files.h"
 #include "base/program.h"
 #include "base/str.h"
 
@@ -27,6 +28,16 @@ Result<std::string> ReadStdin(std::string_view what, std::string_view instead,
   }
   return Status(Code::kInvalidArgument,
                 Str(what, " on standard input has more than ", bytes_max >> 20, " MiB"));
+}
+
+Result<std::string> ReadGivenFile(const std::string& file, std::string_view what,
+                                  std::size_t bytes_max) {
+  if (file.empty()) {
+    return Status(Code::kInvalidArgument, Str("the name of the ", what, " is empty: name a file"));
+  }
+  Result<std::string> text = ReadFile(file, bytes_max);
+  if (text.ok() || text.status().code() == Code::kNotFound) return text;
+  return Status(Code::kInvalidArgument, text.status().message());
 }
 
 }  // namespace longrun::client

@@ -5,8 +5,8 @@
 #include <memory>
 #include <set>
 
-#include "base/files.h"
 #include "base/str.h"
+#include "client/console/input.h"
 #include "client/tables/metric.h"
 #include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_cell.h"
@@ -14,6 +14,7 @@
 #include "client/words/render.h"
 #include "model/data/tokenizer.h"
 #include "sweeps/extended.h"
+#include "sweeps/limits.h"
 
 namespace longrun::client {
 namespace {
@@ -370,10 +371,14 @@ Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>
 }
 
 Result<PublishedTable> ReadPublishedTable(const std::string& name) {
+  if (name.empty()) {
+    return Invalid(
+        "--published is empty: give a file, or a name that `longrun explain published` lists");
+  }
   if (name.find('/') == std::string::npos && !name.ends_with(".yaml")) {
     return FindPublishedTable(name);
   }
-  ASSIGN_OR_RETURN(const std::string yaml, ReadFile(name));
+  ASSIGN_OR_RETURN(const std::string yaml, ReadGivenFile(name, "published table", kSweepBytesMax));
   return ParsePublishedTable(yaml, name);
 }
 

@@ -2,6 +2,7 @@
 // on the coordinator's machine; `longrun-coordinator` does the work (coordinator/store/backup.h).
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -289,12 +290,13 @@ int Restore(const RestoreArguments& given, const std::string& output, const std:
 
 // ---- check --------------------------------------------------------------------------------------
 
-int Check(const std::string& file, const std::string& output, const std::string& state) {
-  if (file.empty()) {
+int Check(const std::optional<std::string>& file, const std::string& output,
+          const std::string& state) {
+  if (!file) {
     const Result<Administered> done = Administer({"--check-state"}, state);
     return done.ok() ? PrintChecked(state, *done, output) : Report(done.status());
   }
-  const Result<std::string> path = Absolute(file);
+  const Result<std::string> path = Absolute(*file);
   if (!path.ok()) return Report(path.status());
   const Result<Administered> done = Administer({"--check-backup", *path}, state);
   return done.ok() ? PrintChecked(*path, *done, output) : Report(done.status());
@@ -339,7 +341,7 @@ void AddAdminCheck(Verbs& verbs, Verb& admin) {
   Verb verb = admin.AddVerb("check", "read all of a backup or a state folder, and list damage");
   verb.AddExamples({"longrun admin check /backup/monday.tar",
                     "longrun admin check --state /var/lib/longrun -o json"});
-  const auto file = std::make_shared<std::string>();
+  const auto file = std::make_shared<std::optional<std::string>>();
   verb.AddArgument("FILE", *file, "a backup (default: the state folder)");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, file, output] { return Check(*file, *output, verbs.state); });

@@ -1,26 +1,28 @@
 // longrun claims SWEEP: judges what its file claims.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "base/files.h"
 #include "base/str.h"
 #include "client/claims/claim_text.h"
 #include "client/claims/judge.h"
 #include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
+#include "client/console/input.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
+#include "sweeps/limits.h"
 
 namespace longrun::client {
 namespace {
 
 struct ClaimsArguments {
   std::string sweep;
-  std::string file;  // "": the sweep's own
+  std::optional<std::string> file;  // without: the sweep's own
 };
 
 std::string ClaimText(const JudgedClaim& judged) {
@@ -72,9 +74,10 @@ Json ClaimJson(const JudgedClaim& judged) {
 
 // The claims of the file, or else of the sweep as it was submitted.
 Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArguments& arguments) {
-  if (!arguments.file.empty()) {
-    ASSIGN_OR_RETURN(const std::string yaml, ReadFile(arguments.file));
-    return SweepClaims(yaml, arguments.file, {});
+  if (arguments.file) {
+    ASSIGN_OR_RETURN(const std::string yaml,
+                     ReadGivenFile(*arguments.file, "sweep file", kSweepBytesMax));
+    return SweepClaims(yaml, *arguments.file, {});
   }
   return ClaimsOfSweep(client, arguments.sweep);
 }
@@ -86,7 +89,7 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   if (claims->empty()) {
     return Report(Status(
         Code::kInvalidArgument,
-        Str(arguments.file.empty() ? arguments.sweep : arguments.file,
+        Str(arguments.file.value_or(arguments.sweep),
             " has no claims: list them in spec.claims (`longrun explain claims` describes them)")));
   }
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);

@@ -18,6 +18,7 @@
 #include "base/units.h"
 #include "base/utf8.h"
 #include "client/console/exit_code.h"
+#include "client/console/input.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/context.h"
@@ -340,8 +341,16 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
                     "as 0.1), or a number of its tokens (at least 1, such as 50K)"));
 }
 
+Status CheckNoneIsEmpty(const std::string& option, const std::vector<std::string>& files) {
+  if (std::ranges::find(files, "") == files.end()) return Status();
+  return Status(Code::kInvalidArgument, Str(option, ": the name of a file is empty: name a file"));
+}
+
 // Fills in either files for each split, or one list of files and a rule.
 Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
+  RETURN_IF_ERROR(CheckNoneIsEmpty("--train", arguments.train));
+  RETURN_IF_ERROR(CheckNoneIsEmpty("--validation", arguments.validation));
+  RETURN_IF_ERROR(CheckNoneIsEmpty("--test", arguments.test));
   ASSIGN_OR_RETURN(const HeldOut validation, HeldOutOf("--validation", arguments.validation));
   ASSIGN_OR_RETURN(const HeldOut test, HeldOutOf("--test", arguments.test));
   if (!arguments.test.empty() && test.by != validation.by) {
@@ -516,7 +525,7 @@ struct PrepareArguments {
 };
 
 int Prepare(const PrepareArguments& arguments, const std::string& state) {
-  const Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
+  const Result<std::string> yaml = ReadGivenFile(arguments.file, "dataset file", kSweepBytesMax);
   if (!yaml.ok()) return Report(yaml.status());
   const std::string folder = FolderOf(arguments.file);
   Result<DatasetFile> file = ParseDatasetFile(*yaml, BaseName(arguments.file), folder);

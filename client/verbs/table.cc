@@ -1,6 +1,7 @@
 // longrun table SWEEP...: results by any axes.
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -69,12 +70,12 @@ int Published(const PivotArguments& arguments, const PivotRequest& request, cons
   return StateCode(*results);
 }
 
-int Table(const PivotArguments& arguments, const std::string& published, const std::string& output,
-          const std::string& state) {
+int Table(const PivotArguments& arguments, const std::optional<std::string>& published,
+          const std::string& output, const std::string& state) {
   Result<PivotRequest> request = ReadPivotRequest(arguments);
   if (!request.ok()) return Report(request.status());
   RetryingClient client(state);
-  if (!published.empty()) return Published(arguments, *request, published, output, client);
+  if (published) return Published(arguments, *request, *published, output, client);
   if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
   request->over_all_depths = IsForPeople(output);
   // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
@@ -110,7 +111,7 @@ void AddTable(Verbs& verbs) {
                     "longrun table my-sweep --metric nll_by_position",
                     "longrun table my-sweep --published alibi-wikitext103"});
   const auto arguments = AddPivot(verb);
-  const auto published = std::make_shared<std::string>();
+  const auto published = std::make_shared<std::optional<std::string>>();
   verb.AddArgument("--published", *published,
                    "show the sweep's numbers beside published ones; give a name that `longrun "
                    "explain published`\nlists, or a file (a path with a slash, or ending in "

@@ -36,6 +36,9 @@ Status Invalid(std::string_view message) { return {Code::kInvalidArgument, messa
 bool IsTiktoken(const std::string& path) { return path.ends_with(".tiktoken"); }
 
 Status Check(const Arguments& arguments) {
+  if (arguments.out.empty()) {
+    return Invalid("the name of the tokenizer is empty: name a file to write");
+  }
   if (!IsTiktoken(arguments.out) && !arguments.out.ends_with(".json")) {
     return Invalid(Str("the name ", arguments.out,
                        " does not show the format: expected one that ends in .tiktoken or .json"));
@@ -64,6 +67,7 @@ Status CheckPlain(const std::string& path) {
 }
 
 Status AddFile(const std::string& path, BpeTraining& training) {
+  if (path.empty()) return Invalid("the name of a text file is empty: name a file");
   RETURN_IF_ERROR(CheckPlain(path));
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));

@@ -154,12 +154,11 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
   Result<std::string> yaml =
       arguments.file == "-"
           ? ReadStdin("the sweep file", "give the name of the file", kSweepBytesMax)
-          : ReadFile(arguments.file, kSweepBytesMax);
-  if (!yaml.ok()) {
-    const bool absent = yaml.status().code() == Code::kNotFound;
-    return Status(absent ? Code::kNotFound : Code::kInvalidArgument,
-                  Str(yaml.status().message(), absent ? MeantFile(arguments.file) : ""));
+          : ReadGivenFile(arguments.file, "sweep file", kSweepBytesMax);
+  if (yaml.status().code() == Code::kNotFound) {
+    return Status(Code::kNotFound, Str(yaml.status().message(), MeantFile(arguments.file)));
   }
+  RETURN_IF_ERROR(yaml.status());
   if (!IsUtf8(*yaml)) {
     return Status(Code::kInvalidArgument,
                   Str(arguments.file, " is not UTF-8 text: a sweep file is YAML"));
