@@ -3,11 +3,11 @@
 #include "sweeps/schema.h"
 
 #include <algorithm>
-#include <cctype>
 #include <iterator>
 #include <utility>
 
 #include "base/check.h"
+#include "base/letter_case.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "model/config.h"
@@ -84,14 +84,13 @@ void InsertAfter(std::string_view path, const std::vector<KeyRow>& more,
 // A command that is given an id must not find another sweep by its name, nor take a name for an
 // option.
 std::string WhyNotSweepName(const Json& name) {
-  std::string text = name.get<std::string>();
+  const auto& text = name.get_ref<const std::string&>();
   if (text.starts_with('-'))
     return "must not begin with '-', since commands would take it for an option";
-  std::ranges::transform(text, text.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return IsUlid(text) ? "has the form of a sweep's id, so commands could not tell them apart: "
-                        "choose another name"
-                      : "";
+  return IsUlid(InCapitals(text))
+             ? "has the form of a sweep's id, so commands could not tell them apart: "
+               "choose another name"
+             : "";
 }
 
 std::vector<KeyRow> FileKeys() {
