@@ -58,7 +58,6 @@
 namespace longrun::coordinator {
 namespace {
 
-constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path without its terminating zero
 constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr int kTransferThreads = 4;
@@ -116,10 +115,6 @@ Status MakePrivateFolder(const std::string& path) {
   return Status();
 }
 
-bool CanBeSocket(const std::string& path) {
-  return path.size() <= kSocketPathBytesMax && CheckSocketPath(path).ok();
-}
-
 // The socket's path: in the state folder, or, if that path is too long for a socket or has a comma,
 // in the user's run-time folder or a private one under the temporary directory.
 Result<std::string> SocketPath(const std::string& listen, const std::string& state_folder) {
@@ -128,20 +123,16 @@ Result<std::string> SocketPath(const std::string& listen, const std::string& sta
     if (!path.empty()) {
       ASSIGN_OR_RETURN(path, AbsolutePath(path));
     }
-    if (path.empty() || path.size() > kSocketPathBytesMax) {
-      return Status(Code::kInvalidArgument, Str("the socket path \"", path, "\" has ", path.size(),
-                                                " bytes: expected 1 to ", kSocketPathBytesMax));
-    }
     RETURN_IF_ERROR(CheckSocketPath(path).In(Str("--listen ", listen)));
     return path;
   }
   const std::string path = JoinPath(state_folder, "coordinator.sock");
-  if (CanBeSocket(path)) return path;
+  if (CheckSocketPath(path).ok()) return path;
   const std::string name = Str("longrun-", Sha256Hex(state_folder).substr(0, 16));
   ASSIGN_OR_RETURN(const std::string run_time, RuntimeFolder());
   if (!run_time.empty() && IsFolder(run_time)) {
     const std::string short_path = JoinPath(run_time, name + ".sock");
-    if (CanBeSocket(short_path)) return short_path;
+    if (CheckSocketPath(short_path).ok()) return short_path;
   }
   std::string temporary = GetEnv("TMPDIR").value_or("/tmp");
   RETURN_IF_ERROR(

@@ -57,6 +57,10 @@ bool HasWrittenAddress(const std::string& state_folder) {
 }
 
 Status CheckSocketPath(std::string_view path) {
+  if (path.empty() || path.size() > kSocketPathBytesMax) {
+    return Status(Code::kInvalidArgument, Str("the socket path \"", path, "\" has ", path.size(),
+                                              " bytes: expected 1 to ", kSocketPathBytesMax));
+  }
   if (path.find(',') == std::string_view::npos) return Status();
   return Status(Code::kInvalidArgument,
                 Str("the path of the socket, ", path,

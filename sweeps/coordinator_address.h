@@ -8,6 +8,7 @@
 // The address has the path as it is, which is not how gRPC wants it: see GrpcTarget.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -26,8 +27,10 @@ Result<std::string> ReadCoordinatorAddress(const std::string& state_folder);
 // its start. Else the address, if there is one, is that of an earlier coordinator that was killed.
 bool HasWrittenAddress(const std::string& state_folder);
 
-// kInvalidArgument if no client of gRPC can reach a socket with this path: it has a comma, which
-// separates several addresses even if it is escaped.
+inline constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path without its terminating zero
+
+// kInvalidArgument if no client of gRPC can reach a socket with this path: it is empty or too long,
+// or has a comma, which separates several addresses even if it is escaped.
 Status CheckSocketPath(std::string_view path);
 
 // What gRPC is given for an address. For unix:PATH, its clients take a URI, in which `#`, `?` and

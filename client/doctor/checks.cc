@@ -49,7 +49,6 @@ constexpr std::int64_t kFilesWarn = 1024;
 constexpr std::int64_t kProcessesWarn = 512;
 // The write-ahead log of the database alone grows to 16 MiB.
 constexpr std::int64_t kFileFail = 64 * kMiB;
-constexpr std::size_t kSocketPathBytesMax = 107;           // sun_path, less its zero
 constexpr std::int64_t kClockStartMs = 1'735'689'600'000;  // 2025-01-01T00:00:00Z
 constexpr std::int64_t kClockSkewMs = 300'000;
 constexpr std::int64_t kTrainerMs = 60'000;
@@ -314,8 +313,8 @@ Finding CheckFolder(const MachineFacts& machine) {
 
 Finding CheckSocket(const MachineFacts& machine) {
   const std::string path = JoinPath(machine.state, "coordinator.sock");
+  if (CheckSocketPath(path).ok()) return Ok(path);
   const bool is_too_long = path.size() > kSocketPathBytesMax;
-  if (!is_too_long && CheckSocketPath(path).ok()) return Ok(path);
   const Result<std::string> run_time = RuntimeFolder();
   const std::string place =
       run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");

@@ -101,6 +101,9 @@ TEST(ConnectToTest, ASocketThatNobodyCanReachIsRefusedWithTheReason) {
   EXPECT_EQ(refusal("unix:"), "coordinator address \"unix:\": expected unix:PATH, or HOST:PORT");
   EXPECT_TRUE(refusal("unix:/a,b").starts_with("--coordinator: the path of the socket, /a,b, has"))
       << refusal("unix:/a,b");
+  const std::string path = "/" + std::string(107, 'x');  // sun_path holds 107 bytes and a zero
+  EXPECT_EQ(refusal("unix:" + path),
+            Str("--coordinator: the socket path \"", path, "\" has 108 bytes: expected 1 to 107"));
 }
 
 TEST_F(LinkTest, WhereNobodyListensEachPauseIsLongerUpToTenSeconds) {
