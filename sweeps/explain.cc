@@ -1,11 +1,11 @@
 #include "sweeps/explain.h"
 
 #include <algorithm>
-#include <cctype>
 #include <span>
 #include <utility>
 
 #include "base/check.h"
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "base/utf8.h"
@@ -555,9 +555,7 @@ Result<Json> Explain(std::string_view path) {
   Result<Json> explained = ExplainExactly(path);
   if (explained.ok()) return explained;
   // As papers write it: Cable, RoPE.
-  std::string lower(path);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  Result<Json> of_lower = ExplainExactly(lower);
+  Result<Json> of_lower = ExplainExactly(InSmallLetters(path));
   return of_lower.ok() ? std::move(of_lower) : std::move(explained);
 }
 

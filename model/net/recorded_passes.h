@@ -1,6 +1,7 @@
 // The passes of training steps on a GPU, recorded once and then queued by one call each. A small
 // model's pass is some hundred kernels, each of which runs for less time than the host needs to
-// queue it. A replay queues the same kernels on the same numbers, so the results have the same bits.
+// queue it. A replay queues the same kernels on the same numbers, so the results have the same
+// bits.
 //
 // The first pass of a step and those after it are two recordings, since the first one clears the
 // gradients. Both are made when two steps in a row began with the same shape; passes of other

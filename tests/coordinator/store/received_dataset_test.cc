@@ -153,7 +153,6 @@ TEST_F(ReceivedDatasetTest, AFolderWithOtherContentStaysAsItIs) {
   EXPECT_EQ(Dataset::Open(JoinPath(state, "datasets/mine"))->digest(), listing.digest);
 }
 
-// The sizes of the listing count for the dataset's owner, also if the folder is there already.
 // `longrun data rm` removes the remains of an import, but no files of somebody else's.
 TEST_F(ReceivedDatasetTest, TheErrorNamesTheRemovalOnlyWhereItWouldRemoveTheFolder) {
   const DatasetListing listing = Sent(made);
@@ -169,6 +168,7 @@ TEST_F(ReceivedDatasetTest, TheErrorNamesTheRemovalOnlyWhereItWouldRemoveTheFold
   EXPECT_NE(rest.find("`longrun data rm mine`"), std::string::npos) << rest;
 }
 
+// The sizes of the listing count for the dataset's owner, also if the folder is there already.
 TEST_F(ReceivedDatasetTest, AFolderThatIsThereIsUsedOnlyForTheListingOfAllItsFiles) {
   const DatasetListing listing = Sent(made);
   ASSERT_TRUE(Receive(listing).ok());
