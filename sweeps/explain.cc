@@ -498,10 +498,6 @@ std::string ValueText(const Json& param) {
       default_value.is_string() ? default_value.get<std::string>() : CanonicalJson(default_value));
 }
 
-}  // namespace
-
-namespace {
-
 Result<Json> ExplainExactly(std::string_view path) {
   std::string name(path);
   while (name.ends_with('.')) name.pop_back();

@@ -11,6 +11,7 @@
 #include "base/leading_zero.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "sweeps/yaml_slip.h"
 
 namespace longrun {
 namespace {
@@ -48,6 +49,7 @@ std::string WithoutThousands(const std::string& text) {
 // comma or semicolon at the end, typographic quotation marks.
 std::string WithoutMarks(const ParamSpec& spec, const YamlNode& node) {
   if (node.quoted) return "";
+  if (const std::string space = OddSpaceAround(node.text); !space.empty()) return Str("; ", space);
   const auto is_valid = [&](std::string_view text) {
     YamlNode meant = node;
     meant.text = text;

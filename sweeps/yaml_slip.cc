@@ -93,11 +93,44 @@ std::optional<YamlSlip> FirstTab(std::string_view text, int last) {
   });
 }
 
+std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
+
+// Whether the text of a line's value follows in the lines below it: "key: |", "- >-".
+bool BeginsBlockText(std::string_view line) {
+  const std::string_view content = Trim(WithoutComment(line));
+  const std::size_t mark = content.find_last_of("|>");
+  if (mark == std::string_view::npos || mark < 2 || content[mark - 1] != ' ') return false;
+  const bool opens = content[mark - 2] == ':' || content[mark - 2] == '-';
+  return opens && content.find_first_not_of("+-123456789", mark + 1) == std::string_view::npos;
+}
+
+// Knows the lines of the texts below "key: |" as the lines of a file pass.
+class BlockTexts {
+ public:
+  // Whether the next line belongs to such a text.
+  bool Has(std::string_view line) {
+    const std::size_t column = line.find_first_not_of(' ');
+    if (column == std::string_view::npos) return key_ != kNone;
+    if (key_ != kNone && column > key_) return true;
+    key_ = !line.substr(column).starts_with('#') && BeginsBlockText(line) ? column : kNone;
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kNone = std::string_view::npos;
+  std::size_t key_ = kNone;  // the column of the key of the text
+};
+
 // The first character that only looks like a space where YAML needs one: in the indentation of a
-// line, or after a colon, a dash or a comma.
+// line, or after a colon, a dash or a comma. Not in comments, quoted texts and texts of lines.
 std::optional<YamlSlip> FirstOddSpace(std::string_view text, int last) {
-  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+  BlockTexts texts;
+  return FirstLine(text, last, [&](std::string_view line, int number) -> std::optional<YamlSlip> {
+    if (texts.Has(line)) return std::nullopt;
     const std::size_t content = ContentAt(line);
+    if (line.substr(content).starts_with('#')) return std::nullopt;
+    line = WithoutComment(line);
+    line = line.substr(0, line.find_first_of("\"'"));
     for (std::size_t at = 0; at < line.size(); ++at) {
       const OddSpace* const space = OddSpaceAt(line, at);
       const bool is_byte_order_mark = number == 1 && at == 0;
@@ -138,8 +171,6 @@ struct LineKey {
   bool has_value() const { return !value.empty(); }
 };
 
-std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
-
 std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
   std::size_t column = line.find_first_not_of(' ');
   const std::size_t begin = column;
@@ -171,36 +202,24 @@ struct NumberedLine {
   std::string text;
 };
 
-// Whether the text of a line's value follows in the lines below it: "key: |", "- >-".
-bool BeginsBlockText(std::string_view line) {
-  const std::string_view content = Trim(WithoutComment(line));
-  const std::size_t mark = content.find_last_of("|>");
-  if (mark == std::string_view::npos || mark < 2 || content[mark - 1] != ' ') return false;
-  const bool opens = content[mark - 2] == ':' || content[mark - 2] == '-';
-  return opens && content.find_first_not_of("+-123456789", mark + 1) == std::string_view::npos;
-}
-
 // The lines up to `last` that have keys: not empty ones, comments, those that start inside
 // brackets, and the text below `key: |`.
 std::vector<NumberedLine> LinesOfKeys(std::string_view text, int last) {
   std::vector<NumberedLine> lines;
+  BlockTexts texts;
   int brackets = 0;
   int number = 0;
-  std::optional<std::size_t> text_below;  // the column of the key with such a text
   for (std::string& line : Split(text, '\n')) {
     if (++number > last) break;
     if (line.ends_with('\r')) line.pop_back();
     const std::size_t column = line.find_first_not_of(' ');
-    if (column == std::string::npos) continue;
-    if (text_below && column > *text_below) continue;
-    text_below.reset();
-    if (line[column] == '#') continue;
+    if (texts.Has(line) || column == std::string::npos || line[column] == '#') continue;
     const bool in_brackets = brackets > 0;
     for (const char c : WithoutComment(line)) {
       brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
     }
+    brackets = std::max(0, brackets);  // a bracket of a text may close nothing
     if (in_brackets) continue;
-    if (BeginsBlockText(line)) text_below = column;
     lines.push_back({.number = number, .text = std::move(line)});
   }
   return lines;
@@ -208,9 +227,13 @@ std::vector<NumberedLine> LinesOfKeys(std::string_view text, int last) {
 
 // "-perplexity: ..." or "-cable": a list's entry without a space after the dash.
 std::optional<YamlSlip> FirstTightDash(std::string_view text, int last) {
+  std::optional<LineKey> above;
   for (const auto& [number, line] : LinesOfKeys(text, last)) {
     const std::size_t dash = std::min(line.find_first_not_of(' '), line.size());
-    if (!IsTightDash(std::string_view(line).substr(dash))) continue;
+    // A text may go on in the lines below its key.
+    const bool goes_on = above && above->has_value() && dash > above->column;
+    if (std::optional<LineKey> key = KeyOfLine(line, number)) above = std::move(key);
+    if (goes_on || !IsTightDash(std::string_view(line).substr(dash))) continue;
     return YamlSlip{.line = number,
                     .column = static_cast<int>(dash) + 1,
                     .message = DashSpaceMissing(std::string_view(line).substr(dash))};

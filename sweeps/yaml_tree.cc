@@ -14,7 +14,9 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "model/evaluation/evaluation.h"
 #include "sweeps/limits.h"
+#include "sweeps/schema.h"
 #include "sweeps/yaml_slip.h"
 
 namespace longrun {
@@ -27,6 +29,13 @@ struct Refused {
   Place place;
   std::string message;
 };
+
+// Whether a list of a sweep file has maps that begin with this key. Other keys, such as those of
+// labels, may begin with a dash.
+bool IsKnownName(std::string_view name) {
+  return FindEvaluation(name).ok() ||
+         std::ranges::any_of(SweepKeys(), [&](const KeyRow& row) { return row.name() == name; });
+}
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
@@ -64,7 +73,6 @@ class TreeBuilder final : public YAML::EventHandler {
     node.text = value;
     node.quoted = tag == "!";
     if (node.quoted) RefuseWithoutEnd(mark);
-    if (!node.quoted) RefuseOddSpace(node);
     Add(std::move(node));
   }
 
@@ -164,7 +172,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
-    if (!key.quoted && IsTightDash(key.text)) {
+    if (!key.quoted && IsTightDash(key.text) && IsKnownName(key.text.substr(1))) {
       throw Refused{key.place, DashSpaceMissing(Str(key.text, ":"))};
     }
     if (!key.quoted) RefuseKeyWithValue(key, value, frame.in_brackets);
@@ -190,13 +198,6 @@ class TreeBuilder final : public YAML::EventHandler {
       if (quote == '"' && text_[at] == '\\') at += 1;
     }
     throw Refused{PlaceOf(mark), QuoteNotClosed()};
-  }
-
-  // A text that seems to be what it is not: "micro" with a no-break space behind it.
-  static void RefuseOddSpace(const YamlNode& node) {
-    if (std::string space = OddSpaceAround(node.text); !space.empty()) {
-      throw Refused{node.place, std::move(space)};
-    }
   }
 
   // YAML reads "model {size: micro}" as the key "model {size", "model:{size: micro}" as the key

@@ -281,7 +281,8 @@ def activations(c):
 def graphs(c):
     """Steps recorded as CUDA graphs give the same bits; a CPU, on which a dry run trains, records none."""
     folder = c.folder("graphs")
-    for name, train in (("fp32", {}), ("bf16", {"precision": "bf16"}), ("pose", {"positions": {"method": "pose", "target_length": 256}})):
+    pose = {"positions": {"method": "pose", "target_length": 256}}
+    for name, train in (("fp32", {}), ("bf16", {"precision": "bf16"}), ("pose", pose)):
         run_file = c.run_file(folder, method="rope", train=train)
         plain = c.train(folder, f"{name}-plain", run_file, c.device)
         recorded = c.train(folder, f"{name}-recorded", run_file, c.device, LONGRUN_GPU_GRAPHS="1")

@@ -248,7 +248,10 @@ std::vector<std::pair<std::string, std::string>> OverridesIn(const Json& pairs) 
 std::string Claims(const ReportInput& input, const std::vector<SweepResults>& measured) {
   const Result<std::vector<Claim>> claims =
       SweepClaims(input.yaml, input.info.name(), OverridesIn(input.overrides));
-  if (!claims.ok() || claims->empty()) return "";  // the yaml was accepted, so it has no errors
+  if (!claims.ok()) {
+    return Str("<h2>Claims</h2>\n", Text("p", claims.status().message()), "\n");
+  }
+  if (claims->empty()) return "";
   const std::vector<JudgedClaim> judged = JudgeClaims(*claims, measured);
   std::string out = Str("<h2>Claims</h2>\n", Text("p", ClaimsSummary(judged)), "\n");
   for (const JudgedClaim& one : judged) out += ClaimHtml(one);

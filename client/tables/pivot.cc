@@ -548,7 +548,9 @@ class Pivot {
                   JoinLabels(matching), ": write one of them in full")};
     }
     against_.whole = matching.front();
-    if (there.size() == 1 && !is_title) return NothingElse();
+    // Of an evaluation's values, others may still be measured.
+    const bool is_only_one = there.size() == 1 && !is_title && !IsEvaluationAxis(against_.axis);
+    if (is_only_one) return NothingElse();
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const ResultRun& one : results_[s].runs) {
         const RunRef& run = *run_of_.at({s, one.run_key});

@@ -136,7 +136,7 @@ std::string LabelLine(const char* name, const std::string& text) {
   return text.empty() ? std::string() : Str(name, ": ", text, "\n");
 }
 
-// `kept`: which of its tasks go on although it was cancelled.
+// `kept`: which of its tasks stay although it was cancelled or paused.
 std::string SweepText(const v1::GetSweepResponse& sweep, const std::vector<int>& shown,
                       const std::string& kept) {
   const v1::SweepInfo& info = sweep.info();

@@ -34,11 +34,8 @@ std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo
   const bool is_one = names.size() == 1;
   const std::size_t n_more = names.size() - std::min(names.size(), kNamesMax);
   names.resize(names.size() - n_more);
-  const char* const what_they_do = info.state() == "PAUSED" ? n_tasks == 1 ? " goes on" : " go on"
-                                   : n_tasks == 1           ? " stays"
-                                                            : " stay";
-  return Str(Counted(n_tasks, "task"), " of ", info.name(), what_they_do, ", since ",
-             is_one ? "sweep " : "sweeps ", Join(names, ", "),
+  return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " stays" : " stay",
+             ", since ", is_one ? "sweep " : "sweeps ", Join(names, ", "),
              n_more > 0 ? Str(" and ", n_more, " more") : std::string(),
              is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too");
 }

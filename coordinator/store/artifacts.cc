@@ -164,14 +164,17 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
   std::int64_t reserved = 0;
   for (const auto& [of, bytes] : reserved_) reserved += bytes;
   if (n_bytes > room - reserved) {
-    const bool is_new = !no_room_ || BootMs() - no_room_at_ms_ > kNoRoomMs;
-    no_room_ = {.n_bytes = n_bytes,
-                .n_free = n_free,
-                .low_water_bytes = options_.disk_low_water_bytes,
-                .n_reserved = reserved};
-    no_room_at_ms_ = BootMs();
-    std::string text = NoRoomText(options_.folder, *no_room_);
-    if (is_new) LogWarning("upload_refused", {{"text", text}});
+    const NoRoom no_room = {.n_bytes = n_bytes,
+                            .n_free = n_free,
+                            .low_water_bytes = options_.disk_low_water_bytes,
+                            .n_reserved = reserved};
+    std::string text = NoRoomText(options_.folder, no_room);
+    if (may_take_all) {  // it is a worker's
+      const bool is_new = !no_room_ || BootMs() - no_room_at_ms_ > kNoRoomMs;
+      if (is_new) LogWarning("upload_refused", {{"text", text}});
+      no_room_ = no_room;
+      no_room_at_ms_ = BootMs();
+    }
     return Status(Code::kResourceExhausted, std::move(text));
   }
   std::int64_t& own = reserved_[sender];

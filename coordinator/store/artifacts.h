@@ -162,8 +162,8 @@ class ArtifactStore {
       const std::vector<std::string>& candidates,
       const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
   std::int64_t NowMs() const { return options_.wall_ms(); }
-  // The last upload that found no room on the disk, if it was in the last 15 s: whoever wants to
-  // send it tries again each second.
+  // The last upload of a worker that found no room on the disk, if it was in the last 15 s: the
+  // worker tries again each second.
   std::optional<NoRoom> LacksRoom();
   // Every digest in the store.
   Result<std::vector<std::string>> List() const;

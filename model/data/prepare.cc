@@ -622,9 +622,11 @@ Status Removal::Finish() {
   if (held_.front().at == anew) return Status();
   std::error_code error;
   if (std::filesystem::is_symlink(folder_, error)) {
+    const std::filesystem::path target = std::filesystem::canonical(folder_, error);
+    if (error) return Status(Code::kUnavailable, Str(folder_, ": ", error.message()));
     RETURN_IF_ERROR(RemoveContent(folder_));
-    RETURN_IF_ERROR(RemoveWork(folder_));
-    return RemoveAll(folder_);  // only the link
+    RETURN_IF_ERROR(RemoveAll(folder_));  // only the link
+    return RemoveWork(target.string());
   }
   RETURN_IF_ERROR(RemoveAll(JoinPath(folder_, kManifestName)));
   Failpoint("data_mid_removal");

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "model/net/gradient.h"
 
 namespace longrun {
@@ -27,6 +28,7 @@ bool RecordedPasses::Add(const Samples& samples, double weight, bool is_first) {
                        .n_token = samples.ids_BT.size(1),
                        .n_positions = is_plain ? 0 : samples.n_positions,
                        .weight = weight};
+  LR_CHECK(!last_ || (last_->n_token == shape.n_token && last_->n_positions == shape.n_positions));
   if (is_first) {
     in_step_ = false;
     const bool comes_again = last_ == shape;

@@ -5,7 +5,8 @@
 //
 // The first pass of a step and those after it are two recordings, since the first one clears the
 // gradients. Both are made when two steps in a row began with the same shape; passes of other
-// shapes, and the first steps, are queued as usual.
+// shapes, and the first steps, are queued as usual. All passes have the same length and number of
+// positions, since for others a network may replace tables that the recordings read.
 #pragma once
 
 #include <ATen/core/Tensor.h>
