@@ -97,6 +97,10 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
   }
   if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {
     step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kActive});
+    // While it was cancelled, paused sweeps alone may have wanted some of its tasks.
+    for (const std::string& id : state.sweep_tasks.at(event.sweep_id)) {
+      ReleaseIfActive(step, state.tasks.at(id));
+    }
   }
   step.result.submit.tasks_retried = static_cast<std::int64_t>(retried.size());
   RetryGivenUp(step, retried, "tried again by command");

@@ -291,6 +291,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   CheckSlotIndexes(state);
   CheckTallies(state);
+  CheckReady(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -344,6 +345,17 @@ void SimChecker::CheckTallies(const State& state) {
     const SweepTally& kept = state.index.tallies.at(sweep);
     if (tally.n == kept.n && std::ranges::includes(kept.begun, tally.begun)) continue;
     world_.Violate(Str("sweep ", sweep, " has other tasks than its tally says"));
+  }
+}
+
+// Every task that may be placed can be found.
+void SimChecker::CheckReady(const State& state) {
+  for (const auto& [id, task] : state.tasks) {
+    if (task.state != TaskState::kReady || coordinator::IsHeld(state, id)) continue;
+    const bool is_found =
+        !task.ready_class.empty() || state.index.waiting.contains({task.not_before, id});
+    if (is_found || !WhyUnknown(state, task).empty() || !state.submitting.empty()) continue;
+    world_.Violate(Str("task ", id, " is READY, and nothing holds it, but it is not in the index"));
   }
 }
 

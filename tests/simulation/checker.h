@@ -77,6 +77,7 @@ class SimChecker {
   void CheckDeadlines(const State& state);
   void CheckSlotIndexes(const State& state);
   void CheckTallies(const State& state);
+  void CheckReady(const State& state);
   // A temporary worker, as the coordinator was told of it.
   struct Allocated {
     std::string incarnation = {};

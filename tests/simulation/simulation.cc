@@ -66,10 +66,12 @@ class SimUser {
                return true;
              }});
   }
-  // All tasks of the run, whichever sweep they belong to. Refused when they have none.
-  void Retry(const std::string& run_key) {
-    Add({.event = [this, run_key] {
+  // All tasks of the run, whichever sweep they belong to; if a sweep is named, it is no longer
+  // cancelled. Refused when they have none.
+  void Retry(const std::string& run_key, const std::string& sweep) {
+    Add({.event = [this, run_key, sweep] {
       RetryRequested retry;
+      retry.sweep_id = sweep;
       for (const auto& [id, task] : server_.store().tasks) {
         if (task.run_key == run_key) retry.tasks.push_back(id);
       }
@@ -374,9 +376,10 @@ class Simulation {
   void TryARunAgain() {
     const Instant when = world_.Between(60'000, 240'000);
     UserSweep& sweep = sweeps_[world_.random.Below(2)];
-    world_.After(when, [this] {
+    const std::string of_sweep = world_.random.Chance(0.5) ? sweep.id : "";
+    world_.After(when, [this, of_sweep] {
       world_.stats.fired["tried again"] += 1;
-      user_.Retry(MakeSweep({.seeds = {2}}).runs.front().run_key);
+      user_.Retry(MakeSweep({.seeds = {2}}).runs.front().run_key, of_sweep);
     });
     world_.After(when + world_.Between(1, 20'000), [this, &sweep] {
       user_.Cancel(sweep.id);

@@ -98,6 +98,22 @@ TEST_F(PauseTest, WhenTheOnlyActiveSweepIsCancelledThePausedOnesKeepTheTask) {
   EXPECT_EQ(Evaluate().state, TaskState::kCancelled);
 }
 
+TEST_F(PauseTest, ATaskThatACancelledSweepWantsAgainGoesOn) {
+  Submit({.context_lengths = {}}, "sweep-1");
+  Submit({.context_lengths = {64}}, "sweep-2");
+  Pause("sweep-1");
+  Do(SweepCancelled{.sweep_id = "sweep-2"});
+  ASSERT_TRUE(IsHeld(state, Train().id));
+  Arrive("worker-1", {CpuSlot()}, 1);
+
+  const StepResult retried =
+      Do(RetryRequested{.sweep_id = "sweep-2", .tasks = {Train().id, Evaluate().id}});
+
+  EXPECT_EQ(Commands<SendStart>(retried).size(), 1u);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
+}
+
 TEST_F(PauseTest, ASubmissionResumesItsSweepAndTasksThatItShares) {
   Submit({.context_lengths = {}}, "sweep-1");
   Pause("sweep-1");
