@@ -349,7 +349,7 @@ std::string PointText(const PointDifference& point) {
   for (const PairCurve& curve : point.curves) {
     const CurveDifference& largest = curve.largest;
     StrAppend(out,
-              Str("  ", point.metric, ": at most ", Short(largest.b - largest.a, 4),
+              Str("  ", point.metric, ": at most ", Short(std::abs(largest.b - largest.a), 4),
                   " apart, at step ", largest.step, " (", Short(largest.a, 6), ", ",
                   Short(largest.b, 6), "); ", Counted(largest.n_steps, "step"), " in common\n"));
   }

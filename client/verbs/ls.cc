@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/letter_case.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"
@@ -217,7 +218,10 @@ void AddLs(Verbs& verbs) {
       .Placeholder("N")
       .AtLeast(0);
   arguments->output = AddOutput(verb, {"table", "json", "csv"});
-  verb.SetRun([&verbs, arguments] { return Ls(*arguments, verbs.state); });
+  verb.SetRun([&verbs, arguments] {
+    for (std::string& status : arguments->statuses) status = InCapitals(status);
+    return Ls(*arguments, verbs.state);
+  });
 }
 
 }  // namespace longrun::client
