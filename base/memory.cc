@@ -38,7 +38,30 @@ std::optional<std::int64_t> SmallestLimit(const std::string& mount, std::string 
   }
 }
 
+// "MemTotal:       16000000 kB" -> bytes.
+std::optional<std::int64_t> BytesOf(std::string_view meminfo, std::string_view key) {
+  for (const std::string& line : Split(meminfo, '\n')) {
+    if (!line.starts_with(key)) continue;
+    const std::string_view number = Trim(std::string_view(line).substr(key.size()));
+    std::int64_t kibibytes = 0;
+    const auto parsed = std::from_chars(number.data(), number.data() + number.size(), kibibytes);
+    if (parsed.ec == std::errc()) return kibibytes * 1024;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::optional<HostMemory> ParseHostMemory(std::string_view meminfo) {
+  const auto total = BytesOf(meminfo, "MemTotal:"), available = BytesOf(meminfo, "MemAvailable:");
+  if (!total || !available) return std::nullopt;
+  return HostMemory{.total_bytes = *total, .used_bytes = *total - *available};
+}
+
+std::optional<HostMemory> ReadHostMemory() {
+  const Result<std::string> text = ReadFile("/proc/meminfo");
+  return text.ok() ? ParseHostMemory(*text) : std::nullopt;
+}
 
 std::optional<std::int64_t> CgroupMemoryMax(const std::string& groups, const std::string& mount) {
   std::optional<std::int64_t> smallest;

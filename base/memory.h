@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace longrun {
 
@@ -14,7 +15,18 @@ std::int64_t PhysicalMemoryBytes();
 // batch system gives a job its share of the memory in this way.
 std::int64_t MachineMemoryBytes();
 
-// That limit; nullopt if there is none. `groups` is the text of /proc/self/cgroup, `mount` the
+// What is in use of the machine's memory, by all programs.
+struct HostMemory {
+  std::int64_t total_bytes = 0;
+  std::int64_t used_bytes = 0;  // not available for allocations
+
+  std::int64_t available_bytes() const { return total_bytes - used_bytes; }
+};
+// From the text of /proc/meminfo (proc(5)); nullopt if it has another form.
+std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
+std::optional<HostMemory> ReadHostMemory();
+
+// The limit that MachineMemoryBytes() heeds; nullopt if there is none. `groups` is the text of /proc/self/cgroup, `mount` the
 // folder of the cgroup file systems: version 2 is mounted there, the memory of version 1 in its
 // folder "memory", or both.
 std::optional<std::int64_t> CgroupMemoryMax(const std::string& groups, const std::string& mount);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/user_folders.h"
@@ -28,16 +29,6 @@ std::int64_t SoftLimit(__rlimit_resource resource) {
   if (getrlimit(resource, &limit) != 0) return 0;
   if (limit.rlim_cur == RLIM_INFINITY) return std::numeric_limits<std::int64_t>::max();
   return static_cast<std::int64_t>(limit.rlim_cur);
-}
-
-// "MemAvailable:   12345 kB"
-std::int64_t MemoryAvailable() {
-  const Result<std::string> text = ReadFile("/proc/meminfo", 1 << 16);
-  if (!text.ok()) return 0;
-  for (const std::string& line : Split(*text, '\n')) {
-    if (line.starts_with("MemAvailable:")) return std::atoll(line.c_str() + 13) * 1024;
-  }
-  return 0;
 }
 
 // The median time of an fsync of 4 KiB in the folder, in milliseconds; 0 when it cannot be written.
@@ -114,7 +105,7 @@ MachineFacts LookAtMachine(const std::string& state) {
   const std::string there = NearestFolder(state);
   machine.wall_ms = WallMs();
   machine.newest_file_wall_ms = NewestFileMs(state);
-  machine.memory_bytes = MemoryAvailable();
+  if (const auto memory = ReadHostMemory()) machine.memory_bytes = memory->available_bytes();
   const Result<std::int64_t> free = DiskFreeBytes(there);
   if (free.ok()) machine.disk_free_bytes = *free;
   if (there == state) {

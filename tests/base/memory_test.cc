@@ -1,4 +1,4 @@
-// The limit of memory of a control group, from folders as the kernel shows them.
+// Memory of the host, and the limit of a control group, from texts as the kernel shows them.
 #include "base/memory.h"
 
 #include <gtest/gtest.h>
@@ -53,6 +53,21 @@ TEST_F(CgroupMemoryTest, WithoutALimitThereIsNone) {
 TEST(MachineMemoryTest, ItIsAtMostThatOfTheMachine) {
   EXPECT_GT(MachineMemoryBytes(), 0);
   EXPECT_LE(MachineMemoryBytes(), PhysicalMemoryBytes());
+}
+
+TEST(HostMemoryTest, UsedMemoryIsWhatIsNotAvailable) {
+  const auto memory = ParseHostMemory("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  400 kB\n");
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_EQ(memory->total_bytes, 1000 * 1024);
+  EXPECT_EQ(memory->used_bytes, 600 * 1024);
+  EXPECT_EQ(memory->available_bytes(), 400 * 1024);
+  EXPECT_FALSE(ParseHostMemory("MemTotal: 16 kB\n").has_value());
+}
+
+TEST(HostMemoryTest, ThisMachineAnswers) {
+  const auto memory = ReadHostMemory();
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_GT(memory->available_bytes(), 0);
 }
 
 }  // namespace

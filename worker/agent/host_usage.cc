@@ -17,16 +17,6 @@ std::optional<std::int64_t> IntOf(std::string_view text) {
   return number;
 }
 
-// "MemTotal:       16000000 kB" -> bytes.
-std::optional<std::int64_t> BytesOf(std::string_view meminfo, std::string_view key) {
-  for (const std::string& line : Split(meminfo, '\n')) {
-    if (!line.starts_with(key)) continue;
-    const auto kibibytes = IntOf(Trim(std::string_view(line).substr(key.size())));
-    if (kibibytes) return *kibibytes * 1024;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 // "cpu user nice system idle iowait irq softirq steal guest guest_nice":
@@ -48,12 +38,6 @@ std::optional<CpuTicks> ParseCpuTicks(std::string_view stat) {
   return ticks;
 }
 
-std::optional<HostMemory> ParseHostMemory(std::string_view meminfo) {
-  const auto total = BytesOf(meminfo, "MemTotal:"), available = BytesOf(meminfo, "MemAvailable:");
-  if (!total || !available) return std::nullopt;
-  return HostMemory{.total_bytes = *total, .used_bytes = *total - *available};
-}
-
 std::optional<double> HostUsage::CpuRatio() {
   const Result<std::string> stat = ReadFile("/proc/stat");
   const auto now = stat.ok() ? ParseCpuTicks(*stat) : std::nullopt;
@@ -62,11 +46,6 @@ std::optional<double> HostUsage::CpuRatio() {
       static_cast<double>(now->busy - before_.busy) / static_cast<double>(now->all - before_.all);
   before_ = *now;
   return ratio;
-}
-
-std::optional<HostMemory> HostUsage::Memory() {
-  const Result<std::string> text = ReadFile("/proc/meminfo");
-  return text.ok() ? ParseHostMemory(*text) : std::nullopt;
 }
 
 }  // namespace longrun::agent

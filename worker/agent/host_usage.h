@@ -1,4 +1,4 @@
-// The load of this machine's processors and memory (proc(5): /proc/stat, /proc/meminfo).
+// The load of this machine's processors (proc(5): /proc/stat).
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,10 @@ struct CpuTicks {
 // busy.
 std::optional<CpuTicks> ParseCpuTicks(std::string_view stat);
 
-struct HostMemory {
-  std::int64_t total_bytes = 0;
-  std::int64_t used_bytes = 0;  // not available for allocations
-};
-std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
-
 // Reads the current values at each call.
 class HostUsage {
  public:
   std::optional<double> CpuRatio();  // since the last call; at first, since boot
-  static std::optional<HostMemory> Memory();
 
  private:
   CpuTicks before_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "sweeps/failure.h"
 #include "sweeps/task.h"
@@ -53,7 +54,7 @@ void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices, const std::vec
     if (const auto ratio = host.CpuRatio()) {
       page_.Set(Metric::kWorkerDeviceUtilizationRatio, {kCpu}, *ratio);
     }
-    if (const auto memory = HostUsage::Memory()) {
+    if (const auto memory = ReadHostMemory()) {
       page_.Set(Metric::kWorkerDeviceMemoryBytes, {kCpu}, static_cast<double>(memory->total_bytes));
       page_.Set(Metric::kWorkerDeviceMemoryUsedBytes, {kCpu},
                 static_cast<double>(memory->used_bytes));
