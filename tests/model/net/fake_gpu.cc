@@ -17,8 +17,11 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -40,6 +43,7 @@ struct Notes {
   // Copies to pinned memory that have not arrived: where to, and the numbers.
   std::vector<std::pair<at::Tensor, at::Tensor>> on_their_way;
   std::map<const char*, std::size_t> pinned;  // bytes at each address
+  std::size_t n_pinned = 0, n_pinned_max = std::numeric_limits<std::size_t>::max();
 };
 // Never destroyed: memory may be freed until the end of the process.
 Notes& TheNotes() {
@@ -60,6 +64,59 @@ void Arrive() {
     arriving.swap(TheNotes().on_their_way);
   }
   for (auto& [to, numbers] : arriving) to.copy_(numbers);
+}
+
+// The numbers of those copies that are on their way into the tensor's memory: a later copy by the
+// device finds them there.
+void ArriveAt(const at::Tensor& host) {
+  const auto* const begin = static_cast<const char*>(host.const_data_ptr());
+  const auto* const end = begin + host.nbytes();
+  std::vector<std::pair<at::Tensor, at::Tensor>> arriving;
+  {
+    const std::lock_guard lock(TheNotes().mutex);
+    auto& all = TheNotes().on_their_way;
+    const auto rest = std::ranges::stable_partition(all, [&](const auto& copy) {
+      const auto* const to = static_cast<const char*>(copy.first.const_data_ptr());
+      return to >= end || to + copy.first.nbytes() <= begin;
+    });
+    arriving.assign(rest.begin(), rest.end());
+    all.erase(rest.begin(), rest.end());
+  }
+  for (auto& [to, numbers] : arriving) to.copy_(numbers);
+}
+
+// ---- streams ------------------------------------------------------------------------------------
+
+// The main stream, and one for copies beside it. All work is done when it is queued. Whether it
+// could have been too early on a GPU is told by clocks: each stream counts its work, and knows how
+// much of the other's was done before (Lamport 1978; vector clocks).
+constexpr std::size_t kStreams = 2;
+using Clock = std::array<std::uint64_t, kStreams>;
+
+// The last uses of a piece of memory, by stream.
+struct Uses {
+  std::array<std::uint64_t, kStreams> read = {}, written = {};
+};
+
+struct Streams {
+  std::mutex mutex;
+  std::array<Clock, kStreams> known = {};  // by stream
+  std::map<const char*, Uses> of_pinned;   // by the beginning of the block
+};
+Streams& TheStreams() {
+  static Streams& streams = *new Streams;
+  return streams;
+}
+thread_local std::size_t current_stream = 0;
+
+// Whether the stream cannot yet know that all other streams have done what they did with it.
+bool IsUsedElsewhere(const Uses& uses, std::size_t stream, bool for_writing) {
+  for (std::size_t other = 0; other < kStreams; ++other) {
+    if (other == stream) continue;
+    const std::uint64_t known = TheStreams().known[stream][other];
+    if (uses.written[other] > known || (for_writing && uses.read[other] > known)) return true;
+  }
+  return false;
 }
 
 // ---- recordings ---------------------------------------------------------------------------------
@@ -86,12 +143,15 @@ struct Block {
   const Work* made_in = nullptr;  // memory of a recording is given back with it
   bool is_free = false;
   int n_user = 0;  // recordings that use it, but did not make it
+  Uses uses = {};
 };
 
 struct Blocks {
   std::mutex mutex;
   std::map<char*, Block> blocks;
   Work* recording = nullptr;  // now
+  std::size_t n_byte = 0, peak = 0;
+  std::size_t n_byte_max = std::numeric_limits<std::size_t>::max();
 };
 // Never destroyed, as the notes.
 Blocks& TheBlocks() {
@@ -109,8 +169,12 @@ Work* Recorded() {
 class Memory final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t n) override {
-    auto* const data = static_cast<char*>(std::malloc(std::max<std::size_t>(1, n)));
     const std::lock_guard lock(TheBlocks().mutex);
+    TORCH_CHECK_WITH(OutOfMemoryError, n <= TheBlocks().n_byte_max - TheBlocks().n_byte,
+                     "the fake GPU has no memory for ", n, " bytes");
+    TheBlocks().n_byte += n;
+    TheBlocks().peak = std::max(TheBlocks().peak, TheBlocks().n_byte);
+    auto* const data = static_cast<char*>(std::malloc(std::max<std::size_t>(1, n)));
     Work* const work = TheBlocks().recording;
     TheBlocks().blocks[data] = {.n_byte = n, .made_in = work};
     if (work != nullptr) work->made.push_back(data);
@@ -133,6 +197,12 @@ class Memory final : public c10::Allocator {
   static void FreeUnlessHeld(std::map<char*, Block>::iterator block) {
     const Block& is = block->second;
     if (!is.is_free || is.made_in != nullptr || is.n_user > 0) return;
+    {
+      // Its next owner is the main stream.
+      const std::lock_guard lock(TheStreams().mutex);
+      if (IsUsedElsewhere(is.uses, 0, true)) Note("race: given back");
+    }
+    TheBlocks().n_byte -= is.n_byte;
     std::free(block->first);
     TheBlocks().blocks.erase(block);
   }
@@ -141,8 +211,12 @@ class Memory final : public c10::Allocator {
 class PinnedMemory final : public at::HostAllocator {
  public:
   c10::DataPtr allocate(std::size_t n) override {
-    void* const data = std::malloc(std::max<std::size_t>(1, n));
     const std::lock_guard lock(TheNotes().mutex);
+    // Not OutOfMemoryError: CUDA's allocator throws an error of the runtime.
+    TORCH_CHECK(n <= TheNotes().n_pinned_max - TheNotes().n_pinned,
+                "the host has no memory to pin");
+    TheNotes().n_pinned += n;
+    void* const data = std::malloc(std::max<std::size_t>(1, n));
     TheNotes().pinned[static_cast<const char*>(data)] = n;
     return {data, data, &Free, c10::DeviceType::CPU};
   }
@@ -156,20 +230,29 @@ class PinnedMemory final : public at::HostAllocator {
   void reset_accumulated_stats() override {}
   void reset_peak_stats() override {}
 
-  static bool Has(const void* address) {
+  static bool Has(const void* address) { return BeginOf(address) != nullptr; }
+
+  // Of the block that has the address; null: none.
+  static const char* BeginOf(const void* address) {
     const auto* const at = static_cast<const char*>(address);
     const std::lock_guard lock(TheNotes().mutex);
     const auto after = TheNotes().pinned.upper_bound(at);
-    if (after == TheNotes().pinned.begin()) return false;
+    if (after == TheNotes().pinned.begin()) return nullptr;
     const auto& [begin, n] = *std::prev(after);
-    return at < begin + n;
+    return at < begin + n ? begin : nullptr;
   }
 
  private:
   static void Free(void* data) {
     {
+      const std::lock_guard lock(TheStreams().mutex);
+      TheStreams().of_pinned.erase(static_cast<const char*>(data));
+    }
+    {
       const std::lock_guard lock(TheNotes().mutex);
-      TheNotes().pinned.erase(static_cast<const char*>(data));
+      const auto found = TheNotes().pinned.find(static_cast<const char*>(data));
+      TheNotes().n_pinned -= found->second;
+      TheNotes().pinned.erase(found);
     }
     std::free(data);
   }
@@ -178,7 +261,7 @@ class PinnedMemory final : public at::HostAllocator {
 Memory memory;
 PinnedMemory pinned_memory;
 
-// ---- the device, its only stream, and events ----------------------------------------------------
+// ---- the device, its streams, and events ----------------------------------------------------
 
 class Guard final : public c10::impl::DeviceGuardImplInterface {
  public:
@@ -187,20 +270,33 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   c10::Device getDevice() const override { return kDevice; }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const override { return TheStream(); }
-  c10::Stream getDefaultStream(c10::Device) const override { return TheStream(); }
-  c10::Stream exchangeStream(c10::Stream) const override { return TheStream(); }
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
-  void record(void** event, const c10::Stream&, const c10::DeviceIndex,
-              const c10::EventFlag) const override {
-    static char an_event;
-    *event = &an_event;
+  c10::Stream getStream(c10::Device) const override { return StreamOf(current_stream); }
+  c10::Stream getDefaultStream(c10::Device) const override { return StreamOf(0); }
+  c10::Stream getStreamFromGlobalPool(c10::Device, bool) const override { return StreamOf(1); }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    return StreamOf(std::exchange(current_stream, IndexOf(stream)));
   }
-  void block(void*, const c10::Stream&) const override {}
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex,
+              const c10::EventFlag) const override {
+    if (*event == nullptr) *event = new Clock;
+    const std::lock_guard lock(TheStreams().mutex);
+    *static_cast<Clock*>(*event) = TheStreams().known[IndexOf(stream)];
+  }
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
+    delete static_cast<Clock*>(event);
+  }
+  void block(void* event, const c10::Stream& stream) const override {
+    const std::lock_guard lock(TheStreams().mutex);
+    Learn(TheStreams().known[IndexOf(stream)], *static_cast<const Clock*>(event));
+  }
   bool queryEvent(void*) const override { return true; }
-  void synchronizeEvent(void*) const override {
+  // What is queued later begins after it, on every stream.
+  void synchronizeEvent(void* event) const override {
     Note("read");
     Arrive();
+    const std::lock_guard lock(TheStreams().mutex);
+    for (Clock& known : TheStreams().known) Learn(known, *static_cast<const Clock*>(event));
   }
   void synchronizeStream(const c10::Stream&) const override {
     NoteWait("synchronizeStream");
@@ -212,7 +308,15 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   }
 
  private:
-  static c10::Stream TheStream() { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+  static c10::Stream StreamOf(std::size_t index) {
+    return c10::Stream(c10::Stream::UNSAFE, kDevice, static_cast<c10::StreamId>(index));
+  }
+  static std::size_t IndexOf(const c10::Stream& stream) {
+    return static_cast<std::size_t>(stream.id());
+  }
+  static void Learn(Clock& clock, const Clock& other) {
+    for (std::size_t s = 0; s < kStreams; ++s) clock[s] = std::max(clock[s], other[s]);
+  }
 };
 
 struct Hooks final : at::PrivateUse1HooksInterface {
@@ -254,6 +358,25 @@ at::Tensor EmptyStrided(c10::IntArrayRef sizes, c10::IntArrayRef strides,
                                            type.value_or(at::kFloat));
 }
 
+// Notes that an operator on the current stream uses the memory of a tensor.
+void UseOnStream(const at::Tensor& x, bool for_writing, const std::string& name) {
+  if (!x.defined() || x.numel() == 0) return;
+  const auto note = [&](Uses& uses) {
+    Clock& clock = TheStreams().known[current_stream];
+    if (IsUsedElsewhere(uses, current_stream, for_writing)) Note("race: " + name);
+    (for_writing ? uses.written : uses.read)[current_stream] = ++clock[current_stream];
+  };
+  if (IsHere(x)) {
+    const std::lock_guard lock(TheBlocks().mutex);
+    const auto found = TheBlocks().blocks.find(static_cast<char*>(x.storage().mutable_data()));
+    const std::lock_guard lock_streams(TheStreams().mutex);
+    if (found != TheBlocks().blocks.end()) note(found->second.uses);
+  } else if (const char* const begin = PinnedMemory::BeginOf(x.const_data_ptr())) {
+    const std::lock_guard lock(TheStreams().mutex);
+    note(TheStreams().of_pinned[begin]);
+  }
+}
+
 // Notes that the work that is being recorded uses the memory of a tensor of this device.
 void Use(const at::Tensor& x) {
   const std::lock_guard lock(TheBlocks().mutex);
@@ -268,7 +391,13 @@ void Use(const at::Tensor& x) {
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   const bool is_from_here = IsHere(from), is_to_here = IsHere(to);
   const bool is_between = is_from_here != is_to_here;
-  const bool waits = is_between && !(non_blocking && (is_from_here ? to : from).is_pinned());
+  // From or to the host, a copy of other than contiguous tensors goes through memory that is not
+  // pinned.
+  const bool waits = is_between && !(non_blocking && (is_from_here ? to : from).is_pinned() &&
+                                     from.is_contiguous() && to.is_contiguous());
+  UseOnStream(from, false, "copy");
+  UseOnStream(to, true, "copy");
+  if (is_between && is_to_here) ArriveAt(from);
   const at::Tensor source = is_from_here ? OnCpu(from) : from;
   if (Work* const work = Recorded(); work != nullptr && is_to_here) {
     if (is_from_here) {
@@ -306,6 +435,7 @@ c10::IValue ArgumentOnCpu(const c10::IValue& value) {
     TORCH_CHECK(!x.defined() || IsHere(x) || x.dim() == 0,
                 "an operator of the fake GPU was given a tensor of the host");
     Use(x);
+    if (IsHere(x)) UseOnStream(x, false, "an operator");
     if (IsHere(x)) return OnCpu(x);
     return Recorded() != nullptr && x.defined() ? x.clone() : x;  // by value
   };
@@ -329,6 +459,7 @@ c10::IValue ArgumentOnCpu(const c10::IValue& value) {
 at::Tensor ResultHere(const at::Tensor& x) {
   if (!x.defined()) return x;
   const at::Tensor here = at::empty_strided(x.sizes(), x.strides(), x.options().device(kDevice));
+  UseOnStream(here, true, "an operator");
   OnCpu(here).copy_(x);
   return here;
 }
@@ -345,6 +476,10 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   recorded.op = op;
   std::vector<at::Tensor> resized;  // empty tensors for results, each with the CPU's after it
   for (std::size_t i = 0; i < given.size(); ++i) {
+    const c10::AliasInfo* const changed = schema.arguments()[i].alias_info();
+    if (changed != nullptr && changed->isWrite() && given[i].isTensor()) {
+      UseOnStream(given[i].toTensor(), true, schema.name());
+    }
     const bool is_empty_result = schema.arguments()[i].is_out() && given[i].toTensor().numel() == 0;
     if (is_empty_result) {
       resized.push_back(given[i].toTensor());
@@ -508,6 +643,21 @@ c10::Device FakeGpu() {
 }
 
 std::unique_ptr<Recorder> FakeGpuRecorder() { return std::make_unique<FakeRecorder>(); }
+
+void SetFakeGpuRoom(const FakeGpuRoom& room) {
+  constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
+  {
+    const std::lock_guard lock(TheBlocks().mutex);
+    TheBlocks().n_byte_max = room.of_device == kAny ? kAny : TheBlocks().n_byte + room.of_device;
+  }
+  const std::lock_guard lock(TheNotes().mutex);
+  TheNotes().n_pinned_max = room.pinned == kAny ? kAny : TheNotes().n_pinned + room.pinned;
+}
+
+std::size_t TakeFakeGpuPeak() {
+  const std::lock_guard lock(TheBlocks().mutex);
+  return std::exchange(TheBlocks().peak, TheBlocks().n_byte);
+}
 
 std::vector<std::string> TakeFakeGpuLog() {
   const std::lock_guard lock(TheNotes().mutex);

@@ -5,6 +5,8 @@
 
 #include <c10/core/Device.h>
 
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,9 +25,21 @@ c10::Device FakeGpu();
 //   "update"      a call of the fused optimizer was queued
 //   "record"      work was recorded
 //   "replay"      a recording was queued
+//   "race: NAME"  NAME uses memory that another stream may still be using, as may the owner of
+//                 memory that is given back
 //   "recorded copy from the host"  a replay would read memory that the host may have changed
 //   "freed under a recording"      memory that a recording reads or writes, and did not make itself
 std::vector<std::string> TakeFakeGpuLog();
+
+// From now on memory of the device and pinned memory can be allocated only until so many bytes more
+// are in use than now.
+struct FakeGpuRoom {
+  std::size_t of_device = std::numeric_limits<std::size_t>::max();
+  std::size_t pinned = std::numeric_limits<std::size_t>::max();
+};
+void SetFakeGpuRoom(const FakeGpuRoom& room);
+// The most bytes in use on the device since the last call.
+std::size_t TakeFakeGpuPeak();
 
 // Records operators of LibTorch. As on a GPU, what it records does nothing before a replay: memory
 // that is made meanwhile then holds NaN, other memory what it held before.
