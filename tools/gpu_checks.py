@@ -1,7 +1,7 @@
 """What longrun-trainer does on a GPU beside what it does on the CPU, one row for each statement of docs/gpu-ledger.md.
 
 Called by tools/gpu.sh. Standard library only. The checks are independent of each other, so several run at once;
-those that measure the GPU's memory run alone, after the others.
+those that measure or fill the GPU's memory run alone, after the others.
 
 Writes checks.json and checks.md. Exits with 1 if an expectation failed.
 """
@@ -381,8 +381,39 @@ def memory(c):
                 "below 0.7", peaks[name][1] < 0.7 * peaks["whole"][1])
 
 
+def host_keys(c):
+    """A text whose keys and values do not fit, since another program holds most of the GPU's memory."""
+    folder = c.folder("host_keys")
+    run_file = c.run_file(folder, method="cable", model={"n_layer": 12, "n_head": 8, "d_model": 512, "d_ff": 512})
+    checkpoint = last_checkpoint(c.train(folder, "cable", run_file, c.device))
+    # 12 layers * 2 * 512 channels * 4 bytes = 48 KiB a token: 3 GiB for the longest.
+    params = json.dumps({"context_lengths": [1024, 65536], "protocol": "prefix_curve", "baseline": "none"})
+    options = ["--evaluation", "perplexity", "--params", params]
+    seconds = {}
+    begin = time.monotonic()
+    expected = c.evaluate(folder, "with_room", run_file, c.device, checkpoint, *options)
+    seconds["on the GPU"] = time.monotonic() - begin
+    hold = ("import sys, torch; n = torch.cuda.mem_get_info()[0] - (3 << 30); "
+            "held = torch.empty(n, dtype=torch.uint8, device='cuda'); print('holds', flush=True); sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as holder:
+        try:
+            if holder.stdout.readline().strip() != "holds":
+                raise Failed("python3 with torch could not take the GPU's memory")
+            begin = time.monotonic()
+            given = c.evaluate(folder, "without_room", run_file, c.device, checkpoint, *options)
+            seconds["in the host's memory"] = time.monotonic() - begin
+        finally:
+            holder.stdin.close()
+    said = "keys_in_host_memory" in (folder / "without_room.log").read_text()
+    c.found("with 3 GiB free, keys and values are in the host's memory", said, "the log says so", said)
+    c.equal("the same rows as with keys on the GPU", values(given), values(expected))
+    c.found("seconds of the two evaluations, with the start of the program",
+            ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()), "reported", True)
+
+
 TOGETHER = [training, fused, documents, masked, resume, operators, activations, graphs, reading]
-ALONE = [memory]
+ALONE = [memory, host_keys]
 
 
 def guarded(check, c):

@@ -464,8 +464,8 @@ ERRORS = [
     ("reach of a network counted by places", NETWORK, "(i + block.n_before).maximum", "i.maximum"),
     ("reach in the kernel counted by places", NETWORK, "(position_T + kernel.n_before).maximum", "position_T.maximum"),
     ("a full layer's cache with a window", STACK,
-     "layer.sees_all ? *full_attention_ : attention_;\n    caches.push_back",
-     "!layer.sees_all && full_attention_ ? *full_attention_ : attention_;\n    caches.push_back"),
+     "layer.sees_all ? *full_attention_ : attention_;\n    caches.of_layers.push_back",
+     "!layer.sees_all && full_attention_ ? *full_attention_ : attention_;\n    caches.of_layers.push_back"),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
     ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),

@@ -46,9 +46,11 @@ void ForTensors(AttentionCache& cache, std::int64_t n_held, const Function& move
   for (at::Tensor& keys : cache.key_sets) move(keys, cache.n_rotated);
 }
 
-void SetRoom(AttentionCache& cache, std::int64_t n_room) {
-  ForTensors(cache, cache.n_held(),
-             [&](at::Tensor& x, std::int64_t n_used) { x = Moved(x, n_room, 0, 0, n_used); });
+// Of each tensor that has less than n_needed rows.
+void SetRoom(AttentionCache& cache, std::int64_t n_needed, std::int64_t n_room) {
+  ForTensors(cache, cache.n_held(), [&](at::Tensor& x, std::int64_t n_used) {
+    if (x.size(2) < n_needed) x = Moved(x, n_room, 0, 0, n_used);
+  });
 }
 
 // The most rows that can ever be in use if a call brings n_new tokens.
@@ -63,14 +65,13 @@ std::int64_t RoomMax(const AttentionCache& cache, std::int64_t n_new) {
 void AttentionCache::MakeRoom(std::int64_t n_new) {
   LR_CHECK(n + n_new <= capacity);
   const std::int64_t n_needed = n_held() + n_new;
-  if (n_needed <= n_room()) return;
   const std::int64_t n_grown = std::max(kTile, n_needed + n_needed / 2);
-  SetRoom(*this, std::max(n_needed, std::min(n_grown, RoomMax(*this, n_new))));
+  SetRoom(*this, n_needed, std::max(n_needed, std::min(n_grown, RoomMax(*this, n_new))));
 }
 
 void AttentionCache::Reserve() {
   const std::int64_t n_most = RoomMax(*this, 0);
-  if (n_most > n_room()) SetRoom(*this, n_most);
+  SetRoom(*this, n_most, n_most);
 }
 
 void AttentionCache::Add(const at::Tensor& k_BHND, const at::Tensor& v_BHND) {

@@ -7,7 +7,8 @@
 
 namespace longrun {
 
-Result<Decoder> Decoder::Make(Net& net, std::int64_t batch, std::int64_t capacity) {
+Result<Decoder> Decoder::Make(Net& net, std::int64_t batch, std::int64_t capacity,
+                              KeysPlace place) {
   const ModelConfig& model = net.config().model;
   if (!model.causal) {
     return Status(Code::kUnimplemented,
@@ -22,7 +23,7 @@ Result<Decoder> Decoder::Make(Net& net, std::int64_t batch, std::int64_t capacit
             "\" cannot use the cache beyond its original_length ", longest, " (found ", capacity,
             " tokens), since each new token changes the rotation of all earlier ones"));
   }
-  return Decoder(net, net.NewState(batch, capacity));
+  return Decoder(net, net.NewState(batch, capacity, place));
 }
 
 std::int64_t Decoder::n_fed() const { return state_->n_read(); }

@@ -18,7 +18,8 @@ class Decoder {
   // For `batch` sequences of at most `capacity` tokens. The network must outlive this.
   // kUnimplemented for a network without a causal mask, since its earlier tokens would change with
   // each new one. kOutOfRange if so many tokens do not fit its position table.
-  static Result<Decoder> Make(Net& net, std::int64_t batch, std::int64_t capacity);
+  static Result<Decoder> Make(Net& net, std::int64_t batch, std::int64_t capacity,
+                              KeysPlace place = KeysPlace::kDevice);
 
   // Feeds tokens, ids (B, T), after those fed before and returns the logits (B, V) for the next
   // token. However a text is cut into calls, the logits are the same, except for rounding. For an

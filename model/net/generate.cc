@@ -24,10 +24,13 @@ namespace {
 // or of the whole text.
 class Reader {
  public:
-  static Result<Reader> Make(Net& net, std::int64_t batch, std::int64_t n_read, bool cache) {
+  static Result<Reader> Make(Net& net, std::int64_t batch, std::int64_t n_read,
+                             const Generation& generation) {
     Reader reader(net);
-    if (cache) {
-      ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(net, batch, n_read));
+    if (generation.cache) {
+      ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(net, batch, n_read, generation.keys_place));
+      // If there is no room, that is known before any token is written.
+      if (!net.compute().device.is_cpu()) decoder.Reserve();
       reader.decoder_.emplace(std::move(decoder));
     } else {
       RETURN_IF_ERROR(net.CheckLength(n_read));
@@ -70,9 +73,8 @@ class Chooser {
   }
 
   const Sampling& Of(std::int64_t text) const {
-    return generation_->samplings.empty()
-               ? generation_->sampling
-               : generation_->samplings[static_cast<std::size_t>(text)];
+    return generation_->samplings.empty() ? generation_->sampling
+                                          : generation_->samplings[static_cast<std::size_t>(text)];
   }
 
   // Whether the most likely token is chosen in every text.
@@ -140,7 +142,7 @@ Result<Generated> Generate(Net& net, const at::Tensor& prompt_BT, const Generati
                   "the model is not causal: it was trained to see the following tokens, so it "
                   "cannot continue a text; choose one with \"causal\": true");
   }
-  ASSIGN_OR_RETURN(Reader reader, Reader::Make(net, b, t + n - 1, generation.cache));
+  ASSIGN_OR_RETURN(Reader reader, Reader::Make(net, b, t + n - 1, generation));
 
   const Chooser chooser(generation, b, generation.n_choices > 0 ? generation.n_choices : v);
   const at::Tensor tokens_BT = at::zeros({b, t + n}, at::kLong);
@@ -165,8 +167,8 @@ Result<Generated> Generate(Net& net, const at::Tensor& prompt_BT, const Generati
       }
       if (most_likely_B.defined()) ids[row] = most_likely_B.const_data_ptr<std::int64_t>()[row];
       if (ids[row] < 0) {
-        ASSIGN_OR_RETURN(ids[row], chooser.Choose(logits_BV.select(0, text).to(at::kCPU), text,
-                                                  written[row]));
+        ASSIGN_OR_RETURN(
+            ids[row], chooser.Choose(logits_BV.select(0, text).to(at::kCPU), text, written[row]));
       }
       tokens_BT.data_ptr<std::int64_t>()[text * (t + n) + n_read] = ids[row];
     }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/net/keys_place.h"
 #include "model/net/net.h"
 #include "model/sampling.h"
 
@@ -33,6 +34,8 @@ struct Generation {
   std::vector<Sampling> samplings = {};
   std::vector<HeldBack> held_back = {};  // one for each text; empty: nothing is held back
   bool cache = true;
+  // Of the cache. On a GPU, kDevice takes all of its memory at once.
+  KeysPlace keys_place = KeysPlace::kDevice;
   std::int64_t n_choices = 0;  // choose only from smaller ids; 0: all V
   bool keep_logits = true;
   // The tokens of each prompt, from 1 to T; the rest of its row is any valid ids. Empty: T each.

@@ -19,6 +19,7 @@
 #include "model/net/attention_observer.h"
 #include "model/net/device.h"
 #include "model/net/head.h"
+#include "model/net/keys_place.h"
 #include "model/net/parameters.h"
 #include "model/net/weight_copies.h"
 
@@ -98,13 +99,18 @@ class Net {
 
   // The state before any token of `batch` texts, of at most `capacity` tokens each. Only for a
   // causal network.
-  virtual std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity) const = 0;
+  virtual std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity,
+                                             KeysPlace place = KeysPlace::kDevice) const = 0;
   // Reads the tokens ids (B, T) that follow those in the state, without gradients, and adds them to
   // the state: (B, T, C). n_to_come more tokens of the text are known to follow in later calls; an
   // extension that reads in pieces needs the number. The length of the whole text must have passed
   // CheckLength.
   virtual at::Tensor Read(const at::Tensor& ids_BT, NetState& state,
                           std::int64_t n_to_come = 0) = 0;
+  // Like calls of Read for n_part tokens each, to the bit; the last may have fewer. If the keys are
+  // in the host's memory, they come to the device once for all of these.
+  virtual at::Tensor ReadParts(const at::Tensor& ids_BT, NetState& state, std::int64_t n_part,
+                               std::int64_t n_to_come) = 0;
   // The same for the last of these tokens only, (B, 1, C). Of the last layer it computes, besides
   // keys and values, only what this token needs.
   virtual at::Tensor ReadLast(const at::Tensor& ids_BT, NetState& state,

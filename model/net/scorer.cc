@@ -22,6 +22,10 @@ std::int64_t FedLength(const Window& window) {
   return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
 }
 
+// If keys are in the host's memory, so many parts are read for each time that they come to the GPU:
+// 8,192 queries for each key, whose products take longer than its copy.
+constexpr std::int64_t kHostParts = 16;
+
 // The tokens that are read to continue the prompt: the last one written is not.
 std::int64_t ReadLength(const Prompt& prompt) {
   return static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens - 1;
@@ -137,7 +141,7 @@ bool NetScorer::SharesPrefixes(std::int64_t n_targets) const {
 
 // Every part ends where it would end if more targets were asked for. None reads beyond the length
 // up to which a rotation does not depend on the length of the text.
-std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
+std::vector<float> NetScorer::NllOfParts(const Prefix& prefix, KeysPlace place) {
   const at::NoGradGuard no_grad;
   const std::int64_t n_bos = prefix.bos ? 1 : 0;
   // The text's last token is fed for no target.
@@ -150,7 +154,7 @@ std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
   };
   std::int64_t capacity = 0;
   while (capacity < prefix.n_targets) capacity = end_of_part(capacity);
-  const std::unique_ptr<NetState> state = net_.NewState(1, capacity);
+  const std::unique_ptr<NetState> state = net_.NewState(1, capacity, place);
   const c10::Device device = net_.compute().device;
   const auto tokens_from = [&](std::int64_t begin, std::int64_t n) {
     const at::Tensor ids_T = at::empty({n}, at::kLong);
@@ -160,11 +164,14 @@ std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
     }
     return ids_T.to(device);
   };
+  const std::int64_t n_parts = place == KeysPlace::kHost ? kHostParts : 1;
   std::vector<float> nll;
   for (std::int64_t begin = 0; begin < prefix.n_targets;) {
-    const std::int64_t end = end_of_part(begin), n = end - begin;
-    const at::Tensor hidden_BTC =
-        net_.Read(tokens_from(begin - n_bos, n).unsqueeze(0), *state, n_all - end);
+    std::int64_t end = begin;
+    for (std::int64_t p = 0; p < n_parts && end < prefix.n_targets; ++p) end = end_of_part(end);
+    const std::int64_t n = end - begin;
+    const at::Tensor hidden_BTC = net_.ReadParts(tokens_from(begin - n_bos, n).unsqueeze(0), *state,
+                                                 kPrefixPart, n_all - end);
     const at::Tensor nll_N = HeadNll(hidden_BTC.flatten(0, 1), net_.head(),
                                      tokens_from(begin - n_bos + 1, n), net_.compute())
                                  .to(at::kCPU, at::kFloat)
@@ -188,8 +195,8 @@ Result<std::vector<float>> NetScorer::PrefixNll(const Prefix& prefix) {
   const Window fed = {.score_begin = prefix.bos ? 0 : 1, .score_end = n_read, .bos = prefix.bos};
   RETURN_IF_ERROR(CheckTokens(prefix.tokens, fed));
   std::vector<float> nll;
-  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
-    nll = NllOfParts(prefix);
+  RETURN_IF_ERROR(keys_of_prefixes_.Run(prefix.n_targets, [&](KeysPlace place) -> Status {
+    nll = NllOfParts(prefix, place);
     return {};
   }));
   return nll;
@@ -216,7 +223,8 @@ bool NetScorer::IsCached(std::int64_t n_read) const {
 }
 
 Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
-                                std::span<std::vector<std::int32_t>> answers) {
+                                std::span<std::vector<std::int32_t>> answers, KeysPlace place) {
+  for (std::vector<std::int32_t>& answer : answers) answer.clear();
   const Steps steps = StepsOf(prompts);
   const at::Tensor prompt_BT = at::zeros({std::ssize(prompts), steps.longest}, at::kLong);
   std::vector<std::int64_t> lengths;
@@ -250,6 +258,7 @@ Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
                    .samplings = std::move(samplings),
                    .held_back = std::move(held_back),
                    .cache = IsCached(steps.longest + steps.new_tokens - 1),
+                   .keys_place = place,
                    .keep_logits = false,
                    .prompt_lengths = std::move(lengths),
                    .on_step = keep})
@@ -260,19 +269,19 @@ Result<std::vector<std::vector<std::int32_t>>> NetScorer::Continue(
     std::span<const Prompt> prompts) {
   RETURN_IF_ERROR(CheckPrompts(prompts));
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
-  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
-    for (std::size_t begin = 0; begin < prompts.size();) {
-      std::size_t end = begin + 1;
-      while (end < prompts.size() && Joins(prompts.subspan(begin, end - begin), prompts[end])) {
-        ++end;
-      }
-      Status status = ContinueBatch(prompts.subspan(begin, end - begin),
-                                    std::span(answers).subspan(begin, end - begin));
-      if (!status.ok()) return status;
-      begin = end;
+  for (std::size_t begin = 0; begin < prompts.size();) {
+    std::size_t end = begin + 1;
+    while (end < prompts.size() && Joins(prompts.subspan(begin, end - begin), prompts[end])) {
+      ++end;
     }
-    return {};
-  }));
+    const std::span<const Prompt> batch = prompts.subspan(begin, end - begin);
+    const Steps steps = StepsOf(batch);
+    const std::int64_t n_tokens = std::ssize(batch) * (steps.longest + steps.new_tokens - 1);
+    RETURN_IF_ERROR(keys_of_prompts_.Run(n_tokens, [&](KeysPlace place) {
+      return ContinueBatch(batch, std::span(answers).subspan(begin, end - begin), place);
+    }));
+    begin = end;
+  }
   return answers;
 }
 

@@ -19,7 +19,11 @@ class NetScorer final : public LanguageModel {
   // The network must outlive this. `bos_id` is for windows that need one, `mask_token` replaces
   // hidden tokens of a masked language model; -1: none.
   explicit NetScorer(Net& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
-      : net_(net), bos_id_(bos_id), mask_token_(mask_token) {}
+      : net_(net),
+        bos_id_(bos_id),
+        mask_token_(mask_token),
+        keys_of_prefixes_(net.compute().device),
+        keys_of_prompts_(net.compute().device) {}
   NetScorer(const NetScorer&) = delete;
   NetScorer& operator=(const NetScorer&) = delete;
 
@@ -48,7 +52,7 @@ class NetScorer final : public LanguageModel {
                   std::span<std::vector<float>> nll);
 
   // The network shares prefixes of this length.
-  std::vector<float> NllOfParts(const Prefix& prefix);
+  std::vector<float> NllOfParts(const Prefix& prefix, KeysPlace place);
 
   // Sequences of one length.
   void MaskedNllOfBatch(std::span<const MaskedSequence> sequences,
@@ -61,11 +65,12 @@ class NetScorer final : public LanguageModel {
   // the other.
   bool Joins(std::span<const Prompt> batch, const Prompt& next) const;
   Status ContinueBatch(std::span<const Prompt> prompts,
-                       std::span<std::vector<std::int32_t>> answers);
+                       std::span<std::vector<std::int32_t>> answers, KeysPlace place);
 
   Net& net_;
   std::int32_t bos_id_;
   std::int32_t mask_token_;
+  KeysRoom keys_of_prefixes_, keys_of_prompts_;
   std::optional<NetThroughput> probe_;
   std::optional<NetAttention> attention_;
 };

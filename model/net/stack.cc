@@ -323,40 +323,54 @@ bool Stack::Observe(at::Tensor x_BTC, std::int64_t n_layers,
   return true;
 }
 
-std::vector<AttentionCache> Stack::NewCaches(std::int64_t batch, std::int64_t capacity,
-                                             const ReadingPlanner* reading) const {
-  std::vector<AttentionCache> caches;
-  caches.reserve(layers_.size());
+void StackCaches::Reserve() {
+  for (AttentionCache& cache : of_layers) {
+    if (in_host == nullptr || cache.seen.window > 0) cache.Reserve();
+  }
+}
+
+StackCaches Stack::NewCaches(std::int64_t batch, std::int64_t capacity,
+                             const ReadingPlanner* reading, KeysPlace place) const {
+  StackCaches caches;
+  caches.of_layers.reserve(layers_.size());
   for (const Layer& layer : layers_) {
     const Attention& attention = layer.sees_all ? *full_attention_ : attention_;
-    caches.push_back(attention.MakeCache(batch, capacity, reading));
+    caches.of_layers.push_back(attention.MakeCache(batch, capacity, reading));
+  }
+  if (place == KeysPlace::kHost && !compute_.device.is_cpu()) {
+    caches.in_host = std::make_unique<HostKeys>(compute_.device, caches.of_layers);
   }
   return caches;
 }
 
-PendingSum Stack::ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
-                                ReadingPlanner* reading, std::int64_t n_to_come, bool only_last) {
-  LR_CHECK(caches.size() == layers_.size());
+std::vector<PendingSum> Stack::ForwardBehind(std::vector<PendingSum> parts_BTC, StackCaches& caches,
+                                             const PassBehind& pass) {
+  LR_CHECK(parts_BTC.size() == 1 || pass.reading == nullptr);
+  LR_CHECK(caches.of_layers.size() == layers_.size());
   const at::NoGradGuard no_grad;
-  const std::int64_t n_tokens = x_BTC.size(1);
   // Layers that hold fewer keys than the others make their own.
-  std::int64_t n_shared = 0;
-  for (const AttentionCache& cache : caches) {
-    n_shared = std::max(n_shared, cache.n_held() + n_tokens);
+  std::int64_t n_held = 0;
+  for (const AttentionCache& cache : caches.of_layers) n_held = std::max(n_held, cache.n_held());
+  std::int64_t n_tokens = 0;
+  std::vector<BlockCall> calls;
+  for (const PendingSum& part_BTC : parts_BTC) {
+    n_tokens += part_BTC.x.size(1);
+    calls.push_back({.shared = SharedPositions(n_held + n_tokens),
+                     .n_shared = n_held + n_tokens,
+                     .reading = pass.reading,
+                     .n_to_come = pass.n_to_come});
   }
-  const Tensors shared = SharedPositions(n_shared);
-  PendingSum sum_BTC = {.x = std::move(x_BTC)};
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    sum_BTC = Block(layers_[l], std::move(sum_BTC),
-                    {.layer = static_cast<std::int64_t>(l),
-                     .shared = shared,
-                     .n_shared = n_shared,
-                     .cache = &caches[l],
-                     .reading = reading,
-                     .n_to_come = n_to_come,
-                     .only_last = only_last && l + 1 == layers_.size()});
+    if (caches.in_host) caches.in_host->Bring(caches.of_layers, l, n_tokens);
+    for (std::size_t p = 0; p < calls.size(); ++p) {
+      calls[p].layer = static_cast<std::int64_t>(l);
+      calls[p].cache = &caches.of_layers[l];
+      calls[p].only_last = pass.only_last && l + 1 == layers_.size();
+      parts_BTC[p] = Block(layers_[l], std::move(parts_BTC[p]), calls[p]);
+    }
+    if (caches.in_host) caches.in_host->TakeBack(caches.of_layers, l);
   }
-  return sum_BTC;
+  return parts_BTC;
 }
 
 }  // namespace longrun

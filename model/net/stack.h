@@ -22,6 +22,8 @@
 #include "model/net/attention.h"
 #include "model/net/attention_observer.h"
 #include "model/net/device.h"
+#include "model/net/host_keys.h"
+#include "model/net/keys_place.h"
 #include "model/net/parameters.h"
 #include "model/net/planned_reading.h"
 #include "model/net/row_operators.h"
@@ -39,6 +41,16 @@ at::Tensor FindTensor(const ParameterMap& parameters, const std::string& name);
 StoredWeights FindWeights(const ParameterMap& parameters, const std::string& at,
                           std::string_view name);
 NormWeights NormOf(const ModelConfig& model, const StoredWeights& norm);
+
+struct StackCaches {
+  std::vector<AttentionCache> of_layers;
+  // Holds the keys and values between the passes, except those of layers with a window; null: the
+  // caches do.
+  std::unique_ptr<HostKeys> in_host = nullptr;
+
+  // Makes room for texts as long as the capacity in those that hold their keys themselves.
+  void Reserve();
+};
 
 class Stack {
  public:
@@ -71,13 +83,19 @@ class Stack {
   bool Observe(at::Tensor x_BTC, std::int64_t n_layers,
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before,
                ReadingPlanner* reading);
-  // By layer. `reading` is that of the passes.
-  std::vector<AttentionCache> NewCaches(std::int64_t batch, std::int64_t capacity,
-                                        const ReadingPlanner* reading) const;
-  // x of tokens that follow those in the caches, without gradients; n_to_come as in Net::Read. If
-  // only_last, the result is that of the last token, (B, 1, C).
-  PendingSum ForwardBehind(at::Tensor x_BTC, std::vector<AttentionCache>& caches,
-                           ReadingPlanner* reading, std::int64_t n_to_come, bool only_last);
+  // `reading` is that of the passes.
+  StackCaches NewCaches(std::int64_t batch, std::int64_t capacity, const ReadingPlanner* reading,
+                        KeysPlace place) const;
+  struct PassBehind {
+    ReadingPlanner* reading = nullptr;
+    std::int64_t n_to_come = 0;  // as in Net::Read
+    bool only_last = false;      // the result is that of the last token, (B, 1, C)
+  };
+  // x of tokens that follow those in the caches, without gradients. Several parts give what calls
+  // for one after the other give, to the bit, but each layer reads all parts before the next does.
+  // With a reading there may be only one, since the plan of a part is kept for all layers.
+  std::vector<PendingSum> ForwardBehind(std::vector<PendingSum> parts_BTC, StackCaches& caches,
+                                        const PassBehind& pass);
 
  private:
   using Tensors = std::vector<at::Tensor>;

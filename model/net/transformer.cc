@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 
@@ -217,29 +218,54 @@ bool Transformer::Observe(
   return stack_.Observe(Embedded(ids_BT, 0), n_layers, before, reading_.get());
 }
 
-std::unique_ptr<NetState> Transformer::NewState(std::int64_t batch, std::int64_t capacity) const {
-  return std::make_unique<TransformerState>(stack_.NewCaches(batch, capacity, reading_.get()));
+std::unique_ptr<NetState> Transformer::NewState(std::int64_t batch, std::int64_t capacity,
+                                                KeysPlace place) const {
+  return std::make_unique<TransformerState>(
+      stack_.NewCaches(batch, capacity, reading_.get(), place));
 }
 
-at::Tensor Transformer::ReadTokens(const at::Tensor& ids_BT, NetState& state,
-                                   std::int64_t n_to_come, bool only_last) {
+at::Tensor Transformer::ReadTokens(const at::Tensor& ids_BT, NetState& state, const Cut& cut) {
   auto* const of_transformer = dynamic_cast<TransformerState*>(&state);
   LR_CHECK(of_transformer != nullptr);
-  std::vector<AttentionCache>& caches = of_transformer->caches();
   const at::NoGradGuard no_grad;
-  const std::int64_t n_read = caches.front().n;
-  SetRotationFor(n_read + ids_BT.size(1));
-  return FinalNorm(
-      stack_.ForwardBehind(Embedded(ids_BT, n_read), caches, reading_.get(), n_to_come, only_last));
+  const std::int64_t n_read = state.n_read(), n = ids_BT.size(1);
+  SetRotationFor(n_read + n);
+  std::vector<PendingSum> parts_BTC;
+  for (std::int64_t begin = 0; begin < n; begin += cut.n_part) {
+    const std::int64_t n_part = std::min(cut.n_part, n - begin);
+    parts_BTC.push_back({.x = Embedded(ids_BT.narrow(1, begin, n_part), n_read + begin)});
+  }
+  std::vector<at::Tensor> hidden_BTC;
+  for (const PendingSum& part_BTC : stack_.ForwardBehind(
+           std::move(parts_BTC), of_transformer->caches(),
+           {.reading = reading_.get(), .n_to_come = cut.n_to_come, .only_last = cut.only_last})) {
+    hidden_BTC.push_back(FinalNorm(part_BTC));
+  }
+  return hidden_BTC.size() == 1 ? hidden_BTC.front() : at::cat(hidden_BTC, 1);
 }
 
 at::Tensor Transformer::Read(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come) {
-  return ReadTokens(ids_BT, state, n_to_come, false);
+  return ReadTokens(ids_BT, state, {.n_part = ids_BT.size(1), .n_to_come = n_to_come});
+}
+
+at::Tensor Transformer::ReadParts(const at::Tensor& ids_BT, NetState& state, std::int64_t n_part,
+                                  std::int64_t n_to_come) {
+  if (reading_ == nullptr) {
+    return ReadTokens(ids_BT, state, {.n_part = n_part, .n_to_come = n_to_come});
+  }
+  const std::int64_t n = ids_BT.size(1);
+  std::vector<at::Tensor> hidden_BTC;
+  for (std::int64_t begin = 0; begin < n; begin += n_part) {
+    const std::int64_t end = std::min(n, begin + n_part);
+    hidden_BTC.push_back(Read(ids_BT.narrow(1, begin, end - begin), state, n_to_come + n - end));
+  }
+  return at::cat(hidden_BTC, 1);
 }
 
 at::Tensor Transformer::ReadLast(const at::Tensor& ids_BT, NetState& state,
                                  std::int64_t n_to_come) {
-  return ReadTokens(ids_BT, state, n_to_come, true);
+  return ReadTokens(ids_BT, state,
+                    {.n_part = ids_BT.size(1), .n_to_come = n_to_come, .only_last = true});
 }
 
 }  // namespace longrun

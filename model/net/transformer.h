@@ -24,7 +24,6 @@
 #include "model/architecture/architecture.h"
 #include "model/config.h"
 #include "model/extension/extension.h"
-#include "model/net/attention_cache.h"
 #include "model/net/device.h"
 #include "model/net/head.h"
 #include "model/net/net.h"
@@ -36,16 +35,13 @@ namespace longrun {
 
 class TransformerState final : public NetState {
  public:
-  explicit TransformerState(std::vector<AttentionCache> caches) : caches_(std::move(caches)) {}
-  std::int64_t n_read() const override { return caches_.front().n; }
-  void Reserve() override {
-    for (AttentionCache& cache : caches_) cache.Reserve();
-  }
-  // By layer.
-  std::vector<AttentionCache>& caches() { return caches_; }
+  explicit TransformerState(StackCaches caches) : caches_(std::move(caches)) {}
+  std::int64_t n_read() const override { return caches_.of_layers.front().n; }
+  void Reserve() override { caches_.Reserve(); }
+  StackCaches& caches() { return caches_; }
 
  private:
-  std::vector<AttentionCache> caches_;
+  StackCaches caches_;
 };
 
 class Transformer final : public Net {
@@ -79,8 +75,11 @@ class Transformer final : public Net {
 
   using Net::Hidden;
   at::Tensor Hidden(const Batch& batch) override;
-  std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity) const override;
+  std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity,
+                                     KeysPlace place = KeysPlace::kDevice) const override;
   at::Tensor Read(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come = 0) override;
+  at::Tensor ReadParts(const at::Tensor& ids_BT, NetState& state, std::int64_t n_part,
+                       std::int64_t n_to_come) override;
   at::Tensor ReadLast(const at::Tensor& ids_BT, NetState& state,
                       std::int64_t n_to_come = 0) override;
   bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
@@ -93,8 +92,11 @@ class Transformer final : public Net {
   void SetRotationFor(std::int64_t n_tokens);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
-  at::Tensor ReadTokens(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come,
-                        bool only_last);
+  struct Cut {
+    std::int64_t n_part = 0, n_to_come = 0;
+    bool only_last = false;
+  };
+  at::Tensor ReadTokens(const at::Tensor& ids_BT, NetState& state, const Cut& cut);
   at::Tensor FinalNorm(const PendingSum& x) const;
 
   NetConfig config_;

@@ -16,6 +16,7 @@
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer_file.h"
 #include "model/net/generate.h"
+#include "model/net/keys_place.h"
 #include "model/net/tensor_file.h"
 
 namespace longrun::trainer {
@@ -152,9 +153,15 @@ Status RunGenerate(const GenerateOptions& options) {
     ASSIGN_OR_RETURN(prompt_BT, LoadTokens(options.tokens, vocab_size));
   }
 
-  Result<Generated> generated = Generate(*net, prompt_BT, generation);
-  if (!generated) {
-    const Status& status = generated.status();
+  Generated generated;
+  KeysRoom room(net->compute().device);
+  const Status status =
+      room.Run(prompt_BT.numel() + prompt_BT.size(0) * options.new_tokens, [&](KeysPlace place) {
+        generation.keys_place = place;
+        ASSIGN_OR_RETURN(generated, Generate(*net, prompt_BT, generation));
+        return Status();
+      });
+  if (!status.ok()) {
     const bool no_cache = status.code() == Code::kUnimplemented;
     return Status(status.code(),
                   Str(status.message(),
@@ -164,14 +171,14 @@ Status RunGenerate(const GenerateOptions& options) {
                 " new ones"));
   }
   if (is_text) std::printf("\n");
-  const std::int64_t n_written = generated->tokens_BT.size(1) - prompt_BT.size(1);
+  const std::int64_t n_written = generated.tokens_BT.size(1) - prompt_BT.size(1);
   if (n_written < options.new_tokens) {
     std::fprintf(stderr, "longrun-trainer: the text ended after %lld tokens\n",
                  static_cast<long long>(n_written));
   }
   if (options.output.empty()) return Status();
   return WriteTensors(options.output,
-                      {{"tokens", generated->tokens_BT}, {"logits", generated->logits_BNV}})
+                      {{"tokens", generated.tokens_BT}, {"logits", generated.logits_BNV}})
       .status();
 }
 

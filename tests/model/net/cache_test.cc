@@ -186,7 +186,7 @@ struct Texts {
 
 std::int64_t Forgotten(NetState& state) {
   std::int64_t n = 0;
-  for (const AttentionCache& cache : static_cast<TransformerState&>(state).caches()) {
+  for (const AttentionCache& cache : static_cast<TransformerState&>(state).caches().of_layers) {
     n = std::max(n, cache.held.n_forgotten);
   }
   return n;

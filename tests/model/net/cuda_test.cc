@@ -632,6 +632,32 @@ TEST_P(DeviceTest, WritingBehindAPromptGivesTheLogitsOfTheOracle) {
   }
 }
 
+// The fake GPU's tests (host_keys_test.cc) show that copies are in order. Here they are those of a
+// GPU.
+TEST_P(DeviceTest, KeysInTheHostsMemoryGiveTheSameBits) {
+  constexpr std::int64_t kTokens = 3000, kPart = 512;
+  for (const char* method : {"rope", "cable", "t5"}) {
+    NetConfig config = SmallConfig(method);
+    config.model.n_layer = 5;
+    config.model.d_model = 32;
+    Transformer net = Net(config, InitialParameters(ParametersOf(config.model).value(), 7), "fp32");
+    const at::Tensor ids_BT = SmallTokens(2, kTokens).to(net.compute().device);
+    const auto here = net.NewState(2, kTokens + 3),
+               in_host = net.NewState(2, kTokens + 3, KeysPlace::kHost);
+    for (std::int64_t begin = 0; begin < kTokens; begin += 1500) {
+      const at::Tensor part_BT = ids_BT.narrow(1, begin, 1500);
+      EXPECT_TRUE(at::equal(net.ReadParts(part_BT, *here, kPart, 0),
+                            net.ReadParts(part_BT, *in_host, kPart, 0)))
+          << method << " from " << begin;
+    }
+    for (std::int64_t t = 0; t < 3; ++t) {
+      const at::Tensor token_B1 = ids_BT.narrow(1, t, 1);
+      EXPECT_TRUE(at::equal(net.ReadLast(token_B1, *here), net.ReadLast(token_B1, *in_host)))
+          << method << " token " << t;
+    }
+  }
+}
+
 TEST_P(DeviceTest, PositionsOfEachSequenceGiveWhatTheyGiveOnTheCpu) {
   const at::Tensor t = at::arange(150, at::kLong);
   const at::Tensor positions = at::stack({t + (t >= 40) * 300, t * 2}).to(at::kInt);

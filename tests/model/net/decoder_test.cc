@@ -93,8 +93,8 @@ TEST_P(DecoderTest, TheLastTokenAloneIsAsAmongAllTokensAndLeavesTheSameCaches) {
     ASSERT_EQ(last_B1C.sizes(), at::IntArrayRef({3, 1, all_BTC.size(2)}));
     EXPECT_LT(MaxDifference(last_B1C, all_BTC.narrow(1, n - 1, 1)), 1e-12);
   }
-  const auto& of_all = static_cast<TransformerState&>(*all).caches();
-  const auto& of_last = static_cast<TransformerState&>(*last).caches();
+  const auto& of_all = static_cast<TransformerState&>(*all).caches().of_layers;
+  const auto& of_last = static_cast<TransformerState&>(*last).caches().of_layers;
   for (std::size_t l = 0; l < of_all.size(); ++l) {
     EXPECT_EQ(of_last[l].n, 24);
     EXPECT_TRUE(at::equal(of_last[l].k_BHTD, of_all[l].k_BHTD)) << "layer " << l;
