@@ -53,6 +53,7 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
 READING, CACHE, ATTENTION, STACK = (
     "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/stack.cc")
 ADAMW, WEIGHT_COPIES = "model/net/adamw.cc", "model/net/weight_copies.cc"
+HOST_KEYS = "model/net/host_keys.cc"
 NETWORK, REGION_SCORES = "model/net/terms/network.cc", "model/net/region_scores.cc"
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
 DOCUMENTS = "model/sample_source/documents.cc"
@@ -466,6 +467,12 @@ ERRORS = [
     ("a full layer's cache with a window", STACK,
      "layer.sees_all ? *full_attention_ : attention_;\n    caches.of_layers.push_back",
      "!layer.sees_all && full_attention_ ? *full_attention_ : attention_;\n    caches.of_layers.push_back"),
+    # Keys in the host's memory.
+    ("keys used before they have arrived", HOST_KEYS, "  room.arrived.block(CurrentStream(device_));\n", ""),
+    ("keys fetched while their room is in use", HOST_KEYS, "  queued_.block(stream_);\n  const c10",
+     "  const c10"),
+    ("keys of every chunk at the beginning", HOST_KEYS, "    begin += chunk.n;\n", ""),
+    ("memory given back while keys arrive", HOST_KEYS, "    queued_.block(CurrentStream(device_));\n", ""),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
     ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),
