@@ -738,18 +738,30 @@ class Reader {
 
   // ---- position methods ------------------------------------------------------------------------
 
+  // Of `NAME` and of `{method: NAME, its parameters}`.
+  static const YamlNode& NameOfMethod(const YamlNode& node) {
+    const YamlNode::Entry* const entry = node.Find("method");
+    return entry != nullptr ? entry->value : node;
+  }
+
+  // The error for a node that does not name a method, such as `{NAME: its parameters}`.
+  template <typename IsMethod>
+  void ReportNoMethod(const YamlNode& node, const std::string& path, std::string_view expected,
+                      const IsMethod& is_method, std::string_view if_list = "") {
+    const bool is_named = !node.entries.empty() && is_method(node.entries[0].key);
+    Report(node.place,
+           Str(path, ": expected ", expected, ", found ",
+               node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
+               is_named ? Str("; write `{method: ", node.entries[0].key, ", ...}`") : "",
+               node.kind == Kind::kList ? if_list : ""));
+  }
+
   // {"method": .., given parameters}, checked.
   std::optional<Json> ReadMethod(const YamlNode& node, const std::string& path) {
-    const YamlNode::Entry* const entry = node.Find("method");
-    const YamlNode& name = entry != nullptr ? entry->value : node;
+    const YamlNode& name = NameOfMethod(node);
     if (name.kind != Kind::kScalar) {
-      const bool is_named = !node.entries.empty() && FindPositionMethod(node.entries[0].key).ok();
-      Report(node.place,
-             Str(path,
-                 ": expected the name of a position method, or {method: NAME, its parameters}, "
-                 "found ",
-                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
-                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : ""));
+      ReportNoMethod(node, path, "the name of a position method, or {method: NAME, its parameters}",
+                     [](const std::string& key) { return FindPositionMethod(key).ok(); });
       return std::nullopt;
     }
     const Result<const PositionMethod*> method = FindPositionMethod(name.text);
@@ -784,18 +796,12 @@ class Reader {
 
   // "plain", or {"method": .., given parameters}, checked as far as no train_length is needed.
   std::optional<Json> ReadSchedule(const YamlNode& node, const std::string& path) {
-    const YamlNode::Entry* const entry = node.Find("method");
-    const YamlNode& name = entry != nullptr ? entry->value : node;
+    const YamlNode& name = NameOfMethod(node);
     if (name.kind != Kind::kScalar) {
-      const bool is_named =
-          !node.entries.empty() && FindPositionSchedule(node.entries[0].key) != nullptr;
-      Report(node.place,
-             Str(path, ": expected ", ExpectedValue(*FindKey("spec.train.positions")), ", found ",
-                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
-                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : "",
-                 node.kind == Kind::kList ? "; several values go into spec.matrix, as "
-                                            "train.positions: [...]"
-                                          : ""));
+      ReportNoMethod(
+          node, path, ExpectedValue(*FindKey("spec.train.positions")),
+          [](const std::string& key) { return FindPositionSchedule(key) != nullptr; },
+          "; several values go into spec.matrix, as train.positions: [...]");
       return std::nullopt;
     }
     if (name.text == kPlainPositions) {
@@ -1407,16 +1413,11 @@ class Reader {
 
   // {"method": .., given parameters}, checked as far as no model is needed; null: none.
   std::optional<Json> ReadExtension(const YamlNode& node, const std::string& path) {
-    const YamlNode::Entry* const entry = node.Find("method");
-    const YamlNode& name = entry != nullptr ? entry->value : node;
+    const YamlNode& name = NameOfMethod(node);
     if (name.kind != Kind::kScalar) {
-      const bool is_named = !node.entries.empty() && FindExtension(node.entries[0].key).ok();
-      Report(node.place,
-             Str(path,
-                 ": expected none, the name of an extension, or {method: NAME, its parameters}, "
-                 "found ",
-                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
-                 is_named ? Str("; write `{method: ", node.entries[0].key, ", ...}`") : ""));
+      ReportNoMethod(node, path,
+                     "none, the name of an extension, or {method: NAME, its parameters}",
+                     [](const std::string& key) { return FindExtension(key).ok(); });
       return std::nullopt;
     }
     if (name.text == kNoExtension) {

@@ -1,7 +1,6 @@
 #include "sweeps/yaml_slip.h"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -50,14 +49,27 @@ const OddSpace* OddSpaceAt(std::string_view text, std::size_t at) {
   return found == std::end(kOddSpaces) ? nullptr : found;
 }
 
+struct NumberedLine {
+  int number = 0;
+  std::string_view text;  // without its end
+};
+
+// The lines of a text that is not YAML.
+struct FileLines {
+  std::vector<NumberedLine> all;
+  // Those that have keys: not empty ones, comments, those that start inside brackets, and the text
+  // below `key: |`.
+  std::vector<NumberedLine> with_keys;
+  int last = 0;  // the line at which the parser stopped
+};
+
 // Calls `what(line, number)` for the lines up to `last`, until it returns a slip.
 template <typename What>
-std::optional<YamlSlip> FirstLine(std::string_view text, int last, const What& what) {
-  int number = 1;
-  for (std::size_t begin = 0; begin < text.size() && number <= last; ++number) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    if (std::optional<YamlSlip> slip = what(text.substr(begin, end - begin), number)) return slip;
-    begin = end + 1;
+std::optional<YamlSlip> FirstLine(const std::vector<NumberedLine>& lines, int last,
+                                  const What& what) {
+  for (const auto& [number, line] : lines) {
+    if (number > last) break;
+    if (std::optional<YamlSlip> slip = what(line, number)) return slip;
   }
   return std::nullopt;
 }
@@ -81,8 +93,8 @@ std::size_t ContentAt(std::string_view line) {
 }
 
 // The first tab in the indentation of a line.
-std::optional<YamlSlip> FirstTab(std::string_view text, int last) {
-  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+std::optional<YamlSlip> FirstTab(const FileLines& file) {
+  const auto in_line = [](std::string_view line, int number) -> std::optional<YamlSlip> {
     const std::size_t tab = line.substr(0, ContentAt(line)).find('\t');
     if (tab == std::string_view::npos) return std::nullopt;
     return YamlSlip{.line = number,
@@ -90,7 +102,8 @@ std::optional<YamlSlip> FirstTab(std::string_view text, int last) {
                     .message =
                         "this line is indented with a tab, but YAML allows only spaces: "
                         "write spaces instead of tabs"};
-  });
+  };
+  return FirstLine(file.all, file.last, in_line);
 }
 
 std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
@@ -123,9 +136,9 @@ class BlockTexts {
 
 // The first character that only looks like a space where YAML needs one: in the indentation of a
 // line, or after a colon, a dash or a comma. Not in comments, quoted texts and texts of lines.
-std::optional<YamlSlip> FirstOddSpace(std::string_view text, int last) {
+std::optional<YamlSlip> FirstOddSpace(const FileLines& file) {
   BlockTexts texts;
-  return FirstLine(text, last, [&](std::string_view line, int number) -> std::optional<YamlSlip> {
+  const auto in_line = [&](std::string_view line, int number) -> std::optional<YamlSlip> {
     if (texts.Has(line)) return std::nullopt;
     const std::size_t content = ContentAt(line);
     if (line.substr(content).starts_with('#')) return std::nullopt;
@@ -143,12 +156,13 @@ std::optional<YamlSlip> FirstOddSpace(std::string_view text, int last) {
                       .message = Str("here is ", space->name, InsteadOf(*space))};
     }
     return std::nullopt;
-  });
+  };
+  return FirstLine(file.all, file.last, in_line);
 }
 
 // Lines that other programs put around or into a file.
-std::optional<YamlSlip> FirstForeignLine(std::string_view text, int last) {
-  return FirstLine(text, last, [](std::string_view line, int number) -> std::optional<YamlSlip> {
+std::optional<YamlSlip> FirstForeignLine(const FileLines& file) {
+  const auto in_line = [](std::string_view line, int number) -> std::optional<YamlSlip> {
     const bool is_fence = line.starts_with("```");
     const bool is_conflict =
         line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>") || line.starts_with("=======");
@@ -157,7 +171,8 @@ std::optional<YamlSlip> FirstForeignLine(std::string_view text, int last) {
                     .message = is_fence ? "this line belongs to Markdown, not to YAML: remove it"
                                         : "this line marks a conflict of a merge: choose one of "
                                           "the two versions, and remove the marks"};
-  });
+  };
+  return FirstLine(file.all, file.last, in_line);
 }
 
 // A key at the start of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
@@ -197,48 +212,44 @@ std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
       .is_item = column > begin};
 }
 
-struct NumberedLine {
-  int number = 0;
-  std::string text;
-};
-
-// The lines up to `last` that have keys: not empty ones, comments, those that start inside
-// brackets, and the text below `key: |`.
-std::vector<NumberedLine> LinesOfKeys(std::string_view text, int last) {
-  std::vector<NumberedLine> lines;
+FileLines LinesOf(std::string_view text, int last) {
+  FileLines lines = {.all = {}, .with_keys = {}, .last = last};
   BlockTexts texts;
   int brackets = 0;
   int number = 0;
-  for (std::string& line : Split(text, '\n')) {
-    if (++number > last) break;
-    if (line.ends_with('\r')) line.pop_back();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = text.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    begin = end + 1;
+    number += 1;
+    lines.all.push_back({.number = number, .text = line});
     const std::size_t column = line.find_first_not_of(' ');
-    if (texts.Has(line) || column == std::string::npos || line[column] == '#') continue;
+    if (texts.Has(line) || column == std::string_view::npos || line[column] == '#') continue;
     const bool in_brackets = brackets > 0;
     for (const char c : WithoutComment(line)) {
       brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
     }
     brackets = std::max(0, brackets);  // a bracket of a text may close nothing
-    if (in_brackets) continue;
-    lines.push_back({.number = number, .text = std::move(line)});
+    if (!in_brackets) lines.with_keys.push_back({.number = number, .text = line});
   }
   return lines;
 }
 
 // "-perplexity: ..." or "-cable": a list's entry without a space after the dash.
-std::optional<YamlSlip> FirstTightDash(std::string_view text, int last) {
+std::optional<YamlSlip> FirstTightDash(const FileLines& file) {
   std::optional<LineKey> above;
-  for (const auto& [number, line] : LinesOfKeys(text, last)) {
+  const auto in_line = [&above](std::string_view line, int number) -> std::optional<YamlSlip> {
     const std::size_t dash = std::min(line.find_first_not_of(' '), line.size());
     // A text may go on in the lines below its key.
     const bool goes_on = above && above->has_value() && dash > above->column;
     if (std::optional<LineKey> key = KeyOfLine(line, number)) above = std::move(key);
-    if (goes_on || !IsTightDash(std::string_view(line).substr(dash))) continue;
+    if (goes_on || !IsTightDash(line.substr(dash))) return std::nullopt;
     return YamlSlip{.line = number,
                     .column = static_cast<int>(dash) + 1,
-                    .message = DashSpaceMissing(std::string_view(line).substr(dash))};
-  }
-  return std::nullopt;
+                    .message = DashSpaceMissing(line.substr(dash))};
+  };
+  return FirstLine(file.with_keys, file.last, in_line);
 }
 
 // A line that is only a word: "  train", "- perplexity".
@@ -251,9 +262,9 @@ std::optional<LineKey> BareWord(std::string_view line, int number) {
 }
 
 // Whether `first` and at least one more key are indented like a map of their own.
-bool BeginsAMap(std::string_view text, const LineKey& first) {
+bool BeginsAMap(const FileLines& file, const LineKey& first) {
   int n_keys = 0;
-  for (const auto& [number, line] : LinesOfKeys(text, std::numeric_limits<int>::max())) {
+  for (const auto& [number, line] : file.with_keys) {
     if (number < first.line) continue;
     if (line.find_first_not_of(' ') < first.column) break;
     if (KeyOfLine(line, number)) n_keys += 1;
@@ -274,9 +285,9 @@ std::string IndentBy(std::size_t column) {
 // nowhere: the parser's own message would speak of tokens, or of another line.
 class Indentation {
  public:
-  explicit Indentation(std::string_view text) : text_(text) {}
+  explicit Indentation(const FileLines& file) : file_(file) {}
 
-  std::optional<YamlSlip> Next(const std::string& line, int number) {
+  std::optional<YamlSlip> Next(std::string_view line, int number) {
     const std::size_t begin = line.find_first_not_of(' ');
     const bool is_item = line[begin] == '-' && (begin + 1 == line.size() || line[begin + 1] == ' ');
     const std::optional<LineKey> key = KeyOfLine(line, number);
@@ -403,7 +414,7 @@ class Indentation {
   // Indented below a key that already has a value.
   YamlSlip BelowAValue(const LineKey& key) const {
     const LineKey& beside = open_.back().key;
-    if (!BeginsAMap(text_, key)) return Unlike(key, beside, open_.size() - 1);
+    if (!BeginsAMap(file_, key)) return Unlike(key, beside, open_.size() - 1);
     return {.line = beside.line,
             .column = static_cast<int>(beside.column) + 1,
             .message = Str("\"", beside.name, "\" has the value \"", ShowValue(beside.value),
@@ -432,20 +443,19 @@ class Indentation {
                            parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
   }
 
-  const std::string_view text_;
+  const FileLines& file_;
   std::vector<Level> open_;
   std::vector<Dash> lists_;
   std::optional<LineKey> key_above_;   // the line above, if it has a key
   std::optional<LineKey> word_above_;  // the line above, if it is a bare word
 };
 
-// The first line, up to `last`, whose key or dash does not line up with those above it.
-std::optional<YamlSlip> FirstMisplaced(std::string_view text, int last) {
-  Indentation indentation(text);
-  for (const auto& [number, line] : LinesOfKeys(text, last)) {
-    if (std::optional<YamlSlip> slip = indentation.Next(line, number)) return slip;
-  }
-  return std::nullopt;
+// The first line whose key or dash does not line up with those above it.
+std::optional<YamlSlip> FirstMisplaced(const FileLines& file) {
+  Indentation indentation(file);
+  return FirstLine(file.with_keys, file.last, [&](std::string_view line, int number) {
+    return indentation.Next(line, number);
+  });
 }
 
 struct Unclosed {
@@ -520,19 +530,18 @@ YamlSlip ToClose(const Unclosed& open) {
   return {.line = open.line, .column = open.column, .message = std::move(message)};
 }
 
-// "kind Sweep" or "kind:Sweep": the first line up to `last`, outside of brackets, that starts like
-// a key but has no colon or no space after it.
-std::optional<YamlSlip> FirstWithoutColon(std::string_view text, int last) {
-  for (const auto& [number, line] : LinesOfKeys(text, last)) {
+// "kind Sweep" or "kind:Sweep": the first line, outside of brackets, that starts like a key but has
+// no colon or no space after it.
+std::optional<YamlSlip> FirstWithoutColon(const FileLines& file) {
+  const auto in_line = [](std::string_view line, int number) -> std::optional<YamlSlip> {
     const std::string_view content = WithoutComment(line);
     const std::size_t begin = content.find_first_not_of(' ');
     const std::string_view words = content.substr(begin);
     const std::size_t end = KeyNameLength(words);
-    if (end == 0 || end + 1 >= words.size()) continue;
+    if (end == 0 || end + 1 >= words.size()) return std::nullopt;
     const bool has_colon = words.find(": ") != std::string_view::npos || words.ends_with(':');
     const std::string_view key = words.substr(0, end);
-    std::string_view value = Trim(words.substr(end + 1));
-    if (value.starts_with("= ")) value = Trim(value.substr(1));  // "tokens = 1M"
+    const std::string_view value = Trim(words.substr(end + 1));
     const bool opens = value.starts_with('{') || value.starts_with('[');
     const int column = static_cast<int>(begin) + 1;
     if (words[end] == ' ' && !has_colon) {
@@ -541,14 +550,15 @@ std::optional<YamlSlip> FirstWithoutColon(std::string_view text, int last) {
     if (words[end] == ':' && words[end + 1] != ' ' && (!has_colon || opens)) {
       return YamlSlip{.line = number, .column = column, .message = SpaceMissing(key, value)};
     }
-  }
-  return std::nullopt;
+    return std::nullopt;
+  };
+  return FirstLine(file.with_keys, file.last, in_line);
 }
 
 // "schedule: warmup_tokens: 20480": a second key on the line at which the parser stopped.
-std::optional<YamlSlip> SecondKeyOnLine(std::string_view text, int number) {
-  for (const auto& [at, line] : LinesOfKeys(text, number)) {
-    if (at != number) continue;
+std::optional<YamlSlip> SecondKeyOnLine(const FileLines& file) {
+  const auto in_line = [&file](std::string_view line, int number) -> std::optional<YamlSlip> {
+    if (number != file.last) return std::nullopt;
     std::string_view words = Trim(WithoutComment(line));
     while (words.starts_with("- ")) words = Trim(words.substr(2));
     const std::size_t first = words.find(": ");
@@ -564,17 +574,28 @@ std::optional<YamlSlip> SecondKeyOnLine(std::string_view text, int number) {
             "a second key on the line of \"", key, "\": write `", key, ": {", value, "}`, or \"",
             value.substr(0, end),
             "\" on a line of its own, indented further; if this is one text, write it in quotes")};
-  }
-  return std::nullopt;
+  };
+  return FirstLine(file.with_keys, file.last, in_line);
+}
+
+// The line at which the parser stopped, and the place in it.
+struct StopLine {
+  std::string_view line;
+  std::size_t at = 0;
+
+  std::string_view rest() const { return line.substr(at); }
+};
+
+StopLine LineOf(const FileLines& file, const ParserStop& stop) {
+  const auto number = static_cast<std::size_t>(stop.line);
+  if (number == 0 || number > file.all.size()) return {};
+  const std::string_view line = file.all[number - 1].text;
+  return {.line = line, .at = std::min(static_cast<std::size_t>(stop.column) - 1, line.size())};
 }
 
 // "{position [cable]}": the word before the bracket at which the parser stopped.
-std::optional<YamlSlip> WordBeforeBracket(std::string_view text, const ParserStop& stop) {
-  const std::vector<std::string> lines = Split(text, '\n');
-  const auto at = static_cast<std::size_t>(stop.line) - 1;
-  if (at >= lines.size()) return std::nullopt;
-  const std::string_view line = lines[at];
-  const auto column = static_cast<std::size_t>(stop.column) - 1;
+std::optional<YamlSlip> WordBeforeBracket(const FileLines& file, const ParserStop& stop) {
+  const auto [line, column] = LineOf(file, stop);
   const bool is_bracket = column < line.size() && (line[column] == '[' || line[column] == '{');
   if (!is_bracket) return std::nullopt;
   const std::string_view before = line.substr(0, column);
@@ -607,30 +628,12 @@ std::string_view FirstCharacter(std::string_view text) {
   return text.substr(0, n);
 }
 
-// The line at which the parser stopped, and the place in it.
-struct StopLine {
-  std::string_view line;
-  std::size_t at = 0;
-
-  std::string_view rest() const { return line.substr(at); }
-};
-
-StopLine LineOf(std::string_view text, const ParserStop& stop) {
-  std::string_view line;
-  FirstLine(text, stop.line, [&](std::string_view one, int) -> std::optional<YamlSlip> {
-    line = one;
-    return std::nullopt;
-  });
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return {.line = line, .at = std::min(static_cast<std::size_t>(stop.column) - 1, line.size())};
-}
-
 // Inside brackets, the parser stops at what follows an entry without a comma; if that is a key, at
 // its colon.
-std::optional<YamlSlip> CommaMissing(std::string_view text, const ParserStop& stop) {
+std::optional<YamlSlip> CommaMissing(const FileLines& file, const ParserStop& stop) {
   const bool in_map = stop.message == kEndOfBracketMap;
   if (!in_map && stop.message != kEndOfBracketList) return std::nullopt;
-  auto [line, at] = LineOf(text, stop);
+  auto [line, at] = LineOf(file, stop);
   if (line.substr(at).starts_with(':')) {
     while (at > 0 && KeyNameLength(line.substr(at - 1)) > 0) at -= 1;
   }
@@ -659,8 +662,8 @@ std::optional<YamlSlip> CommaMissing(std::string_view text, const ParserStop& st
 }
 
 // What YAML would not have at the place where the parser stopped.
-std::string WhatIsWrong(std::string_view text, const ParserStop& stop) {
-  const StopLine place = LineOf(text, stop);
+std::string WhatIsWrong(const FileLines& file, const ParserStop& stop) {
+  const StopLine place = LineOf(file, stop);
   const std::string_view rest = place.rest();
   const std::string_view first = FirstCharacter(rest);
   const std::string_view before = Trim(place.line.substr(0, place.at));
@@ -714,6 +717,8 @@ std::size_t KeyNameLength(std::string_view text) {
 }
 
 std::string ColonMissing(std::string_view key, std::string_view value) {
+  value = Trim(value);
+  if (value.starts_with('=')) value = Trim(value.substr(1));
   return Str("a colon is missing after \"", key, "\": write `", key, ":", value.empty() ? "" : " ",
              ShowValue(value), "`");
 }
@@ -747,20 +752,21 @@ std::string QuoteNotClosed() {
 }
 
 YamlSlip FindSlip(std::string_view text, const ParserStop& stop) {
-  std::optional<YamlSlip> slip = FirstForeignLine(text, stop.line);
-  if (!slip) slip = FirstTab(text, stop.line);
-  if (!slip) slip = FirstOddSpace(text, stop.line);
-  if (!slip) slip = FirstTightDash(text, stop.line);
-  if (!slip) slip = FirstMisplaced(text, stop.line);
+  const FileLines file = LinesOf(text, stop.line);
+  std::optional<YamlSlip> slip = FirstForeignLine(file);
+  if (!slip) slip = FirstTab(file);
+  if (!slip) slip = FirstOddSpace(file);
+  if (!slip) slip = FirstTightDash(file);
+  if (!slip) slip = FirstMisplaced(file);
   if (!slip) {
     if (const std::optional<Unclosed> open = FirstUnclosed(text)) slip = ToClose(*open);
   }
-  if (!slip) slip = FirstWithoutColon(text, stop.line);
-  if (!slip) slip = SecondKeyOnLine(text, stop.line);
-  if (!slip) slip = WordBeforeBracket(text, stop);
-  if (!slip) slip = CommaMissing(text, stop);
+  if (!slip) slip = FirstWithoutColon(file);
+  if (!slip) slip = SecondKeyOnLine(file);
+  if (!slip) slip = WordBeforeBracket(file, stop);
+  if (!slip) slip = CommaMissing(file, stop);
   if (slip) return *std::move(slip);
-  return {.line = stop.line, .column = stop.column, .message = WhatIsWrong(text, stop)};
+  return {.line = stop.line, .column = stop.column, .message = WhatIsWrong(file, stop)};
 }
 
 }  // namespace longrun

@@ -28,7 +28,7 @@ YamlSlip FindSlip(std::string_view text, const ParserStop& stop);
 // The length of the name of a key at the start of a text.
 std::size_t KeyNameLength(std::string_view text);
 
-// The messages for `key value` and for `key:value`.
+// The messages for `key value` (or `key = value`) and for `key:value`.
 std::string ColonMissing(std::string_view key, std::string_view value);
 std::string SpaceMissing(std::string_view key, std::string_view value);
 

@@ -211,10 +211,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const bool has_bracket = rest[0] == '{' || rest[0] == '[';
     const bool is_alone = in_brackets && value.kind == YamlNode::Kind::kNothing;
     if (!has_bracket && !is_alone) return;
-    if (text[end] == ' ') {
-      const bool has_equals = rest.starts_with('=');
-      throw Refused{key.place, ColonMissing(word, Trim(rest.substr(has_equals ? 1 : 0)))};
-    }
+    if (text[end] == ' ') throw Refused{key.place, ColonMissing(word, rest)};
     if (text[end] == ':') throw Refused{key.place, SpaceMissing(word, rest)};
   }
 

@@ -35,10 +35,8 @@ void AddCancel(Verbs& verbs) {
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))
               : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
-    const Result<v1::GetSweepResponse> after = client.GetSweep(answer->sweep_id());
-    const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
-    if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
-    if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
+    const bool is_kept = SayKeptWork(client, answer->sweep_id());
+    if (!is_kept && n_cancelled == 0 && n_stopping == 0) {
       const std::string nothing = NothingToDo(*sweep, before->info().state(), "cancel");
       if (!nothing.empty()) SayLine(nothing);
     }

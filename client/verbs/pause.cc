@@ -54,9 +54,7 @@ void AddPause(Verbs& verbs) {
           ": tasks waiting: ", answer->tasks_waiting(), ", stopping: ", answer->tasks_stopping(),
           "\n"));
     }
-    const Result<v1::GetSweepResponse> after = client.GetSweep(answer->sweep_id(), /*brief=*/true);
-    const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
-    if (!kept.empty()) SayLine(kept);
+    SayKeptWork(client, answer->sweep_id());
     if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {
       SayLine(TrainersGoOnText(verbs.state));
     }

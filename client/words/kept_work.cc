@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "client/console/output.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -45,6 +46,13 @@ std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info) {
   const Result<v1::ListSweepsResponse> answer = client.ListSweeps();
   return KeptWorkText(
       info, answer.ok() ? answer->sweeps() : v1::ListSweepsResponse::default_instance().sweeps());
+}
+
+bool SayKeptWork(RetryingClient& client, const std::string& sweep_id) {
+  const Result<v1::GetSweepResponse> sweep = client.GetSweep(sweep_id, /*brief=*/true);
+  const std::string kept = sweep.ok() ? KeptWorkText(client, sweep->info()) : "";
+  if (!kept.empty()) SayLine(kept);
+  return !kept.empty();
 }
 
 }  // namespace longrun::client

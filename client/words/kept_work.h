@@ -12,5 +12,8 @@ namespace longrun::client {
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
 // The same; asks the coordinator for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);
+// Writes it to stderr, for a command that has just changed the sweep. Returns whether there was
+// anything to say.
+bool SayKeptWork(RetryingClient& client, const std::string& sweep_id);
 
 }  // namespace longrun::client

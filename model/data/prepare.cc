@@ -110,13 +110,8 @@ Status RemoveShards(const std::string& folder) {
   return Status();
 }
 
-// What imports made in a folder, and what else is in it.
-struct Content {
-  bool is_made = false;  // some of it was made by an import
-  std::string foreign;   // the name of something that no import makes; "" if there is none
-};
-Result<Content> ContentOf(const std::string& folder) {
-  Content content = {.is_made = IsSavedTokenizer(folder), .foreign = {}};
+Result<ImportedContent> ContentOf(const std::string& folder) {
+  ImportedContent content = {.is_made = IsSavedTokenizer(folder), .foreign = {}};
   std::string tokenizer;
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
@@ -570,7 +565,7 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
-  ASSIGN_OR_RETURN(const Content content, ContentOf(folder));
+  ASSIGN_OR_RETURN(const ImportedContent content, ContentOf(folder));
   if (!content.foreign.empty()) return Foreign(JoinPath(folder, content.foreign));
   const std::string anew = AnewFolder(folder);
   // Made by an import that was killed before the exchange. It may be damaged by now,
@@ -589,9 +584,9 @@ Result<Removal> Removal::Begin(const std::string& folder) {
   Removal removal(folder);
   for (const std::string& at : {folder, AnewFolder(folder)}) {
     if (!IsFolder(at)) continue;
-    ASSIGN_OR_RETURN(const Content content, ContentOf(at));
-    if (!content.foreign.empty()) removal.foreign_ = JoinPath(at, content.foreign);
-    removal.is_made_ = removal.is_made_ || content.is_made;
+    ASSIGN_OR_RETURN(const ImportedContent content, ContentOf(at));
+    if (!content.foreign.empty()) removal.content_.foreign = JoinPath(at, content.foreign);
+    removal.content_.is_made = removal.content_.is_made || content.is_made;
     const std::string work = JoinPath(at, kWorkFolder);
     const bool is_there = PathExists(work);
     Result<FileLock> lock = LockWork(at);
@@ -611,7 +606,9 @@ Removal::~Removal() {
   }
 }
 
-Status Removal::CheckForeign() const { return foreign_.empty() ? Status() : Foreign(foreign_); }
+Status Removal::CheckForeign() const {
+  return content_.foreign.empty() ? Status() : Foreign(content_.foreign);
+}
 
 Status Removal::Finish() {
   if (held_.empty()) return Status();
@@ -637,8 +634,8 @@ Status Removal::Finish() {
 
 bool IsUsersOwn(const std::string& folder) {
   if (!IsFolder(folder)) return PathExists(folder);
-  const Result<Content> content = ContentOf(folder);
-  return content.ok() && !content->is_made && !content->foreign.empty();
+  const Result<ImportedContent> content = ContentOf(folder);
+  return content.ok() && content->is_users_own();
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {

@@ -90,6 +90,14 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
+// What imports made in a folder, and what else is in it.
+struct ImportedContent {
+  bool is_made = false;  // some of it was made by an import
+  std::string foreign;   // the name of something that no import makes; "" if there is none
+
+  bool is_users_own() const { return !is_made && !foreign.empty(); }
+};
+
 // Removes what these functions made in a folder and beside it, finished or not. A Removal holds
 // their lock, so that nothing is made there until it has finished or is given up. If nothing was
 // made there, it holds and removes nothing.
@@ -102,10 +110,10 @@ class Removal {
 
   bool has_anything() const { return !held_.empty(); }
   // Whether the folder has files, and these functions made none of them.
-  bool is_users_own() const { return !is_made_ && !foreign_.empty(); }
+  bool is_users_own() const { return content_.is_users_own(); }
   // The path of something there that is not part of a dataset, and so is the user's; "" if there
   // is none.
-  const std::string& foreign() const { return foreign_; }
+  const std::string& foreign() const { return content_.foreign; }
   // kFailedPrecondition with its path if there is any.
   Status CheckForeign() const;
   // CheckForeign(), and then removes everything. If the process is killed at any moment, what is
@@ -123,8 +131,7 @@ class Removal {
 
   std::string folder_;
   std::vector<Held> held_;
-  std::string foreign_;
-  bool is_made_ = false;
+  ImportedContent content_;  // its `foreign` is a path
 };
 
 // Removal::is_users_own() for those who remove nothing: it takes no lock, so an import may begin at
