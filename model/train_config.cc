@@ -155,9 +155,13 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
                InRange("train.optimizer.min_lr", train.optimizer.min_lr, 0.0, train.optimizer.lr));
   }
   if (checker.AreRight({"train.tokens", "train.schedule.warmup_tokens"})) {
-    errors.Add("train.schedule.warmup_tokens",
-               InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
-                                     0, train.tokens));
+    const std::int64_t warmup_tokens = train.schedule.warmup_tokens;
+    if (warmup_tokens > train.tokens) {
+      errors.Add("train.schedule.warmup_tokens",
+                 Invalid(Str("train.schedule.warmup_tokens: ", warmup_tokens,
+                             " is more than all tokens of the training (train.tokens ",
+                             train.tokens, "): shorten the warm-up, or train on more tokens")));
+    }
   }
   const ValidateConfig& validate = train.validate;
   if ((validate.every == 0) != (validate.tokens == 0)) {

@@ -161,9 +161,7 @@ class Reader {
   // if the indentation is wrong.
   std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path,
                              const YamlNode& node) {
-    if (entry.key.find_first_not_of("0123456789") == std::string::npos) {
-      return "; if it is part of the number before it, write the number without commas";
-    }
+    if (std::string rest = RestOfValue(node, entry); !rest.empty()) return rest;
     const std::string nearest = Nearest(entry.key, NamesBelow(path));
     const bool is_slip =
         !nearest.empty() && node.Find(nearest) == nullptr && EditDistance(entry.key, nearest) == 1;
@@ -191,6 +189,33 @@ class Reader {
     const std::string parent = meant.substr(0, parent_end);
     return Str("; did you mean ", meant, "? Then indent it below \"",
                parent.substr(parent.rfind('.') + 1), ":\"");
+  }
+
+  // The remedy for {lr: 0,002} and {context_lengths: 64, 256}, where YAML finds the keys "002" and
+  // "256"; "" for other keys.
+  static std::string RestOfValue(const YamlNode& node, const YamlNode::Entry& entry) {
+    const auto is_number = [](const YamlNode::Entry& one) {
+      const bool has_digits = one.key[0] >= '0' && one.key[0] <= '9' &&
+                              one.key.find_first_not_of("0123456789.eE+-") == std::string::npos;
+      return has_digits && one.value.kind == Kind::kNothing;
+    };
+    if (!is_number(entry)) return "";
+    std::string before;
+    std::string values;
+    for (const YamlNode::Entry& one : node.entries) {
+      if (is_number(one)) {
+        values += Str(", ", one.key);
+      } else {
+        before = one.key;
+        values = one.value.text;
+      }
+      if (&one == &entry) break;
+    }
+    if (before.empty()) return "";
+    return Str("; a comma ends the value of \"", before,
+               "\": write one number without commas, as "
+               "0.002 or 204800, and several values as [",
+               values, "]");
   }
 
   // A key of other programs, and ours for the same.
@@ -531,8 +556,12 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
       if (row.required && !ComesFromModel(row)) {
+        const bool is_dataset = row.refers == KeyRow::Refers::kDataset;
         missing_.push_back(
-            {row.path, node.place, Str(row.path, ": must be given: ", row.spec.meaning)});
+            {row.path, node.place,
+             Str(row.path, ": must be given: ",
+                 is_dataset ? Str("a list of datasets; ", KnownDatasets(), kImportMakes)
+                            : row.spec.meaning)});
       } else {
         spec_.axes.push_back({.name = name,
                               .given = false,
@@ -636,6 +665,10 @@ class Reader {
     if (!node.quoted && IsTightDash(node.text)) {
       return Report(node.place, Str(path, ": ", DashSpaceMissing(node.text)));
     }
+    if (const std::string values = RangeMeant(row, node); !values.empty()) {
+      return Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
+                                    "; list each one: write [", values, "]"));
+    }
     const std::string list = Str("[", node.text, "]");
     std::vector<Problem> problems;
     const std::optional<YamlNode> meant = ParseYaml(list, node.place.source, problems);
@@ -649,6 +682,34 @@ class Reader {
     const bool would_do = is_list && problems_.size() == n_told;
     Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
                            would_do ? Str("; write ", list) : ""));
+  }
+
+  // "1, 2, 3" for 1-3 and 1..3, if these are values of the axis; else "".
+  static std::string RangeMeant(const KeyRow& row, const YamlNode& node) {
+    constexpr std::int64_t kShownMax = 5;
+    if (!row.is(ParamSpec::Type::kInt) && !row.is(ParamSpec::Type::kCount)) return "";
+    if (node.kind != Kind::kScalar || node.quoted) return "";
+    const std::size_t end = node.text.find_first_not_of("0123456789");
+    const std::size_t next = node.text.find_last_not_of("0123456789") + 1;
+    if (end == 0 || end == std::string::npos || next == node.text.size()) return "";
+    const std::string_view sign = Trim(std::string_view(node.text).substr(end, next - end));
+    if (sign != "-" && sign != ".." && sign != "..." && sign != ":") return "";
+    YamlNode limit = node;
+    std::vector<std::int64_t> limits;
+    for (const std::string& text : {node.text.substr(0, end), node.text.substr(next)}) {
+      limit.text = text;
+      const Result<Json> value = TypeValue(row, limit);
+      if (!value.ok()) return "";
+      limits.push_back(value->get<std::int64_t>());
+    }
+    if (limits[0] >= limits[1]) return "";
+    std::vector<std::string> values;
+    for (std::int64_t i = limits[0]; i < limits[1] && i < limits[0] + kShownMax; ++i) {
+      values.push_back(Str(i));
+    }
+    if (limits[1] - limits[0] > kShownMax) values.push_back("...");
+    values.push_back(Str(limits[1]));
+    return Join(values, ", ");
   }
 
   // What to write for [64 256], if each word is a value of the axis; else "".
@@ -710,8 +771,10 @@ class Reader {
     if (!value.ok()) {
       const bool is_path = row.refers == KeyRow::Refers::kDataset && node.kind == Kind::kScalar &&
                            node.text.find('/') != std::string::npos;
+      const std::string range = RangeMeant(row, node);
       Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path),
                              CommaMeant(row, node, path),
+                             range.empty() ? "" : Str("; list each one: write ", range),
                              is_path ? "; `longrun data import NAME` gives a name to texts" : ""));
       return std::nullopt;
     }
@@ -727,13 +790,19 @@ class Reader {
       return true;
     }
     const std::string nearest = Nearest(name, datasets_.names);
-    const std::string known = !nearest.empty()          ? Str("did you mean \"", nearest, "\"?")
-                              : datasets_.names.empty() ? "none is registered"
-                                                        : Str("the registered datasets are ",
-                                                              Join(datasets_.names, ", "));
-    Report(place, Str(path, ": unknown dataset ", Quoted(name), "; ", known,
-                      " (`longrun data import` makes one from text files)"));
+    Report(place, Str(path, ": unknown dataset ", Quoted(name), "; ",
+                      nearest.empty() ? KnownDatasets() : Str("did you mean \"", nearest, "\"?"),
+                      kImportMakes));
     return false;
+  }
+
+  static constexpr std::string_view kImportMakes =
+      " (`longrun data import` makes one from text files)";
+
+  std::string KnownDatasets() const {
+    return datasets_.names.empty()
+               ? "none is registered"
+               : Str("the registered datasets are ", Join(datasets_.names, ", "));
   }
 
   // ---- position methods ------------------------------------------------------------------------
@@ -899,8 +968,12 @@ class Reader {
     for (const YamlNode::Entry& entry : node.entries) {
       if (is_apart(entry.key)) continue;
       const auto spec = std::ranges::find(specs, entry.key, &ParamSpec::name);
+      const std::string rest = spec == specs.end() ? RestOfValue(node, entry) : "";
       if (spec != specs.end()) {
         given[entry.key] = TypeParam(*spec, entry.value);
+      } else if (!rest.empty()) {
+        Report(entry.place, Str(path, ".", entry.key, ": unknown key", rest));
+        is_wrong = true;
       } else if (is_apart(Nearest(entry.key, names))) {
         Report(entry.place,
                Str(path, ".", entry.key, ": unknown key", DidYouMean(entry.key, names)));
@@ -913,25 +986,28 @@ class Reader {
     for (const ParamError& error : errors) {
       const YamlNode::Entry* const wrong = node.Find(error.key);
       if (wrong != nullptr && wrong->value.refused) continue;
-      Report(PlaceOfParam(specs, node, error.key),
-             Str(path, ".", error.key, ": ", error.message, CommaMeant(specs, node, error.key)));
+      Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message,
+                                                       CommaMeant(specs, node, error.key, given)));
     }
     if (is_wrong || !errors.empty()) return std::nullopt;
     return given;
   }
 
-  // The same for [64 256] in a parameter: the entry `key` is "context_lengths[0]".
+  // The same for a parameter: for "64, 256" and "64 256", and for an entry "context_lengths[0]" of
+  // [64 256].
   static std::string CommaMeant(std::span<const ParamSpec> specs, const YamlNode& node,
-                                const std::string& key) {
+                                const std::string& key, Json given) {
     const std::string name = key.substr(0, key.find('['));
     const YamlNode::Entry* const entry = node.Find(name);
     const auto spec = std::ranges::find(specs, name, &ParamSpec::name);
-    const bool is_item = key.size() > name.size() && entry != nullptr && spec != specs.end() &&
-                         entry->value.kind == Kind::kList;
-    if (!is_item) return "";
-    const YamlNode& item = entry->value.items.at(std::stoul(key.substr(name.size() + 1)));
+    if (entry == nullptr || spec == specs.end()) return "";
+    const bool is_item = key.size() > name.size() && entry->value.kind == Kind::kList;
+    const YamlNode& item =
+        is_item ? entry->value.items.at(std::stoul(key.substr(name.size() + 1))) : entry->value;
     if (item.kind != Kind::kScalar || item.quoted) return "";
-    std::vector<std::string> words = Split(item.text, ' ');
+    std::string text = item.text;
+    if (!is_item) std::ranges::replace(text, ',', ' ');
+    std::vector<std::string> words = Split(text, ' ');
     std::erase(words, "");
     if (words.size() < 2) return "";
     YamlNode list;
@@ -940,9 +1016,11 @@ class Reader {
       list.items.push_back(item);
       list.items.back().text = word;
     }
-    const Json meant = {{name, TypeParam(*spec, list)}};
-    const bool would_do = CheckParams(std::span(spec, 1), meant).empty();
-    return would_do ? Str("; a comma is missing: write ", Join(words, ", ")) : "";
+    given[name] = TypeParam(*spec, list);
+    const auto is_wrong = [&name](const ParamError& error) { return error.key.starts_with(name); };
+    if (std::ranges::any_of(CheckParams(specs, given), is_wrong)) return "";
+    const std::string values = Join(words, ", ");
+    return is_item ? Str("; a comma is missing: write ", values) : Str("; write [", values, "]");
   }
 
   // The place of a parameter in a map: for "context_lengths[2]", of the item;

@@ -45,6 +45,16 @@ std::string WithoutThousands(const std::string& text) {
   return Join(groups, "");
 }
 
+// "0.002" for "0,002", and "2.0e-3" for "2.0 e-3"; "" for "1, 2" and for what has neither.
+std::string NearestNumber(std::string number) {
+  const bool has_comma = std::ranges::count(number, ',') == 1;
+  const bool has_space = number.find(' ') != std::string::npos;
+  if (has_comma == has_space) return "";
+  std::erase(number, ' ');
+  std::ranges::replace(number, ',', '.');
+  return number;
+}
+
 // The remedy if only some characters around a valid value are wrong: a comment without its space, a
 // comma or semicolon at the end, typographic quotation marks.
 std::string WithoutMarks(const ParamSpec& spec, const YamlNode& node) {
@@ -87,6 +97,11 @@ std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   }
   YamlNode meant;
   meant.kind = YamlNode::Kind::kScalar;
+  if (spec.type == Type::kNumber) {
+    meant.text = NearestNumber(node.text);
+    if (!meant.text.empty() && TypePlain(spec, meant).ok()) return Str("; write ", meant.text);
+    meant.text.clear();
+  }
   const bool is_no_count = spec.type == Type::kCount && !ParseCount(node.text).ok();
   if (is_no_count) meant.text = NearestCount(node.text);
   const bool is_no_int = spec.type == Type::kInt && !ParseInteger(node.text);

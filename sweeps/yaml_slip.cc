@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/str.h"
+#include "model/evaluation/evaluation.h"
+#include "sweeps/claim.h"
 #include "sweeps/schema.h"
 
 namespace longrun {
@@ -252,13 +254,22 @@ std::optional<YamlSlip> FirstTightDash(const FileLines& file) {
   return FirstLine(file.with_keys, file.last, in_line);
 }
 
-// A line that is only a word: "  train", "- perplexity".
+// Marks that are written instead of a colon.
+constexpr std::string_view kNotColons = "=;";
+
+// A line that is only a word: "  train", "- perplexity", "matrix;".
 std::optional<LineKey> BareWord(std::string_view line, int number) {
   const std::size_t begin = line.find_first_not_of(" -");
   if (begin == std::string_view::npos) return std::nullopt;
-  const std::string_view word = Trim(WithoutComment(line.substr(begin)));
+  std::string_view word = Trim(WithoutComment(line.substr(begin)));
+  if (!word.empty() && kNotColons.find(word.back()) != std::string_view::npos) {
+    word = Trim(word.substr(0, word.size() - 1));
+  }
   if (word.empty() || KeyNameLength(word) < word.size()) return std::nullopt;
-  return LineKey{.column = begin, .name = std::string(word), .line = number};
+  return LineKey{.column = begin,
+                 .name = std::string(word),
+                 .line = number,
+                 .is_item = line.substr(0, begin).find('-') != std::string_view::npos};
 }
 
 // Whether `first` and at least one more key are indented like a map of their own.
@@ -267,7 +278,8 @@ bool BeginsAMap(const FileLines& file, const LineKey& first) {
   for (const auto& [number, line] : file.with_keys) {
     if (number < first.line) continue;
     if (line.find_first_not_of(' ') < first.column) break;
-    if (KeyOfLine(line, number)) n_keys += 1;
+    const std::optional<LineKey> key = KeyOfLine(line, number);
+    if (key && key->column == first.column) n_keys += 1;
   }
   return n_keys > 1;
 }
@@ -299,7 +311,15 @@ class Indentation {
                       .message = ColonMissing(word->name, "")};
     }
     if (is_item) {
-      if (std::optional<YamlSlip> slip = NextItem({.column = begin, .line = number})) return slip;
+      const Dash dash = {.column = begin, .line = number};
+      if (key) {
+        if (std::optional<YamlSlip> slip = DashBeforeKey(dash, *key)) return slip;
+      }
+      if (std::optional<YamlSlip> slip = NextItem(dash)) return slip;
+    } else if (!key && word_above_ && IsEntryWithoutDash(*word_above_)) {
+      return YamlSlip{.line = number,
+                      .column = static_cast<int>(begin) + 1,
+                      .message = DashMissing(word_above_->name)};
     } else if (key) {
       while (!lists_.empty() && lists_.back().column >= key->column) lists_.pop_back();
     }
@@ -314,6 +334,7 @@ class Indentation {
   struct Level {
     LineKey key;
     std::vector<LineKey> left = {};
+    bool has_list = false;  // below the key
   };
 
   // The dash of the first entry of a list.
@@ -321,6 +342,52 @@ class Indentation {
     std::size_t column = 0;
     int line = 0;
   };
+
+  // The number of open keys that are indented by less than `column`.
+  std::size_t ParentsOf(std::size_t column) const {
+    std::size_t n = 0;
+    while (n < open_.size() && open_[n].key.column < column) n += 1;
+    return n;
+  }
+
+  // Whether the value of the innermost of the first `n` open keys is a map.
+  bool IsMap(std::size_t n) const {
+    std::string path;
+    for (std::size_t i = 0; i < n; ++i) path += Str(i > 0 ? "." : "", open_[i].key.name);
+    const KeyRow* const row = FindKey(path);
+    return n == 0 || (row != nullptr && row->kind == KeyRow::Kind::kMap);
+  }
+
+  // "- train: ..." between the other keys of spec.
+  std::optional<YamlSlip> DashBeforeKey(Dash dash, const LineKey& key) const {
+    const bool is_path = key.name.find('.') != std::string::npos;
+    const std::size_t by_dash = ParentsOf(dash.column);
+    const std::size_t n = IsKeyOf(key.name, by_dash) ? by_dash : ParentsOf(key.column);
+    if (is_path || !IsKeyOf(key.name, n)) return std::nullopt;
+    const bool is_first = n == open_.size();
+    const std::size_t column = !is_first      ? open_[n].key.column
+                               : n == by_dash ? dash.column
+                                              : key.column;
+    return YamlSlip{.line = dash.line,
+                    .column = static_cast<int>(dash.column) + 1,
+                    .message = Str("\"", key.name, "\" is a key of ",
+                                   n == 0 ? std::string("the file")
+                                          : Str("\"", open_[n - 1].key.name, "\" (line ",
+                                                open_[n - 1].key.line, ")"),
+                                   ", not an entry of a list: remove the dash, and ",
+                                   column == 0 ? std::string("do not indent the key")
+                                               : Str("indent the key by ", column))};
+  }
+
+  bool IsKeyOf(std::string_view name, std::size_t n) const {
+    return IsMap(n) && MayHave(name, n, {});
+  }
+
+  // Whether a bare word is indented like the dashes of the list above it.
+  bool IsEntryWithoutDash(const LineKey& word) const {
+    return !lists_.empty() && lists_.back().column == word.column &&
+           !MayHave(word.name, ParentsOf(word.column), {});
+  }
 
   std::optional<YamlSlip> NextItem(Dash dash) {
     std::optional<Dash> other;
@@ -335,11 +402,9 @@ class Indentation {
       const bool is_of_key = is_below_key && !key_above_->is_item;
       if (!other && !is_of_key && !lists_.empty()) other = lists_.back();
       if (other) {
-        return YamlSlip{
-            .line = dash.line,
-            .column = static_cast<int>(dash.column) + 1,
-            .message = Str("this dash is ", Indented(dash.column), ", unlike the dash in line ",
-                           other->line, " of the same list: ", IndentBy(other->column))};
+        return YamlSlip{.line = dash.line,
+                        .column = static_cast<int>(dash.column) + 1,
+                        .message = DashUnlike(dash.column, other->line, other->column)};
       }
       if (is_of_key) {
         return YamlSlip{
@@ -350,9 +415,17 @@ class Indentation {
                            ": indent its dashes by ", key_above_->column + 2)};
       }
     }
+    const std::size_t n = ParentsOf(dash.column);
+    if (!goes_on && n < open_.size() && open_[n].key.column == dash.column && !IsMap(n) &&
+        MayHave(open_[n].key.name, n, {})) {
+      return YamlSlip{.line = open_[n].key.line,
+                      .column = static_cast<int>(dash.column) + 1,
+                      .message = DashMissing(Str(open_[n].key.name, ": ..."))};
+    }
     if (!goes_on) lists_.push_back(dash);
     // The keys of the entry above end here.
     while (!open_.empty() && open_.back().key.column > dash.column) open_.pop_back();
+    if (!open_.empty()) open_.back().has_list = true;
     return std::nullopt;
   }
 
@@ -368,31 +441,77 @@ class Indentation {
       open_.back() = {.key = key, .left = std::move(closed)};
       return std::nullopt;
     }
-    const bool is_below = closed.empty() && (open_.empty() || !open_.back().key.has_value());
+    const bool is_below_list = !open_.empty() && open_.back().has_list && !key.is_item;
+    const bool is_below =
+        closed.empty() && !is_below_list && (open_.empty() || !open_.back().key.has_value());
     if (is_below) {
       open_.push_back({.key = key});
       return std::nullopt;
     }
+    if (is_below_list && MayHave(key.name, open_.size(), {})) {
+      return YamlSlip{.line = key.line,
+                      .column = static_cast<int>(key.column) + 1,
+                      .message = DashMissing(Str(key.name, ": ..."))};
+    }
     if (std::optional<YamlSlip> slip = KeyAboveLeftItsMap(key)) return slip;
-    if (closed.empty()) return BelowAValue(key);
-    return BetweenColumns(key, closed.back());
+    if (std::optional<YamlSlip> slip = OfAClosedMap(key, closed)) return slip;
+    if (!closed.empty()) return BetweenColumns(key, closed.back());
+    if (is_below_list) return Unlike(key, open_.back().key, ParentAt(open_.size() - 1));
+    return BelowAValue(key);
   }
 
   // Whether a sweep file may have the key `name` below the first `n` open keys and `further`.
   bool MayHave(std::string_view name, std::size_t n, std::span<const LineKey> further) const {
-    std::string path;
-    for (std::size_t i = 0; i < n; ++i) path += Str(open_[i].key.name, ".");
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < n; ++i) names.push_back(open_[i].key.name);
     for (auto above = further.rbegin(); above != further.rend(); ++above) {
-      path += Str(above->name, ".");
+      names.push_back(above->name);
     }
-    return FindKey(Str(path, name)) != nullptr ||
-           (path == "spec.matrix." && FindAxis(name) != nullptr);
+    const std::string path = Join(names, ".");
+    if (path == "spec.evaluate") return FindEvaluation(name).ok();
+    if (path == "spec.claims") return FindClaimKind(name) != nullptr;
+    if (names.size() == 3 && path.starts_with("spec.evaluate.")) {
+      const Result<const Evaluation*> evaluation = FindEvaluation(names[2]);
+      return evaluation.ok() && IsParam((*evaluation)->params, name);
+    }
+    if (names.size() == 3 && path.starts_with("spec.claims.")) {
+      const ClaimKind* const kind = FindClaimKind(names[2]);
+      return kind != nullptr && IsParam(kind->params, name);
+    }
+    return FindKey(names.empty() ? std::string(name) : Str(path, ".", name)) != nullptr ||
+           (path == "spec.matrix" && FindAxis(name) != nullptr);
+  }
+
+  static bool IsParam(std::span<const ParamSpec> params, std::string_view name) {
+    return std::ranges::find(params, name, &ParamSpec::name) != params.end();
+  }
+
+  // The innermost of the first `n` open keys; null for the file itself.
+  const LineKey* ParentAt(std::size_t n) const { return n == 0 ? nullptr : &open_[n - 1].key; }
+
+  // A key that belongs into one of the maps that are closed at its line, since it is not indented
+  // enough. `closed` has their last keys, innermost first.
+  std::optional<YamlSlip> OfAClosedMap(const LineKey& key, std::span<const LineKey> closed) const {
+    if (closed.empty()) return std::nullopt;
+    if (!closed[0].has_value() && MayHave(key.name, open_.size(), closed)) {
+      return YamlSlip{.line = key.line,
+                      .column = static_cast<int>(key.column) + 1,
+                      .message = Str("\"", key.name, "\" is ", Indented(key.column),
+                                     ", but it belongs below \"", closed[0].name, ":\" (line ",
+                                     closed[0].line, "): indent it by ", closed[0].column + 2)};
+    }
+    for (std::size_t i = 0; i + 1 < closed.size(); ++i) {
+      if (!MayHave(key.name, open_.size(), closed.subspan(i + 1))) continue;
+      return Unlike(key, closed[i], &closed[i + 1]);
+    }
+    return std::nullopt;
   }
 
   // `train:` at the margin, between the keys of spec: the line below it shows where it belongs.
   std::optional<YamlSlip> KeyAboveLeftItsMap(const LineKey& key) const {
     if (open_.empty()) return std::nullopt;
-    const auto& [above, left] = open_.back();
+    const LineKey& above = open_.back().key;
+    const std::vector<LineKey>& left = open_.back().left;
     if (MayHave(above.name, open_.size() - 1, {})) return std::nullopt;
     for (std::size_t i = 0; i < left.size(); ++i) {
       const bool is_beside = left[i].column == key.column && i + 1 < left.size();
@@ -414,7 +533,7 @@ class Indentation {
   // Indented below a key that already has a value.
   YamlSlip BelowAValue(const LineKey& key) const {
     const LineKey& beside = open_.back().key;
-    if (!BeginsAMap(file_, key)) return Unlike(key, beside, open_.size() - 1);
+    if (!BeginsAMap(file_, key)) return Unlike(key, beside, ParentAt(open_.size() - 1));
     return {.line = beside.line,
             .column = static_cast<int>(beside.column) + 1,
             .message = Str("\"", beside.name, "\" has the value \"", ShowValue(beside.value),
@@ -429,18 +548,17 @@ class Indentation {
   YamlSlip BetweenColumns(const LineKey& key, const LineKey& closed) const {
     const bool fits_above = !open_.empty() && MayHave(key.name, open_.size() - 1, {}) &&
                             !MayHave(key.name, open_.size(), {});
-    if (fits_above) return Unlike(key, open_.back().key, open_.size() - 1);
-    return Unlike(key, closed, open_.size());
+    if (fits_above) return Unlike(key, open_.back().key, ParentAt(open_.size() - 1));
+    return Unlike(key, closed, ParentAt(open_.size()));
   }
 
-  // The remedy is to put the key beside another one, which is below the first `n_parents` keys.
-  YamlSlip Unlike(const LineKey& key, const LineKey& beside, std::size_t n_parents) const {
-    const std::string parent =
-        n_parents == 0 ? "" : Str("below \"", open_[n_parents - 1].key.name, ":\" and ");
+  // The remedy is to put the key beside another one, which is below `parent`.
+  static YamlSlip Unlike(const LineKey& key, const LineKey& beside, const LineKey* parent) {
     return {.line = key.line,
             .message = Str("\"", key.name, "\" is ", Indented(key.column),
                            ", unlike any key above it: ", IndentBy(beside.column), " to put it ",
-                           parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
+                           parent == nullptr ? "" : Str("below \"", parent->name, ":\" and "),
+                           "beside \"", beside.name, "\" (line ", beside.line, ")")};
   }
 
   const FileLines& file_;
@@ -544,8 +662,10 @@ std::optional<YamlSlip> FirstWithoutColon(const FileLines& file) {
     const std::string_view value = Trim(words.substr(end + 1));
     const bool opens = value.starts_with('{') || value.starts_with('[');
     const int column = static_cast<int>(begin) + 1;
-    if (words[end] == ' ' && !has_colon) {
-      return YamlSlip{.line = number, .column = column, .message = ColonMissing(key, value)};
+    const bool has_other_mark = kNotColons.find(words[end]) != std::string_view::npos;
+    if ((words[end] == ' ' || has_other_mark) && !has_colon) {
+      return YamlSlip{
+          .line = number, .column = column, .message = ColonMissing(key, words.substr(end))};
     }
     if (words[end] == ':' && words[end + 1] != ' ' && (!has_colon || opens)) {
       return YamlSlip{.line = number, .column = column, .message = SpaceMissing(key, value)};
@@ -718,7 +838,9 @@ std::size_t KeyNameLength(std::string_view text) {
 
 std::string ColonMissing(std::string_view key, std::string_view value) {
   value = Trim(value);
-  if (value.starts_with('=')) value = Trim(value.substr(1));
+  if (!value.empty() && kNotColons.find(value[0]) != std::string_view::npos) {
+    value = Trim(value.substr(1));
+  }
   return Str("a colon is missing after \"", key, "\": write `", key, ":", value.empty() ? "" : " ",
              ShowValue(value), "`");
 }
@@ -745,6 +867,15 @@ std::string DashSpaceMissing(std::string_view entry) {
   const std::string_view word = entry.substr(1, KeyNameLength(entry.substr(1)));
   return Str("a space is missing after the dash: write `- ", word,
              entry.substr(1 + word.size()).starts_with(':') ? ": ..." : "", "`");
+}
+
+std::string DashMissing(std::string_view entry) {
+  return Str("a dash is missing before this entry of the list: write `- ", entry, "`");
+}
+
+std::string DashUnlike(std::size_t column, int line_other, std::size_t column_other) {
+  return Str("this dash is ", Indented(column), ", unlike the dash in line ", line_other,
+             " of the same list: ", IndentBy(column_other));
 }
 
 std::string QuoteNotClosed() {

@@ -73,6 +73,7 @@ class TreeBuilder final : public YAML::EventHandler {
     node.text = value;
     node.quoted = tag == "!";
     if (node.quoted) RefuseWithoutEnd(mark);
+    if (!node.quoted) RefuseDashBelow(mark, value);
     Add(std::move(node));
   }
 
@@ -178,8 +179,12 @@ class TreeBuilder final : public YAML::EventHandler {
     if (!key.quoted) RefuseKeyWithValue(key, value, frame.in_brackets);
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
-      return Report(key.place, Str("duplicate key \"", key.text, "\"; it was already given at ",
-                                   first->second.line, ":", first->second.column));
+      const bool is_in_list = !frame.in_brackets && frames_.size() > 1 &&
+                              frames_[frames_.size() - 2].node.kind == YamlNode::Kind::kList;
+      return Report(key.place,
+                    Str("duplicate key \"", key.text, "\"; it was already given at ",
+                        first->second.line, ":", first->second.column,
+                        is_in_list ? "; another entry of the list begins with a dash" : ""));
     }
     // An empty value has no place of its own: yaml-cpp gives that of the next token.
     if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
@@ -188,8 +193,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   // yaml-cpp takes the end of the file for the end of a text in quotes.
   void RefuseWithoutEnd(const YAML::Mark& mark) const {
-    const std::size_t byte_order_mark = text_.starts_with("\ufeff") ? 3 : 0;
-    const std::size_t begin = static_cast<std::size_t>(mark.pos) + byte_order_mark;
+    const std::size_t begin = BeginOf(mark);
     if (begin >= text_.size()) return;
     const char quote = text_[begin];
     if (quote != '"' && quote != '\'') return;  // a block scalar
@@ -198,6 +202,36 @@ class TreeBuilder final : public YAML::EventHandler {
       if (quote == '"' && text_[at] == '\\') at += 1;
     }
     throw Refused{PlaceOf(mark), QuoteNotClosed()};
+  }
+
+  // To YAML, a line that is indented further continues the text above it, even if it begins with a
+  // dash.
+  void RefuseDashBelow(const YAML::Mark& mark, std::string_view value) const {
+    if (value.find(" - ") == std::string_view::npos) return;
+    std::string_view text = text_.substr(std::min(BeginOf(mark), text_.size()));
+    const std::string first(Trim(text.substr(0, text.find('\n'))));
+    Place place = PlaceOf(mark);
+    for (std::size_t n = text.find('\n'); n != std::string_view::npos; n = text.find('\n')) {
+      text.remove_prefix(n + 1);
+      place.line += 1;
+      const std::string_view line = text.substr(0, text.find('\n'));
+      const std::size_t dash = line.find_first_not_of(' ');
+      if (dash == std::string_view::npos) continue;
+      const std::string_view entry = Trim(line.substr(dash));
+      if (value.find(entry) == std::string_view::npos) return;  // the text has ended
+      if (!entry.starts_with("- ")) continue;
+      const YamlNode& list = frames_.back().node;
+      if (list.kind != YamlNode::Kind::kList) throw Refused{PlaceOf(mark), DashMissing(first)};
+      place.column = static_cast<int>(dash) + 1;
+      throw Refused{place, DashUnlike(dash, list.place.line,
+                                      static_cast<std::size_t>(list.place.column) - 1)};
+    }
+  }
+
+  // The byte of the text at which something begins.
+  std::size_t BeginOf(const YAML::Mark& mark) const {
+    const std::size_t byte_order_mark = text_.starts_with("\ufeff") ? 3 : 0;
+    return static_cast<std::size_t>(mark.pos) + byte_order_mark;
   }
 
   // YAML reads "model {size: micro}" as the key "model {size", "model:{size: micro}" as the key
@@ -211,7 +245,9 @@ class TreeBuilder final : public YAML::EventHandler {
     const bool has_bracket = rest[0] == '{' || rest[0] == '[';
     const bool is_alone = in_brackets && value.kind == YamlNode::Kind::kNothing;
     if (!has_bracket && !is_alone) return;
-    if (text[end] == ' ') throw Refused{key.place, ColonMissing(word, rest)};
+    if (text[end] == ' ' || text[end] == '=' || text[end] == ';') {
+      throw Refused{key.place, ColonMissing(word, text.substr(end))};
+    }
     if (text[end] == ':') throw Refused{key.place, SpaceMissing(word, rest)};
   }
 

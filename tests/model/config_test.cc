@@ -477,7 +477,8 @@ TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.optimizer.min_lr = 1; }),
             "train.optimizer.min_lr: expected 0 to 6e-04, found 1");
   EXPECT_EQ(message([](Config& c) { c.schedule.warmup_tokens = 700'000; }),
-            "train.schedule.warmup_tokens: expected 0 to 600000, found 700000");
+            "train.schedule.warmup_tokens: 700000 is more than all tokens of the training "
+            "(train.tokens 600000): shorten the warm-up, or train on more tokens");
   EXPECT_EQ(message([](Config& c) { c.validate.every = 100; }),
             "train.validate: \"every\" is 100 and \"tokens\" is 0; set both, or neither");
 }
