@@ -16,6 +16,7 @@
 #include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/failure.h"
+#include "sweeps/foreign_name.h"
 #include "sweeps/published.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
@@ -331,6 +332,10 @@ Result<Json> ExplainPosition(std::string_view rest) {
     return json;
   }
   const auto [name, param] = Parts(rest);
+  if (const ForeignName* const method = FindForeignMethod(name)) {
+    return Status(Code::kNotFound, Str("unknown position method ", Quoted(name), "; did you mean ",
+                                       kPosition, ".", method->ours, "?"));
+  }
   ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(name));
   const std::string path = Str(kPosition, ".", name);
   return WithMembers({{"path", path},
@@ -498,6 +503,20 @@ std::string ValueText(const Json& param) {
       default_value.is_string() ? default_value.get<std::string>() : CanonicalJson(default_value));
 }
 
+std::string_view LastName(std::string_view path) { return path.substr(path.rfind('.') + 1); }
+
+// "train.optimizer.lr" for "train.lr": the paths that begin and end with the same names.
+std::vector<std::string> OfTheSameSection(std::string_view path) {
+  const std::size_t dot = path.find('.');
+  if (dot == std::string_view::npos) return {};
+  std::vector<std::string> found;
+  for (std::string& known : ExplainPaths()) {
+    const bool is_of_section = known.starts_with(path.substr(0, dot + 1));
+    if (is_of_section && LastName(known) == LastName(path)) found.push_back(std::move(known));
+  }
+  return found;
+}
+
 Result<Json> ExplainExactly(std::string_view path) {
   std::string name(path);
   while (name.ends_with('.')) name.pop_back();
@@ -535,6 +554,14 @@ Result<Json> ExplainExactly(std::string_view path) {
                         ": `longrun explain ", owners.front(), "` explains it"));
     }
   }
+  std::string_view note;
+  if (const ForeignName* const key = FindForeignKey(LastName(below))) {
+    ends_so = {std::string(key->ours)};
+    note = key->note;
+  } else if (const ForeignName* const method = FindForeignMethod(LastName(below))) {
+    ends_so = {Str(kPosition, ".", method->ours)};
+  }
+  if (ends_so.empty()) ends_so = OfTheSameSection(below);
   const std::string nearest = Nearest(below, ExplainPaths());
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
   return Status(
@@ -542,7 +569,7 @@ Result<Json> ExplainExactly(std::string_view path) {
       Str("unknown name ", Quoted(path),
           ends_so.empty()
               ? std::string("; try spec, position, evaluate, extension, failure or published")
-              : Str("; did you mean ", Join(ends_so, " or "), "?")));
+              : Str("; did you mean ", Join(ends_so, " or "), "?", note)));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/claim_check.h"
+#include "sweeps/foreign_name.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
@@ -65,13 +66,14 @@ class Reader {
     return std::move(spec_);
   }
 
-  // Only the claims of a file.
+  // Only the claims of a file: of a sweep, or of a file that has nothing else.
   std::vector<Claim> ReadClaimsOf(const YamlNode& root) {
     const YamlNode::Entry* const spec = root.Find("spec");
-    const YamlNode::Entry* const claims = spec != nullptr ? spec->value.Find("claims") : nullptr;
+    const YamlNode::Entry* const claims =
+        spec != nullptr ? spec->value.Find("claims") : root.Find("claims");
     if (claims == nullptr) return {};
     std::vector<Claim> out;
-    for (PlacedClaim& one : ReadClaims(claims->value, "spec.claims")) {
+    for (PlacedClaim& one : ReadClaims(claims->value, spec != nullptr ? "spec.claims" : "claims")) {
       out.push_back(std::move(one.claim));
     }
     return out;
@@ -172,9 +174,9 @@ class Reader {
     }
     if (paths.empty() && nearest.empty()) paths = PathsOfName(entry.key, "");
     spec_.meant.insert(paths.begin(), paths.end());
-    if (const Foreign* const other = FindForeign(entry.key); other != nullptr && paths.empty()) {
-      spec_.meant.emplace(other->path);
-      return Str("; did you mean ", other->path, "?", other->note);
+    if (const ForeignName* const other = FindForeignKey(entry.key); other && paths.empty()) {
+      spec_.meant.emplace(Str("spec.", other->ours));
+      return Str("; did you mean spec.", other->ours, "?", other->note);
     }
     if (paths.empty()) {
       if (!nearest.empty()) spec_.meant.insert(path.empty() ? nearest : Str(path, ".", nearest));
@@ -191,60 +193,36 @@ class Reader {
                parent.substr(parent.rfind('.') + 1), ":\"");
   }
 
-  // The remedy for {lr: 0,002} and {context_lengths: 64, 256}, where YAML finds the keys "002" and
-  // "256"; "" for other keys.
+  // The remedy for {lr: 0,002}, {context_lengths: 64, 256} and {where: seed=1,train_length=64},
+  // where YAML finds the keys "002", "256" and "train_length=64"; "" for other keys.
   static std::string RestOfValue(const YamlNode& node, const YamlNode::Entry& entry) {
+    const auto is_condition = [](const YamlNode::Entry& one) {
+      return one.value.kind == Kind::kNothing && one.key.find('=') != std::string::npos;
+    };
     const auto is_number = [](const YamlNode::Entry& one) {
       const bool has_digits = one.key[0] >= '0' && one.key[0] <= '9' &&
                               one.key.find_first_not_of("0123456789.eE+-") == std::string::npos;
       return has_digits && one.value.kind == Kind::kNothing;
     };
-    if (!is_number(entry)) return "";
+    if (!is_number(entry) && !is_condition(entry)) return "";
     std::string before;
-    std::string values;
+    std::vector<std::string> values;
     for (const YamlNode::Entry& one : node.entries) {
-      if (is_number(one)) {
-        values += Str(", ", one.key);
+      if (is_number(one) || is_condition(one)) {
+        values.push_back(one.key);
       } else {
         before = one.key;
-        values = one.value.text;
+        values = {one.value.text};
       }
       if (&one == &entry) break;
     }
-    if (before.empty()) return "";
-    return Str("; a comma ends the value of \"", before,
-               "\": write one number without commas, as "
-               "0.002 or 204800, and several values as [",
-               values, "]");
-  }
-
-  // A key of other programs, and ours for the same.
-  struct Foreign {
-    std::string_view name;
-    std::string_view path;
-    std::string_view note = "";
-  };
-
-  static const Foreign* FindForeign(std::string_view name) {
-    constexpr std::string_view kOfSteps = " It is the number of steps times train.batch_tokens";
-    constexpr std::string_view kOfBatch = " It is the number of sequences times their length";
-    static constexpr Foreign kForeign[] = {
-        {"steps", "spec.train.tokens", kOfSteps},
-        {"max_steps", "spec.train.tokens", kOfSteps},
-        {"n_steps", "spec.train.tokens", kOfSteps},
-        {"epochs", "spec.train.tokens", " It counts the tokens of all epochs"},
-        {"batch_size", "spec.train.batch_tokens", kOfBatch},
-        {"learning_rate", "spec.train.optimizer.lr"},
-        {"hidden_size", "spec.model.d_model"},
-        {"n_embd", "spec.model.d_model"},
-        {"num_layers", "spec.model.n_layer"},
-        {"num_heads", "spec.model.n_head"},
-        {"block_size", "spec.matrix.train_length"},
-        {"seq_len", "spec.matrix.train_length"},
-        {"seq_length", "spec.matrix.train_length"},
-    };
-    const auto found = std::ranges::find(kForeign, name, &Foreign::name);
-    return found == std::end(kForeign) ? nullptr : found;
+    if (before.empty() || (is_condition(entry) && values[0].find('=') == std::string::npos)) {
+      return "";
+    }
+    const std::string what = Str("; a comma ends the value of \"", before, "\": write ");
+    if (is_condition(entry)) return Str(what, "`", before, ": \"", Join(values, ","), "\"`");
+    return Str(what, "one number without commas, as 0.002 or 204800, and several values as [",
+               Join(values, ", "), "]");
   }
 
   // The last part of the path below `below` that `name` is a slip of; "" if there is none, or if
@@ -852,6 +830,9 @@ class Reader {
              : IsUnbuiltMethod(name.text)
                  ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
                        "; expected one of ", Join(PositionMethodNames(), ", "))
+             : FindForeignMethod(name.text) != nullptr
+                 ? Str(path, ": position method ", Quoted(name.text), " is called \"",
+                       FindForeignMethod(name.text)->ours, "\" here")
                  : Str(path, ": unknown position method ", Quoted(name.text),
                        DidYouMean(name.text, PositionMethodNames())));
       return std::nullopt;
@@ -986,11 +967,29 @@ class Reader {
     for (const ParamError& error : errors) {
       const YamlNode::Entry* const wrong = node.Find(error.key);
       if (wrong != nullptr && wrong->value.refused) continue;
-      Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message,
-                                                       CommaMeant(specs, node, error.key, given)));
+      Report(PlaceOfParam(specs, node, error.key),
+             Str(path, ".", error.key, ": ", error.message,
+                 CommaMeant(specs, node, error.key, given), TextMeant(specs, wrong)));
     }
     if (is_wrong || !errors.empty()) return std::nullopt;
     return given;
+  }
+
+  // What to write for `where: {seed: 1, train_length: 64}`, if it is a text that is meant; else "".
+  static std::string TextMeant(std::span<const ParamSpec> specs, const YamlNode::Entry* entry) {
+    if (entry == nullptr) return "";
+    const auto spec = std::ranges::find(specs, entry->key, &ParamSpec::name);
+    if (spec == specs.end() || spec->type != ParamSpec::Type::kText) return "";
+    std::vector<std::string> parts;
+    for (const YamlNode::Entry& one : entry->value.entries) {
+      if (one.value.kind == Kind::kScalar) parts.push_back(Str(one.key, "=", one.value.text));
+    }
+    for (const YamlNode& item : entry->value.items) {
+      if (item.kind == Kind::kScalar) parts.push_back(item.text);
+    }
+    const bool is_all = parts.size() == entry->value.entries.size() + entry->value.items.size();
+    return parts.empty() || !is_all ? ""
+                                    : Str("; write `", entry->key, ": \"", Join(parts, ","), "\"`");
   }
 
   // The same for a parameter: for "64, 256" and "64 256", and for an entry "context_lengths[0]" of

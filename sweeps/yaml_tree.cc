@@ -245,7 +245,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const bool has_bracket = rest[0] == '{' || rest[0] == '[';
     const bool is_alone = in_brackets && value.kind == YamlNode::Kind::kNothing;
     if (!has_bracket && !is_alone) return;
-    if (text[end] == ' ' || text[end] == '=' || text[end] == ';') {
+    if (text[end] == ' ' || text[end] == ';') {
       throw Refused{key.place, ColonMissing(word, text.substr(end))};
     }
     if (text[end] == ':') throw Refused{key.place, SpaceMissing(word, rest)};

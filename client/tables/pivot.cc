@@ -131,6 +131,24 @@ class Pivot {
     if (results_.size() > 1) axes_.insert(axes_.begin(), "sweep");
   }
 
+  // The error for `--metric passkey`.
+  Status NotAMetric(const std::string& evaluation) const {
+    std::set<std::string> sources;
+    for (const SweepResults& results : results_) {
+      for (const ResultRow& row : results.rows) {
+        if (row.evaluation.contains(evaluation)) {
+          AddSources(row.body.metric, row.body.protocol, sources);
+        }
+      }
+    }
+    std::vector<std::string> names;
+    for (const ResultMetric& metric : MetricsOf(sources)) names.push_back(metric.name);
+    return {Code::kInvalidArgument,
+            Str("--metric ", evaluation, ": this is an evaluation, not a metric; ",
+                names.empty() ? "the results have no numbers of it"
+                              : Str("give --metric with one of its metrics: ", Join(names, ", ")))};
+  }
+
   Status ChooseMetrics() {
     const std::vector<ResultMetric> all = MetricsOf(SourcesOf(results_));
     if (request_.metrics.empty()) {
@@ -145,6 +163,7 @@ class Pivot {
     for (const std::string& name : request_.metrics) {
       const auto found = std::ranges::find(all, name, &ResultMetric::name);
       if (found == all.end()) {
+        if (FindEvaluation(name).ok()) return NotAMetric(name);
         return {Code::kInvalidArgument,
                 Str("the results have no metric ", Quoted(name),
                     "; their metrics: ", names.empty() ? "none" : Join(names, ", "),

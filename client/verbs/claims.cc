@@ -127,8 +127,10 @@ void AddClaims(Verbs& verbs) {
   Verb verb = verbs.AddVerb("claims", "judge the claims of a sweep from its results");
   const auto arguments = std::make_shared<ClaimsArguments>();
   verb.AddArgument("SWEEP", arguments->sweep, "name or id").Required();
-  verb.AddArgument("--file", arguments->file,
-                   "judge the claims of this sweep file instead of those that were submitted");
+  verb.AddArgument(
+      "--file", arguments->file,
+      "judge the claims of this file, a sweep file or one that has only `claims`, instead "
+      "of those that were submitted");
   verb.AddExamples({"longrun claims my-sweep", "longrun claims my-sweep --file my.yaml -o json"});
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, arguments, output] { return Claims(*arguments, *output, verbs.state); });

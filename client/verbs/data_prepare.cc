@@ -334,6 +334,12 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
         Code::kInvalidArgument,
         Str(option, " ", text, ": write the share as a fraction: ", option, " ", share / 100));
   }
+  const std::string nearest = NearestCount(text);
+  if (!is_number && !n_tokens.ok() && !nearest.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str(option, " ", text, ": there is no such file; for a number of tokens, write ",
+                      option, " ", nearest));
+  }
   if (!is_number && !n_tokens.ok()) return HeldOut();
   return Status(Code::kInvalidArgument,
                 Str(option, " ", text,

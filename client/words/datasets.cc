@@ -229,12 +229,16 @@ bool IsRefusal(const Status& status) {
 
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {
   if (HoldsManifest(name_or_folder)) return name_or_folder;
+  std::string nearest;
   if (IsSafeName(name_or_folder)) {
     const Result<v1::ListDatasetsResponse> known = KnownDatasets(state);
     if (known.ok()) {
+      std::vector<std::string> names;
       for (const v1::DatasetInfo& dataset : known->datasets()) {
         if (dataset.name() == name_or_folder) return dataset.folder();
+        names.push_back(dataset.name());
       }
+      nearest = Nearest(name_or_folder, names);
     }
     // Made, but not registered; or nobody can say.
     const std::string folder = DatasetFolder(state, name_or_folder);
@@ -243,7 +247,9 @@ Result<std::string> FindDataset(const std::string& name_or_folder, const std::st
   }
   return Status(Code::kNotFound,
                 Str(Quoted(name_or_folder), " is neither a folder that holds ", kManifestName,
-                    " nor a registered dataset; `longrun data ls` lists the registered ones"));
+                    " nor a registered dataset; ",
+                    nearest.empty() ? std::string() : Str("did you mean ", Quoted(nearest), "? "),
+                    "`longrun data ls` lists the registered ones"));
 }
 
 }  // namespace longrun::client

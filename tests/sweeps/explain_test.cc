@@ -295,6 +295,16 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
   EXPECT_EQ(message("pll"),
             "\"pll\" is not a key; it is a value of evaluate.pseudo_perplexity.protocol: `longrun "
             "explain evaluate.pseudo_perplexity.protocol` explains it");
+  EXPECT_EQ(message("train.lr"), "unknown name \"train.lr\"; did you mean train.optimizer.lr?");
+  EXPECT_EQ(message("learning_rate"),
+            "unknown name \"learning_rate\"; did you mean train.optimizer.lr?");
+  EXPECT_EQ(
+      message("train.batch_size"),
+      "unknown name \"train.batch_size\"; did you mean train.batch_tokens? It is the number of "
+      "sequences times their length");
+  EXPECT_EQ(message("NoPE"), "unknown name \"NoPE\"; did you mean position.none?");
+  EXPECT_EQ(message("position.rotary"),
+            "unknown position method \"rotary\"; did you mean position.rope?");
   EXPECT_EQ(message("failure.lots"), "there is no failure class \"lots\"; did you mean \"lost\"?");
   EXPECT_EQ(message("position.cabel").substr(0, 63),
             "unknown position method \"cabel\"; did you mean \"cable\"? (methods");
