@@ -14,6 +14,7 @@
 #include "client/command_line.h"
 #include "client/completion.h"
 #include "client/console/exit_code.h"
+#include "client/console/suggestion.h"
 #include "client/verb.h"
 #include "client/wire/context.h"
 #include "client/wire/damage_notice.h"
@@ -213,6 +214,20 @@ constexpr std::string_view kNeedStateFolder[] = {"up",
 // Verbs that change the contexts: a damaged one must not stop them.
 constexpr std::string_view kOfContexts[] = {"login", "context list", "context use", "context rm"};
 
+// Verbs that need no coordinator.
+constexpr std::string_view kNeedNone[] = {"explain", "schema", "completion", "version"};
+
+// Messages may suggest commands, which need the same option as this one.
+void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
+                         const std::string& context) {
+  std::vector<std::string_view> without(std::begin(kOfContexts), std::end(kOfContexts));
+  without.insert(without.end(), std::begin(kNeedNone), std::end(kNeedNone));
+  if (app.count("--state") > 0) SuggestWith(Str("--state ", ShellWord(state)), without);
+  if (app.count("--context") == 0) return;
+  without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));
+  SuggestWith(Str("--context ", ShellWord(context)), without);
+}
+
 // The folder that says where the coordinator is: a state folder of this machine, or a context's.
 Result<std::string> PlaceOf(const CLI::App& app, const std::string& state,
                             const std::string& given) {
@@ -270,6 +285,7 @@ int Main(int argc, char** argv) {
     return Report(Status(Code::kInvalidArgument,
                          "--state is empty: expected a folder; leave it out for the default one"));
   }
+  SuggestWithOptionOf(*app, state, verbs.context);
   Result<std::string> folder = PlaceOf(*app, state, verbs.context);
   if (!folder.ok()) return Report(folder.status());
   verbs.state = std::move(folder).value();

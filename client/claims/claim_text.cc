@@ -87,7 +87,9 @@ std::string ClaimsFootnote(const std::string& sweep, const std::vector<JudgedCla
   }
   const char* const begin = format == "latex" ? "% " : "";
   for (const auto& row : rows) StrAppend(out, Str(begin, row[0], "  ", row[1], "\n"));
-  return Str("\n", begin, "claims of ", sweep, " (longrun claims ", sweep, " shows why)\n", out);
+  const std::string command = Str("longrun claims ", sweep);
+  return Str("\n", begin, "claims of ", sweep, " (",
+             format == "latex" ? command : Str("`", command, "`"), " shows why)\n", out);
 }
 
 }  // namespace longrun::client

@@ -6,6 +6,7 @@
 
 #include "base/program.h"
 #include "base/str.h"
+#include "client/console/suggestion.h"
 
 namespace longrun::client {
 namespace {
@@ -60,10 +61,10 @@ int SweepExitCode(const std::vector<std::string>& states) {
 int Report(const Status& status, const std::vector<std::string>& violations) {
   FlushOutput();  // where both go to one pipe, in the order in which they were written
   if (violations.empty()) {
-    std::fprintf(stderr, "longrun: %s\n", Printable(status.message()).c_str());
+    std::fprintf(stderr, "longrun: %s\n", WithSuggestions(Printable(status.message())).c_str());
   } else {
     for (const std::string& line : violations) {
-      std::fprintf(stderr, "%s\n", Printable(line).c_str());
+      std::fprintf(stderr, "%s\n", WithSuggestions(Printable(line)).c_str());
     }
   }
   return ExitCodeOf(status.code());

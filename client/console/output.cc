@@ -1,10 +1,12 @@
 #include "client/console/output.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 
 #include "base/program.h"
 #include "base/str.h"
+#include "client/console/suggestion.h"
 
 namespace longrun::client {
 namespace {
@@ -21,11 +23,15 @@ std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string
 
 void Print(const std::string& text) { WriteOutput(text); }
 
-void SayLine(const std::string& line) {
+void PrintText(const std::string& text) { Print(WithSuggestions(text)); }
+
+void SayText(const std::string& text) {
   FlushOutput();  // where both go to one pipe, in the order in which they were written
-  std::fprintf(stderr, "%s\n", line.c_str());
-  g_said_lines += 1;
+  std::fputs(WithSuggestions(text).c_str(), stderr);
+  g_said_lines += std::count(text.begin(), text.end(), '\n');
 }
+
+void SayLine(const std::string& line) { SayText(line + "\n"); }
 
 std::int64_t SaidLines() { return g_said_lines; }
 

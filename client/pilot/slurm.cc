@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "client/console/suggestion.h"
 
 extern char** environ;
 
@@ -21,19 +22,6 @@ namespace {
 constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::int64_t kCommandMs = 20'000;
 constexpr std::size_t kOutputBytesMax = 64 << 20;
-
-// For a shell, as one word.
-std::string Quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'') {
-      out += "'\\''";
-    } else {
-      out += c;
-    }
-  }
-  return out + "'";
-}
 
 // Lines of #SBATCH have rules of their own for quotes, and Slurm replaces %j and others.
 bool IsPlain(std::string_view text, std::string_view more = "") {
@@ -179,23 +167,24 @@ if [ -n "$slurm_end" ] && slurm_end=$(date -d "$slurm_end" +%s 2>/dev/null) &&
   end=$slurm_end
 fi
 )");
-  std::vector<std::string> words = {
-      "exec", Quoted(pilot.program), "--state",       Quoted(SeatWorkerFolder(pilot, seat)),
-      "--id", SeatName(pilot, seat), "--coordinator", Quoted(pilot.coordinator)};
+  std::vector<std::string> words = {"exec",          ShellQuoted(pilot.program),
+                                    "--state",       ShellQuoted(SeatWorkerFolder(pilot, seat)),
+                                    "--id",          SeatName(pilot, seat),
+                                    "--coordinator", ShellQuoted(pilot.coordinator)};
   const auto add = [&](const std::string& name, const std::string& value) {
     words.push_back(name);
     words.push_back(value);
   };
   if (!pilot.ca_fingerprint.empty()) {
-    add("--join", Quoted(SeatTokenFile(pilot, seat)));
+    add("--join", ShellQuoted(SeatTokenFile(pilot, seat)));
     add("--ca-fingerprint", pilot.ca_fingerprint);
   }
   if (pilot.gpus == 0) add("--cpu-slots", "1");
   add("--job", "\"slurm $SLURM_JOB_ID\"");
   add("--allocation-end", "\"$end\"");
-  add("--idle-exit", Quoted(pilot.idle_exit));
+  add("--idle-exit", ShellQuoted(pilot.idle_exit));
   add("--grace-ms", Str(pilot.grace_ms));
-  for (const std::string& label : pilot.labels) add("--label", Quoted(label));
+  for (const std::string& label : pilot.labels) add("--label", ShellQuoted(label));
   return Str(text, Join(words, " "), "\n");
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "client/console/output.h"
 #include "client/tables/table_csv.h"
 #include "client/tables/table_json.h"
 #include "client/tables/table_latex.h"
@@ -44,6 +45,13 @@ bool IsForPeople(const std::string& name) { return FindFormat(name).is_for_peopl
 
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
   return FindFormat(name).render(tables);
+}
+
+void PrintTables(const std::vector<PivotTable>& tables, const std::string& name) {
+  const bool is_text = name == "table" || name == "wide";
+  const std::string text = RenderTables(tables, name);
+  if (is_text) PrintText(text);
+  if (!is_text) Print(text);
 }
 
 }  // namespace longrun::client

@@ -24,5 +24,7 @@ std::vector<std::string> TableFormatNames();
 // `name` is one of TableFormatNames().
 bool IsForPeople(const std::string& name);
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
+// Writes them to stdout.
+void PrintTables(const std::vector<PivotTable>& tables, const std::string& name);
 
 }  // namespace longrun::client

@@ -1,5 +1,4 @@
 // longrun cancel SWEEP [--now]: cancels the tasks that no other sweep needs.
-#include <cstdio>
 
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -41,10 +40,8 @@ void AddCancel(Verbs& verbs) {
       if (!nothing.empty()) SayLine(nothing);
     }
     if (!answer->others().empty()) {
-      std::fprintf(stderr,
-                   "this command was for sweep %s; other unfinished sweeps have the same "
-                   "name:\n%s",
-                   answer->sweep_id().c_str(), OthersText(answer->others()).c_str());
+      SayText(Str("this command was for sweep ", answer->sweep_id(),
+                  "; other unfinished sweeps have the same name:\n", OthersText(answer->others())));
     }
     return static_cast<int>(kExitOk);
   });

@@ -174,11 +174,11 @@ int Verify(const std::string& name, bool seals, const std::string& output,
     Print(Str(name, " is intact: ", verified->digest, "\n"));
   }
   if (!verified->is_sealed) {
-    std::fprintf(stderr,
-                 "%s was written by an earlier release and has no digest of its own: damage to its "
-                 "entries for sources, packing and the tokenizer's name would not be noticed; "
-                 "`longrun data verify %s --seal` adds the digest\n",
-                 JoinPath(*folder, kManifestName).c_str(), name.c_str());
+    SayLine(Str(JoinPath(*folder, kManifestName),
+                " was written by an earlier release and has no digest of its own: damage to its "
+                "entries for sources, packing and the tokenizer's name would not be noticed; "
+                "`longrun data verify ",
+                name, " --seal` adds the digest"));
   }
   return kExitOk;
 }

@@ -30,8 +30,8 @@ int DoctorDeep(const std::string& output, const std::string& state, bool repairs
                       {"files", found->n_files},
                       {"healthy", is_whole}}));
   } else {
-    Print(Str(text, "read: ", Counted(found->n_rows, "row"), ", ", Counted(found->n_files, "file"),
-              "; damaged: ", found->damaged.size(), "\n"));
+    PrintText(Str(text, "read: ", Counted(found->n_rows, "row"), ", ",
+                  Counted(found->n_files, "file"), "; damaged: ", found->damaged.size(), "\n"));
   }
   return is_whole ? kExitOk : kExitFailed;
 }
@@ -60,7 +60,7 @@ int Doctor(const std::string& output, const std::string& state) {
     Print(RenderJson({{"checks", findings}, {"healthy", !failed}}));
   } else {
     Print(RenderColumns({"check", "", "found"}, {Align::kLeft, Align::kLeft, Align::kLeft}, rows));
-    if (!remedies.empty()) Print(Str("\nwhat to do:\n", remedies));
+    if (!remedies.empty()) PrintText(Str("\nwhat to do:\n", remedies));
   }
   return failed ? kExitFailed : kExitOk;
 }

@@ -298,17 +298,17 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   Print(items.empty() ? "nothing to remove\n"
                       : Str(dry_run ? "would free " : "freed ", FormatBytes(now), rest, "\n\n",
                             SummaryText(items)));
-  Print(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
+  PrintText(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
-    std::fprintf(stderr, "`longrun gc` without --dry-run removes all of this%s\n",
-                 arguments.list ? "" : "; --list shows each item");
+    SayLine(Str("`longrun gc` without --dry-run removes all of this",
+                arguments.list ? "" : "; --list shows each item"));
   }
   if (later > 0) {
     const std::int64_t later_ms = coordinator->later_ms();
-    std::fprintf(stderr,
-                 "%s were requested recently and are kept for up to %s min; a running service "
-                 "then removes them; if none runs, the next `longrun gc` does\n",
-                 FormatBytes(later).c_str(), Str((later_ms + 59'999) / 60'000).c_str());
+    SayLine(Str(FormatBytes(later), " were requested recently and are kept for up to ",
+                (later_ms + 59'999) / 60'000,
+                " min; a running service then removes them; if none runs, the next `longrun gc` "
+                "does"));
   }
   if (busy) {
     std::fprintf(stderr,

@@ -233,8 +233,8 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingC
   if (output == "csv") {
     Print(TasksCsv(sweep.runs(), shown));
   } else {
-    Print(SweepText(sweep, shown, KeptWorkText(client, sweep.info())));
-    Print(FailuresText(client.coordinator().connection(), sweep.runs(), sweep.info().name()));
+    PrintText(SweepText(sweep, shown, KeptWorkText(client, sweep.info())));
+    PrintText(FailuresText(client.coordinator().connection(), sweep.runs(), sweep.info().name()));
     PrintNotices(sweep.notices());
   }
   if (!service_runs && !is_over) {
@@ -262,8 +262,8 @@ int ShowRun(const std::string& output, const std::string& state, RetryingClient&
   if (output == "csv") {
     Print(TasksCsv(runs, {0}));
   } else {
-    Print(RunText(run));
-    Print(FailuresText(client.coordinator().connection(), runs, ShortId(run.run_key())));
+    PrintText(RunText(run));
+    PrintText(FailuresText(client.coordinator().connection(), runs, ShortId(run.run_key())));
     PrintNotices(answer.notices());
   }
   const bool is_over = std::ranges::all_of(run.tasks(), [](const v1::TaskInfo& task) {

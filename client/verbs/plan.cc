@@ -468,7 +468,7 @@ void AddPlan(Verbs& verbs) {
     if (!checked.ok()) return client.ReportFailure(checked);
     if (!claims.ok()) return client.ReportFailure(claims.status());
     if (request->refresh_errors()) {
-      std::fprintf(stderr, "%s", NotRefreshedText(RefreshOf(*plan)).c_str());
+      SayText(NotRefreshedText(RefreshOf(*plan)));
     }
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
     SayNotes(plan->notes());
@@ -481,9 +481,12 @@ void AddPlan(Verbs& verbs) {
       Print(RenderJson(json));
     } else {
       const bool service_runs = !client.coordinator().momentary();
-      Print(*output == "csv" ? PlanCsv(*plan, n_shown)
-                             : PlanText(*plan, service_runs, IsContext(verbs.state), *limit) +
-                                   ClaimsText(*claims));
+      if (*output == "csv") {
+        Print(PlanCsv(*plan, n_shown));
+      } else {
+        PrintText(PlanText(*plan, service_runs, IsContext(verbs.state), *limit) +
+                  ClaimsText(*claims));
+      }
       if (!service_runs && IsUnderWay(*plan)) {
         SayLine(NoServiceText(client, verbs.state));
       }

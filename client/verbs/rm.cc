@@ -1,5 +1,4 @@
 // longrun rm SWEEP: removes the sweep; `longrun gc` then removes the data that no other sweep has.
-#include <cstdio>
 
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -24,15 +23,13 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
   Print(Str("removed ", answer->name(), " (", answer->sweep_id(), ")\n"));
   const auto n_left = answer->tasks_left();
   if (n_left > 0) {
-    std::fprintf(stderr,
-                 "%s of this sweep %s in no other sweep, and will be kept until `longrun gc`; if "
-                 "you submit the sweep again before that, no work is repeated\n",
-                 Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
+    SayLine(Str(Counted(n_left, "task"), " of this sweep ", n_left == 1 ? "is" : "are",
+                " in no other sweep, and will be kept until `longrun gc`; if you submit the sweep "
+                "again before that, no work is repeated"));
   }
   for (const v1::SweepInfo& other : answer->others()) {
-    std::fprintf(stderr,
-                 "another sweep has the same name: %s (%s); to remove it, too: `longrun rm %s`\n",
-                 other.sweep_id().c_str(), other.state().c_str(), other.sweep_id().c_str());
+    SayLine(Str("another sweep has the same name: ", other.sweep_id(), " (", other.state(),
+                "); to remove it, too: `longrun rm ", other.sweep_id(), "`"));
   }
   return kExitOk;
 }

@@ -15,6 +15,7 @@
 #include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/console/suggestion.h"
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
 #include "client/tables/worse_than_guessing.h"
@@ -40,9 +41,10 @@ struct RunArguments {
 void SayWhereToLook(const v1::SweepInfo& info, bool has_table, const std::string& state) {
   const std::string& name = info.name();
   std::vector<std::pair<std::string, std::string>> next = {
-      {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
+      {SuggestedCommand("get " + name), "runs, tasks, attempts"},
+      {SuggestedCommand("ls"), "all sweeps"}};
   if (has_table && info.tasks_succeeded() > 0) {
-    next.emplace(next.begin(), "longrun table " + name + " -o json",
+    next.emplace(next.begin(), SuggestedCommand("table " + name + " -o json"),
                  "the same numbers, with token counts");
   }
   const std::string place = IsContext(state) ? PlaceText(state) : Str("state in ", state);
@@ -61,8 +63,8 @@ void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
       SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
   if (!claims.ok() || claims->empty()) return;
   const std::string file = request.overrides_size() > 0 ? "" : Str(" --file ", request.file_name());
-  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s%s\n",
-               ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(), file.c_str());
+  SayText(Str("\nclaims: ", ClaimsSummary(JudgeClaims(*claims, results)), "\n  ",
+              SuggestedCommand(Str("claims ", name, file)), "\n"));
 }
 
 int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& request,
@@ -76,7 +78,7 @@ int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& re
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
   if (tables->empty()) SayLine(EvaluatesNothing(end.info().name()));
-  Print(RenderTables(*tables, output));
+  PrintTables(*tables, output);
   if (const std::string note = WorseThanGuessing(results); !note.empty()) SayLine(note);
   if (output == "table") {
     const std::string note = OtherMetricsNote(results);
@@ -94,12 +96,10 @@ void SayWhatDiskItTakes(const v1::SubmitSweepResponse& submission) {
   const auto n_free = submission.disk_free_bytes();
   const bool is_known = n_free > 0;  // a service of an earlier build does not say
   if (!is_known || n_bytes <= n_free) return;
-  std::fprintf(
-      stderr,
-      "the checkpoints that this sweep keeps may need %s, but only %s are free on the disk of the "
-      "state folder: free some space (`longrun gc`), lower train.checkpoint.keep, or choose "
-      "another folder with --state\n",
-      FormatBytes(n_bytes).c_str(), FormatBytes(n_free).c_str());
+  SayLine(Str("the checkpoints that this sweep keeps may need ", FormatBytes(n_bytes),
+              ", but only ", FormatBytes(n_free),
+              " are free on the disk of the state folder: free some space (`longrun gc`), lower "
+              "train.checkpoint.keep, or choose another folder with --state"));
 }
 
 // The error about a file that cannot be read; it may be a sweep's name, given instead of its file.
@@ -167,7 +167,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
                               /*was_submitted=*/!answer->created())
                    .c_str());
   if (request->refresh_errors()) {
-    std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());
+    SayText(NotRefreshedText(refresh));
   }
 
   const std::string& sweep = answer->sweep_id();
@@ -176,12 +176,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
                  PlaceText(state).c_str());
   }
   if (!answer->others().empty() && !answer->finished()) {
-    std::fprintf(stderr, "%s:\n%s",
-                 daemons == nullptr
-                     ? "other unfinished sweeps share the service"
-                     : "this sweep goes first; other unfinished sweeps use the slots that it "
-                       "leaves free",
-                 OthersText(answer->others()).c_str());
+    SayText(Str(daemons == nullptr
+                    ? "other unfinished sweeps share the service"
+                    : "this sweep goes first; other unfinished sweeps use the slots that it "
+                      "leaves free",
+                ":\n", OthersText(answer->others())));
   }
   if (daemons != nullptr && !answer->finished()) {
     if (const Status working = daemons->StartWorking(); !working.ok()) return Report(working);
@@ -208,9 +207,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
       state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {
     if (daemons == nullptr) {
-      std::fprintf(stderr,
-                   "\ndetached: `longrun watch %s` shows it again, `longrun cancel %s` ends it\n",
-                   sweep.c_str(), sweep.c_str());
+      SayLine(Str("\ndetached: `longrun watch ", sweep, "` shows it again, `longrun cancel ", sweep,
+                  "` ends it"));
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C
       StopAtInterrupt(*daemons, "the same command continues from here");
@@ -223,7 +221,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (refused) return ReportUnfit(sweep, state);
   if (!end.ok()) return Report(end.status());
   if (refresh != nullptr) {
-    std::fprintf(stderr, "%s", RefreshOutcomeText(*refresh, end->runs()).c_str());
+    SayText(RefreshOutcomeText(*refresh, end->runs()));
   }
   return PrintEnd(*end, *request, *arguments.output, state);
 }

@@ -65,7 +65,7 @@ void AddSubmit(Verbs& verbs) {
     SayNotes(answer->notes());
     const v1::RefreshInfo* const refresh = RefreshOf(*answer);
     if (request->refresh_errors()) {
-      std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());
+      SayText(NotRefreshedText(refresh));
     }
     const std::string& sweep = answer->sweep_id();
     const bool finished = answer->finished();
@@ -78,13 +78,13 @@ void AddSubmit(Verbs& verbs) {
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, sweep);
     if (!end.ok()) {
       if (Interrupted()) {
-        std::fprintf(stderr, "\ndetached: `longrun watch %s` shows it again\n", sweep.c_str());
+        SayLine(Str("\ndetached: `longrun watch ", sweep, "` shows it again"));
         return static_cast<int>(kExitInterrupted);
       }
       return Report(end.status());
     }
     if (refresh != nullptr) {
-      std::fprintf(stderr, "%s", RefreshOutcomeText(*refresh, end->runs()).c_str());
+      SayText(RefreshOutcomeText(*refresh, end->runs()));
     }
     return ShowEnd(*end);
   });

@@ -86,8 +86,8 @@ int Table(const PivotArguments& arguments, const std::optional<std::string>& pub
   if (tables->empty()) {
     SayLine(EvaluatesNothing(Join(arguments.sweeps, ", ")));
   }
-  Print(RenderTables(*tables, output));
-  if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
+  PrintTables(*tables, output);
+  if (IsForPeople(output)) PrintText(Footnotes(arguments, *results, *tables, output, client));
   if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
   if (std::ranges::any_of(*tables, &PivotTable::leaves_out_depths)) {
     SayLine(Str("also measured by depth: `--rows depth` or `longrun plot ",

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -63,8 +62,7 @@ int Up(const DaemonOptions& options, const std::string& state) {
   }
   if (!daemons.ok()) return Report(daemons.status());
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
-  std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
-               state.c_str());
+  SayLine(Str("up: state in ", state, "; `longrun submit FILE` gives it work, Ctrl-C stops it"));
   SayWhereItListens(state);
   SweepNews news;
   std::int64_t next_news = 0;

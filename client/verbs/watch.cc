@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/failpoint.h"
+#include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -73,7 +74,7 @@ void AddWatch(Verbs& verbs) {
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, *sweep, options);
     if (!end.ok()) {
       if (Interrupted()) {
-        std::fprintf(stderr, "\ndetached: `longrun watch %s` shows it again\n", sweep->c_str());
+        SayLine(Str("\ndetached: `longrun watch ", *sweep, "` shows it again"));
         return static_cast<int>(kExitInterrupted);
       }
       return Report(end.status());

@@ -27,7 +27,7 @@ int ShowReasons(const std::string& thing, const std::string& output, const std::
     Print(RenderJson(json));
   } else {
     if (!service_runs) ShowInterrupted(*answer);
-    Print(ReasonsText(*answer));
+    PrintText(ReasonsText(*answer));
   }
   if (!service_runs && !is_over) {
     SayLine(NoServiceText(client, state));

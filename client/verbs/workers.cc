@@ -171,7 +171,8 @@ void AddWorkers(Verbs& verbs) {
       return static_cast<int>(kExitOk);
     }
     if (is_offline && *output == "table") ShowInterrupted(*answer);
-    Print(*output == "csv" ? CsvOf(*answer) : TableOf(*answer));
+    if (*output == "csv") Print(CsvOf(*answer));
+    if (*output != "csv") PrintText(TableOf(*answer));
     if (*output == "table" && !answer->pilots().empty()) {
       Print("\n" + PilotTable(answer->pilots()));
     }

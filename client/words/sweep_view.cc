@@ -26,6 +26,7 @@
 #include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/console/suggestion.h"
 #include "client/wire/embedded.h"
 #include "client/wire/held_state.h"
 #include "client/wire/lasting_notice.h"
@@ -196,7 +197,7 @@ class Display {
 
   void PrintChanges(const v1::WatchSweepResponse& message) {
     for (const std::string& line : changes_.Of(message, BootMs())) {
-      std::fprintf(stderr, "%s\n", line.c_str());
+      SayLine(line);
     }
   }
 
@@ -535,9 +536,7 @@ std::string FailedTasksText(const SweepProgress& progress) {
   return text;
 }
 
-void PrintFailures(const SweepProgress& progress) {
-  std::fputs(FailedTasksText(progress).c_str(), stderr);
-}
+void PrintFailures(const SweepProgress& progress) { SayText(FailedTasksText(progress)); }
 
 int ShowEnd(const v1::WatchSweepResponse& message) {
   PrintFailures(message);
@@ -552,6 +551,7 @@ int ShowNow(const v1::GetSweepResponse& message, const std::string& after) {
   }
   below += FailedTasksText(message);
   if (code == kExitIncomplete && !after.empty()) below += after + "\n";
+  below = WithSuggestions(below);
   std::fputs((FitProgress(message, SizeOfStderr(), below) + below).c_str(), stderr);
   return code;
 }

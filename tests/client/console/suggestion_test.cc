@@ -1,0 +1,45 @@
+#include "client/console/suggestion.h"
+
+#include <gtest/gtest.h>
+
+namespace longrun::client {
+namespace {
+
+class SuggestionTest : public ::testing::Test {
+ protected:
+  ~SuggestionTest() override { SuggestWith("", {}); }
+};
+
+TEST_F(SuggestionTest, CommandsStayAsTheyAreWithoutAnOption) {
+  EXPECT_EQ(WithSuggestions("`longrun get a` shows it"), "`longrun get a` shows it");
+  EXPECT_EQ(SuggestedCommand("get a"), "longrun get a");
+}
+
+TEST_F(SuggestionTest, EachCommandInBackticksGetsTheOption) {
+  SuggestWith("--state /x", {"explain", "admin pki show"});
+  EXPECT_EQ(WithSuggestions("`longrun ls` or `longrun get a -o json`: see `--help`"),
+            "`longrun --state /x ls` or `longrun --state /x get a -o json`: see `--help`");
+  EXPECT_EQ(SuggestedCommand("retry a"), "longrun --state /x retry a");
+}
+
+TEST_F(SuggestionTest, CommandsThatDoNotTakeTheOptionStayAsTheyAre) {
+  SuggestWith("--state /x", {"explain", "admin pki show"});
+  for (const char* const text :
+       {"`longrun explain train.tokens`", "`longrun admin pki show` prints it",
+        "`longrun VERB --help`", "`longrun --help`", "`longrun-trainer generate`", "longrun get a",
+        "`longrun explain"}) {
+    EXPECT_EQ(WithSuggestions(text), text);
+  }
+  EXPECT_EQ(WithSuggestions("`longrun explains`"), "`longrun --state /x explains`");
+}
+
+TEST_F(SuggestionTest, AnOddFolderIsOneWordForAShell) {
+  EXPECT_EQ(ShellWord("/a/b-c_d.e"), "/a/b-c_d.e");
+  EXPECT_EQ(ShellWord("my state"), "'my state'");
+  EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
+  EXPECT_EQ(ShellWord(""), "''");
+  EXPECT_EQ(ShellQuoted("a"), "'a'");
+}
+
+}  // namespace
+}  // namespace longrun::client
