@@ -24,6 +24,11 @@ constexpr std::string_view kFileName = "gpt2.tiktoken";
 constexpr std::string_view kSha256 =
     "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930";
 
+// Those who have only a package have no ./dev.
+constexpr std::string_view kHowToGet =
+    "`./dev vocab` in longrun's sources fetches it; without them, copy "
+    "whisper/assets/gpt2.tiktoken out of the Python package openai-whisper";
+
 std::string FromEnvironment(const char* variable) {
   const char* const value = std::getenv(variable);
   return value == nullptr ? "" : value;
@@ -53,7 +58,7 @@ Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name) {
     if (const std::string sha256 = Sha256Hex(text); sha256 != kSha256) {
       return Status(Code::kDataLoss,
                     Str(path, " is not GPT-2's vocabulary: its SHA-256 is ", sha256, ", expected ",
-                        kSha256, "; remove it and call ./dev vocab"));
+                        kSha256, "; remove it; ", kHowToGet));
     }
     ASSIGN_OR_RETURN(std::vector<RankedBytes> tokens, ParseTiktoken(text));
     ASSIGN_OR_RETURN(std::vector<std::string> bytes, BytesOfRanks(std::move(tokens)));
@@ -62,8 +67,8 @@ Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name) {
   if (FromEnvironment("LONGRUN_TOKENIZERS").empty()) RETURN_IF_ERROR(DataHome().status());
   return Status(Code::kNotFound,
                 Str("the vocabulary of tokenizer \"gpt2\" is not here: no ", kFileName, " in ",
-                    folders.empty() ? "$LONGRUN_TOKENIZERS" : Join(folders, ", "),
-                    "; fetch it with `./dev vocab`, or set LONGRUN_TOKENIZERS to its folder"));
+                    folders.empty() ? "$LONGRUN_TOKENIZERS" : Join(folders, ", "), "; ", kHowToGet,
+                    "; LONGRUN_TOKENIZERS may name another folder"));
 }
 
 }  // namespace longrun

@@ -133,7 +133,9 @@ TEST(Gpt2LookUpTest, AVocabularyThatIsAbsentIsRefusedWithTheCommandThatFetchesIt
   EXPECT_EQ(
       absent.status().message(),
       Str("the vocabulary of tokenizer \"gpt2\" is not here: no gpt2.tiktoken in ", folder.path(),
-          "; fetch it with `./dev vocab`, or set LONGRUN_TOKENIZERS to its folder"));
+          "; `./dev vocab` in longrun's sources fetches it; without them, copy "
+          "whisper/assets/gpt2.tiktoken out of the Python package openai-whisper; "
+          "LONGRUN_TOKENIZERS may name another folder"));
 }
 
 TEST(Gpt2LookUpTest, AnotherFileOfThatNameIsRefusedByItsHash) {
@@ -150,8 +152,9 @@ TEST(Gpt2LookUpTest, AnotherFileOfThatNameIsRefusedByItsHash) {
   EXPECT_EQ(other.status().message(),
             Str(path, " is not GPT-2's vocabulary: its SHA-256 is ",
                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, expected ",
-                "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930; remove it and "
-                "call ./dev vocab"));
+                "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930; remove it; "
+                "`./dev vocab` in longrun's sources fetches it; without them, copy "
+                "whisper/assets/gpt2.tiktoken out of the Python package openai-whisper"));
 }
 
 TEST(Gpt2LookUpTest, WithoutItsOwnVariableItIsLookedForInTheStateFolders) {
