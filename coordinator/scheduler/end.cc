@@ -286,7 +286,9 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     evidence.log_tail = event.log_tail;
     const FailureClass failure_class = ClassifyEnd(evidence);
     std::string message = evidence.failed_message;
-    if (message.empty() && evidence.signal != 0) {
+    if (message.empty() && evidence.signal == SIGTERM && evidence.stop_requested) {
+      message = "the trainer was asked to stop while it was starting";
+    } else if (message.empty() && evidence.signal != 0) {
       message = Str("the trainer died of signal ", evidence.signal);
     } else if (message.empty() && evidence.exit_known) {
       message = ExitText(evidence.exit_code);
