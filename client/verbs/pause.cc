@@ -25,6 +25,12 @@ int EndWithoutPause(const v1::SweepInfo& info, const std::string& nothing,
   return kExitOk;
 }
 
+// Whether all tasks of a cancelled sweep have succeeded nevertheless.
+bool IsDoneForOthers(RetryingClient& client, const std::string& sweep) {
+  const Result<v1::GetSweepResponse> now = client.GetSweep(sweep, /*brief=*/true);
+  return now.ok() && now->info().tasks_succeeded() == now->info().tasks();
+}
+
 }  // namespace
 
 void AddPause(Verbs& verbs) {
@@ -71,6 +77,13 @@ void AddResume(Verbs& verbs) {
   verb.SetRun([&verbs, sweep, output] {
     RetryingClient client(verbs.state);
     const Result<v1::ResumeSweepResponse> answer = client.ResumeSweep(*sweep);
+    if (answer.status().code() == Code::kFailedPrecondition && IsDoneForOthers(client, *sweep)) {
+      return Report(Status(Code::kFailedPrecondition,
+                           Str(*sweep,
+                               " was cancelled, but other sweeps have finished all its "
+                               "tasks: there is nothing to resume; `longrun table ",
+                               *sweep, "` shows the results")));
+    }
     if (!answer.ok()) return Report(answer.status());
     std::string nothing;
     if (!answer->was_paused()) {

@@ -26,6 +26,14 @@ std::vector<std::string> NamesOf(const Repeated<std::string>& ids,
   return names;
 }
 
+bool ArePaused(const Repeated<std::string>& ids, const Repeated<v1::SweepInfo>& sweeps) {
+  return std::ranges::all_of(ids, [&sweeps](const std::string& id) {
+    return std::ranges::any_of(sweeps, [&id](const v1::SweepInfo& sweep) {
+      return sweep.sweep_id() == id && sweep.state() == "PAUSED";
+    });
+  });
+}
+
 }  // namespace
 
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps) {
@@ -35,10 +43,14 @@ std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo
   const bool is_one = names.size() == 1;
   const std::size_t n_more = names.size() - std::min(names.size(), kNamesMax);
   names.resize(names.size() - n_more);
+  const std::string waits = !ArePaused(info.kept_for(), sweeps)
+                                ? ""
+                                : Str("; ", n_tasks == 1 ? "it waits" : "they wait", " until ",
+                                      is_one ? "that sweep" : "one of these sweeps", " is resumed");
   return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " stays" : " stay",
              ", since ", is_one ? "sweep " : "sweeps ", Join(names, ", "),
              n_more > 0 ? Str(" and ", n_more, " more") : std::string(),
-             is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too");
+             is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too", waits);
 }
 
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info) {

@@ -1,4 +1,4 @@
-// The tasks of a cancelled or paused sweep that continue because another sweep needs them too.
+// The tasks of a cancelled or paused sweep that stay because another sweep needs them too.
 #pragma once
 
 #include <string>
@@ -7,8 +7,9 @@
 
 namespace longrun::client {
 
-// "2 tasks of a stay, since sweep b wants them too"; "" if none continues, or the sweep was neither
-// cancelled nor paused. `sweeps` is from an answer of ListSweeps, and provides the names.
+// "2 tasks of a stay, since sweep b wants them too; they wait until that sweep is resumed"; "" if
+// none stays, or the sweep was neither cancelled nor paused. `sweeps` is from an answer of
+// ListSweeps, and provides the names and the states.
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
 // The same; asks the coordinator for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);

@@ -390,6 +390,21 @@ void TellRefused(const RefusedWorkers& refused, const State& state,
   }
 }
 
+// The scheduler knows a paused sweep by its id. People know it by its name, if the newest sweep of
+// that name is the one.
+void NamePausedSweep(StoreReader& reader, v1::TaskReason* reason) {
+  constexpr std::string_view kResume = "`longrun resume ";
+  const std::string& remedy = reason->remedy();
+  if (reason->gate() != "PAUSED" || !remedy.starts_with(kResume)) return;
+  const std::string id = remedy.substr(kResume.size(), remedy.find('`', 1) - kResume.size());
+  const Result<SweepRow> sweep = reader.FindSweep(id);
+  if (!sweep.ok()) return;
+  const Result<SweepRow> of_name = reader.FindSweep(sweep->name);
+  if (!of_name.ok() || of_name->id != sweep->id) return;
+  reason->set_text(WithOtherName(reason->text(), sweep->id, sweep->name));
+  reason->set_remedy(WithOtherName(reason->remedy(), sweep->id, sweep->name));
+}
+
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
@@ -409,6 +424,7 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   } else {
     return call.WithReason("NOT_FOUND", sweep.status());
   }
+  for (v1::TaskReason& reason : *response->mutable_reasons()) NamePausedSweep(call.reader, &reason);
   HoldByFullDisk(call.parts, is_remote, response);
   const bool is_over = std::ranges::all_of(
       response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });

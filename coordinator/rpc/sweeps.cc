@@ -145,7 +145,9 @@ Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
       .sweep_id = sweep.id, .mode = request.now() ? StopMode::kNow : StopMode::kCheckpoint});
   RETURN_IF_ERROR(AsTyped(result.status, sweep, request.sweep()));
   response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
-  response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));
+  // Those that only paused sweeps still want stop, too.
+  response->set_tasks_stopping(
+      static_cast<std::int32_t>(result.cancel.stopping + result.pause.stopping));
   response->set_sweep_id(sweep.id);
   return FillActive(call.parts.core, call.reader, sweep.name, sweep.id, response->mutable_others());
 }

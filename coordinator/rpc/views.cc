@@ -54,7 +54,7 @@ std::string SweepsOf(const State& state, const Task& task, const std::string& sw
   return sweep.empty() ? Join(WantedBy(state, task.id), "` and `longrun cancel ") : sweep;
 }
 
-// Tasks of a cancelled or paused sweep that go on for others. A stopping one does not:
+// Tasks of a cancelled or paused sweep that stay for others. One that is being cancelled does not:
 // only its trainer has not ended.
 void FillKept(const State& state, const std::string& sweep_id, const std::set<std::string>& tasks,
               v1::SweepInfo* message) {
@@ -63,8 +63,9 @@ void FillKept(const State& state, const std::string& sweep_id, const std::set<st
   std::set<std::string> sweeps;
   std::int64_t n_kept = 0;
   for (const std::string& id : tasks) {
-    const TaskState task_state = state.tasks.at(id).state;
-    if (IsTerminal(task_state) || task_state == TaskState::kStopping) continue;
+    const Task& task = state.tasks.at(id);
+    if (IsTerminal(task.state)) continue;
+    if (task.state == TaskState::kStopping && task.cancel_wanted) continue;
     if (!is_cancelled && IsHeld(state, id)) continue;
     n_kept += 1;
     for (std::string& sweep : WantedBy(state, id)) {

@@ -15,7 +15,7 @@ Status CheckSweep(const State& state, const std::string& id) {
   RETURN_IF_ERROR(CheckSubmitted(state, id));
   if (!state.cancelled_sweeps.contains(id)) return Status();
   return Status(Code::kFailedPrecondition,
-                Str("sweep ", id, " was cancelled: submit it again to continue it"));
+                Str("sweep ", id, " was cancelled: `longrun retry ", id, "` continues it"));
 }
 
 }  // namespace

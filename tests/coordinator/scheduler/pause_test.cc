@@ -178,7 +178,7 @@ TEST_F(PauseTest, ACancelledPausedSweepIsCancelled) {
 
   const StepResult again = Pause();
   EXPECT_EQ(again.status.code(), Code::kFailedPrecondition);
-  EXPECT_NE(again.status.message().find("submit it again"), std::string::npos);
+  EXPECT_NE(again.status.message().find("` continues it"), std::string::npos);
   EXPECT_EQ(Resume().status.code(), Code::kFailedPrecondition);
 }
 
