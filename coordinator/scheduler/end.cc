@@ -305,8 +305,8 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   if (!attempt->end_stored) {
     attempt->end_stored = true;
     attempt->tally = JournalTally();
-    attempt->results = {};
-    attempt->numbers = {};
+    Release(attempt->results);
+    Release(attempt->numbers);
     attempt->progress.reset();
     step.changed_attempts.insert(attempt->id);
   }

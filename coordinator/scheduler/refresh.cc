@@ -120,7 +120,7 @@ void StartRefresh(StepContext& step, std::vector<StaleResult> stale) {
 
 void KeepEarlier(StepContext& step, Task& task, const std::string& why) {
   task.cancel_wanted = false;
-  task.earlier.clear();
+  Release(task.earlier);
   MoveTask(step, task, TaskState::kSucceeded,
            Str("keeps the numbers of ", NameOf(step.state, task.result_attempt),
                ", which were not measured again: ", why));
@@ -147,7 +147,7 @@ void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt) {
                                           ShortId(task.run_key), ", measured again: ", outcome));
   }
   task.result_attempt = attempt.id;
-  task.earlier.clear();
+  Release(task.earlier);
   MoveTask(step, task, TaskState::kSucceeded,
            Str("complete with attempt ", attempt.n, "; ", outcome));
 }

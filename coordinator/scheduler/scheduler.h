@@ -54,7 +54,7 @@ struct SweepSubmitted {
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
   // The sweep's cells that the store knew a moment ago, with the task that owes or has each. The
-  // state itself may lack cells of tasks that had succeeded when it was loaded.
+  // state itself lacks the cells of tasks that have succeeded.
   std::map<std::string, std::string> known_cells = {};
   // The cells in known_cells whose own row is damaged, so that only their task knows of them. Their
   // rows are written again.

@@ -259,7 +259,7 @@ struct Task {
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
-  std::vector<ExpectedCell> expected_cells;  // may be absent in a state loaded after its success
+  std::vector<ExpectedCell> expected_cells;  // absent after its success; the store has them
   std::int64_t checkpoint_every_ms = 0;
   std::int64_t checkpoint_keep = 0;
   bool activation_checkpointing = false;
@@ -495,8 +495,8 @@ struct State {
   std::map<std::string, Attempt> attempts;  // also old ones: they may still send messages
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
-  // cell -> the task that owes or has it. Cells of tasks that had succeeded when the state was
-  // loaded may be absent, since there are as many of them as results (SweepSubmitted::known_cells).
+  // cell -> the task that owes it. Cells of tasks that have succeeded are absent, since there are
+  // as many of them as results: only the store knows them (SweepSubmitted::known_cells).
   std::map<std::string, std::string> cell_task;
   // sweep id -> its tasks. A task may belong to several sweeps, and a run may be listed without any
   // task.

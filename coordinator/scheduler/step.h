@@ -44,6 +44,12 @@ struct StepContext {
   }
 };
 
+// Empties a container, and gives back its memory, which clear() and an assignment of {} keep.
+template <typename Container>
+void Release(Container& container) {
+  Container().swap(container);
+}
+
 // ---- transition.cc: the only place where a state changes ----------------------------------------
 
 // The edges of the state machines: transition.cc lists them. Anything else is a bug (LR_CHECK).

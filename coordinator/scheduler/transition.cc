@@ -66,6 +66,13 @@ void ForEachTally(State& state, const std::string& task, const Change& change) {
   for (const std::string& sweep : sweeps->second) change(state.index.tallies.at(sweep));
 }
 
+// The store has the cells and their owners, and there are as many as results: a state that is
+// loaded after the task's success lacks them, too.
+void ForgetCells(State& state, Task& task) {
+  for (const ExpectedCell& cell : task.expected_cells) state.cell_task.erase(cell.cell);
+  Release(task.expected_cells);
+}
+
 void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string reason) {
   LR_CHECK(!reason.empty());
   ForEachTally(step.state, task.id, [&](SweepTally& tally) {
@@ -82,6 +89,7 @@ void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string rea
     }
     IndexReady(step.state, task, step.now);
   }
+  if (to == kSucceeded) ForgetCells(step.state, task);
   step.changed_tasks.insert(task.id);
 }
 
@@ -226,7 +234,7 @@ void UnindexReady(State& state, Task& task) {
   if (it == state.index.ready.end()) return;
   it->second.tasks.erase(ReadyKey(state, task));
   if (it->second.tasks.empty()) state.index.ready.erase(it);
-  task.ready_class.clear();
+  Release(task.ready_class);
 }
 
 Task& AddTask(StepContext& step, Task&& task, std::string reason) {

@@ -323,8 +323,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
   if (!task.unknown.empty()) return PutUnknownTask(task);
   Text evaluation;
   if (!task.evaluation.is_null()) evaluation = CanonicalJson(task.evaluation);
-  // After its success its cells may no longer be in the state:
-  // then the row cannot be restored from here.
+  // After its success its cells are not in the state, so the row cannot be restored from here.
   const bool is_whole = task.kind == TaskKind::kTrain || !task.expected_cells.empty();
   if (is_whole) RETURN_IF_ERROR(DropIfDamaged("task", task.id));
   const std::string expected_cells = ListJson(task.expected_cells);
@@ -350,8 +349,8 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " losses = excluded.losses, failures_max = excluded.failures_max,"
           " losses_max = excluded.losses_max, needs = excluded.needs,"
           " device_kind = excluded.device_kind, avoid_worker = excluded.avoid_worker,"
-          // Not expected_cells: a task's id depends on them, and after its success they may no
-          // longer be in the state.
+          // Not expected_cells: a task's id depends on them, and after its success they are no
+          // longer in the state.
           " evaluation = excluded.evaluation,"
           " checkpoint_every_ms = excluded.checkpoint_every_ms,"
           " checkpoint_keep = excluded.checkpoint_keep, checkpoints = excluded.checkpoints,"

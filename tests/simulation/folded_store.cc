@@ -71,7 +71,10 @@ struct Applier {
   std::string operator()(const PutTask& put) {
     if (!store.runs.contains(put.task.run_key)) return "a task of an unknown run";
     if (put.task.reason.empty()) return "a task without a reason";
-    store.tasks[put.task.id] = put.task;
+    Task& stored = store.tasks[put.task.id];
+    std::vector<ExpectedCell> cells = std::move(stored.expected_cells);
+    stored = put.task;
+    if (!cells.empty()) stored.expected_cells = std::move(cells);
     return Once(Str("task ", put.task.id));
   }
   std::string operator()(const PutCell& put) {
@@ -272,7 +275,10 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.tasks = tasks;
   state.runs = runs;
   state.workers = workers;
-  state.cell_task = cells;
+  for (auto& [id, task] : state.tasks) {
+    if (task.state == TaskState::kSucceeded) task.expected_cells.clear();
+    for (const ExpectedCell& cell : task.expected_cells) state.cell_task[cell.cell] = id;
+  }
   state.cancelled_sweeps = cancelled_sweeps;
   state.paused_sweeps = paused_sweeps;
   state.submitting = submitting;

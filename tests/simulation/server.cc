@@ -104,8 +104,9 @@ void SimServer::Ask(const SchedulerEvent& event, Done done) {
 
 // As the real one does, with parts of few runs: one submission after the other, and each part when
 // the one before it was committed.
-void SimServer::Submit(const SweepSubmitted& event, Done done) {
+void SimServer::Submit(SweepSubmitted event, Done done) {
   if (submits_in_parts_) return;  // the user asks again
+  event.known_cells = store_.cells;
   const std::optional<std::size_t> n_tasks = TasksOfParts(event);
   if (!world_.random.Chance(0.5) || !n_tasks || !MaySubmitInParts(state_, event, *n_tasks)) {
     return Process(event, std::move(done));

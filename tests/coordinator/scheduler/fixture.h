@@ -46,8 +46,10 @@ class SchedulerTest : public ::testing::Test {
   }
 
   StepResult Submit(const SampleSweep& sample, const std::string& id = "sweep-1") {
-    return Do(SweepSubmitted{
-        .sweep_id = id, .sweep = MakeSweep(sample), .dataset_paths = SampleDatasets()});
+    return Do(SweepSubmitted{.sweep_id = id,
+                             .sweep = MakeSweep(sample),
+                             .dataset_paths = SampleDatasets(),
+                             .known_cells = store.cells});
   }
   static Slot CpuSlot(std::int64_t index = 0) {
     return {.index = index,

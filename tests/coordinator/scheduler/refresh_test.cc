@@ -18,7 +18,7 @@ class RefreshTest : public SchedulerTest {
     Complete(Current(Train()));
     Measured(Current(Evaluate()), Sums(1.5));
     ASSERT_EQ(Evaluate().state, TaskState::kSucceeded);
-    cells_ = Evaluate().expected_cells;
+    cells_ = store.tasks.at(Evaluate().id).expected_cells;
   }
   StepResult Refresh(const std::string& sweep_id = "sweep-1") {
     const Task& task = Evaluate();

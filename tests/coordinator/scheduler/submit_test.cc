@@ -64,7 +64,7 @@ TEST_F(SubmitTest, OneMoreContextLengthIsEvaluatedAlone) {
   Complete(Current(Train()));
   Complete(Current(Evaluate()));
   const SampleSweep wider = {.seeds = {1}, .context_lengths = {64, 128}};
-  const SubmitCounts plan = PlanSubmission(state, MakeSweep(wider));
+  const SubmitCounts plan = PlanSubmission(state, MakeSweep(wider), store.cells);
   const StepResult result = Submit(wider, "sweep-2");
 
   EXPECT_EQ(plan.cells_new, 1);
@@ -77,6 +77,22 @@ TEST_F(SubmitTest, OneMoreContextLengthIsEvaluatedAlone) {
   EXPECT_EQ(starts[0].task.expected_cells[0].context_length, 128);
   ASSERT_TRUE(starts[0].task.init.has_value());
   EXPECT_EQ(starts[0].task.init->sha256, Sha256Hex("final"));
+}
+
+TEST_F(SubmitTest, AfterItsSuccessATaskTakesNoMemoryForItsCells) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64, 128}});
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  ASSERT_EQ(state.cell_task.size(), 2u);
+  Complete(attempt);
+
+  EXPECT_EQ(Evaluate().expected_cells.capacity(), 0u);
+  EXPECT_EQ(Evaluate().ready_class.capacity(), std::string().capacity());
+  EXPECT_EQ(attempt.results.capacity(), 0u);
+  EXPECT_EQ(attempt.numbers.capacity(), 0u);
+  EXPECT_TRUE(state.cell_task.empty());
+  EXPECT_EQ(store.tasks.at(Evaluate().id).expected_cells.size(), 2u);
 }
 
 TEST_F(SubmitTest, ACellThatOwesABaselineTooIsOneCellWithTwoRows) {
