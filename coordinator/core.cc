@@ -510,7 +510,7 @@ Status Core::Finish(Batch& batch) {
       const double lag_ms = static_cast<double>(WallMs()) - static_cast<double>(t_ms);
       metrics_.ObserveIngestLag(std::max(lag_ms, 0.0) / 1000);
     }
-    if (!batch.counts.dropped.empty()) garbage_->Add(batch.counts.dropped);
+    if (!batch.counts.dropped.empty()) garbage_->AddDropped(batch.counts.dropped);
     committed_at_ = BootMs();
     version_ += 1;
   }
@@ -777,6 +777,7 @@ Status Core::EachSecond() {
   observer_.Count(state_, version_);
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
+  if (disk_is_low_ || artifacts_.LacksRoom()) garbage_->MakeRoom();
   NoteSilentFolders();
   memory_.GiveBackWhenGrown();
   if (!stored_parts_->in_transaction) CheckpointWal();

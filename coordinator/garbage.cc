@@ -36,22 +36,54 @@ void GarbageRemover::Start() {
 }
 
 void GarbageRemover::Add(const std::vector<std::string>& digests) {
+  AddAs(Kind::kUnused, digests);
+}
+
+void GarbageRemover::AddDropped(const std::vector<std::string>& digests) {
+  AddAs(Kind::kDropped, digests);
+}
+
+void GarbageRemover::AddAs(Kind kind, const std::vector<std::string>& digests) {
   {
     const std::lock_guard lock(mutex_);
-    candidates_.insert(digests.begin(), digests.end());
+    for (const std::string& sha256 : digests) candidates_.insert_or_assign(sha256, kind);
     added_ = true;
   }
   wake_.notify_all();
 }
 
-std::int64_t GarbageRemover::Look() {
-  std::vector<std::string> candidates;
+void GarbageRemover::MakeRoom() {
   {
     const std::lock_guard lock(mutex_);
-    candidates.assign(candidates_.begin(), candidates_.end());
+    in_need_ = true;
+  }
+  wake_.notify_all();
+}
+
+std::int64_t GarbageRemover::Look() {
+  std::map<Kind, std::vector<std::string>> candidates;
+  bool in_need = false;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [sha256, kind] : candidates_) candidates[kind].push_back(sha256);
     candidates_.clear();
     added_ = false;
+    in_need = std::exchange(in_need_, false);
   }
+  std::int64_t next_ms = -1;
+  for (const auto& [kind, digests] : candidates) {
+    const std::int64_t wait_ms = Remove(kind, digests, in_need && kind == Kind::kDropped);
+    if (wait_ms >= 0) next_ms = next_ms < 0 ? wait_ms : std::min(next_ms, wait_ms);
+  }
+  if (reader_->files_flaw() != told_flaw_) {
+    told_flaw_ = reader_->files_flaw();
+    if (!told_flaw_.empty()) LogWarning("all_bytes_stay", {{"damaged", told_flaw_}});
+  }
+  return next_ms;
+}
+
+std::int64_t GarbageRemover::Remove(Kind kind, const std::vector<std::string>& candidates,
+                                    bool in_need) {
   std::int64_t next_ms = -1;
   for (std::size_t begin = 0; begin < candidates.size(); begin += kSlice) {
     const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(begin);
@@ -61,20 +93,17 @@ std::int64_t GarbageRemover::Look() {
                                       [&](const std::string& sha256) -> Result<bool> {
                                         if (is_kept_(sha256)) return true;
                                         return reader_->IsReferenced(sha256);
-                                      });
+                                      },
+                                      in_need);
     const std::lock_guard lock(mutex_);
     for (const ArtifactStore::Young& one : young) {
-      candidates_.insert(one.sha256);
+      candidates_.emplace(one.sha256, kind);
       const std::int64_t due_ms = one.may_go_at_ms - artifacts_.NowMs();
       const std::int64_t wait_ms =
           due_ms <= 0 ? kAgainMs : std::clamp(due_ms, kWaitMsMin, kWaitMsMax);
       next_ms = next_ms < 0 ? wait_ms : std::min(next_ms, wait_ms);
     }
     if (stopping_) break;  // `longrun gc` finds them again
-  }
-  if (reader_->files_flaw() != told_flaw_) {
-    told_flaw_ = reader_->files_flaw();
-    if (!told_flaw_.empty()) LogWarning("all_bytes_stay", {{"damaged", told_flaw_}});
   }
   return next_ms;
 }
@@ -83,7 +112,7 @@ void GarbageRemover::Run() {
   while (true) {
     const std::int64_t wait_ms = Look();
     std::unique_lock lock(mutex_);
-    const auto is_wanted = [&] { return stopping_ || added_; };
+    const auto is_wanted = [&] { return stopping_ || added_ || in_need_; };
     if (wait_ms < 0) {
       wake_.wait(lock, is_wanted);
     } else {

@@ -10,9 +10,9 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,20 +40,31 @@ class GarbageRemover {
   void Start();
   // May be called from any thread; never waits for the disk.
   void Add(const std::vector<std::string>& digests);
+  // The same for bytes to which rows referred until now, such as a checkpoint that newer ones
+  // replaced.
+  void AddDropped(const std::vector<std::string>& digests);
+  // The disk has too little room, said each second while that is so: dropped bytes go at once,
+  // unless somebody asked for them just now. May be called from any thread.
+  void MakeRoom();
   // Checks all candidates once; one thread at a time. Returns the milliseconds until the next check
   // is useful; -1: no candidates are left.
   std::int64_t Look();
 
  private:
+  enum class Kind : bool { kUnused, kDropped };
+  void AddAs(Kind kind, const std::vector<std::string>& digests);
+  // Returns as Look() does.
+  std::int64_t Remove(Kind kind, const std::vector<std::string>& candidates, bool in_need);
   void Run();
 
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
   const std::function<bool(const std::string& sha256)> is_kept_;
   std::string told_flaw_;  // the flaw that was logged last; used only by Look()
-  std::mutex mutex_;       // guards the three below
-  std::set<std::string> candidates_;
+  std::mutex mutex_;       // guards the four below
+  std::map<std::string, Kind> candidates_;
   bool added_ = false;
+  bool in_need_ = false;
   bool stopping_ = false;
   std::condition_variable wake_;
   std::thread thread_;

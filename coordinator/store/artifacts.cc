@@ -69,13 +69,14 @@ void ArtifactStore::NoteWanted(const std::string& sha256, bool is_checked) {
   wanted.is_checked |= is_checked;
 }
 
-std::int64_t ArtifactStore::MayGoAtMs(const std::string& sha256, std::int64_t modified_ms) const {
-  if (!options_.is_shared) return modified_ms + options_.keep_unreferenced_ms;
+std::int64_t ArtifactStore::RequestedAtMs(const std::string& sha256,
+                                          std::int64_t modified_ms) const {
+  if (!options_.is_shared) return modified_ms;
   const std::lock_guard lock(wanted_mutex_);
   const auto wanted = wanted_.find(sha256);
   // What was requested before this process began is not known.
   const std::int64_t at_ms = wanted == wanted_.end() ? opened_ms_ : wanted->second.at_ms;
-  return std::max(at_ms, modified_ms) + options_.keep_unreferenced_ms;
+  return std::max(at_ms, modified_ms);
 }
 
 bool ArtifactStore::MayBeReferredTo(const std::string& sha256) {
@@ -123,8 +124,9 @@ Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) cons
     return Status(ErrnoStatus(errno, "").code(), Str("artifact ", sha256, " is not in the store"));
   }
   found.n_bytes = info.st_size;
-  found.may_go_at_ms = MayGoAtMs(
+  found.requested_at_ms = RequestedAtMs(
       sha256, std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
+  found.may_go_at_ms = found.requested_at_ms + options_.keep_unreferenced_ms;
   return found;
 }
 
@@ -370,17 +372,18 @@ Status ArtifactStore::Upload::Finish() {
   return stored;
 }
 
-Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to) {
+Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to,
+                                     std::int64_t keep_ms) {
   const std::lock_guard lock(mutex_);
   const Result<Found> found = Find(sha256);  // again: it may have been requested in the meantime
   if (!found.ok()) return found.status();
-  if (options_.wall_ms() < found->may_go_at_ms) return false;
+  if (options_.wall_ms() < found->requested_at_ms + keep_ms) return false;
   if (options_.is_shared) {
     // From here on, no record may refer to it.
     const std::lock_guard wanted_lock(wanted_mutex_);
     const auto wanted = wanted_.find(sha256);
     const std::int64_t at_ms = wanted == wanted_.end() ? opened_ms_ : wanted->second.at_ms;
-    if (options_.wall_ms() < at_ms + options_.keep_unreferenced_ms) return false;
+    if (options_.wall_ms() < at_ms + keep_ms) return false;
     if (wanted != wanted_.end()) wanted_.erase(wanted);
   }
   if (rename(found->path.c_str(), to.c_str()) == 0) return true;
@@ -403,7 +406,9 @@ bool ArtifactStore::DropDamaged(const std::string& sha256, const std::string& li
 
 std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
     const std::vector<std::string>& candidates,
-    const std::function<Result<bool>(const std::string& sha256)>& is_referenced) {
+    const std::function<Result<bool>(const std::string& sha256)>& is_referenced, bool in_need) {
+  const std::int64_t keep_ms = in_need ? std::min(kKeepInNeedMs, options_.keep_unreferenced_ms)
+                                       : options_.keep_unreferenced_ms;
   std::vector<Young> young;
   for (const std::string& sha256 : candidates) {
     const Result<Found> found = Find(sha256);
@@ -415,14 +420,14 @@ std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
       ForgetUnused(sha256);
       continue;
     }
-    if (options_.wall_ms() < found->may_go_at_ms) {
+    if (options_.wall_ms() < found->requested_at_ms + keep_ms) {
       young.push_back(stays);
       continue;
     }
     // After a crash, the next start removes it from the folder of unfinished files.
     const std::string temporary = TemporaryPath();
     const Result<bool> taken =
-        referenced.ok() ? TakeAway(sha256, temporary) : Result<bool>(referenced.status());
+        referenced.ok() ? TakeAway(sha256, temporary, keep_ms) : Result<bool>(referenced.status());
     if (taken.ok() && *taken) ForgetUnused(sha256);
     if (taken.ok() && *taken && unlink(temporary.c_str()) == 0) continue;
     if (taken.status().code() == Code::kNotFound) continue;  // another caller was faster

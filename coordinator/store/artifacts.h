@@ -70,7 +70,8 @@ class ArtifactStore {
   struct Found {
     std::string path;
     std::int64_t n_bytes = 0;
-    std::int64_t may_go_at_ms = 0;  // wall clock; from then on it may be removed if unreferenced
+    std::int64_t requested_at_ms = 0;  // wall clock: the last time
+    std::int64_t may_go_at_ms = 0;     // from then on it may be removed if unreferenced
   };
   // kNotFound if the store does not have it.
   Result<Found> Find(const std::string& sha256) const;
@@ -153,14 +154,20 @@ class ArtifactStore {
   // a new one.
   bool DropDamaged(const std::string& sha256, const std::string& link);
 
-  // Removes those of `candidates` that are old enough and unreferenced. Returns those that are
-  // still too young, and those whose removal failed (which is logged). The `may_go_at_ms` of the
-  // latter has passed, so the caller can try again at once. `is_referenced` must see every commit
-  // that has returned. Code that is about to refer to bytes first calls Has(), which makes them
-  // young, so they are not removed between that call and the commit.
+  // If the disk has too little room: bytes that rows referred to stay only this long after they
+  // were last requested, which is enough for a COMMIT. A worker whose record finds its bytes gone
+  // is told so, and sends them again.
+  static constexpr std::int64_t kKeepInNeedMs = 15'000;
+  // Removes those of `candidates` that are old enough and unreferenced; `in_need`: those that are
+  // older than kKeepInNeedMs. Returns those that are still too young, and those whose removal
+  // failed (which is logged): the time at which they may go has passed, so the caller can try again
+  // at once. `is_referenced` must see every commit that has returned. Code that is about to refer
+  // to bytes first calls Has(), which makes them young, so they are not removed between that call
+  // and the commit.
   std::vector<Young> RemoveUnreferenced(
       const std::vector<std::string>& candidates,
-      const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
+      const std::function<Result<bool>(const std::string& sha256)>& is_referenced,
+      bool in_need = false);
   std::int64_t NowMs() const { return options_.wall_ms(); }
   // The last upload of a worker that found no room on the disk, if it was in the last 15 s: the
   // worker tries again each second.
@@ -179,10 +186,10 @@ class ArtifactStore {
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
   // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If
-  // the file is young, leaves it in place and returns false.
-  Result<bool> TakeAway(const std::string& sha256, const std::string& to);
+  // the file was requested less than `keep_ms` ago, leaves it in place and returns false.
+  Result<bool> TakeAway(const std::string& sha256, const std::string& to, std::int64_t keep_ms);
 
-  std::int64_t MayGoAtMs(const std::string& sha256, std::int64_t modified_ms) const;
+  std::int64_t RequestedAtMs(const std::string& sha256, std::int64_t modified_ms) const;
   void NoteWanted(const std::string& sha256, bool is_checked);
 
   Options options_;

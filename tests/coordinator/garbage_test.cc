@@ -50,6 +50,31 @@ TEST_F(GarbageTest, WhatIsTooYoungIsLookedAtAgainWhenItMayGo) {
   EXPECT_FALSE(IsThere(sha256));
 }
 
+TEST_F(GarbageTest, OnAFullDiskWhatLostItsLastReferenceGoesAtOnceUnlessItWasJustAskedFor) {
+  const std::string dropped = Upload("dropped"), asked_for = Upload("asked for"),
+                    unused = Upload("unused");
+  remover->AddDropped({dropped, asked_for});
+  remover->Add({unused});
+  wall_ms += ArtifactStore::kKeepInNeedMs;
+  EXPECT_TRUE(artifacts->Has(asked_for));
+  remover->Look();
+  EXPECT_TRUE(IsThere(dropped));
+
+  remover->MakeRoom();
+  EXPECT_EQ(remover->Look(), 600'000 - ArtifactStore::kKeepInNeedMs);  // `unused`
+
+  EXPECT_FALSE(IsThere(dropped));
+  EXPECT_TRUE(IsThere(asked_for));
+  EXPECT_TRUE(IsThere(unused));
+  wall_ms += ArtifactStore::kKeepInNeedMs;
+  remover->Look();
+  EXPECT_TRUE(IsThere(asked_for));  // the disk has room again
+  remover->MakeRoom();
+  remover->Look();
+  EXPECT_FALSE(IsThere(asked_for));
+  EXPECT_TRUE(IsThere(unused));
+}
+
 // The database of this start may be an older one, or another: it does not know what it has lost.
 TEST_F(GarbageTest, WhatLiesThereAtAStartStaysUntilItIsNamed) {
   const std::string sha256 = Upload("bytes");
