@@ -135,7 +135,17 @@ void SimServer::SubmitFrom(std::vector<SweepSubmitted> parts, std::size_t next, 
   });
 }
 
+// Tasks that only a paused sweep wants, and that a cancelled one wants again with this.
+void SimServer::CountHeldTriedAgain(const RetryRequested& event) {
+  if (!state_.cancelled_sweeps.contains(event.sweep_id)) return;
+  for (const std::string& id : state_.sweep_tasks.at(event.sweep_id)) {
+    const bool waits = state_.tasks.at(id).state == TaskState::kReady;
+    if (waits && IsHeld(state_, id)) world_.stats.fired["held task tried again"] += 1;
+  }
+}
+
 StepResult SimServer::StepOnce(const SchedulerEvent& event) {
+  if (const auto* const retry = std::get_if<RetryRequested>(&event)) CountHeldTriedAgain(*retry);
   const auto* const removed = std::get_if<SweepRemoved>(&event);
   const auto* const first = std::get_if<SweepPrioritized>(&event);
   if (world_.mutation == Mutation::kPutFirstIgnored && first != nullptr &&

@@ -50,6 +50,7 @@ class SimServer final : public SimServerDoor {
   void Tick(std::int64_t boot);
   void Process(const SchedulerEvent& event, Done done);
   void Submit(SweepSubmitted event, Done done);
+  void CountHeldTriedAgain(const RetryRequested& event);
   void SubmitFrom(std::vector<SweepSubmitted> parts, std::size_t next, Done done);
   StepResult StepOnce(const SchedulerEvent& event);
   void BindByOffers(std::vector<Write>& writes);

@@ -193,7 +193,8 @@ class Simulation {
         server_(world_, Limits(), workers_),
         user_(world_, server_),
         refresh_random_(~seed),
-        operator_random_(seed ^ 0x6f70657261746f72) {
+        operator_random_(seed ^ 0x6f70657261746f72),
+        sharing_random_(seed ^ 0x73686172696e67) {
     // One run of some histories diverges whenever it is trained.
     if (world_.random.Chance(0.3)) trainer_faults_.diverging_seed = 3;
     if (world_.random.Chance(0.3)) trainer_faults_.omits_row = 0.1;
@@ -285,6 +286,7 @@ class Simulation {
       if (world_.random.Chance(0.4)) CleanUp(sweep);
     }
     if (world_.random.Chance(0.3)) TryARunAgain();
+    if (sharing_random_.Chance(0.5)) DisagreeAboutARun();
     if (refresh_random_.Chance(0.4)) {
       for (std::uint64_t n = 1 + refresh_random_.Below(3); n > 0; --n) RefreshASweep();
     }
@@ -385,6 +387,35 @@ class Simulation {
       user_.Cancel(sweep.id);
       sweep.unwanted = true;
     });
+  }
+
+  // Of two sweeps that share a run, one is paused, and the other is cancelled and then tried again
+  // before the first goes on (PlanOperator resumes all).
+  void DisagreeAboutARun() {
+    const std::size_t i = sharing_random_.Below(2);
+    UserSweep& paused = sweeps_[i];
+    UserSweep& cancelled = sweeps_[1 - i];
+    const auto within = [this](std::uint64_t ms) {
+      return static_cast<Instant>(1 + sharing_random_.Below(ms));
+    };
+    const Instant when = within(60'000);
+    const Instant retried = when + within(40'000);
+    world_.After(when, [this, &paused, &cancelled] {
+      Submit(paused);
+      Submit(cancelled);
+    });
+    world_.After(within(retried), [this, &paused] { user_.Pause(paused.id); });
+    world_.After(within(retried), [this, &cancelled] {
+      user_.Cancel(cancelled.id);
+      cancelled.unwanted = true;
+    });
+    world_.After(retried, [this, &cancelled] {
+      world_.stats.fired["shared run tried again"] += 1;
+      user_.Retry(MakeSweep({.seeds = {2}}).runs.front().run_key, cancelled.id);
+    });
+    if (sharing_random_.Chance(0.5)) {
+      world_.After(retried + within(30'000), [this, &paused] { user_.Resume(paused.id); });
+    }
   }
 
   void Nemesis() {
@@ -564,6 +595,7 @@ class Simulation {
   SimUser user_;
   SeededRandom refresh_random_;   // of its own, so that a history without a refresh stays the same
   SeededRandom operator_random_;  // likewise
+  SeededRandom sharing_random_;
   std::vector<UserSweep> sweeps_;
   bool restores_ = false;
   bool asked_again_ = false;

@@ -53,6 +53,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "submitted twice",
                                  "cancelled",
                                  "tried again",
+                                 "held task tried again",
                                  "put first",
                                  "submitted first",
                                  "placed first",
