@@ -19,6 +19,7 @@
 #include "client/wire/context.h"
 #include "client/wire/damage_notice.h"
 #include "client/wire/embedded.h"
+#include "proto/grpc_log.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
 
@@ -199,6 +200,19 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   return problem;
 }
 
+// CLI11 shows values in full.
+std::string WithShortValues(std::string text, const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const bool is_option = word.starts_with("--") && equals != std::string::npos;
+    const std::string value = is_option ? word.substr(equals + 1) : word;
+    if (value.size() <= kQuotedBytesMax) continue;
+    const std::size_t at = text.find(value);
+    if (at != std::string::npos) text.replace(at, value.size(), Shortened(value, kQuotedBytesMax));
+  }
+  return text;
+}
+
 // Verbs that read or write the state folder themselves, or start programs on it.
 constexpr std::string_view kNeedStateFolder[] = {"up",
                                                  "gc",
@@ -261,6 +275,7 @@ int Main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "__complete") {
     return PrintCompletions({argv + 2, argv + argc});
   }
+  SilenceGrpc();
   Verbs verbs;
   std::string state;
   const std::unique_ptr<CLI::App> app = MakeCommandLine(verbs, state);
@@ -279,7 +294,7 @@ int Main(int argc, char** argv) {
     app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app->exit(error);  // --help
-    return Usage(UsageProblem(*app, error, argc, argv));
+    return Usage(WithShortValues(UsageProblem(*app, error, argc, argv), {argv + 1, argv + argc}));
   }
   if (app->count("--state") > 0 && state.empty()) {
     return Report(Status(Code::kInvalidArgument,

@@ -25,6 +25,7 @@
 #include "coordinator/store/deep_check.h"
 #include "coordinator/store/query_process.h"
 #include "coordinator/store/restore.h"
+#include "proto/grpc_log.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -391,6 +392,7 @@ int Main(int argc, char** argv) {
   if (check || repair) return PrintDeepCheck(options.state_folder, repair);
   if (admin.is_asked()) return Administer(admin, options.state_folder);
   signal(SIGPIPE, SIG_IGN);
+  LogGrpcErrors();
   // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;
   sigemptyset(&signals);

@@ -28,6 +28,7 @@
 #include "base/thread.h"
 #include "base/units.h"
 #include "base/version.h"
+#include "proto/grpc_log.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/exec.h"
 #include "worker/agent/garbage.h"
@@ -66,6 +67,7 @@ int RunDaemon(const AgentOptions& options) {
   // Blocked before any thread starts, so that only the waiting thread gets them.
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  LogGrpcErrors();
   Result<std::unique_ptr<Agent>> agent = Agent::Create(options);
   if (!agent) {
     const Status status = NamingDenied(agent.status(), options.state);
