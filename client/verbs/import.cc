@@ -45,7 +45,7 @@ Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
       model, [&](std::int64_t so_far) { line.Show(BytesProgress("checking", so_far, n_bytes)); });
 }
 
-// The user gave the folder, so damage in it is a mistake in the request, not a loss of our data.
+// The user gave the folder, so what is damaged or unsupported in it is a mistake in the request.
 Result<WeightFolder> OpenChecked(const std::string& folder, ProgressLine& line) {
   const auto open = [&]() -> Result<WeightFolder> {
     ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(folder));
@@ -55,7 +55,8 @@ Result<WeightFolder> OpenChecked(const std::string& folder, ProgressLine& line) 
     return model;
   };
   Result<WeightFolder> model = open();
-  if (model.status().code() != Code::kDataLoss) return model;
+  const Code code = model.status().code();
+  if (code != Code::kDataLoss && code != Code::kUnimplemented) return model;
   return Status(Code::kInvalidArgument, model.status().message());
 }
 

@@ -172,16 +172,22 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
   return of_model;
 }
 
-// longrope's factor, which determines its magnitude: given, or the ratio of max_position_embeddings
-// to L0. If L0 is beside the scaling, versions of transformers differ in which they use.
+// max_position_embeddings / L0, which transformers takes for a factor that is not given; null if
+// one of the two is not known.
+Json LengthRatio(const ConfigReader& read, const Json& length) {
+  if (!read.Has(kModelLength) || !read[kModelLength].is_number() || !length.is_number()) {
+    return Json();
+  }
+  return read[kModelLength].get<double>() / length.get<double>();
+}
+
+// longrope's factor, which determines its magnitude: given, or LengthRatio(). If L0 is beside the
+// scaling, versions of transformers differ in which they use.
 Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::string_view shown,
                             const Json& length) {
   const Json given = Given(object, "factor") ? object["factor"] : Json();
-  if (!read.Has(kModelLength) || !read[kModelLength].is_number() || !length.is_number()) {
-    return given;
-  }
-  const Json ratio = read[kModelLength].get<double>() / length.get<double>();
-  if (given.is_null()) return ratio;
+  const Json ratio = LengthRatio(read, length);
+  if (given.is_null() || ratio.is_null()) return given.is_null() ? ratio : given;
   if (!read.Has(kOwnLength) || Given(object, "attention_factor") || given == ratio) return given;
   return Status(
       Code::kInvalidArgument,
@@ -198,7 +204,8 @@ Status TakeMscales(const Json& object, std::string_view shown, Json& extension) 
     if (!Given(object, key)) return Status();
     ASSIGN_OR_RETURN(const double mscale, GetDouble(object, key, Str("config.json: ", shown)));
     if (mscale == 0.0) return Status();
-    ASSIGN_OR_RETURN(const double factor, GetDouble(object, "factor", Str("config.json: ", shown)));
+    ASSIGN_OR_RETURN(const double factor,
+                     GetDouble(extension, "factor", Str("config.json: ", shown)));
     const double asked = 0.1 * mscale * std::log(std::max(factor, 1.0)) + 1.0;
     ratio = key == std::string_view("mscale") ? asked : ratio / asked;
   }
@@ -281,7 +288,13 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
   if (scaling->method.empty()) return Json();
   ASSIGN_OR_RETURN(const Json length, OriginalLength(read, *scaling, object, shown, absent));
   if (!length.is_null()) extension["original_length"] = length;
-  if (scaling->method == "yarn") RETURN_IF_ERROR(TakeMscales(object, shown, extension));
+  if (scaling->method == "yarn") {
+    // Without a length of its own, the ratio is 1, which is no scaling.
+    const bool has_own = read.Has(kOwnLength) || Given(object, kOwnLength);
+    const Json ratio = has_own ? LengthRatio(read, length) : Json();
+    if (!Given(object, "factor") && !ratio.is_null()) extension["factor"] = ratio;
+    RETURN_IF_ERROR(TakeMscales(object, shown, extension));
+  }
   if (scaling->method == "longrope") {
     ASSIGN_OR_RETURN(const Json factor, LongropeFactor(read, object, shown, length));
     if (!factor.is_null()) extension["factor"] = factor;

@@ -225,6 +225,20 @@ TEST(ArchitectureTest, EachExtensionTurnsAsBeforeWhenItIsReadBack) {
   }
 }
 
+// transformers (modeling_rope_utils.py, _compute_yarn_parameters) takes the ratio of the lengths
+// for a factor of null.
+TEST(ArchitectureTest, YarnWithoutAFactorTakesTheRatioOfTheLengths) {
+  Json config = {
+      {"model_type", "llama"},
+      {"max_position_embeddings", 16384},
+      {"rope_scaling",
+       {{"rope_type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 4096}}}};
+  EXPECT_EQ(ErrorOf(config), "");
+  EXPECT_EQ(FindArchitecture("llama").value()->read(config).value().extension.at("factor"), 4.0);
+  config["rope_scaling"].erase("original_max_position_embeddings");
+  EXPECT_TRUE(Has(ErrorOf(config), "config.json: rope_scaling.factor: "));
+}
+
 // PoSE's files say "yarn" and mean the revised form, in the words of files of the paper's form.
 TEST(ArchitectureTest, AYarnThatCanBeTwoThingsIsAskedAboutAndTheAnswerIsTaken) {
   Json config = {{"model_type", "llama"},
