@@ -114,7 +114,7 @@ const std::vector<Place> kPlaces = {
      {"kernels/backends.cc", "kernels/cpu/", "kernels/reference/"}},
     {"nlohmann's JSON", {"nlohmann/"}, {"base/"}},
     {"zlib", {"zlib.h"}, {"model/data/source/gzip.cc"}},
-    {"libzstd", {"zstd.h"}, {"model/data/source/zstd.cc"}},
+    {"libzstd", {"zstd"}, {"model/data/source/zstd.cc"}},
     {"Arrow", {"arrow/", "parquet/"}, {"model/data/source/parquet_arrow.cc"}},
     {"CLI11",
      {"CLI/"},

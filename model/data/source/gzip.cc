@@ -1,5 +1,5 @@
-// gzip with zlib, in pieces. A file may have several members; whatever follows the last member
-// must be another one.
+// gzip with zlib, in pieces. A file may have several members. After the last one there may be
+// zeros, with which tape drives and some tools fill the last block; gzip ignores them as well.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -44,7 +44,9 @@ class GzipStream final : public ByteStream {
         if (n == 0 && in_member_) return Damaged("it ends within a member");
         if (n == 0) return std::size_t{0};
       }
+      if (!in_member_ && SkipZeros()) continue;
       if (!in_member_) {
+        if (in_padding_) return Damaged("after the zeros at its end come other bytes");
         inflateReset(&state_);
         in_member_ = true;
       }
@@ -59,6 +61,16 @@ class GzipStream final : public ByteStream {
   }
 
  private:
+  // Whether nothing else is left of the input.
+  bool SkipZeros() {
+    while (state_.avail_in > 0 && *state_.next_in == 0) {
+      in_padding_ = true;
+      state_.next_in += 1;
+      state_.avail_in -= 1;
+    }
+    return state_.avail_in == 0;
+  }
+
   Status Damaged(std::string_view why) const {
     return Status(Code::kDataLoss,
                   Str("not a complete gzip file (", why,
@@ -69,7 +81,8 @@ class GzipStream final : public ByteStream {
   std::vector<char> input_;
   z_stream state_{};
   bool ready_ = false;
-  bool in_member_ = true;  // an empty file is not a gzip file
+  bool in_member_ = true;    // an empty file is not a gzip file
+  bool in_padding_ = false;  // behind the last member
 };
 
 }  // namespace

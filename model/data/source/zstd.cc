@@ -8,6 +8,7 @@
 
 #ifdef LONGRUN_ZSTD
 #include <zstd.h>
+#include <zstd_errors.h>
 #endif
 
 namespace longrun {
@@ -23,7 +24,6 @@ class ZstdStream final : public ByteStream {
         input_(kSourceChunkBytes) {}
 
   Status Begin() {
-    constexpr int kWindowBitsMax = 31;
     const bool ready =
         state_ != nullptr && ZSTD_isError(ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax,
                                                                  kWindowBitsMax)) == 0;
@@ -41,7 +41,7 @@ class ZstdStream final : public ByteStream {
         if (n == 0) return std::size_t{0};
       }
       const std::size_t code = ZSTD_decompressStream(state_.get(), &written, &available_);
-      if (ZSTD_isError(code) != 0) return Damaged(ZSTD_getErrorName(code));
+      if (ZSTD_isError(code) != 0) return Refused(code);
       in_frame_ = code != 0;
       more_ = written.pos == written.size && in_frame_;
     }
@@ -49,6 +49,24 @@ class ZstdStream final : public ByteStream {
   }
 
  private:
+  static constexpr int kWindowBitsMax = 31;
+
+  Status Refused(std::size_t code) const {
+    switch (ZSTD_getErrorCode(code)) {
+      case ZSTD_error_frameParameter_windowTooLarge:
+        return Status(Code::kInvalidArgument,
+                      Str("a Zstandard file with a window of more than 2^", kWindowBitsMax,
+                          " bytes: compress the text again, with at most `zstd --long=",
+                          kWindowBitsMax, "`"));
+      case ZSTD_error_memory_allocation:
+        return Status(Code::kResourceExhausted,
+                      "no memory for the window of a Zstandard file: close other programs, or "
+                      "compress the text again without `--long` and `--ultra`");
+      default:
+        return Damaged(ZSTD_getErrorName(code));
+    }
+  }
+
   Status Damaged(std::string_view why) const {
     return Status(Code::kDataLoss,
                   Str("not a complete Zstandard file (", why,

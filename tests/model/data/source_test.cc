@@ -252,6 +252,13 @@ TEST_F(SourceTest, PackedFilesThatAreCutShortOrGoOnWithSomethingElseAreRefused) 
     ExpectRefused({.format = "text"}, File("a.gz", gzip.substr(0, n)), "not a complete gzip file");
   }
   ExpectRefused({.format = "text"}, File("a.gz", gzip + "x"), "not a complete gzip file");
+  const std::string zeros(1000, '\0');
+  EXPECT_EQ(Documents({.format = "text"}, File("z.txt.gz", gzip + zeros)), Strings{"one\ntwo\n"});
+  ExpectRefused({.format = "text"}, File("a.gz", gzip + zeros + gzip),
+                "after the zeros at its end come other bytes");
+  // RFC 8878, 3.1.1.1.2: a window descriptor of exponent 31 is a window of 2^41 bytes.
+  ExpectRefused({.format = "text"}, File("w.zst", Bytes("28b52ffd 00 f8 010000")),
+                "compress the text again, with at most `zstd --long=31`");
   std::string changed = gzip;
   changed[12] ^= 1;
   ExpectRefused({.format = "text"}, File("a.gz", changed), "not a complete gzip file");
