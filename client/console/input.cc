@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/units.h"
 
 namespace longrun::client {
 
@@ -27,7 +28,8 @@ Result<std::string> ReadStdin(std::string_view what, std::string_view instead,
     text.append(part.data(), static_cast<std::size_t>(n));
   }
   return Status(Code::kInvalidArgument,
-                Str(what, " on standard input has more than ", bytes_max >> 20, " MiB"));
+                Str(what, " on standard input is too long: expected at most ",
+                    FormatBytes(static_cast<std::int64_t>(bytes_max)), "; ", instead));
 }
 
 Result<std::string> ReadGivenFile(const std::string& file, std::string_view what,

@@ -171,7 +171,7 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
                             .low_water_bytes = options_.disk_low_water_bytes,
                             .n_reserved = reserved};
     std::string text = NoRoomText(options_.folder, no_room);
-    if (may_take_all) {  // it is a worker's
+    if (may_take_all) {  // from a worker, which tries again; others get the error only
       const bool is_new = !no_room_ || BootMs() - no_room_at_ms_ > kNoRoomMs;
       if (is_new) LogWarning("upload_refused", {{"text", text}});
       no_room_ = no_room;

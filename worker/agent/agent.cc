@@ -108,6 +108,13 @@ Agent::~Agent() {
 }
 
 Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
+  if (IsFolder(options.trainer)) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("the trainer ", options.trainer,
+            " is a folder: give --trainer (or LONGRUN_WORKER_TRAINER) the program, such as ",
+            JoinPath(options.trainer, "longrun-trainer")));
+  }
   if (access(options.trainer.c_str(), X_OK) != 0) {
     return ErrnoStatus(errno, Str("the trainer ", options.trainer,
                                   " cannot be run (use --trainer to name another)"));
