@@ -326,7 +326,7 @@ TEST_F(SlurmPilotTest, TwoJobsOnOneNodeShareNoDevice) {
   for (const int pid : TrainersOf(service_)) {
     devices.insert(EnvironmentOf(pid, "CUDA_VISIBLE_DEVICES"));
   }
-  EXPECT_EQ(devices, (std::set<std::string>{"0", "1"}));
+  EXPECT_EQ(devices, (std::set<std::string>{"GPU-imagined-0", "GPU-imagined-1"}));
   EXPECT_EQ(cluster_->Jobs().size(), 2u) << "there is work for two jobs";
   const std::string workers = Printed({"workers"});
   EXPECT_NE(workers.find("Imagined GPU"), std::string::npos) << workers;

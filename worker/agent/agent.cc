@@ -902,8 +902,8 @@ void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
   orders_.erase(found);
 }
 
-int Agent::GpuOf(int device_index) const {
-  return gpus_.empty() ? -1 : gpus_[static_cast<std::size_t>(device_index)];
+std::string Agent::GpuOf(int device_index) const {
+  return gpus_.empty() ? "" : gpus_[static_cast<std::size_t>(device_index)].uuid;
 }
 
 void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {

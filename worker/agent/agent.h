@@ -150,7 +150,7 @@ class Agent {
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);
   void OnPrepared(const std::string& id, const Preparation& preparation);
-  int GpuOf(int device_index) const;  // as NVML numbers it; -1: the slot is on the CPU
+  std::string GpuOf(int device_index) const;  // its UUID; "": the slot is on the CPU
   void LaunchAttempt(const Order& order, const Prepared& prepared);
 
   // Forwarding.
@@ -176,7 +176,7 @@ class Agent {
   std::string worker_id_;
   std::string incarnation_;
   std::vector<Slot> devices_;
-  std::vector<int> gpus_;  // the number that NVML gives the GPU of each slot; empty on a CPU
+  std::vector<GpuName> gpus_;  // of each slot; empty on a CPU
   std::unique_ptr<WorkerMetrics> metrics_;
   std::unique_ptr<Cache> cache_;
   std::vector<std::string> own_datasets_;    // digests in STATE/datasets, at the last Hello

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -17,12 +18,69 @@
 namespace longrun::agent {
 namespace {
 
-constexpr std::string_view kUuidPrefix = "GPU-";
-
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
   if (nvml == nullptr) return std::vector<GpuName>();
   return nvml->Gpus();
+}
+
+bool LacksMigDevices(const GpuName& gpu) { return gpu.in_mig_mode && gpu.mig_devices.empty(); }
+
+std::string WhyUnusable(const GpuName& gpu) {
+  const unsigned i = gpu.place.gpu;
+  return Str(
+      "GPU ", i, " (", gpu.name, ", ", gpu.uuid,
+      ") is in MIG mode without a MIG device, so it has no slot: create one (`nvidia-smi mig "
+      "-i ",
+      i, " -lgip` lists the profiles, `nvidia-smi mig -i ", i,
+      " -cgi PROFILE -C` creates one) or end MIG mode (`nvidia-smi -i ", i,
+      " -mig 0`), then restart the worker");
+}
+
+// What CUDA can compute on.
+std::vector<GpuName> CudaDevicesOf(const GpuName& gpu) {
+  return gpu.in_mig_mode ? gpu.mig_devices : std::vector<GpuName>{gpu};
+}
+
+// The GPUs and MIG devices whose UUID begins with `name`, or the one whose UUID it is.
+std::vector<GpuName> WithUuid(const std::vector<GpuName>& gpus, std::string_view name) {
+  std::vector<GpuName> found;
+  // A beginning has to show at least one character of the UUID proper.
+  if (!(name.starts_with("GPU-") || name.starts_with("MIG-")) || name.size() <= 4) return found;
+  for (const GpuName& gpu : gpus) {
+    std::vector<GpuName> candidates = gpu.mig_devices;
+    candidates.push_back(gpu);
+    for (GpuName& candidate : candidates) {
+      if (name == candidate.uuid || name == candidate.instance_name) return {candidate};
+      if (candidate.uuid.starts_with(name)) found.push_back(std::move(candidate));
+    }
+  }
+  return found;
+}
+
+// What an entry of CUDA_VISIBLE_DEVICES stands for.
+Result<std::vector<GpuName>> Named(const std::vector<GpuName>& gpus, std::string_view name) {
+  std::vector<GpuName> found = WithUuid(gpus, name);
+  for (const GpuName& gpu : gpus) {
+    if (name == Str(gpu.place.gpu)) found = {gpu};
+  }
+  if (found.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", Printable(name), "\" is not one of the ", gpus.size(),
+                      " GPUs that NVML lists, nor one of their MIG devices: expected numbers of "
+                      "GPUs from 0 in the order of the bus, or UUIDs of GPUs or MIG devices "
+                      "(nvidia-smi -L)"));
+  }
+  if (found.size() > 1) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("\"", Printable(name), "\" is the beginning of ", found.size(), " UUIDs, among them ",
+            found[0].uuid, " and ", found[1].uuid, ": write more of the UUID (nvidia-smi -L)"));
+  }
+  if (LacksMigDevices(found[0])) {
+    return Status(Code::kFailedPrecondition, WhyUnusable(found[0]));
+  }
+  return CudaDevicesOf(found[0]);
 }
 
 }  // namespace
@@ -59,38 +117,31 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
   return slots;
 }
 
-Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
-                                     const std::optional<std::string>& visible) {
-  std::vector<int> chosen;
+Result<std::vector<GpuName>> VisibleGpus(const std::vector<GpuName>& gpus,
+                                         const std::optional<std::string>& visible) {
+  std::vector<GpuName> chosen;
   if (!visible) {
-    for (std::size_t i = 0; i < gpus.size(); ++i) chosen.push_back(static_cast<int>(i));
-    return chosen;
+    for (const GpuName& gpu : gpus) {
+      for (GpuName& device : CudaDevicesOf(gpu)) chosen.push_back(std::move(device));
+    }
+    if (!chosen.empty() || gpus.empty()) return chosen;
+    return Status(Code::kFailedPrecondition,
+                  Str(WhyUnusable(gpus[0]), "; or start with --cpu-slots"));
   }
   const std::string_view all = Trim(*visible);
   // Usual ways to hide all GPUs; the last one is that of older releases of Slurm.
   if (all.empty() || all == "-1" || all == "NoDevFiles") return chosen;
+  const std::string variable = Str("CUDA_VISIBLE_DEVICES=\"", Printable(*visible), "\"");
   for (const std::string& entry : Split(*visible, ',')) {
-    const std::string_view name = Trim(entry);
-    const auto is_it = [&](std::size_t i) {
-      return name == Str(i) || (name.size() > kUuidPrefix.size() && name.starts_with(kUuidPrefix) &&
-                                gpus[i].uuid.starts_with(name));
-    };
-    int found = -1;
-    for (std::size_t i = 0; i < gpus.size() && found < 0; ++i) {
-      if (is_it(i)) found = static_cast<int>(i);
+    Result<std::vector<GpuName>> named = Named(gpus, Trim(entry));
+    if (!named) return std::move(named).status().In(variable);
+    for (GpuName& device : *named) {
+      if (std::ranges::count(chosen, device.uuid, &GpuName::uuid) > 0) {
+        return Status(Code::kInvalidArgument,
+                      Str(variable, " names ", device.uuid, " twice: name each device once"));
+      }
+      chosen.push_back(std::move(device));
     }
-    if (found < 0) {
-      return Status(Code::kInvalidArgument,
-                    Str("CUDA_VISIBLE_DEVICES=\"", Printable(*visible), "\": \"", Printable(name),
-                        "\" is not one of the ", gpus.size(),
-                        " GPUs that NVML lists: expected their numbers from 0 in the order of the "
-                        "bus, or their UUIDs (nvidia-smi -L)"));
-    }
-    if (std::ranges::count(chosen, found) > 0) {
-      return Status(Code::kInvalidArgument, Str("CUDA_VISIBLE_DEVICES=\"", Printable(*visible),
-                                                "\" names GPU ", found, " twice"));
-    }
-    chosen.push_back(found);
   }
   return chosen;
 }
@@ -102,19 +153,12 @@ GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer) {
   return {.attention = std::string(AttentionTo(head_dim_max)), .operators = "longrun"};
 }
 
-Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
-  const HostCpu cpu = DetectHostCpu();
-  if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
-  ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
-  if (gpus.empty()) return Devices{.slots = CpuSlots(cpu, 0)};
+Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::string& trainer) {
+  const int n_gpus = static_cast<int>(gpus.size());
   Devices devices;
-  ASSIGN_OR_RETURN(devices.gpus, VisibleGpus(gpus, GetEnv("CUDA_VISIBLE_DEVICES")));
-  if (devices.gpus.empty()) return Devices{.slots = CpuSlots(cpu, 0)};
-  const int n_gpus = static_cast<int>(devices.gpus.size());
-  devices.slots.reserve(devices.gpus.size());
+  devices.slots.reserve(gpus.size());
   for (int i = 0; i < n_gpus; ++i) {
-    const auto place = static_cast<std::size_t>(devices.gpus[static_cast<std::size_t>(i)]);
-    const GpuName& gpu = gpus[place];
+    const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
     GpuKernels kernels = KernelsFor(gpu, trainer);
     devices.slots.push_back({.index = i,
                              .kind = DeviceKind::kGpu,
@@ -126,7 +170,21 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
                              .attention = std::move(kernels.attention),
                              .operators = std::move(kernels.operators)});
   }
+  devices.gpus = std::move(gpus);
   return devices;
+}
+
+Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
+  const HostCpu cpu = DetectHostCpu();
+  if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
+  ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
+  const std::optional<std::string> visible = GetEnv("CUDA_VISIBLE_DEVICES");
+  ASSIGN_OR_RETURN(std::vector<GpuName> usable, VisibleGpus(gpus, visible));
+  if (usable.empty()) return Devices{.slots = CpuSlots(cpu, 0)};
+  for (const GpuName& gpu : gpus) {
+    if (!visible && LacksMigDevices(gpu)) LogWarning("gpu_unused", {{"why", WhyUnusable(gpu)}});
+  }
+  return GpuSlots(std::move(usable), cpu, trainer);
 }
 
 }  // namespace longrun::agent

@@ -1,5 +1,5 @@
-// The devices that this worker may use: one slot for each GPU or, if there is none, slots of the
-// CPU.
+// The devices that this worker may use: one slot for each GPU or, in MIG mode, for each of its MIG
+// devices; if there is no GPU, slots of the CPU.
 // Micro-batch and numeric paths are decided from the values of a slot, once per run, and kept by
 // all of its attempts. So these values are properties of the machine, not of the moment: total
 // memory, not free memory.
@@ -33,11 +33,14 @@ inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
 // n_slots 0: one slot per core, or fewer if memory does not suffice, but at least one. Pure.
 std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 
-// The GPUs that CUDA_VISIBLE_DEVICES, `visible`, leaves to this process, as NVML numbers them: all
-// if the variable is not set, none if it is empty. A batch system sets it to the GPUs of the job.
-// kInvalidArgument if it names a GPU that NVML does not list. Pure.
-Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
-                                     const std::optional<std::string>& visible);
+// The GPUs and MIG devices that CUDA_VISIBLE_DEVICES, `visible`, leaves to this process: all if the
+// variable is not set, none if it is empty. A batch system sets it to the GPUs of the job. A GPU in
+// MIG mode stands for its MIG devices. CUDA itself shows a process only one MIG device, but each
+// trainer is a process of its own.
+// kInvalidArgument if the variable names a GPU that NVML does not list. kFailedPrecondition if it
+// names a GPU in MIG mode without a MIG device, or if there are only such GPUs. Pure.
+Result<std::vector<GpuName>> VisibleGpus(const std::vector<GpuName>& gpus,
+                                         const std::optional<std::string>& visible);
 
 // What a GPU's slot says of our kernels (Slot): they need the plug-in of kernels/cuda/ beside the
 // trainer, and a GPU that runs it.
@@ -48,8 +51,11 @@ GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer);
 
 struct Devices {
   std::vector<Slot> slots;
-  std::vector<int> gpus = {};  // of each slot, as NVML numbers them; empty for CPU slots
+  std::vector<GpuName> gpus = {};  // of each slot; empty for CPU slots
 };
+
+// One slot for each device; `trainer` as below. Pure, except that it looks for the plug-in.
+Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::string& trainer);
 
 // The visible GPUs that NVML reports or, if there are none, CPU slots. cpu_slots > 0: that many CPU
 // slots, and no GPUs. `trainer` is the program whose build decides what a GPU slot can do.

@@ -28,7 +28,7 @@ constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlo
 Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& address,
                                                             const std::string& state_folder,
                                                             const std::vector<Slot>& devices,
-                                                            const std::vector<int>& gpus) {
+                                                            const std::vector<GpuName>& gpus) {
   std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics());
   MetricPage& page = metrics->page_;
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
@@ -47,7 +47,8 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& a
   return metrics;
 }
 
-void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices, const std::vector<int>& gpus) {
+void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices,
+                                const std::vector<GpuName>& gpus) {
   const Slot& first = devices.front();
   page_.Set(Metric::kWorkerDeviceInfo, {kCpu, EnumName(DeviceKind::kCpu), DetectHostCpu().name}, 1);
   page_.BeforeEachScrape([this, host = HostUsage()]() mutable {
@@ -72,7 +73,7 @@ void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices, const std::vec
   // Shared, because std::function must be copyable.
   page_.BeforeEachScrape([this, gpus, nvml = std::shared_ptr<Nvml>(std::move(opened).value())] {
     for (std::size_t i = 0; i < gpus.size(); ++i) {
-      const GpuUsage usage = nvml->UsageOf(static_cast<unsigned>(gpus[i]));
+      const GpuUsage usage = nvml->UsageOf(gpus[i].place);
       const std::pair<Metric, std::optional<double>> values[] = {
           {Metric::kWorkerDeviceMemoryBytes, usage.memory_bytes},
           {Metric::kWorkerDeviceMemoryUsedBytes, usage.memory_used_bytes},

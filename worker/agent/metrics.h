@@ -25,7 +25,7 @@ class WorkerMetrics {
   static Result<std::unique_ptr<WorkerMetrics>> Serve(const std::string& address,
                                                       const std::string& state_folder,
                                                       const std::vector<Slot>& devices,
-                                                      const std::vector<int>& gpus);
+                                                      const std::vector<GpuName>& gpus);
 
   const std::string& address() const { return address_; }  // with the actual port
 
@@ -41,7 +41,7 @@ class WorkerMetrics {
 
  private:
   WorkerMetrics() : page_(MetricOwner::kWorker) {}
-  void ShowDevices(const std::vector<Slot>& devices, const std::vector<int>& gpus);
+  void ShowDevices(const std::vector<Slot>& devices, const std::vector<GpuName>& gpus);
 
   MetricPage page_;
   std::string address_;

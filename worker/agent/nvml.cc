@@ -18,6 +18,14 @@ struct NvmlUtilization {
 };
 using NvmlDevice = void*;
 constexpr int kTemperatureOfGpu = 0;
+constexpr unsigned kMigModeOn = 1;
+constexpr int kInvalidArgument = 2, kNoPermission = 4, kNotFound = 6;
+
+// What NVML says of a place for a MIG device that has none, or whose device belongs to another
+// container.
+bool IsEmptyPlace(int code) {
+  return code == kNotFound || code == kInvalidArgument || code == kNoPermission;
+}
 
 template <typename Function>
 Status Load(void* library, const char* name, Function*& function) {
@@ -48,9 +56,56 @@ struct Nvml::Functions {
   int (*power)(NvmlDevice, unsigned*) = nullptr;  // milliwatts
   int (*temperature)(NvmlDevice, int, unsigned*) = nullptr;
   int (*capability)(NvmlDevice, int*, int*) = nullptr;
+  // Null in drivers before R450, which have no MIG mode.
+  int (*mig_mode)(NvmlDevice, unsigned* current, unsigned* pending) = nullptr;
+  int (*mig_places)(NvmlDevice, unsigned*) = nullptr;
+  int (*mig_handle)(NvmlDevice, unsigned, NvmlDevice*) = nullptr;
+  int (*gpu_instance)(NvmlDevice, unsigned*) = nullptr;
+  int (*compute_instance)(NvmlDevice, unsigned*) = nullptr;
 
   ~Functions() {
     if (initialised) shutdown();
+  }
+
+  Result<GpuName> NameOf(NvmlDevice device) const {
+    char text[96] = {}, id[96] = {};
+    NvmlMemory bytes;
+    RETURN_IF_ERROR(NvmlStatus(name(device, text, sizeof text), "nvmlDeviceGetName"));
+    RETURN_IF_ERROR(NvmlStatus(uuid(device, id, sizeof id), "nvmlDeviceGetUUID"));
+    RETURN_IF_ERROR(NvmlStatus(memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
+    return GpuName{
+        .name = text, .uuid = id, .memory_bytes = static_cast<std::int64_t>(bytes.total)};
+  }
+
+  bool InMigMode(NvmlDevice device) const {
+    unsigned current = 0, pending = 0;
+    // GPUs without such a mode report an error.
+    return mig_mode != nullptr && mig_mode(device, &current, &pending) == 0 &&
+           current == kMigModeOn;
+  }
+
+  // Of a GPU in MIG mode.
+  Result<std::vector<GpuName>> MigDevicesOf(NvmlDevice device, const GpuName& gpu) const {
+    unsigned n_places = 0;
+    RETURN_IF_ERROR(NvmlStatus(mig_places(device, &n_places), "nvmlDeviceGetMaxMigDeviceCount"));
+    std::vector<GpuName> devices;
+    for (unsigned i = 0; i < n_places; ++i) {
+      NvmlDevice part = nullptr;
+      const int code = mig_handle(device, i, &part);
+      if (IsEmptyPlace(code)) continue;
+      RETURN_IF_ERROR(NvmlStatus(code, "nvmlDeviceGetMigDeviceHandleByIndex"));
+      unsigned instance = 0, compute = 0;
+      RETURN_IF_ERROR(NvmlStatus(gpu_instance(part, &instance), "nvmlDeviceGetGpuInstanceId"));
+      RETURN_IF_ERROR(
+          NvmlStatus(compute_instance(part, &compute), "nvmlDeviceGetComputeInstanceId"));
+      ASSIGN_OR_RETURN(GpuName named, NameOf(part));
+      named.instance_name = Str("MIG-", gpu.uuid, "/", instance, "/", compute);
+      named.capability_major = gpu.capability_major;
+      named.capability_minor = gpu.capability_minor;
+      named.place = {.gpu = gpu.place.gpu, .mig = i};
+      devices.push_back(std::move(named));
+    }
+    return devices;
   }
 };
 
@@ -61,8 +116,12 @@ Result<std::unique_ptr<Nvml>> Nvml::Open() {
   // Without the driver's folder there is no driver; a library without a driver (as in an image made
   // for GPU machines) means nothing.
   if (!PathExists("/proc/driver/nvidia/version")) return std::unique_ptr<Nvml>();
+  return OpenLibrary("libnvidia-ml.so.1");
+}
+
+Result<std::unique_ptr<Nvml>> Nvml::OpenLibrary(const std::string& file) {
   auto f = std::make_unique<Functions>();
-  f->library.reset(dlopen("libnvidia-ml.so.1", RTLD_NOW));
+  f->library.reset(dlopen(file.c_str(), RTLD_NOW));
   if (f->library == nullptr) {
     return Status(Code::kInternal,
                   Str("an NVIDIA driver is loaded, but its library is not found: ", dlerror(),
@@ -81,6 +140,12 @@ Result<std::unique_ptr<Nvml>> Nvml::Open() {
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetTemperature", f->temperature));
   // Without it, the worker only does not offer what a new GPU can do.
   (void)Load(library, "nvmlDeviceGetCudaComputeCapability", f->capability);
+  if (Load(library, "nvmlDeviceGetMigMode", f->mig_mode).ok()) {
+    RETURN_IF_ERROR(Load(library, "nvmlDeviceGetMaxMigDeviceCount", f->mig_places));
+    RETURN_IF_ERROR(Load(library, "nvmlDeviceGetMigDeviceHandleByIndex", f->mig_handle));
+    RETURN_IF_ERROR(Load(library, "nvmlDeviceGetGpuInstanceId", f->gpu_instance));
+    RETURN_IF_ERROR(Load(library, "nvmlDeviceGetComputeInstanceId", f->compute_instance));
+  }
   RETURN_IF_ERROR(NvmlStatus(f->init(), "nvmlInit"));
   f->initialised = true;
   return std::unique_ptr<Nvml>(new Nvml(std::move(f)));
@@ -94,27 +159,27 @@ Result<std::vector<GpuName>> Nvml::Gpus() const {
   gpus.reserve(n_gpus);
   for (unsigned i = 0; i < n_gpus; ++i) {
     NvmlDevice device = nullptr;
-    char text[96] = {}, uuid[96] = {};
-    NvmlMemory bytes;
     RETURN_IF_ERROR(NvmlStatus(f.handle(i, &device), "nvmlDeviceGetHandleByIndex"));
-    RETURN_IF_ERROR(NvmlStatus(f.name(device, text, sizeof text), "nvmlDeviceGetName"));
-    RETURN_IF_ERROR(NvmlStatus(f.uuid(device, uuid, sizeof uuid), "nvmlDeviceGetUUID"));
-    RETURN_IF_ERROR(NvmlStatus(f.memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
-    GpuName gpu = {
-        .name = text, .uuid = uuid, .memory_bytes = static_cast<std::int64_t>(bytes.total)};
+    ASSIGN_OR_RETURN(GpuName gpu, f.NameOf(device));
+    gpu.place = {.gpu = i};
     if (f.capability != nullptr) {
       (void)f.capability(device, &gpu.capability_major, &gpu.capability_minor);
+    }
+    gpu.in_mig_mode = f.InMigMode(device);
+    if (gpu.in_mig_mode) {
+      ASSIGN_OR_RETURN(gpu.mig_devices, f.MigDevicesOf(device, gpu));
     }
     gpus.push_back(std::move(gpu));
   }
   return gpus;
 }
 
-GpuUsage Nvml::UsageOf(unsigned index) const {
+GpuUsage Nvml::UsageOf(const GpuPlace& place) const {
   const Functions& f = *functions_;
   GpuUsage usage;
   NvmlDevice device = nullptr;
-  if (f.handle(index, &device) != 0) return usage;
+  if (f.handle(place.gpu, &device) != 0) return usage;
+  if (place.mig && f.mig_handle(device, *place.mig, &device) != 0) return usage;
   NvmlMemory memory;
   if (f.memory(device, &memory) == 0) {
     usage.memory_bytes = static_cast<double>(memory.total);

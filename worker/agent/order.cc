@@ -296,7 +296,7 @@ Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
   return task;
 }
 
-std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu) {
+std::vector<std::string> TrainerEnvironment(const TaskFile& task, const std::string& gpu) {
   std::vector<std::string> env = {
       "LANG=C.UTF-8",
       // Threads that spin while waiting take the processor from those that they wait for.
@@ -306,8 +306,8 @@ std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu) {
       Str("ATEN_CPU_CAPABILITY=", CapabilityOfSimd(task.execution.simd)),
   };
   const bool on_gpu = task.execution.device_kind == DeviceKind::kGpu;
-  // NVML numbers GPUs in bus order, so CUDA must as well. An empty list hides all GPUs.
-  if (on_gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
+  // CUDA may number GPUs in another way than NVML, and MIG devices have no number. An empty list
+  // hides all GPUs.
   env.push_back(on_gpu ? Str("CUDA_VISIBLE_DEVICES=", gpu) : "CUDA_VISIBLE_DEVICES=");
   for (const char* const name :
        {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LONGRUN_GPU_GRAPHS", "LONGRUN_FAILPOINTS"}) {

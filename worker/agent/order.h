@@ -58,7 +58,7 @@ Preparation PrepareOrder(const StartMessage& start, const TaskFile& task, const 
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
                             const AttemptFolder& folder, const std::string& state);
 
-// `gpu`: the slot's GPU as NVML numbers it; unused on a CPU.
-std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu);
+// `gpu`: the UUID of the slot's GPU or MIG device; unused on a CPU.
+std::vector<std::string> TrainerEnvironment(const TaskFile& task, const std::string& gpu);
 
 }  // namespace longrun::agent

@@ -1,4 +1,4 @@
-// Slots of a CPU.
+// Slots of CPUs, GPUs and MIG devices.
 #include "worker/agent/devices.h"
 
 #include <gtest/gtest.h>
@@ -62,18 +62,48 @@ TEST(CpuSlotsTest, MoreSlotsThanCoresHaveOneThreadEach) {
   EXPECT_EQ(CpuSlots(Host(2, 16), 5)[0].threads, 1);
 }
 
-const std::vector<GpuName> kGpus = {{.name = "H200", .uuid = "GPU-aa11"},
-                                    {.name = "H200", .uuid = "GPU-bb22"},
-                                    {.name = "H200", .uuid = "GPU-bb33"}};
+// GPU 3 is in MIG mode, with two MIG devices on one GPU instance; the driver of GPU 4 is older than
+// R470. GPU 5 is in MIG mode without a MIG device.
+GpuName Gpu(unsigned i, std::string uuid, std::vector<GpuName> mig_devices = {}) {
+  return {.name = "H200",
+          .uuid = std::move(uuid),
+          .memory_bytes = std::int64_t{140} << 30,
+          .place = {.gpu = i},
+          .in_mig_mode = i >= 3,
+          .mig_devices = std::move(mig_devices)};
+}
+GpuName Mig(unsigned gpu, unsigned i, std::string uuid, std::string instance_name) {
+  return {.name = "H200 MIG 1g.18gb",
+          .uuid = std::move(uuid),
+          .memory_bytes = std::int64_t{16} << 30,
+          .place = {.gpu = gpu, .mig = i},
+          .instance_name = std::move(instance_name)};
+}
+const std::vector<GpuName> kGpus = {
+    Gpu(0, "GPU-aa11"),
+    Gpu(1, "GPU-bb22"),
+    Gpu(2, "GPU-bb33"),
+    Gpu(3, "GPU-cc44",
+        {Mig(3, 0, "MIG-dd55", "MIG-GPU-cc44/7/0"), Mig(3, 2, "MIG-dd66", "MIG-GPU-cc44/7/1")}),
+    Gpu(4, "GPU-ee77",
+        {Mig(4, 0, "MIG-GPU-ee77/1/1", "MIG-GPU-ee77/1/1"),
+         Mig(4, 1, "MIG-GPU-ee77/1/10", "MIG-GPU-ee77/1/10")}),
+    Gpu(5, "GPU-ff88")};
 
-std::vector<int> Visible(const std::optional<std::string>& visible) {
-  const Result<std::vector<int>> gpus = VisibleGpus(kGpus, visible);
+using Uuids = std::vector<std::string>;
+
+Uuids Visible(const std::optional<std::string>& visible) {
+  const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, visible);
   EXPECT_TRUE(gpus.ok()) << gpus.status().message();
-  return gpus.ok() ? *gpus : std::vector<int>{-1};
+  Uuids uuids;
+  if (!gpus.ok()) return {"refused"};
+  for (const GpuName& gpu : *gpus) uuids.push_back(gpu.uuid);
+  return uuids;
 }
 
 TEST(VisibleGpusTest, WithoutTheVariableAllAreTaken) {
-  EXPECT_EQ(Visible(std::nullopt), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(Visible(std::nullopt), (Uuids{"GPU-aa11", "GPU-bb22", "GPU-bb33", "MIG-dd55",
+                                          "MIG-dd66", "MIG-GPU-ee77/1/1", "MIG-GPU-ee77/1/10"}));
 }
 
 TEST(VisibleGpusTest, AnEmptyVariableMeansNone) {
@@ -81,17 +111,67 @@ TEST(VisibleGpusTest, AnEmptyVariableMeansNone) {
 }
 
 TEST(VisibleGpusTest, OnlyTheNamedOnesAreTakenInTheirOrder) {
-  EXPECT_EQ(Visible("2,0"), (std::vector<int>{2, 0}));
-  EXPECT_EQ(Visible(" 1 "), (std::vector<int>{1}));
-  EXPECT_EQ(Visible("GPU-bb33,GPU-aa"), (std::vector<int>{2, 0}));
+  EXPECT_EQ(Visible("2,0"), (Uuids{"GPU-bb33", "GPU-aa11"}));
+  EXPECT_EQ(Visible(" 1 "), (Uuids{"GPU-bb22"}));
+  EXPECT_EQ(Visible("GPU-bb33,GPU-aa"), (Uuids{"GPU-bb33", "GPU-aa11"}));
+}
+
+TEST(VisibleGpusTest, MigDevicesAreNamedByTheirUuidOrTheirInstances) {
+  EXPECT_EQ(Visible("MIG-dd66"), (Uuids{"MIG-dd66"}));
+  EXPECT_EQ(Visible("MIG-dd6,0"), (Uuids{"MIG-dd66", "GPU-aa11"}));
+  EXPECT_EQ(Visible("MIG-GPU-cc44/7/1"), (Uuids{"MIG-dd66"}));
+  EXPECT_EQ(Visible("MIG-GPU-ee77/1/1"), (Uuids{"MIG-GPU-ee77/1/1"}));  // also a beginning
+}
+
+TEST(VisibleGpusTest, AGpuInMigModeStandsForItsMigDevices) {
+  EXPECT_EQ(Visible("3"), (Uuids{"MIG-dd55", "MIG-dd66"}));
+  EXPECT_EQ(Visible("GPU-cc44"), (Uuids{"MIG-dd55", "MIG-dd66"}));
+}
+
+TEST(VisibleGpusTest, AGpuInMigModeWithoutAMigDeviceIsRefused) {
+  for (const char* const named : {"5", "0,GPU-ff88"}) {
+    const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, named);
+    EXPECT_EQ(gpus.status().code(), Code::kFailedPrecondition) << named;
+    EXPECT_NE(
+        gpus.status().message().find("GPU 5 (H200, GPU-ff88) is in MIG mode without a MIG device"),
+        std::string::npos)
+        << gpus.status().message();
+  }
+  const Result<std::vector<GpuName>> all = VisibleGpus({kGpus[5]}, std::nullopt);
+  EXPECT_EQ(all.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(all.status().message().find("--cpu-slots"), std::string::npos);
 }
 
 TEST(VisibleGpusTest, WhatNvmlDoesNotListIsRefused) {
-  for (const char* const wrong : {"3", "0,x", "GPU-cc", "GPU-", "MIG-aa11", "0,,1", "1,1"}) {
-    const Result<std::vector<int>> gpus = VisibleGpus(kGpus, wrong);
+  for (const char* const wrong : {"6", "0,x", "GPU-xx", "GPU-", "MIG-", "MIG-aa11", "0,,1", "1,1",
+                                  "MIG-GPU-cc44/7/2", "3,MIG-dd55"}) {
+    const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, wrong);
     EXPECT_EQ(gpus.status().code(), Code::kInvalidArgument) << wrong;
     EXPECT_NE(gpus.status().message().find("CUDA_VISIBLE_DEVICES"), std::string::npos);
   }
+}
+
+TEST(VisibleGpusTest, ABeginningOfSeveralUuidsIsRefused) {
+  for (const char* const beginning : {"GPU-bb", "MIG-dd", "MIG-GPU-ee77/1"}) {
+    const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, beginning);
+    EXPECT_EQ(gpus.status().code(), Code::kInvalidArgument) << beginning;
+    EXPECT_NE(gpus.status().message().find("is the beginning of 2 UUIDs"), std::string::npos);
+  }
+}
+
+TEST(GpuSlotsTest, EachMigDeviceIsASlotWithItsOwnNameAndMemory) {
+  const Devices devices =
+      GpuSlots(*VisibleGpus(kGpus, "0,MIG-dd66"), Host(8, 64), "no/longrun-trainer");
+  ASSERT_EQ(devices.slots.size(), 2u);
+  EXPECT_EQ(devices.slots[0].name, "H200");
+  EXPECT_EQ(devices.slots[0].memory_bytes, std::int64_t{140} << 30);
+  EXPECT_EQ(devices.slots[1].index, 1);
+  EXPECT_EQ(devices.slots[1].kind, DeviceKind::kGpu);
+  EXPECT_EQ(devices.slots[1].name, "H200 MIG 1g.18gb");
+  EXPECT_EQ(devices.slots[1].memory_bytes, std::int64_t{16} << 30);
+  EXPECT_EQ(devices.slots[1].threads, 4);
+  ASSERT_EQ(devices.gpus.size(), 2u);
+  EXPECT_EQ(devices.gpus[1].uuid, "MIG-dd66");
 }
 
 TEST(DetectHostCpuTest, TheHostHasCoresMemoryAndAName) {

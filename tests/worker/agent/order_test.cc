@@ -117,11 +117,13 @@ TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
 
 TEST(OrderTest, ATrainerSeesItsThreadsAndNoOtherGpu) {
   Order order = OrderFor(CpuSlot());
-  const std::vector<std::string> cpu = TrainerEnvironment(order.task, 2);
+  const std::vector<std::string> cpu = TrainerEnvironment(order.task, "GPU-aa11");
   EXPECT_TRUE(Has(cpu, "OMP_NUM_THREADS=3"));
   EXPECT_TRUE(Has(cpu, "CUDA_VISIBLE_DEVICES="));
   order.task.execution.device_kind = DeviceKind::kGpu;
-  EXPECT_TRUE(Has(TrainerEnvironment(order.task, 2), "CUDA_VISIBLE_DEVICES=2"));
+  for (const std::string uuid : {"GPU-aa11", "MIG-cc44"}) {
+    EXPECT_TRUE(Has(TrainerEnvironment(order.task, uuid), "CUDA_VISIBLE_DEVICES=" + uuid));
+  }
 }
 
 }  // namespace

@@ -31,19 +31,84 @@ TEST(HostUsageTest, ThisMachineAnswers) {
   EXPECT_LE(*ratio, 1);
 }
 
+std::vector<GpuName> GpusOf(const Nvml& nvml) {
+  Result<std::vector<GpuName>> gpus = nvml.Gpus();
+  EXPECT_TRUE(gpus.ok()) << gpus.status().message();
+  return gpus.ok() ? *std::move(gpus) : std::vector<GpuName>();
+}
+
+// The fake library reads the variable in each call.
+class FakeNvmlTest : public testing::Test {
+ protected:
+  void TearDown() override { unsetenv("FAKE_NVML_MIG"); }
+
+  static std::unique_ptr<Nvml> Open(const char* file = FAKE_NVML) {
+    Result<std::unique_ptr<Nvml>> nvml = Nvml::OpenLibrary(file);
+    EXPECT_TRUE(nvml.ok()) << nvml.status().message();
+    return std::move(nvml).value();
+  }
+};
+
+TEST_F(FakeNvmlTest, AGpuInMigModeHasItsMigDevices) {
+  setenv("FAKE_NVML_MIG", "1", 1);
+  const std::vector<GpuName> gpus = GpusOf(*Open());
+  ASSERT_EQ(gpus.size(), 2u);
+  EXPECT_FALSE(gpus[0].in_mig_mode);
+  EXPECT_TRUE(gpus[1].in_mig_mode);
+  ASSERT_EQ(gpus[1].mig_devices.size(), 2u);
+  const GpuName& mig = gpus[1].mig_devices[1];
+  EXPECT_EQ(mig.name, "Imagined GPU MIG 1g.10gb");
+  EXPECT_EQ(mig.uuid, "MIG-imagined-1-2");
+  EXPECT_EQ(mig.instance_name, "MIG-GPU-imagined-1/9/0");
+  EXPECT_EQ(mig.memory_bytes, std::int64_t{10} << 30);
+  EXPECT_EQ(mig.place.gpu, 1u);
+  EXPECT_EQ(mig.place.mig, 2u);
+  EXPECT_EQ(mig.capability_major, 9);  // NVML knows it only of the GPU
+}
+
+TEST_F(FakeNvmlTest, AGpuInMigModeMayHaveNoMigDevice) {
+  setenv("FAKE_NVML_MIG", "2", 1);
+  const std::vector<GpuName> gpus = GpusOf(*Open());
+  ASSERT_EQ(gpus.size(), 2u);
+  EXPECT_TRUE(gpus[0].in_mig_mode);
+  EXPECT_TRUE(gpus[0].mig_devices.empty());
+}
+
+TEST_F(FakeNvmlTest, WithoutAMigModeEachGpuIsWhole) {
+  setenv("FAKE_NVML_MIG", "1", 1);
+  for (const GpuName& gpu : GpusOf(*Open(FAKE_NVML_OLD))) EXPECT_FALSE(gpu.in_mig_mode);
+  unsetenv("FAKE_NVML_MIG");  // a driver with a MIG mode, and GPUs without
+  for (const GpuName& gpu : GpusOf(*Open())) EXPECT_FALSE(gpu.in_mig_mode);
+}
+
+TEST_F(FakeNvmlTest, OfAMigDeviceOnlyTheMemoryIsKnown) {
+  setenv("FAKE_NVML_MIG", "1", 1);
+  const std::unique_ptr<Nvml> nvml = Open();
+  const GpuUsage whole = nvml->UsageOf({.gpu = 0});
+  EXPECT_EQ(whole.memory_bytes, 80.0 * (1 << 30));
+  EXPECT_EQ(whole.power_watts, 70);
+  EXPECT_EQ(whole.utilization, 0);
+  EXPECT_EQ(whole.temperature_celsius, 30);
+  const GpuUsage part = nvml->UsageOf({.gpu = 1, .mig = 2});
+  EXPECT_EQ(part.memory_bytes, 10.0 * (1 << 30));
+  EXPECT_EQ(part.memory_used_bytes, 0);
+  EXPECT_EQ(part.power_watts, std::nullopt);
+  EXPECT_EQ(part.utilization, std::nullopt);
+  EXPECT_EQ(part.temperature_celsius, std::nullopt);
+  EXPECT_EQ(nvml->UsageOf({.gpu = 1, .mig = 1}).memory_bytes, std::nullopt);  // not there
+}
+
 // On a machine with a driver every GPU tells its memory; elsewhere there is nothing to ask.
 TEST(NvmlTest, EachGpuTellsItsMemory) {
   const auto nvml = Nvml::Open();
   ASSERT_TRUE(nvml.ok()) << nvml.status().message();
   if (*nvml == nullptr) GTEST_SKIP() << "no NVIDIA driver here";
-  const auto gpus = (*nvml)->Gpus();
-  ASSERT_TRUE(gpus.ok());
-  for (unsigned i = 0; i < gpus->size(); ++i) {
-    const GpuUsage usage = (*nvml)->UsageOf(i);
-    EXPECT_EQ(usage.memory_bytes, static_cast<double>((*gpus)[i].memory_bytes));
+  for (const GpuName& gpu : GpusOf(**nvml)) {
+    const GpuUsage usage = (*nvml)->UsageOf(gpu.place);
+    EXPECT_EQ(usage.memory_bytes, static_cast<double>(gpu.memory_bytes));
     ASSERT_TRUE(usage.memory_used_bytes.has_value());
     EXPECT_LE(*usage.memory_used_bytes, *usage.memory_bytes);
-    std::printf("%s: %.0f of %.0f bytes, utilisation %g, %g W, %g C\n", (*gpus)[i].name.c_str(),
+    std::printf("%s: %.0f of %.0f bytes, utilisation %g, %g W, %g C\n", gpu.name.c_str(),
                 *usage.memory_used_bytes, *usage.memory_bytes, usage.utilization.value_or(-1),
                 usage.power_watts.value_or(-1), usage.temperature_celsius.value_or(-1));
   }
