@@ -428,6 +428,13 @@ bool IsForTheHost(const c10::OperatorHandle& op, const std::vector<c10::IValue>&
   return name != "aten::repeat_interleave" || arguments.back().isNone();  // its output_size
 }
 
+// Whether a GPU adds several numbers at a place in any order, so that the sums have other bits each
+// time: scatter_add(self, dim, index, src).
+bool AddsInAnyOrder(const std::string& name, const std::vector<c10::IValue>& arguments) {
+  return name.starts_with("aten::scatter_add") &&
+         arguments[2].toTensor().size(arguments[1].toInt()) > 1;
+}
+
 // An argument of a CPU's operator for one of this device's.
 c10::IValue ArgumentOnCpu(const c10::IValue& value) {
   const auto converted = [](const at::Tensor& x) -> at::Tensor {
@@ -469,6 +476,7 @@ void ByCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const c10::FunctionSchema& schema = op.schema();
   const auto given = torch::jit::last(*stack, schema.arguments().size()).vec();
   if (IsForTheHost(op, given)) NoteWait(schema.name());
+  if (AddsInAnyOrder(schema.name(), given)) Note("any order: " + schema.name());
   if (schema.name() == "aten::_fused_adamw_") Note("update");
   torch::jit::drop(*stack, given.size());
   Work* const work = Recorded();

@@ -21,6 +21,7 @@ c10::Device FakeGpu();
 // What has happened on the device since the last call, in order:
 //   "wait: NAME"  NAME made the host wait for all work that was queued before: an operator whose
 //                 result the host needs, or a copy that blocks or is not from or to pinned memory
+//   "any order: NAME"  an operator whose sums have other bits each time on a GPU
 //   "read"        the host waited for an event, after which copies to the host have arrived
 //   "update"      a call of the fused optimizer was queued
 //   "record"      work was recorded
