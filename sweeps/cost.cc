@@ -34,14 +34,20 @@
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
 // 65536 on a GPU):
 //
-//   evaluation   M + 4 P
+//   evaluation   M + 4 P                   M: on a GPU what CUDA itself takes
 //                + 4 V C                   in fp16 on a CPU: the head, rounded and widened again
-//                + 4 B L (10 C + w d_ff)   a block, the memory it freed,
-//                                          and what the next block allocates
+//                + B L * 4 * 3 C           a block's input, its norm, and its sum with attention
+//                + B L e (7 C + w d_ff)    q, k, v, the attention's output and its product, the
+//                                          second norm, the MLP: the allocator holds all of them
 //                + 8 min(B L V, max(Z, V))
 //                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128
 //                                          queries, fewer where B H L 128 scores are more than
 //                                          2^25, never fewer than 16
+//
+// On a CPU, e is 4 in an evaluation of any precision: it may round and widen again.
+//
+// On an H100, GPT-2 small's body with Cable took 42 C bytes per token in bf16, which is 4 * 3 C +
+// 2 (7 C + 8 C), and 1,073 MiB besides (docs/gpu-ledger.md).
 //
 // FLOPs (TrainFlops): 6 P per token for the matrix products, 12 n_layer C T for the two products of
 // attention (forward 4 C T per layer and token, backward twice that). Evaluation (EvaluateFlops)
@@ -59,6 +65,9 @@ namespace {
 
 // The part of LibTorch's CPU libraries that a process maps and touches.
 constexpr double kProgramBytes = 150e6;
+// A GPU's context, kernels and workspaces. On an H100 a process had 740 MiB beside its weights and
+// activations in bf16, and less in fp32, in which the allocator uses more memory again.
+constexpr double kCudaBytes = 600 << 20;
 constexpr double kBlockQueries = 128.0;
 
 std::int64_t Bytes(double bytes) {
@@ -119,6 +128,31 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const M
          KeysRead(model, static_cast<double>(train.train_length));
 }
 
+// The weights and the forward pass of one call without gradients.
+double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const MemoryPath& path,
+                    bool writes, Precision precision) {
+  constexpr double kScoresMax = 1 << 25;
+  const bool on_cpu = path.device_kind == DeviceKind::kCpu;
+  const auto n_tokens =
+      static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
+  const auto d_model = static_cast<double>(model.d_model);
+  const double row_scores = static_cast<double>(model.n_head) * n_tokens;
+  const double scores = path.attention == AttentionBackend::kReference
+                            ? std::clamp(kScoresMax, 16.0 * row_scores, kBlockQueries * row_scores)
+                            : 0.0;
+  const double copies = model.position.method == "cope" ? 15.0 : 3.0;
+  const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
+  const double cached = writes ? 2.0 * static_cast<double>(model.n_layer) * d_keys : 0.0;
+  const bool widens_head = precision == Precision::kFp16 && on_cpu;
+  const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
+  const double element_bytes = on_cpu || precision == Precision::kFp32 ? 4.0 : 2.0;
+  const double of_products =
+      cached + 7.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff);
+  return 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
+         n_tokens * (4.0 * 3.0 * d_model + element_bytes * of_products) +
+         LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores;
+}
+
 }  // namespace
 
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
@@ -153,8 +187,9 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
   // The gradients, the optimizer's moments and the rounded weights stay while longer windows are
   // read.
-  return std::max(trains, Bytes((rounds ? 14.0 : 12.0) * parameters) +
-                              EvaluateMemoryBytes(model, train.validate.length, path, false));
+  return std::max(trains, Bytes(Program(path) + (rounds ? 14.0 : 12.0) * parameters +
+                                ReadingBytes(model, train.validate.length, path, /*writes=*/false,
+                                             train.precision)));
 }
 
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
@@ -178,23 +213,8 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path, bool writes, Precision precision) {
-  constexpr double kScoresMax = 1 << 25;
-  const auto n_tokens =
-      static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
-  const auto d_model = static_cast<double>(model.d_model);
-  const double row_scores = static_cast<double>(model.n_head) * n_tokens;
-  const double scores = path.attention == AttentionBackend::kReference
-                            ? std::clamp(kScoresMax, 16.0 * row_scores, kBlockQueries * row_scores)
-                            : 0.0;
-  const double copies = model.position.method == "cope" ? 15.0 : 3.0;
-  const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
-  const double cached = writes ? 2.0 * static_cast<double>(model.n_layer) * d_keys : 0.0;
-  const bool widens_head = precision == Precision::kFp16 && path.device_kind == DeviceKind::kCpu;
-  const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
-  return Bytes(Program(path) + 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
-               4.0 * n_tokens *
-                   (cached + 10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
-               LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores);
+  const double program = path.device_kind == DeviceKind::kCpu ? Program(path) : kCudaBytes;
+  return Bytes(program + ReadingBytes(model, context_length, path, writes, precision));
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {

@@ -39,8 +39,8 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
 // function of shapes, so that a shape always has the same result.
 std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length);
 
-// The bytes of the program, the weights and the forward pass of one call without gradients, with
-// activations in fp32 (in bf16 and fp16 they take less).
+// The bytes of the program (on a GPU: of CUDA), the weights and the forward pass of one call
+// without gradients.
 // `writes` (EvaluationHoldsKeys): also the cache of keys and values.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path, bool writes,

@@ -124,6 +124,12 @@ TEST(CostTest, Bf16KeepsRoundedWeightsDuringAValidation) {
   EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path(kFused)),
             14 * model.ParameterCount() +
                 EvaluateMemoryBytes(model, train.validate.length, Path(kFused), false));
+  // On a GPU, the activations of the windows have the precision of the run. AutoMicroBatch leaves a
+  // tenth of the GPU for CUDA itself.
+  const MemoryPath gpu = {.device_kind = DeviceKind::kGpu, .attention = kFused};
+  EXPECT_EQ(TrainMemoryBytes(model, train, 1, gpu),
+            14 * model.ParameterCount() - (600 << 20) +
+                EvaluateMemoryBytes(model, train.validate.length, gpu, false, Precision::kBf16));
 }
 
 // Size tiny with a vocabulary of bytes, at 16,384 tokens: one of two slots of a machine of 24 GB.
@@ -213,7 +219,41 @@ TEST(CostTest, MemoryOfAnEvaluationInFp16OnACpuHasTheHeadInFp32) {
   EXPECT_EQ(bytes(DeviceKind::kCpu, Precision::kFp16) - bytes(DeviceKind::kCpu, Precision::kFp32),
             4 * 50257 * 96);
   EXPECT_EQ(bytes(DeviceKind::kCpu, Precision::kBf16), bytes(DeviceKind::kCpu, Precision::kFp32));
-  EXPECT_EQ(bytes(DeviceKind::kGpu, Precision::kFp16), bytes(DeviceKind::kGpu, Precision::kFp32));
+}
+
+// In MiB, by a process on an H100 (docs/gpu-ledger.md), with CUDA's own memory.
+TEST(CostTest, MemoryOfAnEvaluationOnAGpuIsNearWhatWasMeasured) {
+  ModelConfig model = *ModelConfig::Preset("small");
+  model.vocab_size = 320;
+  model.position = *ResolvePosition("cable");
+  struct Measured {
+    std::int64_t context_length;
+    Precision precision;
+    double mebibytes;
+  };
+  for (const Measured& one :
+       {Measured{65'536, Precision::kBf16, 3089}, Measured{65'536, Precision::kFp32, 3971},
+        Measured{262'144, Precision::kBf16, 9137}}) {
+    const auto foretold = static_cast<double>(EvaluateMemoryBytes(
+        model, one.context_length, {.device_kind = DeviceKind::kGpu, .attention = kFused}, false,
+        one.precision));
+    EXPECT_NEAR(foretold / (1 << 20) / one.mebibytes, 1, 0.15)
+        << one.context_length << " " << EnumName(one.precision);
+  }
+}
+
+TEST(CostTest, MemoryOfAnEvaluationOnAGpuIsLessWithElementsOfTwoBytes) {
+  const ModelConfig model = Micro();
+  const auto bytes = [&](Precision precision, bool writes) {
+    return EvaluateMemoryBytes(
+        model, 65'536, {.device_kind = DeviceKind::kGpu, .attention = kFused}, writes, precision);
+  };
+  // Seven tensors of 96 channels and two of 384, and the cache's keys and values.
+  EXPECT_EQ(bytes(Precision::kFp32, false) - bytes(Precision::kBf16, false),
+            2 * 65'536 * (7 * 96 + 2 * 384));
+  EXPECT_EQ(bytes(Precision::kBf16, true) - bytes(Precision::kBf16, false),
+            2 * 65'536 * model.n_layer * 2 * 96);
+  EXPECT_EQ(bytes(Precision::kFp16, true), bytes(Precision::kBf16, true));
 }
 
 TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheKeysAndValuesOfEachLayer) {
