@@ -18,6 +18,7 @@ namespace longrun::testing {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+std::int64_t asked_bytes = 0;  // HostMemoryAsked
 
 // ---- fibres ------------------------------------------------------------------------------------
 
@@ -89,6 +90,7 @@ Fibres& TheFibres() {
 
 const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel,
                            const void* params) {
+  if (is_idle_) return nullptr;
   kernel_ = kernel;
   params_ = params;
   if (error_ != nullptr) TheFibres().ForgetFrames();
@@ -330,6 +332,7 @@ HostDevice HostDeviceOfNextCall() {
 
 WorkingMemory HostMemory() {
   return {.allocate = [](void*, std::int64_t n_byte, void*) -> void* {
+            asked_bytes += n_byte;
             const auto n = static_cast<std::size_t>(n_byte);
             void* const memory = ::operator new(n);
             std::memset(memory, 0xff, n);
@@ -337,5 +340,7 @@ WorkingMemory HostMemory() {
           },
           .release = [](void*, void* address, void*) { ::operator delete(address); }};
 }
+
+std::int64_t HostMemoryAsked() { return asked_bytes; }
 
 }  // namespace longrun::testing

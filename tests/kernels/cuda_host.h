@@ -40,6 +40,8 @@ class HostBlock {
   const char* Run(std::int64_t n_block, int shared_bytes, Kernel kernel, const void* params);
   // The order of blocks and threads.
   void SetSeed(std::uint64_t seed) { seed_ = seed; }
+  // Idle, Run does nothing, so that a test can ask what a large call would take besides time.
+  void SetIdle(bool is_idle) { is_idle_ = is_idle; }
 
   int thread() const { return thread_; }
   std::int64_t block() const { return block_; }
@@ -182,6 +184,7 @@ class HostBlock {
   int PopReady();
 
   std::uint64_t seed_ = 1;
+  bool is_idle_ = false;
   std::int64_t block_ = 0;
   int thread_ = 0;
   std::vector<unsigned char> shared_;
@@ -480,6 +483,8 @@ AttentionKernel HostKernel();
 AttentionKernel HostKernelWithSingleBackward();
 // Memory in which all bits are set: a NaN in every type.
 WorkingMemory HostMemory();
+// The bytes that HostMemory was asked for since the program began.
+std::int64_t HostMemoryAsked();
 
 }  // namespace longrun::testing
 

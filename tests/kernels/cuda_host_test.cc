@@ -380,6 +380,59 @@ TEST(CudaHost, FewQueriesInFp32ReadKeysWithoutBankConflicts) {
   }
 }
 
+// ---- working memory ----------------------------------------------------------------------------
+
+// The bytes that forward and backward ask for, where each term's numbers have a gradient.
+std::int64_t BytesAsked(const AttentionKernel& kernel, const std::string& terms, Scalar scalar,
+                        std::int64_t n_query, std::int64_t n_key, SeededRandom& random) {
+  Problem problem(
+      {.batch = 1, .n_head = 2, .n_kv_head = 1, .n_query = n_query, .n_key = n_key, .head_dim = 64},
+      scalar, random);
+  problem.terms.visibility.q_offset = n_key - n_query;
+  if (terms == "key_bias") problem.AddKeyBias(random);
+  if (terms == "two_sided") problem.AddKeyBias(random, true);
+  if (terms == "distance_table") problem.AddDistanceTable(random, n_key, 0);
+  if (terms == "piecewise") problem.AddPiecewise(random, 32);
+  if (terms == "rotation") problem.AddRotation(true, 64);
+  if (terms == "window") problem.terms.visibility.window = 100;
+  if (terms == "regions") {
+    problem.AddRotation(true, 64);
+    problem.AddRegions(random, 3);
+  }
+  const std::int64_t before = HostMemoryAsked();
+  RunKernel(kernel, problem, {.skip_epsilon = 1e-6});
+  return HostMemoryAsked() - before;
+}
+
+// No array has a number for each pair of a query and a key: four times the tokens take at most four
+// times the memory, and not sixteen times. 64 KiB are left for what is rounded up to whole tiles.
+void ExpectMemoryOfTokens(const AttentionKernel& kernel, Scalar scalar) {
+  SeededRandom random(CommitSeed());
+  std::int64_t asked = 0;
+  for (const std::string terms : {"none", "key_bias", "two_sided", "distance_table", "piecewise",
+                                  "rotation", "window", "regions"}) {
+    const auto bytes = [&](std::int64_t n_query, std::int64_t n_key) {
+      return BytesAsked(kernel, terms, scalar, n_query, n_key, random);
+    };
+    const std::int64_t of_all = bytes(256, 256), of_few = bytes(16, 600);
+    EXPECT_LE(bytes(1024, 1024), 4 * of_all + (64 << 10)) << terms;
+    EXPECT_LE(bytes(16, 2400), 4 * of_few + (64 << 10)) << terms << ", few queries";
+    asked += of_all;
+  }
+  EXPECT_GT(asked, 0) << "does no call take working memory from HostMemory any more?";
+}
+
+TEST(WorkingMemory, GrowsWithTheTokensAndNotWithTheirPairs) {
+  HostBlock::Current().SetIdle(true);
+  for (const Scalar scalar : {Scalar::kBf16, Scalar::kFp16, Scalar::kFp32}) {
+    SCOPED_TRACE(std::string(ScalarName(scalar)));
+    ExpectMemoryOfTokens(HostKernel(), scalar);
+  }
+  SCOPED_TRACE("backward in a single kernel");
+  ExpectMemoryOfTokens(HostKernelWithSingleBackward(), Scalar::kBf16);
+  HostBlock::Current().SetIdle(false);
+}
+
 // ---- backward in a single kernel ---------------------------------------------------------------
 
 constexpr std::int64_t kRow = 100;  // of 140: in the second of three tiles of queries
