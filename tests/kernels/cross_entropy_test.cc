@@ -106,6 +106,16 @@ TEST_P(CrossEntropyTest, EqualLogitsHaveTheLogarithmOfTheirNumber) {
   EXPECT_NEAR(static_cast<double>(dz.values()[999]), -0.999, 1e-6);
 }
 
+// The last digit of fp32 beside 4,096 is 0.0005, a hundredth of this loss.
+TEST_P(CrossEntropyTest, ASmallLossBesideHugeLogitsIsExact) {
+  const std::vector<float> logits = {4096.0F, 4093.0F};
+  const std::int64_t target = 0;
+  float nll = -1.0F;
+  CrossEntropy(
+      {.n_row = 1, .n_vocab = 2, .logits = logits.data(), .targets = &target, .nll = &nll});
+  EXPECT_NEAR(static_cast<double>(nll), std::log1p(std::exp(-3.0)), 1e-7);
+}
+
 // Chains of some hundred thousand additions would lose more digits than this.
 TEST_P(CrossEntropyTest, ALargeVocabularyIsSummedAsExactlyAsASmallOne) {
   constexpr std::int64_t kVocab = 300'000;
