@@ -21,11 +21,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
 NET = "model/net/"  # its tests need LibTorch
-TARGETS = {  # by the beginning of a file's path
+CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW = (
+    f"kernels/cuda/{name}-inl.h" for name in ("norm", "activation", "cross_entropy", "columns", "adamw"))
+TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
-    "kernels/cuda/adamw": ["test_kernels_rows_cuda_host"],
-    "kernels/cpu/adamw": ["test_kernels_adamw"],
+    **{file: ["test_kernels_rows_cuda_host"] for file in (
+        CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW)},
+    "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
@@ -390,14 +393,57 @@ ERRORS = [
     keeps("by key biases backward", "kernels/cpu/key_bias.cc", "  LONGRUN_OF_SIMD(KeyBiasBackwardOf"),
     ("subnormal operands kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x8000;"),
     ("subnormal results kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x0040;"),
+    ("a GPU's working memory for each pair", CUDA_CALL, "deltas.to = memory_.template Take<float>(n_row);",
+     "deltas.to = memory_.template Take<float>(n_row * p_.n_key);"),
+    # A GPU's kernels over rows.
+    ("a GPU's norm without the rounding of its mean", CUDA_NORM, "(s[k][i] - mean - rest) * rstd", "(s[k][i] - mean) * rstd"),
+    ("a GPU's variance about a mean that was rounded", CUDA_NORM, "squares - rest * rest;", "squares;"),
+    ("a GPU's last row without its norm", CUDA_NORM, "if (row >= p.n_row) return;", "if (row + 1 >= p.n_row) return;"),
+    ("a GPU's mean of a row from its first warp", CUDA_NORM,
+     "for (int warp = 0; warp < kWarps; ++warp) x += shares.Get(slot * kWarps + warp);",
+     "x += shares.Get(slot * kWarps);"),
+    ("sign of a GPU's norm backward", CUDA_NORM, "- normed[k][i] * mean_gn)", "+ normed[k][i] * mean_gn)"),
+    ("a GPU's gradient of beta times gamma", CUDA_NORM, "of_beta[i] = Widened(given[k][i]);", "of_beta[i] = g[k][i];"),
+    ("a GPU's gradient of gamma without one warp", CUDA_NORM,
+     "for (int of = 0; of < kWarps; ++of) sum += shares.Get(of * n + c);",
+     "for (int of = 1; of < kWarps; ++of) sum += shares.Get(of * n + c);"),
+    ("a GPU's sums in memory that forget earlier rows", CUDA_NORM, "is_first ? x[i] :", "is_first || i > 0 ? x[i] :"),
+    ("a GPU's slope of gelu_new", CUDA_ACTIVATION, "kLine + 3.0F * kCube * square;", "kLine + kCube * square;"),
+    ("a GPU's slope of gelu without its density", CUDA_ACTIVATION, "slope = phi + x * kDensity *", "slope = phi + kDensity *"),
+    ("a GPU's activation of huge numbers", CUDA_ACTIVATION, "bounded = fminf(fmaxf(x, -1e4F), 1e4F);", "bounded = x;"),
+    ("a GPU's gradient of a gate without its partner", CUDA_ACTIVATION, "out[0] = in[2] * in[1] * slope;",
+     "out[0] = in[2] * slope;"),
+    ("sign of a GPU's bias backward", CUDA_ACTIVATION, "F::At(in[0] + b, value, slope);", "F::At(in[0] - b, value, slope);"),
+    ("a GPU's range without its last row", CUDA_ACTIVATION, "if (next < end) ComputeChunk", "if (next + 1 < end) ComputeChunk"),
+    ("a GPU's gradient of a bias without one warp", CUDA_ACTIVATION, "sum += shares.Get(of * kColumns + at);",
+     "if (of != 3) sum += shares.Get(of * kColumns + at);"),
+    ("a GPU's sum of a row that does not follow its maximum", CUDA_LOSS, "sum = sum * Below(maximum, from) + of_chunk;",
+     "sum = sum + of_chunk;"),
+    ("a GPU's maximum of negative logits", CUDA_LOSS, "return bits < 0 ? bits ^ 0x7fffffff : bits;", "return bits;"),
+    ("a GPU's loss without the last warp", CUDA_LOSS, "for (int warp = 0; warp < kWarps; ++warp) total",
+     "for (int warp = 0; warp < kWarps - 1; ++warp) total"),
+    ("a GPU's loss whose logarithm is in fp32", CUDA_LOSS, "Layer::Log(static_cast<double>(total));",
+     "static_cast<double>(static_cast<float>(high + Layer::Log(static_cast<double>(total)))) - high;"),
+    ("a GPU's gradient of the next token", CUDA_LOSS, "c + i == target ?", "c + i == target + 1 ?"),
+    ("a GPU's gradient of a target without the weight", CUDA_LOSS, "probability - p.weight :", "probability - 1.0F :"),
+    ("a GPU's gradient of an ignored token", CUDA_LOSS, "x[i] = is_ignored ? 0.0F : c + i", "x[i] = c + i"),
+    ("a GPU's chunk one channel too short", CUDA_COLUMNS, "c + i < n_channel ? row[c + i] : T{}",
+     "c + i + 1 < n_channel ? row[c + i] : T{}"),
+    ("a GPU's chunk in the order of its halves", CUDA_COLUMNS, "__builtin_memcpy(words, x + 4 * half,",
+     "__builtin_memcpy(words, x + 4 * (1 - half),"),
+    ("a GPU's fp16 rounded as bf16", CUDA_COLUMNS, "std::is_same_v<TwoBytes, Fp16Bits> ? kScalarFp16 : kScalarBf16", "kScalarBf16"),
+    ("a GPU's partial sums without the last lane", CUDA_COLUMNS, "for (int lane = 0; lane < kLanes; ++lane) {\n      total +=",
+     "for (int lane = 0; lane < kLanes - 1; ++lane) {\n      total +="),
+    ("a GPU's partial sums read twice", CUDA_COLUMNS, "first += kAhead * kLanes) {", "first += kLanes) {"),
+    ("a GPU's gradient of beta from the parts of gamma", CUDA_COLUMNS, "is_second ? p.partial[1] : p.partial[0];", "p.partial[0];"),
     # The optimizer, and the bf16 copies of weights.
     ("a weight's copy without the update", "kernels/cpu/adamw.cc", "at.Store(theta, copy + c)", "at.Store(kept, copy + c)"),
-    ("a GPU's copy of a weight before the update", "kernels/cuda/adamw-inl.h",
+    ("a GPU's copy of a weight before the update", CUDA_ADAMW,
      "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, theta);",
      "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, g);"),
-    ("a GPU's update in spite of an infinite loss", "kernels/cuda/adamw-inl.h", "if (!(x - x == 0.0)) return;",
+    ("a GPU's update in spite of an infinite loss", CUDA_ADAMW, "if (!(x - x == 0.0)) return;",
      "if (x != x) return;"),
-    ("a GPU's block beyond a vector's last", "kernels/cuda/adamw-inl.h", "p.first_block[middle] <= block",
+    ("a GPU's block beyond a vector's last", CUDA_ADAMW, "p.first_block[middle] <= block",
      "p.first_block[middle] < block"),
     ("a stale copy after LibTorch's update", ADAMW, "parameter.unsafeGetTensorImpl()->bump_version();",
      "static_cast<void>(parameter);"),
@@ -524,8 +570,10 @@ def copy_tree():
 
 
 def targets_of(files):
-    return [target for folder, targets in TARGETS.items() if any(file.startswith(folder) for file in files)
-            for target in targets]
+    """The test programs of these files, each once."""
+    beginnings = {max(filter(file.startswith, TARGETS), key=len) for file in files}
+    return list(dict.fromkeys(target for beginning, targets in TARGETS.items() if beginning in beginnings
+                              for target in targets))
 
 
 def build(targets, environment):
