@@ -4,12 +4,24 @@
 //                                [--queries N] [--skip N] [--types bf16,fp16,fp32]
 //                                [--terms none,...] [--backward two|single] [T ...]
 //
-// Causal attention, for each T, type and setting of terms (none, key_bias, alibi, distance_table,
-// rotation); the median of the rounds, after two that are not counted. With --queries, forward of
-// the last N positions of T keys, as when a model writes. With --skip, keys are skipped that hold
-// at most 2^-N of a row. --backward: the kernels of bf16. The plug-in lies in the program's folder.
+// Causal attention, for each T, type and setting of terms; the median of the rounds, after two that
+// are not counted. Terms whose numbers a model learns are measured with their gradients:
 //
-// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; skipped keys count. Of a
+//   none, rotation    the latter of 64 channels
+//   key_bias          a learned number for each key and head, as cable has
+//   alibi             slopes, which are not learned
+//   distance_table    128 learned numbers for each head, as t5 has
+//   kerple            a learned number for each of the T distances
+//   fire              a function of 32 knots, all of whose numbers are learned
+//   window            each query sees 1,024 keys
+//   documents         of 250 and 750 tokens in turn
+//
+// With --queries, forward of the last N positions of T keys, as when a model writes. With --skip,
+// keys are skipped that hold at most 2^-N of a row. --backward: the kernels of bf16. The plug-in
+// lies in the program's folder.
+//
+// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; keys that are skipped,
+// or hidden by a window or documents, count. So the ratio of two rates is that of the times. Of a
 // few queries, the bytes of the keys and values are counted instead, once. `visited`: the part of
 // the pairs that is not skipped.
 #include <cuda_runtime_api.h>
@@ -17,6 +29,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,14 +114,15 @@ class Rows {
   HeadsBuffer layout_;
 };
 
-// Numbers in fp64, for terms and their gradients.
-class Doubles {
+// Numbers on the GPU, for terms and their gradients.
+template <typename T>
+class Numbers {
  public:
-  explicit Doubles(const std::vector<double>& numbers)
-      : n_(numbers.size()), memory_(std::max<std::size_t>(8, n_ * 8)) {
-    Check(cudaMemcpy(memory_.data(), numbers.data(), n_ * 8, cudaMemcpyHostToDevice));
+  explicit Numbers(const std::vector<T>& numbers)
+      : n_(numbers.size()), memory_(std::max<std::size_t>(8, n_ * sizeof(T))) {
+    Check(cudaMemcpy(memory_.data(), numbers.data(), n_ * sizeof(T), cudaMemcpyHostToDevice));
   }
-  std::span<const double> Span() const { return {static_cast<const double*>(memory_.data()), n_}; }
+  std::span<const T> Span() const { return {static_cast<const T*>(memory_.data()), n_}; }
   NumbersBuffer Buffer() const {
     return {memory_.data(), static_cast<std::int64_t>(n_), Scalar::kFp64, kGpu};
   }
@@ -119,6 +133,116 @@ class Doubles {
  private:
   std::size_t n_;
   GpuMemory memory_;
+};
+using Doubles = Numbers<double>;
+
+// The terms of a setting, and the gradients of their numbers. Owns these numbers.
+class Terms {
+ public:
+  Terms(const Setting& setting, std::int64_t n_query, SeededRandom& random)
+      : setting_(setting),
+        random_(random),
+        all_({.scale = 1.0 / std::sqrt(static_cast<double>(setting.head_dim)),
+              .visibility = {.q_offset = setting.length - n_query},
+              .memory = kGpu}) {}
+
+  // Ends the program if there are no terms of this name.
+  void Add(AttentionBackwardCall& backward) {
+    const std::string& name = setting_.terms;
+    const auto length = static_cast<std::size_t>(setting_.length);
+    if (name == "key_bias") {
+      // As the prefix sums of a learned bias.
+      std::vector<double> bias(static_cast<std::size_t>(setting_.batch * setting_.n_head) * length);
+      for (std::size_t at = 0; at < bias.size(); ++at) {
+        bias[at] = 0.01 * static_cast<double>(at % length);
+      }
+      all_.key_bias = KeyBias{.values = Keep(bias)};
+      backward.d_key_bias = GradientOf(bias.size());
+    } else if (name == "alibi") {
+      all_.key_bias = KeyBias{.slope = Keep(Slopes())};
+    } else if (name == "distance_table" || name == "kerple") {
+      const std::int64_t n_distance = name == "kerple" ? setting_.length : 128;
+      const auto n = static_cast<std::size_t>(setting_.n_head * n_distance);
+      all_.distance_table = DistanceTable{.values = Random(n), .n_distance = n_distance};
+      backward.d_distance_table = GradientOf(n);
+    } else if (name == "fire") {
+      AddFire(backward);
+    } else if (name == "rotation") {
+      constexpr std::size_t kRotary = 64;
+      const std::size_t n = length * kRotary / 2;
+      all_.rotation = RotationTable{.cos = Random(n), .sin = Random(n), .n_rotary = kRotary};
+    } else if (name == "window") {
+      all_.visibility.window = 1024;
+    } else if (name == "documents") {
+      AddDocuments();
+    } else if (name != "none") {
+      std::fprintf(stderr, "--terms: \"%s\" is not among the terms that this program knows: %s\n",
+                   name.c_str(), kAllTerms);
+      std::exit(kExitBadUsage);
+    }
+  }
+  const AttentionTerms& all() const { return all_; }
+
+  static constexpr const char* kAllTerms =
+      "none,key_bias,alibi,distance_table,kerple,fire,rotation,window,documents";
+
+ private:
+  std::span<const double> Keep(const std::vector<double>& numbers) {
+    return numbers_.emplace_back(numbers).Span();
+  }
+  std::span<const double> Random(std::size_t n) {
+    std::vector<double> numbers(n);
+    for (double& x : numbers) x = random_.Uniform();
+    return Keep(numbers);
+  }
+  NumbersBuffer GradientOf(std::size_t n) {
+    return numbers_.emplace_back(std::vector<double>(n)).Buffer();
+  }
+  std::vector<double> Slopes() const {
+    const auto n_head = static_cast<double>(setting_.n_head);
+    std::vector<double> slopes;
+    for (std::int64_t h = 0; h < setting_.n_head; ++h) {
+      slopes.push_back(std::exp2(-8.0 * static_cast<double>(h + 1) / n_head));
+    }
+    return slopes;
+  }
+  // psi(distance) / psi(position), as FIRE has it, and any function of it.
+  void AddFire(AttentionBackwardCall& backward) {
+    constexpr std::size_t kKnots = 32;
+    const auto length = static_cast<std::size_t>(setting_.length);
+    std::vector<double> psi, row_factor, knots;
+    for (std::size_t t = 0; t < length; ++t) {
+      psi.push_back(std::log1p(0.1 * static_cast<double>(t)));
+      row_factor.push_back(1.0 / std::log1p(0.1 * std::max(512.0, static_cast<double>(t))));
+    }
+    for (std::size_t k = 0; k < kKnots; ++k) {
+      knots.push_back(static_cast<double>(k + 1) / static_cast<double>(kKnots + 1));
+    }
+    const std::size_t n_segment = static_cast<std::size_t>(setting_.n_head) * (kKnots + 1);
+    all_.piecewise = PiecewiseLinear{.psi = Keep(psi),
+                                     .row_factor = Keep(row_factor),
+                                     .knots = Keep(knots),
+                                     .slope = Random(n_segment),
+                                     .intercept = Random(n_segment)};
+    backward.d_slope = GradientOf(n_segment);
+    backward.d_intercept = GradientOf(n_segment);
+    backward.d_psi = GradientOf(length);
+    backward.d_row_factor = GradientOf(length);
+  }
+  void AddDocuments() {
+    std::vector<std::int32_t> begins;
+    for (std::int64_t at = 0; at < setting_.batch * setting_.length; ++at) {
+      const std::int64_t t = at % setting_.length, pair = t / 1000 * 1000;
+      begins.push_back(static_cast<std::int32_t>(t - pair < 250 ? pair : pair + 250));
+    }
+    all_.visibility.document_begin = begins_.emplace_back(begins).Span();
+  }
+
+  const Setting& setting_;
+  SeededRandom& random_;
+  AttentionTerms all_;
+  std::list<Doubles> numbers_;
+  std::list<Numbers<std::int32_t>> begins_;
 };
 
 // (B, H, VisitedKeys::Count(T_q)) on the GPU.
@@ -164,29 +288,6 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   const std::int64_t n_all_heads = setting.batch * setting.n_head;
   const Doubles lse(std::vector<double>(static_cast<std::size_t>(n_all_heads * n_query), 0.0));
 
-  // As the prefix sums of a learned bias, and as T5's table.
-  constexpr std::int64_t kDistances = 128;
-  std::vector<double> bias(static_cast<std::size_t>(n_all_heads * setting.length));
-  std::vector<double> table(static_cast<std::size_t>(setting.n_head * kDistances));
-  for (std::size_t at = 0; at < bias.size(); ++at) {
-    bias[at] = 0.01 * static_cast<double>(at % static_cast<std::size_t>(setting.length));
-  }
-  for (double& x : table) x = random.Uniform();
-  std::vector<double> slopes;
-  for (std::int64_t h = 0; h < setting.n_head; ++h) {
-    slopes.push_back(
-        std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(setting.n_head)));
-  }
-  const Doubles key_bias(bias), d_key_bias(bias), distances(table), d_distances(table),
-      slope(slopes);
-  constexpr std::int64_t kRotary = 64;
-  std::vector<double> angles(static_cast<std::size_t>(setting.length * kRotary / 2));
-  for (double& x : angles) x = random.Uniform();
-  const Doubles cos(angles), sin(angles);
-
-  AttentionTerms terms = {.scale = 1.0 / std::sqrt(static_cast<double>(setting.head_dim)),
-                          .visibility = {.q_offset = setting.length - n_query},
-                          .memory = kGpu};
   AttentionBackwardCall backward = {.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
                                     .o = o.View(),
                                     .do_ = o_gradient.View(),
@@ -194,19 +295,8 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
                                     .dq = dq.Buffer(),
                                     .dk = dk.Buffer(),
                                     .dv = dv.Buffer()};
-  if (setting.terms == "key_bias") {
-    terms.key_bias = KeyBias{.values = key_bias.Span()};
-    backward.d_key_bias = d_key_bias.Buffer();
-  } else if (setting.terms == "alibi") {
-    terms.key_bias = KeyBias{.slope = slope.Span()};
-  } else if (setting.terms == "distance_table") {
-    terms.distance_table = DistanceTable{.values = distances.Span(), .n_distance = kDistances};
-    backward.d_distance_table = d_distances.Buffer();
-  } else if (setting.terms == "rotation") {
-    terms.rotation = RotationTable{.cos = cos.Span(), .sin = sin.Span(), .n_rotary = kRotary};
-  } else {
-    LR_CHECK(setting.terms == "none");
-  }
+  Terms terms(setting, n_query, random);
+  terms.Add(backward);
   FirstKeys first_keys(n_all_heads, n_query);
   const bool skips = setting.skip > 0;
   const std::span<std::int32_t> first_key = skips ? first_keys.Span() : std::span<std::int32_t>();
@@ -218,7 +308,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
       .stream = timer.stream(),
       .working_memory = GpuTimer::Memory()};
   const double forward_ms =
-      timer.Milliseconds([&] { return kernel.forward(forward, terms, options); });
+      timer.Milliseconds([&] { return kernel.forward(forward, terms.all(), options); });
   std::printf(
       "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":%lld,\"heads\":%"
       "lld,\"queries\":%lld,\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,",
@@ -233,7 +323,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
     std::printf("\"forward_gb_s\":%.0f}\n", n_byte / forward_ms * 1e-6);
   } else {
     const double backward_ms =
-        timer.Milliseconds([&] { return kernel.backward(backward, terms, options); });
+        timer.Milliseconds([&] { return kernel.backward(backward, terms.all(), options); });
     if (skips)
       std::printf("\"skip\":%d,\"visited\":%.4f,", setting.skip, first_keys.VisitedShare());
     const double flop = 2.0 * channels * length * length;

@@ -3,8 +3,9 @@
 //   longrun-cuda-rows-bench [--rounds N] [--rows N] [C ...]
 //
 // Norms, activations and AdamW as a training step in bf16 calls them, for each number of channels;
-// the median of the rounds, after two that are not counted. GB/s counts each tensor once, as if
-// sums over rows took none. The plug-in lies in the program's folder.
+// then cross-entropy of a chunk of GPT-2's logits. The median of the rounds, after two that are not
+// counted. GB/s counts each tensor once, as if sums over rows took none, and as if the logits'
+// second reading came from caches. The plug-in lies in the program's folder.
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -194,6 +195,26 @@ void MeasureAdamW(const Setting& setting, const GpuTimer& timer) {
   });
 }
 
+// Of the 4,096 rows that a step of 16,384 tokens takes at once (model/net/head.cc). The gradient
+// has an array of its own, since logits that were replaced again and again would become equal.
+void MeasureCrossEntropy(int rounds, const GpuTimer& timer) {
+  const Setting setting = {.n_row = 4096, .n_channel = 50304, .rounds = rounds};
+  const std::int64_t n = setting.n_row * setting.n_channel;
+  const Numbers<Bf16> logits(n), d_logits(n);
+  const Numbers<float> nll(setting.n_row), lse(setting.n_row);
+  const Numbers<std::int64_t> targets(setting.n_row);  // all 0
+  CrossEntropyCall call = {.n_row = setting.n_row,
+                           .n_vocab = setting.n_channel,
+                           .logits = logits.data(),
+                           .targets = targets.data(),
+                           .nll = nll.data(),
+                           .lse = lse.data()};
+  const auto run = [&](const CudaRowOptions& options) { return CudaCrossEntropy(call, options); };
+  Report(setting, timer, "cross-entropy, forward", 2, run);
+  call.d_logits = d_logits.data();
+  Report(setting, timer, "cross-entropy with its gradient", 4, run);
+}
+
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
   const std::vector<std::int64_t> channels = ReadArguments(
@@ -205,6 +226,7 @@ int Main(const std::vector<std::string>& arguments) {
     Measure(setting, timer);
     MeasureAdamW(setting, timer);
   }
+  MeasureCrossEntropy(setting.rounds, timer);
   return 0;
 }
 
