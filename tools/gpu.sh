@@ -1,49 +1,74 @@
 #!/usr/bin/env bash
-# ./dev gpu [--dry-run] [--stages tests,checks,...] [FOLDER]: what must be shown on a GPU.
+# ./dev gpu [--dry-run] [--stages tests,...] [--minutes N] [--whole] [FOLDER]: what must be shown
+# on a GPU.
 #
-# Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU. Runs
-# these, then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside the
-# CPU's; then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained
-# and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps
-# beside plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's;
-# tools/gpu_timeline.py: what a training step waits for; and at last it builds and runs the
-# trainer's other tests. --stages takes some of these (tests, checks, models, bench, attention,
-# timeline, others), where a machine is lent for minutes.
+# Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU. The
+# stages, in the order of their worth, since a machine may be lent for minutes:
+#
+#   tests      the tests that need a GPU (tools/gpu_tests.py)
+#   sanitizer  those of the kernels on small shapes, under NVIDIA's compute-sanitizer (the same)
+#   checks     training, evaluation, generation, resuming and memory, compared with the CPU
+#              (tools/gpu_checks.py)
+#   attention  attention beside PyTorch's (tools/gpu_attention_bench.py)
+#   rows       the kernels over rows beside the memory's bandwidth; the head and its loss beside
+#              LibTorch's
+#   bench      train steps beside plain and compiled PyTorch (tools/gpu_bench.py)
+#   models     forward passes against the CPU, and the quick start's models trained and evaluated,
+#              within the margins of its test (tools/gpu_models.py)
+#   timeline   what a training step waits for (tools/gpu_timeline.py)
+#   others     builds and runs the trainer's other tests
+#
+# Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
+# include the build, no stage goes on or begins. attention and bench end by themselves before that;
+# what they have measured by then is kept. --whole has no limits, and measures all shapes in several
+# rounds.
 #
 # FOLDER (default build/gpu) gets
 #
-#   checks.json, and as a table      what was checked beside the CPU, and what was found
-#   results.json tables.md           the models' numbers, and what was expected of them
-#   bench.json bench.md              tokens/s and their ratios to the peer's
+#   stages.json                      how each stage ended, and after how many seconds
+#   tests.json sanitizer.json        each test, and each run of compute-sanitizer, with its status
+#   checks.json, and as a table      what was compared with the CPU, and what was found
 #   attention.json, and as a table   TFLOP/s of both
+#   rows.jsonl                       a JSON object on each line, as the programs print it
+#   bench.json bench.md              tokens/s and their ratios to the peer's
+#   results.json tables.md           the models' numbers, and what was expected of them
 #   timeline.json, and as a table    a step's waits, and its kernels by their time
-#   tests.log others.log checks.log  what each stage printed
+#   STAGE.log                        what the stage printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
 # A stage leaves alone what another stage's run left in FOLDER.
 #
 # Needs a compiler, CMake, nvcc, LibTorch, python3, and what ./dev setup puts into .deps and .data
-# (both can be copied along). Exit codes: 0 all as expected; 1 not; 69 there is no GPU.
+# (both can be copied along). Exit codes: 0 all as expected; 1 not, or not all was run; 69 there is
+# no GPU.
 #
 # --dry-run does the same on the CPU, in a few steps on a small model, so that this script itself is
-# tested where no GPU is, without attention and timeline; with --trainer PROGRAM it builds and tests
-# nothing.
+# tested where no GPU is. Stages that only a GPU can run are named and left out; with
+# --trainer PROGRAM nothing is built.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench,attention,timeline,others] [FOLDER]" >&2; exit 64; }
+STAGES=tests,sanitizer,checks,attention,rows,bench,models,timeline,others
+usage() {
+  echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages $STAGES] [--minutes N] [--whole] [FOLDER]" >&2
+  exit 64
+}
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
 show() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 DRY=false
 FOLDER=
 TRAINER=
-STAGES=tests,checks,models,bench,attention,timeline,others
+MINUTES=30
+WHOLE=false
+ASKED=$STAGES
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) DRY=true ;;
     --trainer) [ $# -ge 2 ] || usage; TRAINER=$2; shift ;;
-    --stages) [ $# -ge 2 ] || usage; STAGES=$2; shift ;;
+    --stages) [ $# -ge 2 ] || usage; ASKED=$2; shift ;;
+    --minutes) [ $# -ge 2 ] || usage; MINUTES=$2; shift ;;
+    --whole) WHOLE=true ;;
     -*) usage ;;
     *) [ -z "$FOLDER" ] || usage; FOLDER=$1 ;;
   esac
@@ -51,9 +76,9 @@ while [ $# -gt 0 ]; do
 done
 FOLDER=${FOLDER:-build/gpu}
 [ -z "$TRAINER" ] || $DRY || usage
-STAGE='(tests|checks|models|bench|attention|timeline|others)'
-[[ $STAGES =~ ^$STAGE(,$STAGE)*$ ]] || usage
-asked() { [[ ,$STAGES, == *,$1,* ]]; }
+STAGE="(${STAGES//,/|})"
+[[ $ASKED =~ ^$STAGE(,$STAGE)*$ ]] && [[ $MINUTES =~ ^[0-9]{1,6}$ ]] || usage
+asked() { [[ ,$ASKED, == *,$1,* ]]; }
 
 if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/dev/null 2>&1; then
   echo "gpu: nvidia-smi finds no GPU on this machine; --dry-run tries the script itself on the CPU" >&2
@@ -93,13 +118,11 @@ fi
 
 # Fresh for each stage: nothing of an earlier run can pass for this one's.
 mkdir -p "$FOLDER"
-asked tests && rm -f "$FOLDER/tests.log"
-asked others && rm -f "$FOLDER/others.log"
-asked checks && rm -rf "$FOLDER/checks" "$FOLDER"/checks.{json,md,log}
-asked models && rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,models.log}
-asked bench && rm -rf "$FOLDER/bench" "$FOLDER"/bench.{json,md,log}
-asked attention && rm -f "$FOLDER"/attention.{json,md,log}
-asked timeline && rm -rf "$FOLDER/timeline" "$FOLDER"/timeline.{json,md,log}
+rm -f "$FOLDER/stages.json"
+for name in ${ASKED//,/ }; do
+  rm -rf "${FOLDER:?}/$name" "$FOLDER/$name".{json,jsonl,md,log}
+done
+asked models && rm -f "$FOLDER"/{results.json,tables.md}
 {
   date -u +%Y-%m-%dT%H:%M:%SZ
   "$TRAINER" version
@@ -112,31 +135,68 @@ asked timeline && rm -rf "$FOLDER/timeline" "$FOLDER"/timeline.{json,md,log}
 } > "$FOLDER/machine.txt"
 
 STATUS=0
+ENDED=
+# note STAGE STATUS SECONDS: a row of stages.json
+note() {
+  ENDED+="${ENDED:+,}
+ {\"stage\": \"$1\", \"status\": \"$2\", \"seconds\": $3}"
+  printf '[%s\n]\n' "$ENDED" > "$FOLDER/stages.json"
+  echo "gpu: $1: $2" >&2
+  [ "$2" = ok ] || [[ $2 == "left out"* ]] || STATUS=1
+}
+# seconds_of LIMIT: what a stage with this limit may take now
+seconds_of() {
+  local left=$((MINUTES * 60 - SECONDS))
+  if $WHOLE; then echo 0; else echo $((left < $1 ? left : $1)); fi
+}
+# run STAGE LIMIT COMMAND...: if the stage is asked for
+run() {
+  local name=$1 limit=$2 begin=$SECONDS code=0 seconds
+  shift 2
+  asked "$name" || return 0
+  seconds=$(seconds_of "$limit")
+  if ! $WHOLE && [ "$seconds" -le 0 ]; then
+    note "$name" "not run: $MINUTES minutes have passed; run it by --stages $name" 0
+    return
+  fi
+  show timeout --kill-after=10 "$seconds" "$@" 2>&1 | tee "$FOLDER/$name.log" || code=$?
+  case $code in
+    0) note "$name" ok $((SECONDS - begin)) ;;
+    124 | 137) note "$name" "ended after $seconds seconds; run it by --stages $name, or --whole" "$seconds" ;;
+    *) note "$name" "exit code $code; see $name.log" $((SECONDS - begin)) ;;
+  esac
+}
+# The same for a stage that a dry run leaves out.
+run_on_gpu() {
+  if $DRY; then
+    asked "$1" && note "$1" "left out: it needs a GPU" 0
+    return 0
+  fi
+  run "$@"
+}
+
+BIN=$(dirname "$TRAINER")
 DRY_RUN=()
 if $DRY; then DRY_RUN=(--dry-run); fi
-if asked tests && ! $DRY; then
-  # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
-  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only -L gpu --output-on-failure -j 4 \
-    --output-log "$(realpath "$FOLDER")/tests.log" || STATUS=1
-fi
-for name in checks models bench; do
-  asked $name || continue
-  show python3 tools/gpu_$name.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}" \
-    2>&1 | tee "$FOLDER/$name.log" || STATUS=1
-done
-if ! $DRY; then
-  if asked attention; then
-    show python3 tools/gpu_attention_bench.py --skip --bench "$(dirname "$TRAINER")/longrun-cuda-attention-bench" \
-      --folder "$FOLDER" 2>&1 | tee "$FOLDER/attention.log" || STATUS=1
-  fi
-  if asked timeline; then
-    show python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER" 2>&1 |
-      tee "$FOLDER/timeline.log" || STATUS=1
-  fi
-  if asked others; then
-    show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}"
-    show ctest --test-dir build/trainer-only -LE gpu --output-on-failure -j "${JOBS:-$(nproc)}" \
-      --output-log "$(realpath "$FOLDER")/others.log" || STATUS=1
-  fi
-fi
+# A measurement that ends by itself gets less than its stage, so that its last row can end, too.
+ATTENTION=(--seconds "$(seconds_of 180)" --flex-lengths 16384)
+BENCH=(--seconds "$(seconds_of 180)" --rounds 1)
+if $WHOLE; then ATTENTION=() BENCH=(); fi
+
+run_on_gpu tests 240 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER"
+run sanitizer 240 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
+  --seconds "$($WHOLE && echo 36000 || seconds_of 230)" "${DRY_RUN[@]}"
+run checks 300 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
+run_on_gpu attention 300 python3 tools/gpu_attention_bench.py --skip --bench "$BIN/longrun-cuda-attention-bench" \
+  --folder "$FOLDER" "${ATTENTION[@]}"
+# shellcheck disable=SC2016  # the inner bash expands these
+run_on_gpu rows 90 bash -c 'set -o pipefail
+  { "$1/longrun-cuda-rows-bench" && "$1/longrun-head-bench" cuda; } | tee "$2/rows.jsonl"' rows "$BIN" "$FOLDER"
+run bench 300 python3 tools/gpu_bench.py --trainer "$TRAINER" --folder "$FOLDER" "${BENCH[@]}" "${DRY_RUN[@]}"
+run models 300 python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
+run_on_gpu timeline 120 python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER"
+# shellcheck disable=SC2016
+run_on_gpu others 600 bash -c 'cmake --build build/trainer-only -j "$1" &&
+  ctest --test-dir build/trainer-only -LE gpu --output-on-failure -j "$1"' others "${JOBS:-$(nproc)}"
+cat "$FOLDER/stages.json"
 exit $STATUS

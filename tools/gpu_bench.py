@@ -1,8 +1,9 @@
 """Train steps of longrun-trainer on a GPU beside the same model in PyTorch, plain and compiled (torch_peer.py).
 
-Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md. Both sides run the same shape,
-tokens in a step and precision, one after the other in each round; a rate is that of the steps behind
-the warm-up. Standard library only here; the peer needs a python3 that can import torch.
+Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md, again after each row. Both sides run the
+same shape, tokens in a step and precision, one after the other in each round; a rate is that of the steps behind
+the warm-up. --shapes and --methods take some of the rows, by number and by name; after --seconds, no further
+round begins. Standard library only here; the peer needs a python3 that can import torch.
 """
 import argparse
 import json
@@ -12,14 +13,15 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 
 from gpu_models import (MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal, run)
 
 # name, (layers, heads, width), vocabulary, train length, tokens in a step, precision, steps, of
 # them warm-up; the most telling first, since a machine may be lent for minutes
 SHAPES = [
-    ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "bf16", 30, 10),
     ("GPT-2 124M", (12, 12, 768), 50304, 1024, 16384, "bf16", 30, 10),
+    ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "bf16", 30, 10),
     ("micro", (3, 4, 96), 320, 64, 1024, "fp32", 200, 50),
     ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "fp32", 30, 10),
 ]
@@ -69,13 +71,41 @@ def peer(args, text, shape, method, options):
     return one["tokens"] / one["wall_s"]
 
 
+def write(folder, rows):
+    """bench.json and bench.md, so that what was measured stays when the time is up."""
+    (folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
+    columns = "".join(f" {name} | ratio |" for name in PEERS)
+    lines = ["| model | length | precision | position | attention | tokens/s |" + columns,
+             "|" + " --- |" * (6 + 2 * len(PEERS))]
+    for row in rows:
+        cells = ""
+        for name in PEERS:
+            ratio, of_peer = row["ratio"][name], row["peer_tokens_per_s"][name]
+            cells += (f" {statistics.median(of_peer):,.0f} | {statistics.median(ratio):.2f} "
+                      f"({min(ratio):.2f}–{max(ratio):.2f}) |") if ratio else " - | - |"
+        lines.append(f"| {row['shape']} | {row['length']} | {row['precision']} | {row['position']} | "
+                     f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} |{cells}")
+    (folder / "bench.md").write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trainer", required=True)
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=0, help="0: no limit")
+    parser.add_argument("--shapes", default=None, type=lambda text: [int(at) for at in text.split(",")],
+                        help="; ".join(f"{at}: {shape[0]} in {shape[5]}" for at, shape in enumerate(SHAPES)))
+    parser.add_argument("--methods", default=list(METHODS), type=lambda text: text.split(","))
     parser.add_argument("--dry-run", action="store_true")
     args = parser.parse_args()
+    if unknown := [method for method in args.methods if method not in METHODS]:
+        parser.error(f"--methods: {', '.join(unknown)}: expected some of {','.join(METHODS)}")
+    known = DRY_SHAPES if args.dry_run else SHAPES
+    if unknown := [str(at) for at in args.shapes or [] if not 0 <= at < len(known)]:
+        parser.error(f"--shapes: {', '.join(unknown)}: expected numbers from 0 to {len(known) - 1}")
+    shapes = known if args.shapes is None else [known[at] for at in args.shapes]
+    begin = time.monotonic()
     args.trainer = str(pathlib.Path(args.trainer).resolve())
     args.device = "cpu" if args.dry_run else "gpu"
     has_torch = subprocess.run([sys.executable, "-c", "import torch"], capture_output=True,
@@ -96,40 +126,36 @@ def main():
          str(text), "--validation", str(validation)], work / "import.log")
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
+    def in_time():
+        return not args.seconds or time.monotonic() - begin < args.seconds
+
     rows = []
-    for shape in DRY_SHAPES if args.dry_run else SHAPES:
-        for method, backends in METHODS.items():
-            rates = {backend: [] for backend in backends}
-            peers = {name: [] for name in PEERS}
-            for _ in range(args.rounds):
-                for backend in backends:
-                    rates[backend].append(ours(args, work, dataset, shape, method, backend))
-                for name, options in PEERS.items() if has_torch else []:
-                    peers[name].append(peer(args, text, shape, method, options))
+    for shape, method in ((shape, method) for shape in shapes for method in args.methods):
+        if rows and not in_time():
+            print(f"{args.seconds} seconds have passed: {method} with {shape[0]} in {shape[5]}, and what comes after "
+                  "it, is not measured", flush=True)
+            break
+        backends = METHODS[method]
+        rates = {backend: [] for backend in backends}
+        peers = {name: [] for name in PEERS}
+        for at in range(args.rounds):
+            if at > 0 and not in_time():
+                break
             for backend in backends:
-                ratio = {name: [a / b for a, b in zip(rates[backend], rates_of_peer)]
-                         for name, rates_of_peer in peers.items()}
-                rows.append({"shape": shape[0], "model": shape[1], "vocabulary": shape[2],
-                             "length": shape[3], "batch_tokens": shape[4], "precision": shape[5],
-                             "position": method,
-                             "attention": backend, "tokens_per_s": rates[backend],
-                             "peer_tokens_per_s": peers, "ratio": ratio})
-                print(json.dumps(rows[-1]), flush=True)
-                # After each: what was measured stays when the time is up.
-                (args.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
-    columns = "".join(f" {name} | ratio |" for name in PEERS)
-    lines = ["| model | length | precision | position | attention | tokens/s |" + columns,
-             "|" + " --- |" * (6 + 2 * len(PEERS))]
-    for row in rows:
-        cells = ""
-        for name in PEERS:
-            ratio, of_peer = row["ratio"][name], row["peer_tokens_per_s"][name]
-            cells += (f" {statistics.median(of_peer):,.0f} | {statistics.median(ratio):.2f} "
-                      f"({min(ratio):.2f}–{max(ratio):.2f}) |") if ratio else " - | - |"
-        lines.append(f"| {row['shape']} | {row['length']} | {row['precision']} | {row['position']} | "
-                     f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} |{cells}")
-    (args.folder / "bench.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+                rates[backend].append(ours(args, work, dataset, shape, method, backend))
+            for name, options in PEERS.items() if has_torch else []:
+                peers[name].append(peer(args, text, shape, method, options))
+        for backend in backends:
+            ratio = {name: [a / b for a, b in zip(rates[backend], rates_of_peer)]
+                     for name, rates_of_peer in peers.items()}
+            rows.append({"shape": shape[0], "model": shape[1], "vocabulary": shape[2],
+                         "length": shape[3], "batch_tokens": shape[4], "precision": shape[5],
+                         "position": method,
+                         "attention": backend, "tokens_per_s": rates[backend],
+                         "peer_tokens_per_s": peers, "ratio": ratio})
+            print(json.dumps(rows[-1]), flush=True)
+            write(args.folder, rows)
+    print((args.folder / "bench.md").read_text())
     return 0
 
 

@@ -73,6 +73,8 @@ class Checks:
     def found(self, what, value, expected, ok):
         with self.lock:
             self.rows.append({"what": what, "value": value, "expected": expected, "ok": bool(ok)})
+            # After each, so that what was found stays when the time is up.
+            (self.work.parent / "checks.json").write_text(json.dumps(self.rows, indent=1) + "\n")
             print("ok  " if ok else "NO  ", f"{what}: {value} (expected: {expected})", flush=True)
 
     def at_most(self, what, value, limit):
@@ -450,7 +452,6 @@ def main():
             guarded(check, c)
     text = table(["what", "found", "expected", ""],
                  [[row["what"], row["value"], row["expected"], "ok" if row["ok"] else "NO"] for row in c.rows])
-    (args.folder / "checks.json").write_text(json.dumps(c.rows, indent=1) + "\n")
     (args.folder / "checks.md").write_text(text)
     print(text)
     return 0 if all(row["ok"] for row in c.rows) else 1

@@ -1,0 +1,99 @@
+"""tools/gpu_tests.py with a compute-sanitizer and a ctest that are made here, since the real ones need a GPU."""
+import contextlib
+import fnmatch
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import gpu_tests  # noqa: E402
+
+SOURCES = {gpu_tests.ATTENTION: ["conformance"], gpu_tests.ROWS: ["norm", "activation", "cross_entropy", "cuda_rows"]}
+
+
+class GpuTestsTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(mock.patch.object(gpu_tests, "TOOLKIT", []))
+
+    def run_stage(self, what, scripts, *options):
+        """(exit code, rows, what was printed), where these shell scripts are all that the PATH has before /bin."""
+        programs = self.folder / "programs"
+        programs.mkdir(exist_ok=True)
+        for name, script in scripts.items():
+            (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+            (programs / name).chmod(0o755)
+        arguments = ["gpu_tests.py", what, "--build", "/a/build", "--folder", str(self.folder), *options]
+        printed = io.StringIO()
+        with mock.patch.dict(os.environ, {"PATH": f"{programs}:/bin"}), mock.patch.object(sys, "argv", arguments), \
+                contextlib.redirect_stdout(printed):
+            code = gpu_tests.main()
+        return code, json.loads((self.folder / f"{what}.json").read_text()), printed.getvalue()
+
+    def test_a_missing_sanitizer_is_said_and_is_no_failure(self):
+        code, rows, printed = self.run_stage("sanitizer", {})
+        self.assertEqual(code, 0)
+        self.assertIn("skipped: there is no compute-sanitizer on the PATH", rows[0]["status"])
+        self.assertIn(rows[0]["status"], printed)
+
+    def test_each_run_has_its_tool_program_and_filter(self):
+        calls = self.folder / "calls"
+        code, rows, _ = self.run_stage(
+            "sanitizer", {"compute-sanitizer": f'echo "$@ single=$LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}'})
+        self.assertEqual(code, 0)
+        self.assertEqual([row["status"] for row in rows], ["ok"] * len(gpu_tests.SANITIZED))
+        self.assertEqual(calls.read_text().splitlines(), [
+            f"--tool {tool} --error-exitcode 99 /a/build/tests/{program} --gtest_filter={tests} single={int(is_single)}"
+            for tool, program, tests, is_single in gpu_tests.SANITIZED])
+
+    def test_a_dry_run_names_the_runs(self):
+        code, rows, printed = self.run_stage("sanitizer", {}, "--dry-run")
+        self.assertEqual(code, 0)
+        self.assertEqual({row["status"] for row in rows}, {"not run: a dry run"})
+        self.assertIn("racecheck test_kernels_rows_cuda *Shape*:*Hidden*:*Adam*: not run: a dry run", printed)
+
+    def test_errors_and_crashes_are_told_apart(self):
+        code, rows, _ = self.run_stage("sanitizer", {"compute-sanitizer": "[ $2 = racecheck ] && exit 99; exit 1"})
+        self.assertEqual(code, 1)
+        self.assertEqual({row["status"] for row in rows},
+                         {"errors were found; see sanitizer.log", "exit code 1; see sanitizer.log"})
+
+    def test_a_run_that_takes_too_long_is_ended_and_the_others_are_named(self):
+        code, rows, _ = self.run_stage("sanitizer", {"compute-sanitizer": "exec tail -f /dev/null"}, "--seconds", "0.5")
+        self.assertEqual(code, 1)
+        self.assertIn("did not end within", rows[0]["status"])
+        self.assertEqual({row["status"] for row in rows[1:]}, {"not run: the time was up"})
+        self.assertEqual(len(rows), len(gpu_tests.SANITIZED))
+
+    def test_each_part_of_a_filter_has_a_test(self):
+        for _, program, tests, _ in gpu_tests.SANITIZED:
+            names = [f"Every/{suite}.{name}/0" for source in SOURCES[program]
+                     for suite, name in re.findall(r"^TEST_P\((\w+),\s+(\w+)\)",
+                                                   (ROOT / f"tests/kernels/{source}_test.cc").read_text(), re.M)]
+            for part in tests.split(":"):
+                self.assertTrue(fnmatch.filter(names, part), f"{program}: nothing matches {part}")
+
+    def test_the_rows_of_tests_are_those_of_ctest(self):
+        junit = ('<testsuite><testcase name="kernels/a" status="run" time="1.5"/>'
+                 '<testcase name="kernels/b" status="fail" time="2"/></testsuite>')
+        ctest = f"""while [ $# -gt 1 ]; do [ "$1" = --output-junit ] && echo '{junit}' > "$2"; shift; done; exit 8"""
+        code, rows, _ = self.run_stage("tests", {"ctest": ctest})
+        self.assertEqual(code, 1)
+        self.assertEqual(rows, [{"what": "kernels/a", "status": "run", "seconds": 1.5},
+                                {"what": "kernels/b", "status": "fail", "seconds": 2}])
+
+    def test_no_test_at_all_is_a_failure(self):
+        code, rows, _ = self.run_stage("tests", {"ctest": "exit 0"})
+        self.assertEqual(code, 1)
+        self.assertIn("no test ran; exit code 0", rows[0]["status"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,121 @@
+"""The tests that need a GPU, by ctest; and those of the kernels on small shapes under NVIDIA's compute-sanitizer.
+
+  gpu_tests.py tests     --build build/trainer-only --folder FOLDER
+  gpu_tests.py sanitizer --build build/trainer-only --folder FOLDER [--seconds N]
+
+Called by tools/gpu.sh. The first writes FOLDER/tests.json, the second FOLDER/sanitizer.json, again after each run. Each
+row says what ran, its status and its seconds. Without a compute-sanitizer, the second says so and does nothing.
+--seconds is for all of its runs: one that takes longer is ended, and named. --dry-run only names the runs. Exits with 1
+if something failed or did not run. Standard library only.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ATTENTION, ROWS = "test_kernels_conformance_cuda", "test_kernels_rows_cuda"
+# (tool, program, filter of GoogleTest, backward in a single kernel), the most telling first.
+# Racecheck takes several times as long as memcheck, so it has fewer tests.
+SANITIZED = [
+    ("memcheck", ROWS, "*", False),
+    ("memcheck", ATTENTION, "*FewTerms*:*LengthsAroundTiles*", False),
+    ("racecheck", ROWS, "*Shape*:*Hidden*:*Adam*", False),
+    ("racecheck", ATTENTION, "*FewTerms*", False),
+    ("memcheck", ATTENTION, "*FewTerms*:*SharedKeyHeads*", True),
+    ("racecheck", ATTENTION, "*FewTerms*", True),
+    ("memcheck", ATTENTION, "*FewQueries*:*AQueryOfKeys*", False),
+    ("racecheck", ATTENTION, "*AQueryOfKeys*:*FewQueriesOfManyKeys*", False),
+    ("memcheck", ATTENTION, "*Skip*:*AKeyThatEvery*:*OneHuge*", False),
+    ("memcheck", ATTENTION, "*Fp16*:*Plain*", False),
+    ("racecheck", ATTENTION, "*AKeyThatEvery*:*OneHuge*", False),
+    ("memcheck", ATTENTION, "*WideHeads*:*WhatIsLeft*", False),
+]
+SANITIZER = "compute-sanitizer"
+TOOLKIT = ["/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
+ERROR = 99  # what compute-sanitizer ends with if it has found something
+
+
+def write(path, rows):
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def tests(args):
+    junit = args.folder.resolve() / "tests.xml"
+    junit.unlink(missing_ok=True)
+    # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
+    code = subprocess.run(
+        ["ctest", "--test-dir", str(args.build), "-L", "gpu", "--output-on-failure", "-j", "4", "--output-junit",
+         str(junit)], check=False, env=os.environ | {"LONGRUN_GPU_TESTS": "1"}).returncode
+    rows = []
+    if junit.exists():
+        rows = [{"what": case.get("name"), "status": case.get("status"), "seconds": float(case.get("time"))}
+                for case in xml.etree.ElementTree.parse(junit).iter("testcase")]
+        junit.unlink()
+    if not rows:
+        rows = [{"what": f"ctest -L gpu in {args.build}", "status": f"no test ran; exit code {code}", "seconds": 0}]
+        code = 1
+    write(args.folder / "tests.json", rows)
+    return 1 if code != 0 else 0
+
+
+def sanitize(command, is_single, seconds):
+    """What a run ended with."""
+    environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
+    print("+", *command, flush=True)
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            # With the program that it watches, which would keep the GPU.
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"did not end within {seconds:.0f} seconds"
+    return {0: "ok", ERROR: "errors were found; see sanitizer.log"}.get(code, f"exit code {code}; see sanitizer.log")
+
+
+def sanitizer(args):
+    path = os.pathsep.join([os.environ.get("PATH", ""), *TOOLKIT])
+    found = SANITIZER if args.dry_run else shutil.which(SANITIZER, path=path)
+    if found is None:
+        message = (f"skipped: there is no {SANITIZER} on the PATH or in {', '.join(TOOLKIT)}; install the one of "
+                   "NVIDIA's CUDA toolkit")
+        print(f"gpu: sanitizer: {message}", flush=True)
+        write(args.folder / "sanitizer.json", [{"what": SANITIZER, "status": message, "seconds": 0}])
+        return 0
+    rows, end = [], time.monotonic() + args.seconds
+    for tool, program, tests_of, is_single in SANITIZED:
+        begin = time.monotonic()
+        command = [found, "--tool", tool, "--error-exitcode", str(ERROR), str(args.build / "tests" / program),
+                   f"--gtest_filter={tests_of}"]
+        if args.dry_run:
+            status = "not run: a dry run"
+        elif begin >= end:
+            status = "not run: the time was up"
+        else:
+            status = sanitize(command, is_single, end - begin)
+        what = f"{tool} {program} {tests_of}" + (", backward in a single kernel" if is_single else "")
+        rows.append({"what": what, "status": status, "seconds": round(time.monotonic() - begin, 1)})
+        print(f"{what}: {status}", flush=True)
+        write(args.folder / "sanitizer.json", rows)
+    return 0 if args.dry_run or all(row["status"] == "ok" for row in rows) else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["tests", "sanitizer"])
+    parser.add_argument("--build", required=True, type=pathlib.Path)
+    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--seconds", default=600.0, type=float)
+    parser.add_argument("--dry-run", action="store_true")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    return {"tests": tests, "sanitizer": sanitizer}[args.what](args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
