@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
+#include <link.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -900,6 +902,59 @@ TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
 
   // A journal is never written twice.
   EXPECT_EQ(Exec({"task", At("out/task.json")}), 78);
+}
+
+// The libraries of this program that are not the system's, among them LibTorch's CPU half.
+std::string OwnLibraries() {
+  std::string libraries;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* all) {
+        const std::string_view name = info->dlpi_name;
+        if (name.starts_with("/") && !name.starts_with("/lib") && !name.starts_with("/usr")) {
+          static_cast<std::string*>(all)->append(name).append(":");
+        }
+        return 0;
+      },
+      &libraries);
+  return libraries;
+}
+
+TEST_F(TrainerTest, TheLibraryThatAGpuLacksIsNamed) {
+#ifdef LONGRUN_SANITIZED
+  GTEST_SKIP() << "a sanitizer's library must be the first that is loaded";
+#endif
+  WriteRun(RunJson("none"));
+  // A trainer that looks for libraries only in the folder of a package.
+  std::string program = ReadFile(kTrainer).value();
+  const std::string path = "$ORIGIN/../lib/longrun";
+  const std::size_t rest = program.find(path + ":");
+  ASSERT_NE(rest, std::string::npos);
+  program[rest + path.size()] = '\0';
+  ASSERT_TRUE(MakeFolders(At("bin")).ok() && MakeFolders(At("lib/longrun")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("bin/longrun-trainer"), program).ok());
+  ASSERT_EQ(chmod(At("bin/longrun-trainer").c_str(), 0700), 0);
+  const auto message = [&] {
+    EXPECT_TRUE(RemoveAll(At("stderr")).ok());
+    SpawnOptions command = Command(TrainArguments("out", {"--device", "gpu"}), "");
+    command.argv[0] = At("bin/longrun-trainer");
+    command.env.push_back("LD_PRELOAD=" + OwnLibraries());
+    EXPECT_EQ(WaitFor(Spawn(command).value(), -1).value()->code, 78);
+    return Stderr();
+  };
+
+  const std::string without = message();
+  EXPECT_NE(without.find("CUDA half cannot be loaded: libtorch_cuda.so: cannot open"),
+            std::string::npos)
+      << without;
+  ASSERT_TRUE(
+      WriteFileAtomic(At("lib/longrun/libtorch_cuda.so"), ReadFile(LONGRUN_LACKING_CUDA).value())
+          .ok());
+  const std::string lacking = message();
+  EXPECT_NE(lacking.find("CUDA half cannot be loaded: liblongrun_absent.so: cannot open"),
+            std::string::npos)
+      << lacking;
+  EXPECT_NE(lacking.find("install torch with its NVIDIA packages, or use the device \"cpu\""),
+            std::string::npos);
 }
 
 TEST_F(TrainerTest, ARunInBf16RefusesAMachineThatMultipliesOtherwise) {
