@@ -322,10 +322,15 @@ TEST_F(AgentTest, ATrainerWhoseFolderWasRemovedEndsAndHasVanished) {
   const ShimRecord shim = ReadShim(FolderOf(task)).value();
   ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
 
+  // Moved first: if the worker looked in the middle of the removal, it could find that only the
+  // journal is gone, which is another failure.
+  const TempFolder elsewhere;
+  const std::string moved = JoinPath(elsewhere.path(), "attempt");
+  ASSERT_EQ(rename(FolderOf(task).path.c_str(), moved.c_str()), 0);
   // Its trainer may write a file between two of ours.
   ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
-    static_cast<void>(RemoveAll(FolderOf(task).path).ok());
-    return !PathExists(FolderOf(task).path);
+    static_cast<void>(RemoveAll(moved).ok());
+    return !PathExists(moved);
   }));
 
   ASSERT_TRUE(AwaitEnd(task));
