@@ -9,7 +9,7 @@
 namespace {
 
 constexpr unsigned kGpus = 2, kMigPlaces = 7;
-constexpr int kOk = 0, kInvalidArgument = 2, kNotSupported = 3;
+constexpr int kOk = 0, kInvalidArgument = 2, kNotSupported = 3, kNoPermission = 4;
 struct Memory {
   unsigned long long total, free, used;
 };
@@ -78,6 +78,12 @@ int nvmlDeviceGetUUID(void* device, char* text, unsigned n_bytes) {
   return kOk;
 }
 int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
+#ifndef FAKE_NVML_OLD
+  // As for an ordinary user.
+  unsigned current = 0, pending = 0;
+  const bool has_mode = nvmlDeviceGetMigMode(device, &current, &pending) == kOk;
+  if (!IsMig(device) && has_mode && current == 1) return kNoPermission;
+#endif
   const unsigned long long total = (IsMig(device) ? 10ull : 80ull) << 30;
   *memory = {.total = total, .free = total, .used = 0};
   return kOk;

@@ -120,11 +120,12 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
 Result<std::vector<GpuName>> VisibleGpus(const std::vector<GpuName>& gpus,
                                          const std::optional<std::string>& visible) {
   std::vector<GpuName> chosen;
+  if (gpus.empty()) return chosen;  // a profile may set the variable on every machine
   if (!visible) {
     for (const GpuName& gpu : gpus) {
       for (GpuName& device : CudaDevicesOf(gpu)) chosen.push_back(std::move(device));
     }
-    if (!chosen.empty() || gpus.empty()) return chosen;
+    if (!chosen.empty()) return chosen;
     return Status(Code::kFailedPrecondition,
                   Str(WhyUnusable(gpus[0]), "; or start with --cpu-slots"));
   }

@@ -72,7 +72,10 @@ struct Nvml::Functions {
     NvmlMemory bytes;
     RETURN_IF_ERROR(NvmlStatus(name(device, text, sizeof text), "nvmlDeviceGetName"));
     RETURN_IF_ERROR(NvmlStatus(uuid(device, id, sizeof id), "nvmlDeviceGetUUID"));
-    RETURN_IF_ERROR(NvmlStatus(memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
+    // Only privileged users are told the memory of a whole GPU in MIG mode, and nobody needs it.
+    if (const int code = memory(device, &bytes); code != 0 && !InMigMode(device)) {
+      return NvmlStatus(code, "nvmlDeviceGetMemoryInfo");
+    }
     return GpuName{
         .name = text, .uuid = id, .memory_bytes = static_cast<std::int64_t>(bytes.total)};
   }

@@ -110,6 +110,15 @@ TEST(VisibleGpusTest, AnEmptyVariableMeansNone) {
   for (const char* const none : {"", " ", "-1", "NoDevFiles"}) EXPECT_TRUE(Visible(none).empty());
 }
 
+// A profile or an image may set the variable on every machine.
+TEST(VisibleGpusTest, WithoutAnyGpuTheVariableMeansNothing) {
+  for (const char* const any : {"0", "GPU-aa11", "MIG-dd55"}) {
+    const Result<std::vector<GpuName>> gpus = VisibleGpus({}, any);
+    ASSERT_TRUE(gpus.ok()) << gpus.status().message();
+    EXPECT_TRUE(gpus->empty());
+  }
+}
+
 TEST(VisibleGpusTest, OnlyTheNamedOnesAreTakenInTheirOrder) {
   EXPECT_EQ(Visible("2,0"), (Uuids{"GPU-bb33", "GPU-aa11"}));
   EXPECT_EQ(Visible(" 1 "), (Uuids{"GPU-bb22"}));
