@@ -43,12 +43,11 @@ int DrainOne(const std::string& state, const std::string& worker,
                 " with a checkpoint within ", FormatDurationMs(request.deadline_ms()),
                 " unless finished by then, to continue on another worker");
   }
-  Print(text + "\n");
+  PrintText(text + "\n");
   if (n_running > 0 && client.coordinator().momentary()) {
-    std::fprintf(stderr,
-                 "no service is running for %s, so trainers keep running: `longrun up` starts a "
-                 "service, which carries this out\n",
-                 state.c_str());
+    SayLine(Str("no service is running for ", state,
+                ", so trainers keep running: `longrun up` starts a service, which carries this "
+                "out"));
   }
   return kExitOk;
 }

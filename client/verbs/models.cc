@@ -80,10 +80,9 @@ int Remove(const std::string& name, const std::string& output, const std::string
     return kExitOk;
   }
   Print(Str("removed ", name, "\n"));
-  std::fprintf(stderr, "%s\n",
-               answer->bytes_go()
-                   ? "its bytes are removed within minutes, or by `longrun gc`"
-                   : "its bytes stay: another name or a run that started from it needs them");
+  SayLine(answer->bytes_go()
+              ? "its bytes are removed within minutes, or by `longrun gc`"
+              : "its bytes stay: another name or a run that started from it needs them");
   return kExitOk;
 }
 

@@ -28,7 +28,8 @@ int EndWithoutPause(const v1::SweepInfo& info, const std::string& nothing,
 // Whether all tasks of a cancelled sweep have succeeded nevertheless.
 bool IsDoneForOthers(RetryingClient& client, const std::string& sweep) {
   const Result<v1::GetSweepResponse> now = client.GetSweep(sweep, /*brief=*/true);
-  return now.ok() && now->info().tasks_succeeded() == now->info().tasks();
+  return now.ok() && now->info().tasks() > 0 &&
+         now->info().tasks_succeeded() == now->info().tasks();
 }
 
 }  // namespace
@@ -78,11 +79,12 @@ void AddResume(Verbs& verbs) {
     RetryingClient client(verbs.state);
     const Result<v1::ResumeSweepResponse> answer = client.ResumeSweep(*sweep);
     if (answer.status().code() == Code::kFailedPrecondition && IsDoneForOthers(client, *sweep)) {
-      return Report(Status(Code::kFailedPrecondition,
-                           Str(*sweep,
-                               " was cancelled, but other sweeps have finished all its "
-                               "tasks: there is nothing to resume; `longrun table ",
-                               *sweep, "` shows the results")));
+      return Report(
+          Status(Code::kFailedPrecondition,
+                 Str(*sweep,
+                     " was cancelled, but all its tasks have succeeded, for "
+                     "other sweeps or before: there is nothing to resume; `longrun table ",
+                     *sweep, "` shows the results")));
     }
     if (!answer.ok()) return Report(answer.status());
     std::string nothing;

@@ -87,13 +87,18 @@ int Table(const PivotArguments& arguments, const std::optional<std::string>& pub
     SayLine(EvaluatesNothing(Join(arguments.sweeps, ", ")));
   }
   PrintTables(*tables, output);
-  if (IsForPeople(output)) PrintText(Footnotes(arguments, *results, *tables, output, client));
+  const bool is_for_people = output == "table" || output == "wide";
+  // Other formats go into papers, which no folder of this machine belongs in.
+  if (is_for_people) {
+    PrintText(Footnotes(arguments, *results, *tables, output, client));
+  } else if (IsForPeople(output)) {
+    Print(Footnotes(arguments, *results, *tables, output, client));
+  }
   if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
   if (std::ranges::any_of(*tables, &PivotTable::leaves_out_depths)) {
     SayLine(Str("also measured by depth: `--rows depth` or `longrun plot ",
                 Join(arguments.sweeps, " "), " --what depth` shows it"));
   }
-  const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);
     if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
