@@ -26,9 +26,9 @@ struct HostMemory {
 std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
 std::optional<HostMemory> ReadHostMemory();
 
-// The limit that MachineMemoryBytes() heeds; nullopt if there is none. `groups` is the text of /proc/self/cgroup, `mount` the
-// folder of the cgroup file systems: version 2 is mounted there, the memory of version 1 in its
-// folder "memory", or both.
+// The limit that MachineMemoryBytes() heeds; nullopt if there is none. `groups` is the text of
+// /proc/self/cgroup, `mount` the folder of the cgroup file systems: version 2 is mounted there, the
+// memory of version 1 in its folder "memory", or both.
 std::optional<std::int64_t> CgroupMemoryMax(const std::string& groups, const std::string& mount);
 
 }  // namespace longrun

@@ -1,5 +1,6 @@
 #include "model/net/host_keys.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -40,11 +41,23 @@ at::Tensor Rows(const at::Tensor& like_BGND, std::int64_t n, const at::TensorOpt
   return at::empty({like_BGND.size(0), like_BGND.size(1), n, like_BGND.size(3)}, options);
 }
 
-// Of the host, which must keep some memory for its programs: pinned memory is never swapped out.
-void CheckHostHasRoom(std::int64_t n_byte) {
+// What the process may still pin; n_pinned bytes are pinned already. A batch system's limit counts
+// them, if it counts any.
+std::int64_t AvailableBytes(std::int64_t n_pinned) {
+  const std::int64_t within_limit = MachineMemoryBytes() - n_pinned;
   const std::optional<HostMemory> host = ReadHostMemory();
-  if (!host) return;
-  const std::int64_t kept = host->total_bytes / 16, available = host->available_bytes();
+  return host ? std::min(host->available_bytes(), within_limit) : within_limit;
+}
+
+// The host must keep some memory for its programs: pinned memory is never swapped out.
+void CheckHostHasRoom(const c10::Device& device, std::int64_t n_byte, std::int64_t n_pinned) {
+  const std::int64_t kept = MachineMemoryBytes() / 16;
+  std::int64_t available = AvailableBytes(n_pinned);
+  if (available - kept < n_byte) {
+    // What an earlier text has left is still pinned.
+    at::getHostAllocator(device.type())->empty_cache();
+    available = AvailableBytes(n_pinned);
+  }
   TORCH_CHECK_WITH(OutOfMemoryError, available - kept >= n_byte,
                    "the GPU has no room for the keys and values, and the host has only ",
                    FormatBytes(available), " of memory left, of which ", FormatBytes(kept),
@@ -56,7 +69,6 @@ std::int64_t RowBytes(const at::Tensor& x_BGND) {
 }
 
 at::Tensor PinnedRows(const at::Tensor& like_BGND, std::int64_t n) {
-  CheckHostHasRoom(n * RowBytes(like_BGND));
   const at::TensorOptions options = like_BGND.options().device(at::kCPU).pinned_memory(true);
   try {
     return Rows(like_BGND, n, options);
@@ -149,8 +161,11 @@ void HostKeys::TakeBack(std::vector<AttentionCache>& caches, std::size_t layer) 
     if (of.chunks.empty() || of.chunks.back().is_full()) {
       const std::int64_t n_room =
           std::clamp<std::int64_t>(chunk_bytes_ / RowBytes(cache.k_BHTD), 1, cache.capacity - of.n);
+      const std::int64_t n_byte = 2 * n_room * RowBytes(cache.k_BHTD);
+      CheckHostHasRoom(device_, n_byte, n_pinned_);
       of.chunks.push_back(
           {.k_BGND = PinnedRows(cache.k_BHTD, n_room), .v_BGND = PinnedRows(cache.v_BHTD, n_room)});
+      n_pinned_ += n_byte;
     }
     Chunk& chunk = of.chunks.back();
     const std::int64_t n = std::min(chunk.k_BGND.size(2) - chunk.n, cache.n - of.n);

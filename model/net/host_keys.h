@@ -64,8 +64,9 @@ class HostKeys {
 
   c10::Device device_;
   std::int64_t chunk_bytes_;
-  c10::Stream stream_;  // of arrivals
-  c10::Event queued_;   // what the device was given before an arrival
+  std::int64_t n_pinned_ = 0;  // bytes in all chunks
+  c10::Stream stream_;         // of arrivals
+  c10::Event queued_;          // what the device was given before an arrival
   std::vector<Layer> layers_;
   std::array<Room, 2> rooms_;
 };

@@ -18,6 +18,10 @@ enum class KeysPlace { kDevice, kHost };
 class KeysRoom {
  public:
   explicit KeysRoom(const c10::Device& device) : device_(device) {}
+  KeysRoom(const KeysRoom&) = delete;
+  KeysRoom& operator=(const KeysRoom&) = delete;
+  // Gives the host's memory back, which LibTorch keeps for the next text.
+  ~KeysRoom();
 
   // Returns what `body` returns, which works on texts of n_tokens tokens together; errors as
   // WithinMemory (out_of_memory.h). If a GPU has too little memory, calls `body` again with kHost,

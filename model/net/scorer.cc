@@ -172,12 +172,17 @@ std::vector<float> NetScorer::NllOfParts(const Prefix& prefix, KeysPlace place) 
     const std::int64_t n = end - begin;
     const at::Tensor hidden_BTC = net_.ReadParts(tokens_from(begin - n_bos, n).unsqueeze(0), *state,
                                                  kPrefixPart, n_all - end);
-    const at::Tensor nll_N = HeadNll(hidden_BTC.flatten(0, 1), net_.head(),
-                                     tokens_from(begin - n_bos + 1, n), net_.compute())
-                                 .to(at::kCPU, at::kFloat)
-                                 .contiguous();
-    const float* const values = nll_N.const_data_ptr<float>();
-    nll.insert(nll.end(), values, values + n);
+    // In the same parts as without a state in the host's memory: a product of other rows may have
+    // other bits.
+    for (std::int64_t at = 0; at < n; at += kPrefixPart) {
+      const std::int64_t n_part = std::min(kPrefixPart, n - at);
+      const at::Tensor nll_N = HeadNll(hidden_BTC.narrow(1, at, n_part).flatten(0, 1), net_.head(),
+                                       tokens_from(begin + at - n_bos + 1, n_part), net_.compute())
+                                   .to(at::kCPU, at::kFloat)
+                                   .contiguous();
+      const float* const values = nll_N.const_data_ptr<float>();
+      nll.insert(nll.end(), values, values + n_part);
+    }
     begin = end;
   }
   nll.resize(static_cast<std::size_t>(prefix.n_targets));

@@ -148,16 +148,25 @@ Status RunGenerate(const GenerateOptions& options) {
     RETURN_IF_ERROR(CheckTokenizer(tokenizer->vocabulary(), vocab_size));
     ASSIGN_OR_RETURN(prompt_BT, TokensOfText(options, *tokenizer));
     generation.n_choices = static_cast<std::int64_t>(tokenizer->vocabulary().tokens.size());
-    generation.on_step = Printer(*tokenizer);
   } else {
     ASSIGN_OR_RETURN(prompt_BT, LoadTokens(options.tokens, vocab_size));
   }
 
   Generated generated;
+  std::int64_t n_printed = 0;
   KeysRoom room(net->compute().device);
   const Status status =
       room.Run(prompt_BT.numel() + prompt_BT.size(0) * options.new_tokens, [&](KeysPlace place) {
         generation.keys_place = place;
+        if (is_text) {
+          // If a first run had no room, a second one writes the same tokens again.
+          generation.on_step = [&n_printed, print = Printer(*tokenizer), n_seen = std::int64_t{0}](
+                                   std::span<const std::int64_t> ids) mutable {
+            if (n_seen++ < n_printed) return true;
+            n_printed += 1;
+            return print(ids);
+          };
+        }
         ASSIGN_OR_RETURN(generated, Generate(*net, prompt_BT, generation));
         return Status();
       });
