@@ -205,7 +205,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   // To YAML, a line that is indented further continues the text above it, even if it begins with a
-  // dash.
+  // dash. That is not refused below a text of several words, which may well go on so.
   void RefuseDashBelow(const YAML::Mark& mark, std::string_view value) const {
     if (value.find(" - ") == std::string_view::npos) return;
     std::string_view text = text_.substr(std::min(BeginOf(mark), text_.size()));
@@ -221,7 +221,12 @@ class TreeBuilder final : public YAML::EventHandler {
       if (value.find(entry) == std::string_view::npos) return;  // the text has ended
       if (!entry.starts_with("- ")) continue;
       const YamlNode& list = frames_.back().node;
-      if (list.kind != YamlNode::Kind::kList) throw Refused{PlaceOf(mark), DashMissing(first)};
+      if (list.kind != YamlNode::Kind::kList) {
+        if (first.find(' ') != std::string::npos) return;
+        throw Refused{PlaceOf(mark), DashMissing(first)};
+      }
+      const bool is_next_entry = dash + 1 == static_cast<std::size_t>(list.place.column);
+      if (is_next_entry) return;
       place.column = static_cast<int>(dash) + 1;
       throw Refused{place, DashUnlike(dash, list.place.line,
                                       static_cast<std::size_t>(list.place.column) - 1)};

@@ -174,9 +174,10 @@ TEST(EvaluationDocsTest, TheExamplesOfExtensionsAreSweeps) {
        at = page.find("```yaml\n", at)) {
     at += 8;
     const std::string spec = page.substr(at, page.find("```", at) - at);
+    const bool has_model = spec.find("  model:") != std::string::npos;
     Result<Sweep> sweep =
         ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\n", spec,
-                       "  model: {architecture: llama, size: micro}\n"
+                       has_model ? "" : "  model: {architecture: llama, size: micro}\n",
                        "  train: {tokens: 614400, batch_tokens: 1024}\n"),
                    "sweep.yaml", {}, Austen());
     ASSERT_TRUE(sweep.ok()) << spec << sweep.status().message();
