@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <string>
 
 #include "base/check.h"
 #include "base/memory.h"

@@ -399,7 +399,7 @@ TEST_F(LaptopTest, WithoutAWorkerALaptopLearnsHowOneJoins) {
   ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
   ASSERT_TRUE(WriteFileAtomic(OnLaptop("s.yaml"), kTinySweep).ok());
   const std::vector<std::string> plan = {"plan", "s.yaml", "--set", "resources.kind=gpu"};
-  const std::string join = "`longrun admin join-token create`", up = "`longrun up`";
+  const std::string join = "`longrun admin join-token create`", up = " up` on this machine";
 
   const std::string cpu = Longrun({"plan", "s.yaml"}).out;
   EXPECT_NE(cpu.find("were compared with those of the coordinator's machine"), std::string::npos)
