@@ -6,6 +6,7 @@
 #include "kernels/cpu/row_targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/adamw.cc"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/row-inl.h"
@@ -48,6 +49,10 @@ namespace {
 // for random ones 1e-7.
 constexpr std::int64_t kNormPiece = 2048;
 constexpr std::int64_t kUpdatePiece = 16384;
+// The update asks for what it will read so many elements later, since a processor's own prefetching
+// ends with the page. Of distances from 256 to 4096, 512 and 1024 were fastest on an Intel Xeon
+// (Emerald Rapids): 45M parameters in 47 instead of 54 ms.
+constexpr std::int64_t kPrefetched = 1024;
 
 struct Coefficients {
   float decay, one_minus_beta1, beta2, one_minus_beta2, step, root, eps, clip;
@@ -63,6 +68,11 @@ HWY_NOINLINE void UpdatePiece(const AdamWTensor& tensor, const Piece& piece,
   Bf16* const copy = kCopies ? tensor.copy + piece.begin : nullptr;
   const F f;
   ForColumns(piece.n, [&](std::int64_t c, auto at) HWY_ATTR {
+    // An address behind the tensor's end does nothing.
+    hwy::Prefetch(gradient + c + kPrefetched);
+    hwy::Prefetch(parameter + c + kPrefetched);
+    hwy::Prefetch(first + c + kPrefetched);
+    hwy::Prefetch(second + c + kPrefetched);
     const V g = hn::Mul(at.Load(gradient + c), hn::Set(f, k.clip));
     const V m_before = at.Load(first + c);
     const V m = hn::MulAdd(hn::Set(f, k.one_minus_beta1), hn::Sub(g, m_before), m_before);
