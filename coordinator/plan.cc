@@ -291,6 +291,7 @@ class PlanMaker {
     if (begun == standing_.executions.end()) return path;
     path.device_kind = begun->second.device_kind;
     path.attention = begun->second.attention;
+    path.head = begun->second.head;
     return path;
   }
 

@@ -8,7 +8,9 @@
 //              + B T (n_layer + 1) K          what blocks keep for their backward
 //                                             passes, and temporaries
 //              + 8 min(B T V, max(Z, V))      a chunk of logits and its gradient
-//                                             (model/net/head.cc): Z is 2^23, 2^26 on a GPU
+//                                             (model/net/head.cc): Z is 2^23, 2^26 on a GPU;
+//                                             at least 4 V min(B T, C) for a run whose chunks
+//                                             have C rows (model/head_chunks.h)
 //
 //   K = 2 * 4 C                  the inputs of the two norms
 //       + e (2 C + w d_ff        their outputs, the MLP's
@@ -100,6 +102,15 @@ double LogitsBytes(const ModelConfig& model, double n_tokens, DeviceKind device_
   return 8.0 * std::min(n_tokens * vocab, std::max(logits_max, vocab));
 }
 
+// Of a training step. In chunks as wide as the model, our kernels write the gradient in place of
+// the logits.
+double TrainLogitsBytes(const ModelConfig& model, double n_tokens, const MemoryPath& path) {
+  const double bytes = LogitsBytes(model, n_tokens, path.device_kind);
+  if (path.head == HeadChunks::kByLogits) return bytes;
+  const auto rows = static_cast<double>(HeadChunkRows(path.head, model.vocab_size, model.d_model));
+  return std::max(bytes, 4.0 * std::min(n_tokens, rows) * static_cast<double>(model.vocab_size));
+}
+
 // The average number of keys that a block of queries reads.
 double KeysRead(const ModelConfig& model, double length) {
   if (!model.causal) return length;
@@ -159,7 +170,8 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing, std::int64_t gpu_head_dim_max) {
   return {.device_kind = device_kind,
           .attention = AttentionPathFor(model, device_kind, gpu_head_dim_max),
-          .activation_checkpointing = activation_checkpointing};
+          .activation_checkpointing = activation_checkpointing,
+          .head = HeadChunksFor(model, device_kind)};
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
@@ -183,7 +195,7 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double parameters = static_cast<double>(model.ParameterCount());
   const std::int64_t trains =
       Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters + n_tokens * layers_bytes +
-            LogitsBytes(model, n_tokens, path.device_kind));
+            TrainLogitsBytes(model, n_tokens, path));
   if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
   // The gradients, the optimizer's moments and the rounded weights stay while longer windows are
   // read.

@@ -7,6 +7,7 @@
 #include "model/attention_path.h"
 #include "model/config.h"
 #include "model/device_kind.h"
+#include "model/head_chunks.h"
 #include "model/precision.h"
 #include "model/train_config.h"
 
@@ -17,6 +18,7 @@ struct MemoryPath {
   DeviceKind device_kind = DeviceKind::kCpu;
   AttentionBackend attention = AttentionBackend::kReference;
   bool activation_checkpointing = false;
+  HeadChunks head = HeadChunks::kByLogits;  // of a training step on a CPU
 };
 
 // The path of a run that begins on a device of this kind; gpu_head_dim_max: as in AttentionPathFor

@@ -214,6 +214,7 @@ Json Execution::ToJson() const {
              {"simd", simd},
              {"subnormals", subnormals ? SubnormalsName(*subnormals) : ""}};
   if (!bf16.empty()) paths["bf16"] = bf16;
+  if (head != HeadChunks::kByLogits) paths["head"] = head;
   return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
               {"micro_batch", micro_batch},
               {"paths", std::move(paths)},
@@ -233,12 +234,13 @@ Result<Execution> Execution::FromJson(const Json& json) {
   RETURN_IF_ERROR(device_fields.Done());
   JsonFields path_fields(paths, "execution.paths");
   std::string attention, operators(EnumName(OperatorSet::kAten)),
-      subnormals(SubnormalsName(Subnormals::kKept));
+      subnormals(SubnormalsName(Subnormals::kKept)), head(EnumName(HeadChunks::kByLogits));
   path_fields.String("attention", attention).String("linear", execution.linear);
   if (paths.contains("operators")) path_fields.String("operators", operators);
   path_fields.String("simd", execution.simd);
   if (paths.contains("subnormals")) path_fields.String("subnormals", subnormals);
   if (paths.contains("bf16")) path_fields.String("bf16", execution.bf16);
+  if (paths.contains("head")) path_fields.String("head", head);
   RETURN_IF_ERROR(path_fields.Done());
   const auto known_kind = FindEnum<DeviceKind>(device_kind);
   if (!known_kind) {
@@ -265,6 +267,12 @@ Result<Execution> Execution::FromJson(const Json& json) {
         Code::kInvalidArgument,
         Str("execution.paths.subnormals: expected kept or flushed, found \"", subnormals, "\""));
   }
+  const auto known_head = FindEnum<HeadChunks>(head);
+  if (!known_head) {
+    return Status(Code::kInvalidArgument,
+                  Str("execution.paths.head: expected logits or width, found \"", head, "\""));
+  }
+  execution.head = *known_head;
   if (execution.threads < 1 || execution.micro_batch < 1) {
     return Status(
         Code::kInvalidArgument,
@@ -272,6 +280,11 @@ Result<Execution> Execution::FromJson(const Json& json) {
             execution.threads, " and ", execution.micro_batch));
   }
   return execution;
+}
+
+void ClearTraining(Execution& execution) {
+  execution.bf16.clear();
+  execution.head = HeadChunks::kByLogits;
 }
 
 void CheckValidation(const TrainConfig& train, KeyErrors& errors) {

@@ -14,6 +14,7 @@
 #include "model/attention_path.h"
 #include "model/config.h"
 #include "model/device_kind.h"
+#include "model/head_chunks.h"
 #include "model/train_config.h"
 
 namespace longrun {
@@ -88,16 +89,21 @@ struct Execution {
   // The instructions for a CPU run's products in bf16: "amx", "avx512_bf16"
   // (model/instruction_set.h). "": the run has no such products, or began before this was recorded.
   std::string bf16 = {};
+  HeadChunks head = HeadChunks::kByLogits;  // in training on a CPU
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
-  // "paths" also has "bf16" if it is not empty. "operators" and "subnormals" are "" if the machine
-  // is to decide. If they are absent, as in records from before there was a choice, they are read
-  // as aten and kept.
+  // "paths" also has "bf16" if it is not empty, and "head" if it is not "logits". "operators" and
+  // "subnormals" are "" if the machine is to decide. If they are absent, as in records from before
+  // there was a choice, they are read as aten and kept.
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
 };
+
+// Removes what only training uses, so that an evaluation does not depend on it: an evaluation in
+// bf16 takes the instructions that a CPU has, which its rows name.
+void ClearTraining(Execution& execution);
 
 // Whether a run that starts from an imported model keeps the extension of its config.json: only
 // rope has one, and an extension of the training takes its place.

@@ -39,6 +39,7 @@ void Fill(v1::Device& wire, Slot& slot) {
   wire.set_bf16(std::move(slot.bf16));
   wire.set_attention(std::move(slot.attention));
   wire.set_operators(std::move(slot.operators));
+  wire.set_head(std::move(slot.head));
 }
 std::optional<Slot> Read(const v1::Device& wire) {
   const std::optional<DeviceKind> kind = FindEnum<DeviceKind>(wire.kind());
@@ -52,7 +53,8 @@ std::optional<Slot> Read(const v1::Device& wire) {
               .linear = wire.linear(),
               .bf16 = wire.bf16(),
               .attention = wire.attention(),
-              .operators = wire.operators()};
+              .operators = wire.operators(),
+              .head = wire.head()};
 }
 
 void Fill(v1::ArtifactFile& wire, ArtifactFile& file) {

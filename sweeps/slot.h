@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "model/device_kind.h"
+#include "model/head_chunks.h"
 
 namespace longrun {
 
@@ -22,6 +23,7 @@ struct Slot {
   // of up to 128 channels) or "", and its best operators (OperatorSet), "longrun" or "". Workers of
   // older releases do not say them.
   std::string attention = {}, operators = {};
+  std::string head = {};  // of a CPU: its largest chunks of logits (HeadChunks); "" on older ones
 };
 
 inline constexpr std::string_view kFusedAttention = "fused", kFusedAttentionTo128 = "fused/128";
@@ -37,6 +39,12 @@ inline std::int64_t FusedHeadDimMax(const Slot& slot) {
 }
 // Whether it has our kernels for the other operators: norms, activations, the loss.
 inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }
+// Whether its trainer can cut logits into chunks as wide as the model.
+inline bool HasWideHead(const Slot& slot) { return slot.head == EnumName(HeadChunks::kByWidth); }
+// The name of its largest chunks of logits, for a message.
+inline std::string_view BestHead(const Slot& slot) {
+  return EnumName(HasWideHead(slot) ? HeadChunks::kByWidth : HeadChunks::kByLogits);
+}
 // The name of a GPU's best attention back-end for such heads, for a message.
 inline std::string_view BestAttention(const Slot& slot, std::int64_t head_dim) {
   return head_dim <= FusedHeadDimMax(slot) ? "fused" : "reference";

@@ -76,6 +76,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                          .Add(TextOf(paths, "simd"), "instructions ")
                          .Add(TextOf(paths, "subnormals"), "subnormals ")
                          .Add(TextOf(paths, "bf16"), "bf16 ")
+                         .Add(TextOf(paths, "head"), "chunks of logits by ")
                          .Text());
   add("host", Parts()
                   .Add(TextOf(host, "name"))

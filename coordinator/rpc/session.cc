@@ -75,9 +75,10 @@ Status CheckDevice(const Slot& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
-  for (const std::string* text : {&device.bf16, &device.attention, &device.operators}) {
+  for (const std::string* text :
+       {&device.bf16, &device.attention, &device.operators, &device.head}) {
     if (!IsShortText(*text)) {
-      return Malformed(Str("has a bf16, attention or operators of ", text->size(),
+      return Malformed(Str("has a bf16, attention, operators or head of ", text->size(),
                            " bytes: expected at most ", kTextBytesMax,
                            ", without control characters"));
     }

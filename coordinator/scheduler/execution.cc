@@ -45,8 +45,9 @@ std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task
   if (std::shared_ptr<const Execution> offered = OfferedExecution(state, run.run_key)) {
     return offered;
   }
-  const MemoryPath path = NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing,
-                                           FusedHeadDimMax(slot));
+  MemoryPath path = NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing,
+                                     FusedHeadDimMax(slot));
+  if (!HasWideHead(slot)) path.head = HeadChunks::kByLogits;
   return std::make_shared<const Execution>(Execution{
       .device_kind = slot.kind,
       .device_name = slot.kind == DeviceKind::kGpu ? slot.name : "",
@@ -57,7 +58,8 @@ std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task
       .operators = OperatorsFor(slot.kind, HasOperators(slot)),
       .simd = slot.simd,
       .subnormals = SubnormalsFor(slot.kind),
-      .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : ""});
+      .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : "",
+      .head = run.run.trains() ? path.head : HeadChunks::kByLogits});
 }
 
 void NoteOffer(StepContext& step, const Attempt& attempt) {

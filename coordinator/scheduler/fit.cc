@@ -87,6 +87,10 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
         !same("its path of products in bf16", slot.bf16, execution.bf16)) {
       return;
     }
+    if (execution.head == HeadChunks::kByWidth &&
+        !same("its way of cutting logits into chunks", BestHead(slot), EnumName(execution.head))) {
+      return;
+    }
   }
   const bool is_fused = ready.head_dim <= FusedHeadDimMax(slot);
   const std::int64_t needed = slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes

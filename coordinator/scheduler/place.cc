@@ -164,7 +164,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
   file.execution = *ExecutionOf(state, run);
-  if (task.kind != TaskKind::kTrain) file.execution.bf16.clear();  // its rows name its own
+  if (task.kind != TaskKind::kTrain) ClearTraining(file.execution);
   if (slot.kind == DeviceKind::kGpu) file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
   file.checkpoint_keep = task.checkpoint_keep;

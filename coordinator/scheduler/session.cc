@@ -122,8 +122,9 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
 bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   return std::ranges::equal(a, b, [](const Slot& x, const Slot& y) {
     return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear, x.bf16,
-                    x.attention) == std::tie(y.index, y.kind, y.name, y.memory_bytes, y.threads,
-                                             y.simd, y.linear, y.bf16, y.attention);
+                    x.attention, x.head) == std::tie(y.index, y.kind, y.name, y.memory_bytes,
+                                                     y.threads, y.simd, y.linear, y.bf16,
+                                                     y.attention, y.head);
   });
 }
 

@@ -162,13 +162,15 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.too_large_for = task.too_large_for;
   ready.dataset_digest = run.run.dataset_digest;
   ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
-  // Evaluations in bf16 take the instructions that a CPU has, and their rows name these.
-  if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
+  if (ready.execution && task.kind != TaskKind::kTrain) ClearTraining(*ready.execution);
   ready.head_dim = run.run.model.attention_shape().head_dim;
   const auto path_on = [&](DeviceKind device_kind, std::int64_t gpu_head_dim_max = 0) {
     MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing,
                                        gpu_head_dim_max);
-    if (execution != nullptr) path.attention = execution->attention;
+    if (execution != nullptr) {
+      path.attention = execution->attention;
+      path.head = execution->head;
+    }
     return path;
   };
   if (task.kind == TaskKind::kTrain) {

@@ -458,7 +458,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
                      {"linear", slot.linear},
                      {"bf16", slot.bf16},
                      {"attention", slot.attention},
-                     {"operators", slot.operators}});
+                     {"operators", slot.operators},
+                     {"head", slot.head}});
   }
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));

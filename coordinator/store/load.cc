@@ -310,6 +310,9 @@ Status LoadWorkers(Connection& connection, State& state) {
                      if (json.contains("operators")) {
                        ASSIGN_OR_RETURN(slot.operators, GetString(json, "operators"));
                      }
+                     if (json.contains("head")) {
+                       ASSIGN_OR_RETURN(slot.head, GetString(json, "head"));
+                     }
                      worker.slots.push_back(std::move(slot));
                    }
                    ASSIGN_OR_RETURN(const Json digests, ParseJson(row.Text(5)));

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/subnormals.h"
 #include "kernels/simd.h"
+#include "model/head_chunks.h"
 #include "model/matrix_path.h"
 
 namespace longrun {
@@ -23,7 +24,8 @@ struct Compute {
   c10::ScalarType dtype = c10::ScalarType::Float;  // of weights and results: Float or Double
   // Of matrix products: dtype, or BFloat16, or (without gradients) Half.
   c10::ScalarType product = c10::ScalarType::Float;
-  MatrixPath path = MatrixPath::kAten;  // for a CPU's fp32 products
+  MatrixPath path = MatrixPath::kAten;             // for a CPU's fp32 products
+  HeadChunks head_chunks = HeadChunks::kByLogits;  // of a CPU's training steps
   // If set, our kernels of this instruction set compute the optimiser's steps and the operations of
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
   // These kernels run only on a CPU, and not in fp64.

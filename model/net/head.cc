@@ -19,15 +19,15 @@
 namespace longrun {
 namespace {
 
-// The rows of a chunk. On a CPU, whose caches are small, it has 32 MiB of fp32. On a GPU, where
-// each chunk reads and writes the weight's gradient, 512 MiB: with our kernels, which write the
-// gradient in place of the logits, in the product's type; else half of it for copies. There the
-// chunks are about as long as each other. sweeps/cost.cc reckons with both.
-std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& compute) {
+// The rows of a chunk. On a CPU it has 32 MiB of fp32, or in training what the run began with
+// (model/head_chunks.h). On a GPU, where each chunk reads and writes the weight's gradient, it has
+// 512 MiB: with our kernels, which write the gradient in place of the logits, in the product's
+// type; else half of it for copies. There the chunks are about as long as each other.
+// sweeps/cost.cc reckons with all of them.
+std::int64_t ChunkRows(std::int64_t n_row, const Head& head, const Compute& compute,
+                       HeadChunks on_cpu) {
   const std::int64_t n_vocab = head.weight_VC.size(0);
-  if (compute.device.is_cpu()) {
-    return std::max<std::int64_t>(1, (std::int64_t{1} << 23) / n_vocab);
-  }
+  if (compute.device.is_cpu()) return HeadChunkRows(on_cpu, n_vocab, head.weight_VC.size(1));
   constexpr std::int64_t kBytesMax = std::int64_t{1} << 29, kTile = 128;
   const bool is_in_place = HasKernels(compute) && !head.bias_V.defined();
   const auto row_bytes =
@@ -109,7 +109,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
-  const std::int64_t chunk = ChunkRows(n_rows, head, compute);
+  const std::int64_t chunk = ChunkRows(n_rows, head, compute, HeadChunks::kByLogits);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     if (HasKernels(compute)) {
@@ -133,7 +133,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
-  const std::int64_t chunk = ChunkRows(n_rows, head, compute);
+  const std::int64_t chunk = ChunkRows(n_rows, head, compute, compute.head_chunks);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);

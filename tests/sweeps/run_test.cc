@@ -237,6 +237,28 @@ TEST(ExecutionTest, OnlyARunInBf16HasAPathForIt) {
   EXPECT_EQ(read->bf16, "amx");
 }
 
+TEST(ExecutionTest, OnlyARunWithWideChunksOfLogitsNamesThem) {
+  Execution execution;
+  execution.micro_batch = 1;
+  EXPECT_FALSE(execution.ToJson()["paths"].contains("head"));
+  EXPECT_EQ(Execution::FromJson(execution.ToJson()).value().head, HeadChunks::kByLogits);
+  execution.head = HeadChunks::kByWidth;
+  Json json = execution.ToJson();
+  EXPECT_EQ(json["paths"]["head"], "width");
+  EXPECT_EQ(Execution::FromJson(json).value().head, HeadChunks::kByWidth);
+  json["paths"]["head"] = "rows";
+  EXPECT_EQ(Execution::FromJson(json).status().message(),
+            "execution.paths.head: expected logits or width, found \"rows\"");
+}
+
+TEST(ExecutionTest, AnEvaluationDoesNotDependOnWhatOnlyTrainingUses) {
+  Execution execution, plain;
+  execution.bf16 = "amx";
+  execution.head = HeadChunks::kByWidth;
+  ClearTraining(execution);
+  EXPECT_EQ(execution, plain);
+}
+
 // A run that began before there was a choice goes on with LibTorch's operators.
 TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
   Execution execution;

@@ -43,7 +43,8 @@ const std::vector<UpMessage> kUp = {
                               .linear = "linear-1",
                               .bf16 = "bf16-1",
                               .attention = "attention-1",
-                              .operators = "operators-1"}},
+                              .operators = "operators-1",
+                              .head = "head-1"}},
                  .dataset_digests = {"digest-1", "digest-2"},
                  .attempts = kAttempts,
                  .capabilities = {"capability-1", "capability-2"},
@@ -196,6 +197,7 @@ std::vector<UpMessage> UpOfProtocol2() {
   auto& hello = std::get<HelloMessage>(messages[0]);
   hello.disk.wanted_bytes = 0;
   hello.folder.clear();
+  for (Slot& device : hello.devices) device.head.clear();
   std::get<HeartbeatMessage>(messages[1]).disk.wanted_bytes = 0;
   return messages;
 }

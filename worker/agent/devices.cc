@@ -112,7 +112,8 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
                      .threads = std::max(1, cpu.cores / n_slots),
                      .simd = cpu.simd,
                      .linear = cpu.linear,
-                     .bf16 = cpu.bf16});
+                     .bf16 = cpu.bf16,
+                     .head = std::string(EnumName(HeadChunks::kByWidth))});
   }
   return slots;
 }

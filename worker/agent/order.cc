@@ -24,9 +24,10 @@ namespace {
 // The code paths of an Execution or a Slot, for a message. `attention` and `operators`: of a GPU.
 template <typename T>
 std::string PathsText(const T& paths, DeviceKind kind, std::string_view attention,
-                      std::string_view operators) {
+                      std::string_view operators, bool has_wide_head) {
   return Str(paths.linear, " and ", paths.simd,
              paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16),
+             has_wide_head ? ", wide chunks of logits" : "",
              kind == DeviceKind::kGpu ? Str(", attention ", attention, ", operators ", operators)
                                       : std::string());
 }
@@ -243,6 +244,7 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
+      (wanted.head == HeadChunks::kByWidth && !HasWideHead(slot)) ||
       (slot.kind == DeviceKind::kGpu &&
        (wanted.device_name != slot.name ||
         (wanted.attention == AttentionBackend::kFused && head_dim > FusedHeadDimMax(slot)) ||
@@ -251,9 +253,11 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
         Code::kFailedPrecondition,
         Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",
             PathsText(wanted, wanted.device_kind, EnumName(wanted.attention),
-                      wanted.operators ? EnumName(*wanted.operators) : "of any kind"),
+                      wanted.operators ? EnumName(*wanted.operators) : "of any kind",
+                      wanted.head == HeadChunks::kByWidth),
             "; this worker has ", EnumName(slot.kind), " \"", slot.name, "\" with ",
-            PathsText(slot, slot.kind, BestAttention(slot, head_dim), BestOperators(slot)),
+            PathsText(slot, slot.kind, BestAttention(slot, head_dim), BestOperators(slot),
+                      HasWideHead(slot)),
             ": the results would not be bit for bit the same"));
   }
   return Status();

@@ -122,6 +122,7 @@ Result<Machine> OpenMachine(const TaskFile& task) {
     machine.device_name = IdentifyCpu().name;
     machine.memory_bytes = PhysicalMemoryBytes();
     if (precision == Precision::kBf16) machine.bf16 = DetectCpuPaths().bf16;
+    machine.compute.head_chunks = task.execution.head;
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
   machine.operators = DecideOperators(task.execution.operators, machine.compute);

@@ -82,6 +82,7 @@ struct FoundCheckpoint {
   // As in all runs that do not specify them.
   OperatorSet operators = OperatorSet::kAten;
   Subnormals subnormals = Subnormals::kKept;
+  HeadChunks head = HeadChunks::kByLogits;
 };
 
 // The inputs that the arguments name; an input with an error is absent.
@@ -266,6 +267,10 @@ constexpr PathOfCheckpoint kPathsOfCheckpoint[] = {
      [](std::string_view name, FoundCheckpoint& found) {
        return TakeKnown(FindSubnormals(name), found.subnormals);
      }},
+    {"head", "logits or width",
+     [](std::string_view name, FoundCheckpoint& found) {
+       return TakeKnown(FindEnum<HeadChunks>(name), found.head);
+     }},
 };
 
 Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
@@ -447,8 +452,10 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   // For a GPU, DecideHere decides what is still open.
   task.execution.attention = GivenAttention(options, parts.inputs.checkpoint)
                                  .value_or(AttentionPathFor(task.run.model, *device));
+  if (kind == TaskKind::kTrain) task.execution.head = HeadChunksFor(task.run.model, *device);
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
+    if (kind == TaskKind::kTrain && device == DeviceKind::kCpu) task.execution.head = found.head;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;
@@ -479,7 +486,8 @@ Status DecideHere(const StandaloneOptions& options, const Inputs& inputs, TaskFi
         AutoMicroBatch(model, task.run.train, is_gpu ? machine.memory_bytes : kCpuMemoryBytes,
                        {.device_kind = machine.device_kind,
                         .attention = task.execution.attention,
-                        .activation_checkpointing = task.activation_checkpointing});
+                        .activation_checkpointing = task.activation_checkpointing,
+                        .head = task.execution.head});
   }
   ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
   return Attention::Make(terms, model.position.method, model.attention_shape(),

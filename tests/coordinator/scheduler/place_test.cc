@@ -120,6 +120,48 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
       << Train().reason;
 }
 
+// With more than 2^23 logits in as many rows as the model is wide.
+Sweep OfLargeVocabulary() {
+  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
+  sweep.runs[0].run.model.vocab_size = 1 << 18;
+  sweep.runs[0].run_key = sweep.runs[0].run.Key();
+  return sweep;
+}
+
+TEST_F(PlaceTest, ARunKeepsTheChunksOfLogitsThatItBeganWith) {
+  Slot slot = CpuSlot();
+  slot.head = EnumName(HeadChunks::kByWidth);
+  Arrive("w", {slot}, 1);
+  Do(SweepSubmitted{
+      .sweep_id = "one", .sweep = OfLargeVocabulary(), .dataset_paths = SampleDatasets()});
+  Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->head, HeadChunks::kByWidth);
+  Finish(Current(Train()), Signal(11));
+  Arrive("w", {CpuSlot()}, 2, {}, "B");  // an older release
+  Wait(60'000);
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_NE(Train().reason.find("its way of cutting logits into chunks is logits, not width"),
+            std::string::npos)
+      << Train().reason;
+}
+
+TEST_F(PlaceTest, ARunThatBeginsOnAnOlderWorkerHasTheChunksOfLogitsOfThatRelease) {
+  Arrive("w", {CpuSlot()}, 1);
+  Do(SweepSubmitted{
+      .sweep_id = "one", .sweep = OfLargeVocabulary(), .dataset_paths = SampleDatasets()});
+  Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->head, HeadChunks::kByLogits);
+  Finish(Current(Train()), Signal(11));
+  Slot slot = CpuSlot();
+  slot.head = EnumName(HeadChunks::kByWidth);
+  Wait(60'000);
+  const auto starts = Commands<SendStart>(Arrive("w", {slot}, 2, {}, "B"));
+
+  ASSERT_EQ(starts.size(), 1u) << Train().reason;
+  EXPECT_EQ(starts[0].task.execution.head, HeadChunks::kByLogits);
+}
+
 TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
   Slot gpu = CpuSlot();
   gpu.kind = DeviceKind::kGpu;

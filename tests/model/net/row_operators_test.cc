@@ -205,6 +205,34 @@ TEST_P(RowOperatorsTest, TheHeadsLossAndGradientsAreLibTorchs) {
   }
 }
 
+// The gradient of the weight is a sum over chunks; 16 rows of this vocabulary have 2^23 logits.
+TEST(HeadTest, WideChunksChangeTheGradientOnlyByRounding) {
+  constexpr std::int64_t kVocab = 1 << 19, kWidth = 24, kRows = 60;
+  at::manual_seed(5);
+  const at::Tensor hidden = Random({kRows, kWidth}), weight = Random({kVocab, kWidth});
+  const at::Tensor targets = at::randint(kVocab, {kRows}, at::kLong);
+  const auto run = [&](Compute compute, HeadChunks chunks) -> Tensors {
+    compute.head_chunks = chunks;
+    const auto to = [&](const at::Tensor& x) { return x.to(compute.dtype); };
+    const Head head = {.weight_VC = to(weight)};
+    Head sums;
+    GradientRoom room;
+    const HeadGradient found =
+        HeadNllBackward(to(hidden), head, targets, 0.02, compute, &sums, &room);
+    return {sums.weight_VC, found.nll_N, found.hidden_NC,
+            HeadNll(to(hidden), head, targets, compute)};
+  };
+  const Compute fp32 = OpenCompute("cpu", "fp32").value();
+  const Tensors exact = run(Fp64(), HeadChunks::kByLogits);
+  const Tensors by_logits = run(fp32, HeadChunks::kByLogits);
+  const Tensors by_width = run(fp32, HeadChunks::kByWidth);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    EXPECT_LT(Error(by_width[i], exact[i]), 5e-6) << "result " << i;
+  }
+  EXPECT_FALSE(at::equal(by_width[0], by_logits[0])) << "the chunks are the same";
+  EXPECT_TRUE(at::equal(by_width[3], by_logits[3])) << "an evaluation depends on it";
+}
+
 // As if the rows of ignored targets were not there.
 TEST_P(RowOperatorsTest, IgnoredTargetsAddNothingToLossAndGradients) {
   const at::Tensor hidden = Random({50, 24}), weight = Random({333, 24}), bias = Random({333});

@@ -83,6 +83,15 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   Order bf16 = order;
   bf16.task.execution.bf16 = "amx";
   EXPECT_EQ(CheckStart(bf16.start, bf16.task, CpuSlot()).code(), Code::kFailedPrecondition);
+  Order wide = order;
+  wide.task.execution.head = HeadChunks::kByWidth;
+  Slot slot = CpuSlot();
+  const Status too_old = CheckStart(wide.start, wide.task, slot);
+  EXPECT_EQ(too_old.code(), Code::kFailedPrecondition);
+  EXPECT_NE(too_old.message().find("wide chunks of logits"), std::string::npos)
+      << too_old.message();
+  slot.head = EnumName(HeadChunks::kByWidth);
+  EXPECT_TRUE(CheckStart(wide.start, wide.task, slot).ok());
 }
 
 TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {

@@ -1079,6 +1079,27 @@ TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
   EXPECT_EQ(subnormals("flushed"), "flushed");
 }
 
+// Bytes are too few for wide chunks to be larger, so a new run of theirs has none.
+TEST_F(TrainerTest, ARunKeepsTheChunksOfLogitsThatItBeganWith) {
+  WriteRun(RunJson("alibi"));
+  ASSERT_EQ(Exec(TrainArguments("new")), 0) << Stderr();
+  const auto head = [&](const char* output) {
+    return Journal(output)[1].body["execution"]["paths"].value("head", "");
+  };
+  EXPECT_EQ(head("new"), "");
+  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
+  task["paths"]["head"] = "width";
+  task["attempt_dir"] = At("wide");
+  ASSERT_TRUE(MakeFolders(At("wide")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("wide/task.json"), CanonicalJson(task)).ok());
+  ASSERT_EQ(Exec({"task", At("wide/task.json")}), 0) << Stderr();
+  EXPECT_EQ(head("wide"), "width");
+  ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", StepFolder("wide", "20")})), 0) << Stderr();
+  EXPECT_EQ(head("resumed"), "width");
+  ASSERT_EQ(Exec(TrainArguments("narrow", {"--resume", StepFolder("new", "20")})), 0) << Stderr();
+  EXPECT_EQ(head("narrow"), "");
+}
+
 TEST_F(TrainerTest, ARunKeepsTheAttentionThatItBeganWith) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("auto")), 0) << Stderr();
