@@ -9,8 +9,8 @@
 //                                             passes, and temporaries
 //              + 8 min(B T V, max(Z, V))      a chunk of logits and its gradient
 //                                             (model/net/head.cc): Z is 2^23, 2^26 on a GPU;
-//                                             at least 4 V min(B T, C) for a run whose chunks
-//                                             have C rows (model/head_chunks.h)
+//                                             C V, if more, for a run whose chunks have C rows
+//                                             (model/head_chunks.h)
 //
 //   K = 2 * 4 C                  the inputs of the two norms
 //       + e (2 C + w d_ff        their outputs, the MLP's
@@ -96,19 +96,12 @@ double HeadChannels(const ModelConfig& model) {
   return 2.0 * static_cast<double>((model.n_head + model.n_kv_head()) * model.head_dim());
 }
 
-double LogitsBytes(const ModelConfig& model, double n_tokens, DeviceKind device_kind) {
+double LogitsBytes(const ModelConfig& model, double n_tokens, DeviceKind device_kind,
+                   HeadChunks head = HeadChunks::kByLogits) {
   const double logits_max = device_kind == DeviceKind::kCpu ? 1 << 23 : 1 << 26;
   const auto vocab = static_cast<double>(model.vocab_size);
-  return 8.0 * std::min(n_tokens * vocab, std::max(logits_max, vocab));
-}
-
-// Of a training step. In chunks as wide as the model, our kernels write the gradient in place of
-// the logits.
-double TrainLogitsBytes(const ModelConfig& model, double n_tokens, const MemoryPath& path) {
-  const double bytes = LogitsBytes(model, n_tokens, path.device_kind);
-  if (path.head == HeadChunks::kByLogits) return bytes;
-  const auto rows = static_cast<double>(HeadChunkRows(path.head, model.vocab_size, model.d_model));
-  return std::max(bytes, 4.0 * std::min(n_tokens, rows) * static_cast<double>(model.vocab_size));
+  const double rows = head == HeadChunks::kByWidth ? static_cast<double>(model.d_model) : 1.0;
+  return 8.0 * std::min(n_tokens * vocab, std::max(logits_max, rows * vocab));
 }
 
 // The average number of keys that a block of queries reads.
@@ -195,7 +188,7 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double parameters = static_cast<double>(model.ParameterCount());
   const std::int64_t trains =
       Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters + n_tokens * layers_bytes +
-            TrainLogitsBytes(model, n_tokens, path));
+            LogitsBytes(model, n_tokens, path.device_kind, path.head));
   if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
   // The gradients, the optimizer's moments and the rounded weights stay while longer windows are
   // read.

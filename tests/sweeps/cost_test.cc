@@ -56,8 +56,7 @@ TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
             weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
 }
 
-// 166 rows of GPT-2's vocabulary have 2^23 logits, for which a logit and its gradient count apart;
-// wide chunks have 400 rows here, whose gradients are written in place.
+// 166 rows of GPT-2's vocabulary have 2^23 logits; wide chunks have 400 rows here.
 TEST(CostTest, MemoryOfAStepHasOneWideChunkOfLogits) {
   ModelConfig model = Micro();
   model.vocab_size = 50257;
@@ -70,12 +69,12 @@ TEST(CostTest, MemoryOfAStepHasOneWideChunkOfLogits) {
     return TrainMemoryBytes(model, train, 1, path);
   };
   EXPECT_EQ(bytes(HeadChunks::kByWidth) - bytes(HeadChunks::kByLogits),
-            4 * 400 * 50257 - 8 * (1 << 23));
+            8 * (400 * 50257 - (1 << 23)));
   EXPECT_EQ(NewRunMemoryPath(model, DeviceKind::kCpu, false).head, HeadChunks::kByWidth);
   // Fewer tokens than a chunk has rows.
   train.train_length = train.batch_tokens = 350;
   EXPECT_EQ(bytes(HeadChunks::kByWidth) - bytes(HeadChunks::kByLogits),
-            4 * 350 * 50257 - 8 * (1 << 23));
+            8 * (350 * 50257 - (1 << 23)));
 }
 
 TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
