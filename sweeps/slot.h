@@ -23,7 +23,10 @@ struct Slot {
   // of up to 128 channels) or "", and its best operators (OperatorSet), "longrun" or "". Workers of
   // older releases do not say them.
   std::string attention = {}, operators = {};
-  std::string head = {};  // of a CPU: its largest chunks of logits (HeadChunks); "" on older ones
+  // Of a CPU: "width" if its trainer can compute logits in chunks as wide as the model
+  // (model/head_chunks.h); "" on older releases.
+  std::string head = {};
+  bool operator==(const Slot&) const = default;
 };
 
 inline constexpr std::string_view kFusedAttention = "fused", kFusedAttentionTo128 = "fused/128";
@@ -39,7 +42,7 @@ inline std::int64_t FusedHeadDimMax(const Slot& slot) {
 }
 // Whether it has our kernels for the other operators: norms, activations, the loss.
 inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }
-// Whether its trainer can cut logits into chunks as wide as the model.
+// Whether its trainer can compute logits in chunks as wide as the model.
 inline bool HasWideHead(const Slot& slot) { return slot.head == EnumName(HeadChunks::kByWidth); }
 // The name of its largest chunks of logits, for a message.
 inline std::string_view BestHead(const Slot& slot) {

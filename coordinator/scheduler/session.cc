@@ -119,15 +119,6 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
   }
 }
 
-bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
-  return std::ranges::equal(a, b, [](const Slot& x, const Slot& y) {
-    return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear, x.bf16,
-                    x.attention, x.head) == std::tie(y.index, y.kind, y.name, y.memory_bytes,
-                                                     y.threads, y.simd, y.linear, y.bf16,
-                                                     y.attention, y.head);
-  });
-}
-
 // The slot may take other tasks. If the cache is too small for this one, it never comes back to
 // this process of the worker. If others use the cache, nothing that reads the same datasets is
 // offered for a while.
@@ -317,8 +308,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   }
   const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
   if (added || is_restarted || worker.lost || worker.draining ||
-      !SameSlots(worker.slots, event.worker.slots) ||
-      CanGetFiles(worker) != CanGetFiles(event.worker)) {
+      worker.slots != event.worker.slots || CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
   ForgetChangedSlots(worker, event.worker);
