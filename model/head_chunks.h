@@ -1,7 +1,7 @@
-// How many rows of logits a training step on a CPU has at a time (model/net/head.h). It changes
-// bits, because the gradient of the head's weight is summed over these chunks, so it is decided
-// once for a run, from its model, and is stored in the run's record. Plain C++, because the
-// coordinator decides it and reckons with its memory.
+// How many rows of logits a training step on a CPU computes at a time (model/net/head.h). This
+// changes bits, because the gradient of the head's weight is a sum over these chunks. So it is
+// decided once for a run, from its model, and is stored in the run's record. Plain C++, because the
+// coordinator decides it and forecasts its memory.
 #pragma once
 
 #include <array>
@@ -15,18 +15,18 @@
 namespace longrun {
 
 // kByLogits: a chunk has 2^23 logits. kByWidth: it has as many rows as the model is wide, if these
-// are more. Then it takes as much memory as the head's weight. Each chunk reads that weight twice,
-// and its gradient once or more, so for large vocabularies few chunks are faster: on an Intel Xeon
-// (Emerald Rapids), 6 layers of width 512 with GPT-2's vocabulary took 5 % less time for a step of
-// 256 tokens.
+// are more. Such a chunk takes as much memory as the head's weight. Each chunk reads that weight
+// twice, and its gradient once or more, so for large vocabularies few chunks are faster: on an
+// Intel Xeon (Emerald Rapids), 6 layers of width 512 with GPT-2's vocabulary took 5 % less time for
+// a step of 256 tokens.
 enum class HeadChunks { kByLogits, kByWidth };
 template <>
 struct EnumNames<HeadChunks> {
   static constexpr std::array<std::string_view, 2> kNames = {"logits", "width"};
 };
 
-// That of a run which begins: kByWidth where this makes chunks larger; on a GPU kByLogits, since
-// its chunks follow another rule.
+// The choice for a new run: kByWidth if its chunks are larger, else kByLogits. On a GPU always
+// kByLogits, since its chunks follow another rule (model/net/head.cc).
 HeadChunks HeadChunksFor(const ModelConfig& model, DeviceKind device_kind);
 
 // The rows of a chunk on a CPU; at least 1.

@@ -89,7 +89,7 @@ struct Execution {
   // The instructions for a CPU run's products in bf16: "amx", "avx512_bf16"
   // (model/instruction_set.h). "": the run has no such products, or began before this was recorded.
   std::string bf16 = {};
-  HeadChunks head = HeadChunks::kByLogits;  // in training on a CPU
+  HeadChunks head = HeadChunks::kByLogits;  // how training on a CPU splits the logits
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};

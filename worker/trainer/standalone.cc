@@ -452,10 +452,13 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   // For a GPU, DecideHere decides what is still open.
   task.execution.attention = GivenAttention(options, parts.inputs.checkpoint)
                                  .value_or(AttentionPathFor(task.run.model, *device));
-  if (kind == TaskKind::kTrain) task.execution.head = HeadChunksFor(task.run.model, *device);
+  if (kind == TaskKind::kTrain) {
+    const bool goes_on = parts.inputs.checkpoint.has_value() && device == DeviceKind::kCpu;
+    task.execution.head =
+        goes_on ? parts.inputs.checkpoint->head : HeadChunksFor(task.run.model, *device);
+  }
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    if (kind == TaskKind::kTrain && device == DeviceKind::kCpu) task.execution.head = found.head;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;

@@ -26,6 +26,7 @@ TEST(CpuSlotsTest, ThereIsOneSlotACore) {
   EXPECT_EQ(slots[3].memory_bytes, std::int64_t{16} << 30);
   EXPECT_EQ(slots[3].linear, "aten/SomeVendor");
   EXPECT_EQ(slots[3].simd, "avx2");
+  EXPECT_TRUE(HasWideHead(slots[3]));
 }
 
 TEST(CpuSlotsTest, ASlotHasAtLeastTwoGibibytes) { EXPECT_EQ(CpuSlots(Host(16, 7), 0).size(), 3u); }

@@ -86,10 +86,9 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   Order wide = order;
   wide.task.execution.head = HeadChunks::kByWidth;
   Slot slot = CpuSlot();
-  const Status too_old = CheckStart(wide.start, wide.task, slot);
-  EXPECT_EQ(too_old.code(), Code::kFailedPrecondition);
-  EXPECT_NE(too_old.message().find("wide chunks of logits"), std::string::npos)
-      << too_old.message();
+  const Status narrow = CheckStart(wide.start, wide.task, slot);
+  EXPECT_EQ(narrow.code(), Code::kFailedPrecondition);
+  EXPECT_NE(narrow.message().find("wide chunks of logits"), std::string::npos) << narrow.message();
   slot.head = EnumName(HeadChunks::kByWidth);
   EXPECT_TRUE(CheckStart(wide.start, wide.task, slot).ok());
 }
