@@ -20,6 +20,7 @@ import os
 import pathlib
 import re
 import shutil
+import statistics
 import struct
 import subprocess
 import sys
@@ -217,11 +218,12 @@ def one_model(args, work, dataset, method, lengths, validation_text):
     started = journal(work / "train", "started")[-1]["body"]
     series = [record["body"] for record in journal(work / "train", "series")]
     losses = [body["loss"] for body in series if "loss" in body]
-    rates = sorted(body["tokens_per_s"] for body in series if "tokens_per_s" in body)
+    # A trainer gives no rate before its steps have taken 20 ms, and a dry run can be over by then.
+    rates = [body["tokens_per_s"] for body in series if "tokens_per_s" in body]
     checkpoints = [record["body"] for record in journal(work / "train", "checkpoint")]
     checkpoint = work / "train" / next(body["path"] for body in checkpoints if body["final"])
     result = {"train_s": seconds, "steps": len(losses), "first_loss": losses[0],
-              "last_loss": losses[-1], "tokens_per_s_median": rates[len(rates) // 2],
+              "last_loss": losses[-1], "tokens_per_s_median": statistics.median(rates) if rates else None,
               "device": started["device"], "execution": started["execution"],
               "torch": started["torch"], "commit": started["commit"]}
     result["forward"] = compare_forward(args, work, checkpoint, method, validation_text, lengths[-1])
@@ -278,7 +280,7 @@ def report(results):
         ["position", "steps", "first loss", "last loss", "tokens/s", "seconds",
          "max abs difference to the CPU (fp32)", "max abs logit"],
         [[method, str(r["steps"]), f"{r['first_loss']:.4f}", f"{r['last_loss']:.4f}",
-          f"{r['tokens_per_s_median']:.0f}", f"{r['train_s']:.1f}",
+          "-" if r["tokens_per_s_median"] is None else f"{r['tokens_per_s_median']:.0f}", f"{r['train_s']:.1f}",
           f"{r['forward']['max_abs_difference']:.2e}", f"{r['forward']['max_abs_logit']:.2f}"]
          for method, r in models.items()]))
     out.append("## Expectations\n")
