@@ -285,13 +285,14 @@ class PlanMaker {
 
   // The run's execution if it has begun, else the one it would get on the largest slot.
   MemoryPath PathOf(const PlannedRun& planned) const {
-    MemoryPath path = NewRunMemoryPath(planned.run.model, slots_.kind,
-                                       sweep_.activation_checkpointing, slots_.fused_head_dim_max);
     const auto begun = standing_.executions.find(planned.run_key);
-    if (begun == standing_.executions.end()) return path;
-    path.device_kind = begun->second.device_kind;
-    path.attention = begun->second.attention;
-    path.head = begun->second.head;
+    if (begun != standing_.executions.end()) {
+      return BegunRunMemoryPath(begun->second, sweep_.activation_checkpointing);
+    }
+    const Run& run = planned.run;
+    MemoryPath path = NewRunMemoryPath(run.model, slots_.kind, sweep_.activation_checkpointing,
+                                       slots_.fused_head_dim_max);
+    path.head = FittingHeadChunks(run.model, run.train, memory_bytes_, path);
     return path;
   }
 

@@ -61,6 +61,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "sweeps/run.h"
 
 namespace longrun {
 namespace {
@@ -165,6 +166,19 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
           .attention = AttentionPathFor(model, device_kind, gpu_head_dim_max),
           .activation_checkpointing = activation_checkpointing,
           .head = HeadChunksFor(model, device_kind)};
+}
+
+MemoryPath BegunRunMemoryPath(const Execution& execution, bool activation_checkpointing) {
+  return {.device_kind = execution.device_kind,
+          .attention = execution.attention,
+          .activation_checkpointing = activation_checkpointing,
+          .head = execution.head};
+}
+
+HeadChunks FittingHeadChunks(const ModelConfig& model, const TrainConfig& train,
+                             std::int64_t memory_bytes, const MemoryPath& path) {
+  const bool fits = TrainMemoryBytes(model, train, 1, path) <= memory_bytes;
+  return fits ? path.head : HeadChunks::kByLogits;
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,

@@ -13,6 +13,8 @@
 
 namespace longrun {
 
+struct Execution;  // sweeps/run.h
+
 // The settings of a run's execution and its task that affect memory.
 struct MemoryPath {
   DeviceKind device_kind = DeviceKind::kCpu;
@@ -25,6 +27,14 @@ struct MemoryPath {
 // (model/attention_path.h).
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing, std::int64_t gpu_head_dim_max = 0);
+
+// The path of a run that has begun.
+MemoryPath BegunRunMemoryPath(const Execution& execution, bool activation_checkpointing);
+
+// The chunks of logits that a run takes if it begins with this path on a slot of memory_bytes:
+// path.head, but kByLogits where training with micro-batch 1 would not fit otherwise.
+HeadChunks FittingHeadChunks(const ModelConfig& model, const TrainConfig& train,
+                             std::int64_t memory_bytes, const MemoryPath& path);
 
 // The bytes of the program, weights, gradients, optimiser state and activations in one training
 // step with this micro-batch; capped at the largest int64.

@@ -47,7 +47,9 @@ std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task
   }
   MemoryPath path = NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing,
                                      FusedHeadDimMax(slot));
-  if (!HasWideHead(slot)) path.head = HeadChunks::kByLogits;
+  path.head = HasWideHead(slot)
+                  ? FittingHeadChunks(run.run.model, run.run.train, slot.memory_bytes, path)
+                  : HeadChunks::kByLogits;
   return std::make_shared<const Execution>(Execution{
       .device_kind = slot.kind,
       .device_name = slot.kind == DeviceKind::kGpu ? slot.name : "",

@@ -148,7 +148,10 @@ std::string WantedText(const ReadyClass& ready) {
             ? Str("device ", execution.device_name, ", ")
             : Str("a CPU slot of at least ", execution.threads, " threads, "),
         "instruction set ", execution.simd,
-        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear), memory);
+        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear),
+        execution.bf16.empty() ? "" : Str(", products in bf16 by ", execution.bf16),
+        execution.head == HeadChunks::kByWidth ? ", a worker of this release or a newer one" : "",
+        memory);
   }
   std::vector<std::string> slots;
   const auto add = [&](DeviceKind kind, std::int64_t needed) {

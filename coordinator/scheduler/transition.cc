@@ -165,11 +165,14 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   if (ready.execution && task.kind != TaskKind::kTrain) ClearTraining(*ready.execution);
   ready.head_dim = run.run.model.attention_shape().head_dim;
   const auto path_on = [&](DeviceKind device_kind, std::int64_t gpu_head_dim_max = 0) {
-    MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing,
-                                       gpu_head_dim_max);
+    MemoryPath path;
     if (execution != nullptr) {
-      path.attention = execution->attention;
-      path.head = execution->head;
+      path = BegunRunMemoryPath(*execution, task.activation_checkpointing);
+      path.device_kind = device_kind;
+    } else {
+      path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing,
+                              gpu_head_dim_max);
+      path.head = HeadChunks::kByLogits;  // the least that a slot must have (FittingHeadChunks)
     }
     return path;
   };

@@ -172,6 +172,30 @@ TEST_F(PlanTest, TheMemoryIsThatOfTheAttentionWhichTheLargestSlotHas) {
   EXPECT_GT(memory_with("fused/128"), memory_with("fused"));
 }
 
+TEST_F(PlanTest, ASlotWithoutRoomForWideChunksOfLogitsTakesTheOthers) {
+  for (PlannedRun& planned : sweep_.runs) planned.run.model.vocab_size = 1 << 18;
+  const longrun::Run& run = sweep_.runs[0].run;
+  const auto bytes = [&](HeadChunks head) {
+    MemoryPath path = NewRunMemoryPath(run.model, DeviceKind::kCpu, false);
+    path.head = head;
+    return TrainMemoryBytes(run.model, run.train, 1, path);
+  };
+  ASSERT_LT(bytes(HeadChunks::kByLogits), bytes(HeadChunks::kByWidth));
+  const auto planned_with = [&](std::int64_t memory_bytes) {
+    Worker worker = SampleWorker(1);
+    worker.slots[0].memory_bytes = memory_bytes;
+    Arrive(worker);
+    const SweepPlan plan = Plan();
+    for (const std::string& problem : plan.problems) {
+      EXPECT_EQ(problem.find("training needs about "), std::string::npos) << problem;
+    }
+    return plan.runs[0].memory_bytes;
+  };
+  for (const HeadChunks head : {HeadChunks::kByLogits, HeadChunks::kByWidth}) {
+    EXPECT_EQ(planned_with(bytes(head)), bytes(head));
+  }
+}
+
 TEST_F(PlanTest, DatasetsTravelToWorkersOverTheNetworkThatLackThem) {
   datasets_ = {{.info = SampleDataset(), .folder = "/data/toy"}};
   Worker local = SampleWorker(1), has = SampleWorker(1), lacks = SampleWorker(1);

@@ -143,6 +143,21 @@ TEST_F(ExecutionTest, WhileAnOfferIsOpenTheRunsOtherTasksWaitForTheSameKindOfSlo
   EXPECT_EQ(LiveSets(), std::vector<std::string>{"avx2"}) << "the free slot takes one of them";
 }
 
+// An imported model has no training steps.
+TEST_F(ExecutionTest, AnImportedModelOfALargeVocabularyHasNoWideChunksOfLogits) {
+  Slot slot = CpuSlot();
+  slot.head = EnumName(HeadChunks::kByWidth);
+  Sweep sweep = Imported();
+  sweep.runs[0].run.model.vocab_size = 1 << 18;
+  ASSERT_EQ(HeadChunksFor(sweep.runs[0].run.model, slot.kind), HeadChunks::kByWidth);
+  Arrive("w", {slot}, 1);
+  const auto starts = Commands<SendStart>(Do(
+      SweepSubmitted{.sweep_id = "imported", .sweep = sweep, .dataset_paths = SampleDatasets()}));
+
+  ASSERT_EQ(starts.size(), 1u);
+  EXPECT_EQ(starts[0].task.execution.head, HeadChunks::kByLogits);
+}
+
 TEST_F(ExecutionTest, AllOpenOffersOfARunHaveOneExecutionAndTheFirstToStartBindsIt) {
   Slot wide = CpuSlot(1);
   wide.threads = 8;

@@ -7,7 +7,12 @@
 namespace longrun::coordinator {
 namespace {
 
-class PlaceTest : public SchedulerTest {};
+class PlaceTest : public SchedulerTest {
+ protected:
+  const std::string& Remedy(const Task& task) const {
+    return state.index.ready.at(task.ready_class).unfit_remedy;
+  }
+};
 
 TEST_F(PlaceTest, HigherPriorityGoesFirst) {
   Submit({.seeds = {1}, .context_lengths = {}}, "low");
@@ -118,11 +123,13 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
   EXPECT_NE(Train().reason.find("its path of products in bf16 is avx512_bf16, not amx"),
             std::string::npos)
       << Train().reason;
+  EXPECT_NE(Remedy(Train()).find(", products in bf16 by amx"), std::string::npos)
+      << Remedy(Train());
 }
 
 // With more than 2^23 logits in as many rows as the model is wide.
-Sweep OfLargeVocabulary() {
-  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
+Sweep OfLargeVocabulary(std::vector<std::int64_t> context_lengths = {}) {
+  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = std::move(context_lengths)});
   sweep.runs[0].run.model.vocab_size = 1 << 18;
   sweep.runs[0].run_key = sweep.runs[0].run.Key();
   return sweep;
@@ -144,6 +151,53 @@ TEST_F(PlaceTest, ARunKeepsTheChunksOfLogitsThatItBeganWith) {
   EXPECT_NE(Train().reason.find("its way of cutting logits into chunks is logits, not width"),
             std::string::npos)
       << Train().reason;
+  EXPECT_NE(Remedy(Train()).find(", a worker of this release or a newer one"), std::string::npos)
+      << Remedy(Train());
+}
+
+TEST_F(PlaceTest, AnOlderWorkerEvaluatesARunOfAnyChunksOfLogits) {
+  Slot slot = CpuSlot();
+  slot.head = EnumName(HeadChunks::kByWidth);
+  Arrive("v", {slot}, 1);
+  Do(SweepSubmitted{
+      .sweep_id = "one", .sweep = OfLargeVocabulary({64}), .dataset_paths = SampleDatasets()});
+  Arrive("w", {CpuSlot()}, 2);
+  Do(WorkerDrained{.worker = "v"});  // after this training
+  Complete(Current(Train()));
+
+  EXPECT_EQ(store.runs.begin()->second.execution->head, HeadChunks::kByWidth);
+  ASSERT_EQ(Evaluate().state, TaskState::kReserved) << Evaluate().reason;
+  EXPECT_EQ(Current(Evaluate()).worker, "w");
+}
+
+// A run that was queued on an older release, and only just fitted, still starts.
+TEST_F(PlaceTest, ASlotWithoutRoomForWideChunksOfLogitsTakesTheOthers) {
+  const Sweep sweep = OfLargeVocabulary();
+  const longrun::Run& run = sweep.runs[0].run;
+  MemoryPath path = NewRunMemoryPath(run.model, DeviceKind::kCpu, false);
+  ASSERT_EQ(path.head, HeadChunks::kByWidth);
+  const std::int64_t wide_bytes = TrainMemoryBytes(run.model, run.train, 1, path);
+  path.head = HeadChunks::kByLogits;
+  const std::int64_t least_bytes = TrainMemoryBytes(run.model, run.train, 1, path);
+  ASSERT_LT(least_bytes, wide_bytes);
+  const auto head_with = [&](std::int64_t memory_bytes) -> std::optional<HeadChunks> {
+    const std::string name = Str("of-", memory_bytes);
+    Sweep one = sweep;
+    one.runs[0].run.seed = memory_bytes;
+    one.runs[0].run_key = one.runs[0].run.Key();
+    Do(SweepSubmitted{.sweep_id = name, .sweep = one, .dataset_paths = SampleDatasets()});
+    Slot slot = CpuSlot();
+    slot.head = EnumName(HeadChunks::kByWidth);
+    slot.memory_bytes = memory_bytes;
+    const auto starts = Commands<SendStart>(Arrive(name, {slot}, memory_bytes));
+    if (starts.empty()) return std::nullopt;
+    return starts[0].task.execution.head;
+  };
+
+  EXPECT_EQ(head_with(wide_bytes), HeadChunks::kByWidth);
+  EXPECT_EQ(head_with(wide_bytes - 1), HeadChunks::kByLogits);
+  EXPECT_EQ(head_with(least_bytes), HeadChunks::kByLogits);
+  EXPECT_EQ(head_with(least_bytes - 1), std::nullopt);
 }
 
 TEST_F(PlaceTest, ARunThatBeginsOnAnOlderWorkerHasTheChunksOfLogitsOfThatRelease) {

@@ -421,6 +421,18 @@ TEST_F(StoreTest, ADrainAPauseAndLabelsAreKept) {
   EXPECT_EQ(state.workers.at(worker.id).labels, worker.labels);
 }
 
+TEST_F(StoreTest, SlotsAreReadBackWhole) {
+  Worker worker = SampleWorker();
+  worker.slots[0].bf16 = "amx";
+  worker.slots[0].head = "width";
+  worker.slots[1].kind = DeviceKind::kGpu;
+  worker.slots[1].attention = "fused/128";
+  worker.slots[1].operators = "longrun";
+  Do(WorkerArrived{.session = 1, .worker = worker, .attempts = {}});
+
+  EXPECT_TRUE(store->Load()->workers.at(worker.id).slots == worker.slots);
+}
+
 TEST_F(StoreTest, ASweepStaysTheOneOfItsFirstOwner) {
   SweepSubmitted event = SampleSubmission(kSweepId);
   event.owner = "ada";

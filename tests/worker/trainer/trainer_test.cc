@@ -1100,6 +1100,34 @@ TEST_F(TrainerTest, ARunKeepsTheChunksOfLogitsThatItBeganWith) {
   EXPECT_EQ(head("narrow"), "");
 }
 
+// 16 rows of such a vocabulary have more than 2^23 logits.
+TEST_F(TrainerTest, ANewRunOfALargeVocabularyHasWideChunksOfLogits) {
+  Json run = RunJson("none");
+  run["model"]["n_layer"] = 1;
+  run["model"]["vocab_size"] = (1 << 19) + 64;
+  run["train"]["tokens"] = 64;
+  run["train"]["schedule"]["warmup_tokens"] = 0;
+  run["train"]["validate"] = {{"every", 0}, {"tokens", 0}};
+  WriteRun(run);
+  ASSERT_EQ(Exec(TrainArguments("new")), 0) << Stderr();
+  const auto head = [&](const char* output) {
+    return Journal(output)[1].body["execution"]["paths"].value("head", "");
+  };
+  EXPECT_EQ(head("new"), "width");
+
+  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
+  task["paths"].erase("head");
+  task["attempt_dir"] = At("narrow");
+  ASSERT_TRUE(MakeFolders(At("narrow")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("narrow/task.json"), CanonicalJson(task)).ok());
+  ASSERT_EQ(Exec({"task", At("narrow/task.json")}), 0) << Stderr();
+  EXPECT_EQ(head("narrow"), "");
+  const auto weights = [&](const char* output) {
+    return Bytes(StepFolder(output, "01"), "model.safetensors");
+  };
+  EXPECT_FALSE(weights("new") == weights("narrow")) << "the trainer cuts both runs' logits alike";
+}
+
 TEST_F(TrainerTest, ARunKeepsTheAttentionThatItBeganWith) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("auto")), 0) << Stderr();
