@@ -98,12 +98,13 @@ void Measure(const Setting& s, const Compute& compute) {
 int main(int argc, char** argv) {
   using namespace longrun;
   const std::string device = argc > 1 ? argv[1] : "";
-  const Result<Compute> compute = OpenCompute(device, device == "cpu" ? "fp32" : "bf16");
+  Result<Compute> compute = OpenCompute(device, device == "cpu" ? "fp32" : "bf16");
   if (!compute.ok()) {
     std::fprintf(stderr, "longrun-head-bench: %s\n", compute.status().message().c_str());
     return kExitBadUsage;
   }
   FixNumerics({}, compute->device);
+  if (compute->device.is_cpu()) compute->head_chunks = HeadChunks::kByWidth;  // as in a new run
   const auto number = [&](int index, int otherwise) {
     return IntArgument(argc, argv, index, otherwise, 1 << 20);
   };
