@@ -157,6 +157,7 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
                                   const BackwardRoom& room) {
   const F f;
   const bool adds_distances = ReaderAddsDistances(plan, tile);
+  const float* const bias = ReaderAddsKeyBias(plan) ? room.bias : nullptr;
   for (std::int64_t r = begin; r < end; ++r) {
     float* p_row = room.p + r * kKeyTile;
     float* ds_row = room.ds + r * kKeyTile;
@@ -172,7 +173,7 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
     ForVisited(tile, r, {p_row, ds_row}, [&]<int kVectors>(int first) {
       for (int v = 0; v < kVectors; ++v) {
         const std::int64_t at = (first + v) * kLanes;
-        const V x = ScoresAt(p_row, distances, room.bias, at);
+        const V x = ScoresAt(p_row, distances, bias, at);
         const V p = Exp2(hn::Sub(x, row_lse));
         V dp = hn::Load(f, ds_row + at);
         V kept = p;

@@ -139,6 +139,7 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
                           std::int64_t end, QueryTile& t) {
   const F f;
   const bool adds_distances = ReaderAddsDistances(plan, tile);
+  const float* const bias = ReaderAddsKeyBias(plan) ? t.bias : nullptr;
   for (std::int64_t r = begin; r < end; ++r) {
     float* row = t.scores + r * kKeyTile;
     if (r < tile.rows.begin || r >= tile.rows.end) {
@@ -150,7 +151,7 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
     ForVisited(tile, r, {row}, [&]<int kVectors>(int first) {
       Kept x[kVectors];
       for (int v = 0; v < kVectors; ++v) {
-        x[v] = ScoresAt(row, distances, t.bias, (first + v) * kLanes);
+        x[v] = ScoresAt(row, distances, bias, (first + v) * kLanes);
       }
       V largest = x[0];
       for (int v = 1; v < kVectors; ++v) largest = hn::Max(largest, x[v]);

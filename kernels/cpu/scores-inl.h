@@ -44,16 +44,15 @@ struct Tile {
   }
 };
 
-// The one-sided key bias of a tile's keys, relative to `anchor`, in base 2. Zeros without the term.
+// The key bias of a tile's keys, relative to `anchor`, in base 2.
 HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double anchor,
                             float* HWY_RESTRICT bias) {
-  const KeyBias* term = plan.terms.key_bias ? &*plan.terms.key_bias : nullptr;
+  const KeyBias& term = *plan.terms.key_bias;
   const std::int64_t n = std::min(kKeyTile, plan.n_key - tile.key_begin);
   std::fill(bias, bias + kKeyTile, 0.0F);
-  if (term == nullptr) return;
   const std::int64_t head = tile.b * plan.n_head + tile.h;
-  if (!term->values.empty()) {
-    const double* values = term->values.data() + head * plan.n_key + tile.key_begin;
+  if (!term.values.empty()) {
+    const double* values = term.values.data() + head * plan.n_key + tile.key_begin;
     for (std::int64_t j = 0; j < n; ++j) {
       bias[j] = static_cast<float>((values[j] - anchor) * kLog2E);
     }
@@ -238,10 +237,9 @@ HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_li
 HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
                          std::span<const KeyRange> ranges, double anchor, float* bias,
                          float* scores) {
-  KeyBiasOf(plan, tile, anchor, bias);
+  if (plan.terms.key_bias) KeyBiasOf(plan, tile, anchor, bias);
   if (plan.terms.key_bias && plan.terms.key_bias->two_sided) {
     AddTwoSided(plan, tile, anchor, bias, scores);
-    std::fill(bias, bias + kKeyTile, 0.0F);
   }
   if (plan.terms.distance_table && !ReaderAddsDistances(plan, tile)) {
     AddDistances(plan, tile, scores);
@@ -250,14 +248,19 @@ HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
   if (tile.rows.masked) Hide(ranges, tile, scores);
 }
 
+// Whether the reader of the scores adds the key bias that AddTerms has computed.
+HWY_INLINE bool ReaderAddsKeyBias(const AttentionPlan& plan) {
+  return plan.terms.key_bias && !plan.terms.key_bias->two_sided;
+}
+
 // One vector of a row's scores after AddTerms. `distances` is the result of DistancesOf if
-// ReaderAddsDistances, else null.
+// ReaderAddsDistances, else null; `bias` is that of AddTerms if ReaderAddsKeyBias, else null.
 HWY_INLINE V ScoresAt(const float* row, const float* distances, const float* bias,
                       std::int64_t at) {
   const F f;
   V x = hn::Load(f, row + at);
   if (distances != nullptr) x = hn::Add(x, hn::LoadU(f, distances + at));
-  return hn::Add(x, hn::Load(f, bias + at));
+  return bias == nullptr ? x : hn::Add(x, hn::Load(f, bias + at));
 }
 
 // z for a row of a tile: 0, or the factor of kept probabilities.
