@@ -26,6 +26,7 @@ CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW = (
 TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
+    "kernels/cuda/pipelined_backward-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"],
     **{file: ["test_kernels_rows_cuda_host"] for file in (
         CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW)},
     "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
@@ -370,6 +371,9 @@ ERRORS = [
     ("another query's factor", PIPELINED_BACKWARD, "factors.Get(from + row)", "factors.Get(from)"),
     ("half of a single kernel's keys", PIPELINED_BACKWARD, "for (int j = 0; j < kBlockRows; j += 16) {",
      "for (int j = 0; j < kBlockRows / 2; j += 16) {"),
+    ("a flag that several blocks write", PIPELINED_BACKWARD,
+     "Layer::AtomicOr(p.of_queries.is_infinite + head * p.n_query + i, 1);",
+     "p.of_queries.is_infinite[head * p.n_query + i] = 1;"),
     ("a NaN that integers hide", QUERY_SUMS, "return fabsf(part) < 0x1p50F;", "return !(fabsf(part) >= 0x1p50F);"),
     ("too large a unit", QUERY_SUMS, "kBits = 46;", "kBits = 8;"),
     ("an infinite key in the bound of all queries", QUERY_SUMS, "? Larger(x, size) : x;", "? Larger(x, size) : Larger(x, size);"),

@@ -19,7 +19,9 @@
 //   LoadEight, StorePair, StoreWords
 //                          of global memory: eight elements, 4 bytes, 16 bytes; 4 bytes at a
 //                          multiple of 4 bytes, the others at a multiple of 16
-//   AtomicAdd(to, x)       to += x in global memory, where other blocks may add at the same time
+//   AtomicAdd(to, x), AtomicOr(to, bits)
+//                          to += x, and to |= bits, in global memory, where other threads and
+//                          blocks may do the same at the same time
 //   PackBf16, PackFp16     two numbers, rounded, as 4 bytes
 //   Exp2, Log
 //   Pow                    x^y, in fp32

@@ -102,6 +102,13 @@ struct GpuLayer {
                  : "memory");
   }
 
+  static __device__ __forceinline__ void AtomicOr(std::int32_t* to, std::int32_t bits) {
+    asm volatile("red.global.or.b32 [%0], %1;"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "r"(bits)
+                 : "memory");
+  }
+
   static __device__ __forceinline__ int Opaque(int x) {
     asm volatile("" : "+r"(x));
     return x;

@@ -425,7 +425,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
             }
           }
           const int i = tile * kTileRows + row;
-          if (!fits && i < p.n_query) p.of_queries.is_infinite[head * p.n_query + i] = 1;
+          if (!fits && i < p.n_query) {
+            Layer::AtomicOr(p.of_queries.is_infinite + head * p.n_query + i, 1);
+          }
         }
       }
     }

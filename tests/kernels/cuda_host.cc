@@ -84,26 +84,41 @@ Fibres& TheFibres() {
   return fibres;
 }
 
+std::vector<std::int64_t> OrderOfBlocks(std::int64_t n_block, std::uint64_t seed) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(n_block));
+  std::iota(order.begin(), order.end(), 0);
+  SeededRandom random(seed);
+  switch (random.Below(4)) {
+    case 0:
+      break;
+    case 1:
+      std::ranges::reverse(order);
+      break;
+    default:
+      for (std::size_t at = order.size(); at > 1; --at) {
+        std::swap(order[at - 1], order[static_cast<std::size_t>(random.Below(at))]);
+      }
+  }
+  return order;
+}
+
 }  // namespace
 
 // ---- blocks ------------------------------------------------------------------------------------
 
 const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel,
-                           const void* params) {
+                           const void* params, std::size_t params_bytes) {
   if (is_idle_) return nullptr;
   kernel_ = kernel;
   params_ = params;
+  params_bytes_ = params_bytes;
+  ++launch_;
+  n_globals_ = 0;
   if (error_ != nullptr) TheFibres().ForgetFrames();
   error_ = nullptr;
   shared_.resize(static_cast<std::size_t>(shared_bytes));
   shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
-  std::vector<std::int64_t> order(static_cast<std::size_t>(n_block));
-  std::iota(order.begin(), order.end(), 0);
-  SeededRandom random(seed_);
-  for (std::size_t at = order.size(); at > 1; --at) {
-    std::swap(order[at - 1], order[static_cast<std::size_t>(random.Below(at))]);
-  }
-  for (const std::int64_t block : order) {
+  for (const std::int64_t block : OrderOfBlocks(n_block, seed_)) {
     block_ = block;
     RunBlock();
     if (error_ != nullptr) break;
@@ -132,7 +147,11 @@ void HostBlock::RunBlock() {
     PushReady(thread);
   }
   thread_ = PopReady();
+  stacks_ = reinterpret_cast<std::uintptr_t>(fibres.memory);
+  stacks_bytes_ = kStackBytes * gpu::kThreads;
+  is_running_ = true;
   Fibre::Switch(fibres.caller, fibres.threads[thread_]);
+  is_running_ = false;
 }
 
 void HostBlock::Enter() {
@@ -160,6 +179,7 @@ void HostBlock::Wait() {
 
 void HostBlock::Fail(const char* error) {
   error_ = error;
+  is_noting_ = false;
   // The threads of a failed block never run again.
   Fibre::Switch(TheFibres().threads[thread_], TheFibres().caller);
 }
@@ -205,6 +225,7 @@ int HostBlock::PopReady() {
 void HostBlock::Copy(const void* from, int at) {
   // It may write at once.
   Access(at, 16, true);
+  if (from != nullptr) AccessGlobal(from, 16, Way::kRead);
   Thread& thread = threads_[thread_];
   PendingCopy copy = {.from = from, .at = at, .group = thread.n_group};
   if (from != nullptr) std::memcpy(copy.bytes, from, sizeof copy.bytes);
@@ -229,6 +250,86 @@ void HostBlock::WaitCopies(int n_newest) {
     std::memcpy(shared() + copy.at, copy.bytes, sizeof copy.bytes);
   }
   thread.copies.resize(n_kept);
+}
+
+// ---- global memory -----------------------------------------------------------------------------
+
+bool HostBlock::IsOwnMemory(std::uintptr_t at) const {
+  const auto lies_in = [at](const void* begin, std::size_t n) {
+    return at - reinterpret_cast<std::uintptr_t>(begin) < n;
+  };
+  return lies_in(params_, params_bytes_) || lies_in(shared_.data(), shared_.size()) ||
+         lies_in(shadows_.data(), shadows_.size() * sizeof shadows_[0]);
+}
+
+HostBlock::GlobalShadow& HostBlock::GlobalShadowOf(std::uintptr_t line) {
+  if (2 * n_globals_ >= globals_.size()) {
+    std::vector<GlobalShadow> old(std::max<std::size_t>(1024, 2 * globals_.size()));
+    old.swap(globals_);
+    n_globals_ = 0;
+    for (const GlobalShadow& shadow : old) {
+      if (shadow.launch == launch_) GlobalShadowOf(shadow.line) = shadow;
+    }
+  }
+  const std::size_t mask = globals_.size() - 1;
+  for (std::size_t at = Sm64(line) & mask;; at = (at + 1) & mask) {
+    GlobalShadow& shadow = globals_[at];
+    if (shadow.launch == launch_ && shadow.line == line) return shadow;
+    if (shadow.launch == launch_) continue;
+    shadow = GlobalShadow();
+    shadow.line = line;
+    shadow.launch = launch_;
+    ++n_globals_;
+    return shadow;
+  }
+}
+
+void HostBlock::CheckGlobal(const GlobalAccesses& others) {
+  if (others.block == GlobalAccesses::kNone) return;
+  if (others.block != block_) {
+    Fail("two blocks access the same element of global memory, and one of them writes it");
+  }
+  if (others.epoch == epoch_ && others.since.Races(thread_, warps_[thread_ / kLanes].epoch)) {
+    Fail("two threads access the same element of global memory without a barrier between them");
+  }
+}
+
+void HostBlock::NoteGlobal(GlobalAccesses& own) {
+  if (own.block == GlobalAccesses::kNone) own.block = block_;
+  if (own.block != block_) own.block = GlobalAccesses::kSeveral;
+  if (own.epoch != epoch_) own.since = Accesses();
+  own.epoch = epoch_;
+  own.since.Add(thread_, warps_[thread_ / kLanes].epoch);
+}
+
+void HostBlock::NoteGlobalAccess(std::uintptr_t begin, int n, Way way) {
+  if (is_noting_) return;  // the library's functions may be compiled so that they call this
+  is_noting_ = true;
+  if (IsOwnMemory(begin)) n = 0;
+  for (std::uintptr_t at = begin; at < begin + static_cast<std::uintptr_t>(n);) {
+    GlobalShadow& shadow = GlobalShadowOf(at / 16);
+    const std::uintptr_t end = std::min(begin + static_cast<std::uintptr_t>(n), (at / 16 + 1) * 16);
+    for (; at < end; at = at / 2 * 2 + 2) {
+      const std::size_t part = at % 16 / 2;
+      if (way != Way::kRead) CheckGlobal(shadow.reads[part]);
+      if (way != Way::kAtomic) CheckGlobal(shadow.atomics[part]);
+      CheckGlobal(shadow.writes[part]);
+      NoteGlobal((way == Way::kRead    ? shadow.reads
+                  : way == Way::kWrite ? shadow.writes
+                                       : shadow.atomics)[part]);
+    }
+  }
+  is_noting_ = false;
+}
+
+void HostBlock::Add(std::int64_t* to, std::int64_t x) {
+  AccessGlobal(to, sizeof *to, Way::kAtomic);
+  *to = static_cast<std::int64_t>(static_cast<std::uint64_t>(*to) + static_cast<std::uint64_t>(x));
+}
+
+void HostBlock::Or(std::int32_t* to, std::int32_t bits) {
+  AccessGlobal(to, sizeof *to, Way::kAtomic);
+  *to |= bits;
 }
 
 // ---- bank conflicts ----------------------------------------------------------------------------

@@ -1,11 +1,16 @@
 // Runs the kernels of kernels/cuda on the host, without a GPU: a layer (kernels/cuda/device.h) in
 // which every thread of a block is a fibre. Blocks run one after the other, in an order drawn from
-// a seed, and so do the threads of a block between two waits.
+// a seed (forwards, backwards or shuffled), and so do the threads of a block between two waits.
 //
 // Errors that a GPU does not report stop the launch here: an access beyond an array in shared
 // memory, a barrier or a product of a warp that some threads never reach, lanes that wait for
 // different things, and two threads that access the same element of shared memory, one of them
 // writing, without a barrier between them. Shared memory and working memory begin as NaN.
+//
+// The same holds for global memory, where two blocks of a launch have no barrier between them:
+// if one writes an element, no other block may access it, unless both do so by AtomicAdd or
+// AtomicOr. So a launch that passes would give the same numbers if its blocks ran at the same
+// time. Only accesses of sources that are compiled for it are seen (global_accesses.cc).
 //
 // An asynchronous copy arrives when its thread waits for it, as late as a GPU may let it arrive.
 // Until then its place holds NaN, and nobody may access it. The waiting thread then counts as the
@@ -24,6 +29,9 @@
 #include "kernels/cuda/columns-inl.h"
 #include "kernels/cuda/pipeline-inl.h"
 
+// Of the layer's own functions, whose accesses to memory are not those of a kernel.
+#define LR_NOT_SEEN __attribute__((no_sanitize("thread")))
+
 namespace longrun::testing {
 
 // The block that runs at present.
@@ -37,7 +45,8 @@ class HostBlock {
 
   // Runs blocks [0, n_block), each on all threads. Returns null, or what went wrong.
   using Kernel = void (*)(const void* params);
-  const char* Run(std::int64_t n_block, int shared_bytes, Kernel kernel, const void* params);
+  const char* Run(std::int64_t n_block, int shared_bytes, Kernel kernel, const void* params,
+                  std::size_t params_bytes);
   // The order of blocks and threads.
   void SetSeed(std::uint64_t seed) { seed_ = seed; }
   // Idle, Run does nothing, so that a test can ask what a large call would take besides time.
@@ -52,7 +61,7 @@ class HostBlock {
   // Waits until all lanes of the warp are here; the last to arrive calls op(slots), where slots[l]
   // is what lane l gave.
   template <typename Op>
-  void OfWarp(Collective collective, void* slot, const Op& op) {
+  LR_NOT_SEEN void OfWarp(Collective collective, void* slot, const Op& op) {
     Warp& warp = warps_[thread_ / kLanes];
     if (warp.n_waiting == 0) warp.collective = collective;
     if (warp.collective != collective) Fail("lanes of a warp wait for different things");
@@ -65,8 +74,20 @@ class HostBlock {
     ReleaseWarp(warp);
   }
   // Called before the bytes [at, at + n) are read or written.
-  void Read(int at, int n) { Access(at, n, false); }
-  void Write(int at, int n) { Access(at, n, true); }
+  LR_NOT_SEEN void Read(int at, int n) { Access(at, n, false); }
+  LR_NOT_SEEN void Write(int at, int n) { Access(at, n, true); }
+
+  // Called before n bytes of memory are accessed that may be global. Stacks, shared memory and the
+  // kernel's parameters are not.
+  enum class Way { kRead, kWrite, kAtomic };
+  LR_NOT_SEEN void AccessGlobal(const void* data, int n, Way way) {
+    const auto at = reinterpret_cast<std::uintptr_t>(data);
+    if (at - stacks_ < stacks_bytes_ || !is_running_) return;
+    if (at - reinterpret_cast<std::uintptr_t>(this) >= sizeof *this) NoteGlobalAccess(at, n, way);
+  }
+  // AtomicAdd and AtomicOr of the layer.
+  void Add(std::int64_t* to, std::int64_t x);
+  void Or(std::int32_t* to, std::int32_t bits);
 
   // Begins a copy of 16 bytes; from null: zeros. Wait lets all copies arrive that the thread has
   // committed, but for those of the newest n_newest groups.
@@ -86,7 +107,7 @@ class HostBlock {
     if (counts) conflicts_ = {};
   }
   const Conflicts& conflicts() const { return conflicts_; }
-  void Count(Use use, int at, int n) {
+  LR_NOT_SEEN void Count(Use use, int at, int n) {
     if (counts_) AddAccess(use, at, n);
   }
   // Ends the block. It does not return, but is not declared so: the address sanitizer would then
@@ -126,12 +147,12 @@ class HostBlock {
   struct Accesses {
     static constexpr std::int16_t kNone = -1, kSeveral = -2;
     // Whether an access by `thread` now could come before these.
-    bool Races(int thread, int warp_epoch) const {
+    LR_NOT_SEEN bool Races(int thread, int warp_epoch) const {
       if (warp == kNone) return false;
       if (warp != thread / kLanes) return true;
       return lane != thread % kLanes && epoch == warp_epoch;
     }
-    void Add(int thread, int warp_epoch) {
+    LR_NOT_SEEN void Add(int thread, int warp_epoch) {
       const auto own_warp = static_cast<std::int16_t>(thread / kLanes);
       const auto own_lane = static_cast<std::int16_t>(thread % kLanes);
       if (warp == kNone || (warp == own_warp && (epoch != warp_epoch || lane == own_lane))) {
@@ -151,13 +172,27 @@ class HostBlock {
     Accesses writes, reads;
     bool is_pending = false;
   };
+  // The accesses of one kind to two bytes of global memory in the present launch.
+  struct GlobalAccesses {
+    static constexpr std::int64_t kNone = -1, kSeveral = -2;
+    std::int64_t block = kNone;
+    std::int64_t epoch = 0;  // of the block, when `since` was added to last
+    Accesses since;          // the block's last barrier
+  };
+  // 16 bytes at a multiple of 16, which take about 600 bytes here.
+  struct GlobalShadow {
+    static constexpr int kParts = 8;
+    std::uintptr_t line = 0;
+    std::int64_t launch = 0;
+    GlobalAccesses reads[kParts], writes[kParts], atomics[kParts];
+  };
 
   HostBlock() = default;
   static void Enter();
   void RunBlock();
   void Wait();  // lets other threads run until this one is ready
   void ReleaseWarp(Warp& warp);
-  void Access(int at, int n, bool writes) {
+  LR_NOT_SEEN void Access(int at, int n, bool writes) {
     const int warp_epoch = warps_[thread_ / kLanes].epoch;
     for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
       Shadow& shadow = shadows_[static_cast<std::size_t>(word)];
@@ -178,6 +213,11 @@ class HostBlock {
       shadows_[static_cast<std::size_t>(word)].is_pending = is_pending;
     }
   }
+  void NoteGlobalAccess(std::uintptr_t begin, int n, Way way);
+  bool IsOwnMemory(std::uintptr_t at) const;
+  GlobalShadow& GlobalShadowOf(std::uintptr_t line);
+  void CheckGlobal(const GlobalAccesses& others);
+  void NoteGlobal(GlobalAccesses& own);
   void AddAccess(Use use, int at, int n);
   void CountTurns(int warp);  // of the accesses since the last wait
   void PushReady(int thread);
@@ -189,8 +229,14 @@ class HostBlock {
   int thread_ = 0;
   std::vector<unsigned char> shared_;
   std::vector<Shadow> shadows_;
+  std::vector<GlobalShadow> globals_;  // a hash table; those of earlier launches are free places
+  std::size_t n_globals_ = 0;          // of this launch
+  std::int64_t launch_ = 0;
+  bool is_running_ = false, is_noting_ = false;
+  std::uintptr_t stacks_ = 0, stacks_bytes_ = 0;
   Kernel kernel_ = nullptr;
   const void* params_ = nullptr;
+  std::size_t params_bytes_ = 0;
   const char* error_ = nullptr;
   Warp warps_[kWarps];
   Thread threads_[gpu::kThreads];
@@ -248,26 +294,26 @@ struct HostLayer {
       Write(at, gpu::kChunk, x);
     }
 
-    void Read(int at, int count, T* x) const {
+    LR_NOT_SEEN void Read(int at, int count, T* x) const {
       HostBlock& block = HostBlock::Current();
       Check(block, at, count);
       const int size = static_cast<int>(sizeof(T));
       block.Read(begin + at * size, count * size);
       std::memcpy(x, block.shared() + begin + at * size, static_cast<std::size_t>(count * size));
     }
-    void Write(int at, int count, const T* x) const {
+    LR_NOT_SEEN void Write(int at, int count, const T* x) const {
       HostBlock& block = HostBlock::Current();
       Check(block, at, count);
       const int size = static_cast<int>(sizeof(T));
       block.Write(begin + at * size, count * size);
       std::memcpy(block.shared() + begin + at * size, x, static_cast<std::size_t>(count * size));
     }
-    void Count(int at, int count) const {
+    LR_NOT_SEEN void Count(int at, int count) const {
       const int size = static_cast<int>(sizeof(T));
       HostBlock::Current().Count(HostBlock::Use::kNumbers, begin + at * size, count * size);
     }
     // Vectors must be aligned, as on a GPU.
-    void Check(HostBlock& block, int at, int count) const {
+    LR_NOT_SEEN void Check(HostBlock& block, int at, int count) const {
       if (at < 0 || at + count > n) block.Fail("an access beyond an array in shared memory");
       const int size = static_cast<int>(sizeof(T));
       if (count * size <= 16 ? (at * size) % (count * size) != 0 : (at * size) % 16 != 0) {
@@ -292,6 +338,8 @@ struct HostLayer {
   template <typename T>
   static void LoadEight(const void* from, T (&x)[gpu::kChunk]) {
     CheckAligned(from);
+    // A call of memcpy makes no calls to global_accesses.cc.
+    HostBlock::Current().AccessGlobal(from, sizeof x, HostBlock::Way::kRead);
     std::memcpy(x, from, sizeof x);
   }
   template <typename T>
@@ -308,15 +356,17 @@ struct HostLayer {
   static void WaitCopies() {
     HostBlock::Current().WaitCopies(kNewest);
   }
-  static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
+  static void StorePair(void* to, std::uint32_t pair) {
+    HostBlock::Current().AccessGlobal(to, sizeof pair, HostBlock::Way::kWrite);
+    std::memcpy(to, &pair, sizeof pair);
+  }
   static void StoreWords(void* to, const std::uint32_t (&words)[4]) {
     CheckAligned(to);
+    HostBlock::Current().AccessGlobal(to, sizeof words, HostBlock::Way::kWrite);
     std::memcpy(to, words, sizeof words);
   }
-  static void AtomicAdd(std::int64_t* to, std::int64_t x) {
-    *to =
-        static_cast<std::int64_t>(static_cast<std::uint64_t>(*to) + static_cast<std::uint64_t>(x));
-  }
+  static void AtomicAdd(std::int64_t* to, std::int64_t x) { HostBlock::Current().Add(to, x); }
+  static void AtomicOr(std::int32_t* to, std::int32_t bits) { HostBlock::Current().Or(to, bits); }
   static int Opaque(int x) { return x; }
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
@@ -336,18 +386,18 @@ struct HostLayer {
   using TwoByteTile = Shared<std::uint16_t>;
   // A lane of a GPU names one row of 8 elements, and gets elements of all lanes' rows.
   template <typename Layout>
-  static void CountFragment(const TwoByteTile& tile, int row, int column) {
+  LR_NOT_SEEN static void CountFragment(const TwoByteTile& tile, int row, int column) {
     HostBlock::Current().Count(HostBlock::Use::kFragments, tile.begin + 2 * Layout::At(row, column),
                                16);
   }
-  static std::uint32_t PairInRow(const TwoByteTile& tile, int at) {
+  LR_NOT_SEEN static std::uint32_t PairInRow(const TwoByteTile& tile, int at) {
     std::uint16_t x[2];
     tile.Read(at, 2, x);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
   // Of two rows.
   template <typename Layout>
-  static std::uint32_t PairInColumn(const TwoByteTile& tile, int row, int column) {
+  LR_NOT_SEEN static std::uint32_t PairInColumn(const TwoByteTile& tile, int row, int column) {
     std::uint16_t x[2];
     tile.Read(Layout::At(row, column), 1, &x[0]);
     tile.Read(Layout::At(row + 1, column), 1, &x[1]);
@@ -470,7 +520,7 @@ struct HostDevice {
     return HostBlock::Current().Run(
         n_block, shared_bytes,
         [](const void* of) { Kernel::Run(*static_cast<const typename Kernel::Params*>(of)); },
-        &params);
+        &params, sizeof params);
   }
 };
 

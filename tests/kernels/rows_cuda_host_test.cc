@@ -115,6 +115,17 @@ TEST(RowsOnHostTest, TheKernelsAsTheyAreHaveNoError) {
   EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<HostLayer, float, true>>(wide.Loss())), "");
 }
 
+#ifdef __SANITIZE_THREAD__  // accesses to global memory are seen
+TEST(RowsOnHostTest, ABlockThatReadsWhatAnotherWritesIsFound) {
+  Arrays wide(1032);
+  gpu::NormForwardParams p = wide.Forward();
+  p.n_row = 16;
+  p.gamma = wide.y.data();
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostLayer, gpu::NoAddend, float, gpu::LongRows>>(p)),
+            "two blocks access the same element of global memory, and one of them writes it");
+}
+#endif
+
 TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
   Arrays wide(1032), narrow(40);
   EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<WithoutBarriers, gpu::NoAddend, float, gpu::LongRows>>(
