@@ -1,6 +1,6 @@
 """Reads the machine code in liblongrun_cuda.so: do kernels keep their numbers in registers?
 
-    cuda_code_test.py LIBRARY NVCC VENV
+    cuda_code_test.py LIBRARY NVCC VENV [ARCHITECTURE]
 
 For each pipelined kernel (kernels/cuda/pipeline-inl.h, few_queries-inl.h) that the library must have: the compiler has
 reserved no stack, its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA; but not
@@ -10,8 +10,9 @@ time.
 The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) and AdamW's have no stack and no
 local memory either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
-The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
-where there is an nvcc. Without them, the test is skipped (77). Standard library only.
+ARCHITECTURE ("sm_80") says which machine code is read, if the library has it for several. The disassemblers
+(cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv where there is an
+nvcc. Without them, the test is skipped (77). Standard library only.
 """
 import os
 import pathlib
@@ -99,7 +100,8 @@ def of_rows(rows, code):
 
 
 def main():
-    library, nvcc, venv = sys.argv[1:]
+    library, nvcc, venv = sys.argv[1:4]
+    of_architecture = ["-arch", sys.argv[4]] if len(sys.argv) > 4 else []
     wheels = sorted(pathlib.Path(venv).glob("lib/python3*/site-packages/nvidia/*/bin"))
     path = os.pathsep.join([str(pathlib.Path(nvcc).parent), *map(str, wheels), os.environ.get("PATH", "")])
     missing = [name for name in ("cuobjdump", "nvdisasm") if not shutil.which(name, path=path)]
@@ -110,7 +112,7 @@ def main():
     cuobjdump = shutil.which("cuobjdump", path=path)
 
     wrong, functions, rows = [], {}, []
-    usage = run([cuobjdump, "--dump-resource-usage", library], environment)
+    usage = run([cuobjdump, *of_architecture, "--dump-resource-usage", library], environment)
     for function, numbers in re.findall(r"Function (\S+):\s*\n\s*(REG:.*)", usage):
         if name := name_of(function):
             functions[name] = function
@@ -147,7 +149,8 @@ def main():
 
     # In one call: it takes as long for one function as for all.
     listed = [*functions.values(), *rows]
-    code = run([cuobjdump, "-sass", "-fun", ",".join(listed), library], environment) if listed else ""
+    code = (run([cuobjdump, *of_architecture, "-sass", "-fun", ",".join(listed), library], environment)
+            if listed else "")
     seen = set()
     for text in code.split("Function : ")[1:]:
         name = name_of(text.split("\n", 1)[0])
