@@ -23,6 +23,11 @@ struct SubjectOf {
 const Slot& SlotOf(const State& state, const Attempt& attempt) {
   return state.workers.at(attempt.worker).slots.at(static_cast<std::size_t>(attempt.device_index));
 }
+// In what the slots of the simulated workers differ.
+bool Honours(const Slot& slot, const Execution& execution) {
+  return execution.simd == slot.simd &&
+         (execution.head == HeadChunks::kByLogits || HasWideHead(slot));
+}
 
 // `sweeps`: the tasks of each. `of`: a State or a FoldedStore.
 bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const auto& of) {
@@ -207,17 +212,28 @@ const Execution* SimChecker::BoundTo(const State& state, const std::string& run_
   return parent.empty() ? nullptr : BoundTo(state, parent);
 }
 
+// How a task of the run is computed. An evaluation does not depend on what only training uses.
+std::optional<Execution> SimChecker::BoundTo(const State& state, const std::string& run_key,
+                                             TaskKind kind) const {
+  const Execution* const bound = BoundTo(state, run_key);
+  if (bound == nullptr) return std::nullopt;
+  Execution execution = *bound;
+  if (kind != TaskKind::kTrain) ClearTraining(execution);
+  return execution;
+}
+
 // I-42. Nothing here is offered at the same time as another task of its run that has not started.
 void SimChecker::CheckExecution(const State& state, const SendStart& start) {
   const Execution& execution = start.task.execution;
   execution_of_[start.task.attempt] = execution;
   const Attempt& attempt = state.attempts.at(start.task.attempt);
-  if (execution.simd != SlotOf(state, attempt).simd) {
-    world_.Violate(Str("I-42: attempt ", attempt.id, " is to use ", execution.simd,
-                       ", which its slot does not have"));
+  if (!Honours(SlotOf(state, attempt), execution)) {
+    world_.Violate(Str("I-42: attempt ", attempt.id, " is to use ", execution.simd, " and ",
+                       EnumName(execution.head), ", which its slot does not have"));
   }
-  const Execution* const bound = BoundTo(state, start.task.run_key);
-  if (bound == nullptr) {
+  const std::optional<Execution> bound =
+      BoundTo(state, start.task.run_key, state.tasks.at(start.task.task).kind);
+  if (!bound) {
     world_.stats.fired[attempt.n > 1 ? "offered again, unbound" : "offered unbound"] += 1;
   } else if (*bound != execution) {
     world_.Violate(Str("I-42: attempt ", attempt.id,
@@ -329,8 +345,8 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.too_large_for.contains(attempt.worker)) continue;
     if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
-    const Execution* const bound = BoundTo(state, task.run_key);
-    if (bound != nullptr && bound->simd != SlotOf(state, attempt).simd) continue;
+    const std::optional<Execution> bound = BoundTo(state, task.run_key, task.kind);
+    if (bound && !Honours(SlotOf(state, attempt), *bound)) continue;
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state)) continue;
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
@@ -779,7 +795,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     world_.Violate(
         Str("attempt ", start.task.attempt, " goes to worker ", chosen.id, ", whose disk is full"));
   }
-  const Execution* const bound = BoundTo(state, task.run_key);
+  const std::optional<Execution> bound = BoundTo(state, task.run_key, task.kind);
   const bool has_home = !task.needs.empty() || !task.checkpoints.empty();
   if (has_home || chosen.dataset_digests.contains(start.dataset_digest)) return;
   for (const auto& [id, other] : state.workers) {
@@ -793,7 +809,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     }
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
-      if (bound != nullptr && bound->simd != slot.simd) continue;
+      if (bound && !Honours(slot, *bound)) continue;
       const auto pause = other.pauses.find(slot.index);
       const bool waits = pause != other.pauses.end() && pause->second.until > world_.now;
       if (waits || other.busy.contains(slot.index)) continue;

@@ -74,6 +74,8 @@ class SimChecker {
   void CheckExecution(const State& state, const SendStart& start);
   void CheckBinding(const RunRecord& run);
   const Execution* BoundTo(const State& state, const std::string& run_key) const;
+  std::optional<Execution> BoundTo(const State& state, const std::string& run_key,
+                                   TaskKind kind) const;
   void CheckDeadlines(const State& state);
   void CheckSlotIndexes(const State& state);
   void CheckTallies(const State& state);

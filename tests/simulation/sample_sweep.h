@@ -37,6 +37,7 @@ struct SampleSweep {
   bool goes_on = false;  // each run from the one of its seed, to twice the tokens
   // After each run one that starts from its final weights; or, as a sweep of its own, only that.
   bool tunes = false, only_tunes = false;
+  bool has_large_vocabularies = false;  // each other run: it trains with HeadChunks::kByWidth
 };
 
 inline Sweep MakeSweep(const SampleSweep& sample) {
@@ -48,6 +49,7 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
   const auto add = [&](std::int64_t seed, bool is_tuned) {
     PlannedRun planned;
     planned.run = SampleRun(seed);
+    if (sample.has_large_vocabularies && seed % 2 == 0) planned.run.model.vocab_size = 1 << 18;
     planned.run_key = Sha256Hex(Str("run ", seed));
     if (sample.goes_on) {
       planned.run.parent = std::exchange(planned.run_key, Sha256Hex(Str("run ", seed, " goes on")));

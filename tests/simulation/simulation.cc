@@ -208,6 +208,7 @@ class Simulation {
       workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, faults));
     }
     world_.mixed = SeededRandom(seed ^ 0x6d69786564).Chance(0.5);
+    world_.has_older = SeededRandom(seed ^ 0x6f6c646572).Chance(0.5);
     SeededRandom allocations(seed ^ 0x616c6c6f63617465);
     if (allocations.Chance(0.5)) workers_.back()->BeTemporary(allocations.Next());
     restores_ = world_.random.Chance(0.2);
@@ -248,7 +249,10 @@ class Simulation {
         {.id = "sweep-e", .sample = {.seeds = {1, 3}, .context_lengths = {64}, .tunes = true}},
         {.id = "sweep-f", .sample = {.seeds = {2}, .context_lengths = {64}, .only_tunes = true}},
     };
-    for (UserSweep& sweep : sweeps_) sweep.sample.retry = retry;
+    for (UserSweep& sweep : sweeps_) {
+      sweep.sample.retry = retry;
+      sweep.sample.has_large_vocabularies = true;
+    }
   }
 
   void Submit(UserSweep& sweep) {

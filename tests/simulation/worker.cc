@@ -114,7 +114,8 @@ Worker SimWorker::Describe() const {
                             .memory_bytes = 4'000'000'000,
                             .threads = 1,
                             .simd = world_.mixed && index_ == 0 ? "other" : "default",
-                            .linear = "sim"});
+                            .linear = "sim",
+                            .head = world_.has_older && index_ == 0 ? "" : "width"});
   }
   worker.dataset_digests = held_;
   worker.disk = Disk();
@@ -286,7 +287,8 @@ void SimWorker::Take(const SendStart& start) {
   if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
   if (world_.Fault("cache in use", 0.02)) return RefuseForCache(start.task, 1, 2);
   // Never by all workers of a kind: the task must find one in the end.
-  if (index_ > (world_.mixed ? 1 : 0) && world_.Fault("cache too small", 0.02)) {
+  if (index_ > (world_.mixed || world_.has_older ? 1 : 0) &&
+      world_.Fault("cache too small", 0.02)) {
     return RefuseForCache(start.task, 2, 1);
   }
   for (const auto& from : {start.task.resume, start.task.init}) {

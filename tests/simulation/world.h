@@ -79,7 +79,8 @@ struct World {
   SeededRandom random;
   const Mutation mutation;
   bool faults = true;
-  bool mixed = false;  // the slots of one worker are of another kind
+  bool mixed = false;      // the slots of one worker are of another kind
+  bool has_older = false;  // one worker's release knows fewer ways of computing a run
   // A fault that happens with this probability, while there are faults at all.
   bool Fault(const std::string& name, double probability);
   std::int64_t Between(std::int64_t low, std::int64_t high);  // both included
