@@ -305,7 +305,11 @@ void HostBlock::NoteGlobal(GlobalAccesses& own) {
 void HostBlock::NoteGlobalAccess(std::uintptr_t begin, int n, Way way) {
   if (is_noting_) return;  // the library's functions may be compiled so that they call this
   is_noting_ = true;
-  if (IsOwnMemory(begin)) n = 0;
+  if (!IsOwnMemory(begin)) NoteElements(begin, n, way);
+  is_noting_ = false;
+}
+
+void HostBlock::NoteElements(std::uintptr_t begin, int n, Way way) {
   for (std::uintptr_t at = begin; at < begin + static_cast<std::uintptr_t>(n);) {
     GlobalShadow& shadow = GlobalShadowOf(at / 16);
     const std::uintptr_t end = std::min(begin + static_cast<std::uintptr_t>(n), (at / 16 + 1) * 16);
@@ -319,7 +323,6 @@ void HostBlock::NoteGlobalAccess(std::uintptr_t begin, int n, Way way) {
                                        : shadow.atomics)[part]);
     }
   }
-  is_noting_ = false;
 }
 
 void HostBlock::Add(std::int64_t* to, std::int64_t x) {

@@ -215,6 +215,7 @@ class HostBlock {
   }
   void NoteGlobalAccess(std::uintptr_t begin, int n, Way way);
   bool IsOwnMemory(std::uintptr_t at) const;
+  void NoteElements(std::uintptr_t begin, int n, Way way);
   GlobalShadow& GlobalShadowOf(std::uintptr_t line);
   void CheckGlobal(const GlobalAccesses& others);
   void NoteGlobal(GlobalAccesses& own);

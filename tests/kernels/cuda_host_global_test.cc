@@ -78,28 +78,14 @@ TEST(CudaHostGlobal, AnElementThatABlockWritesBelongsToIt) {
   EXPECT_EQ((ErrorOf<std::uint32_t, &StoreTheSame>()), kBlocksRace);
 }
 
-void ReverseInGlobal(float* x) {
+// Reverses runs of kLength numbers, with a wait before they are read.
+template <int kLength, void (*kWait)()>
+void Reverse(float* x) {
   float* const own = OfBlock(x, Block());
   own[Thread()] = static_cast<float>(Thread());
+  kWait();
+  const float other = own[Thread() ^ (kLength - 1)];
   HostLayer::Barrier();
-  const float other = own[kThreads - 1 - Thread()];
-  HostLayer::Barrier();
-  own[Thread()] = other;
-}
-void ReverseInGlobalWithoutBarrier(float* x) {
-  float* const own = OfBlock(x, Block());
-  own[Thread()] = static_cast<float>(Thread());
-  HostLayer::WarpSync();
-  const float other = own[kThreads - 1 - Thread()];
-  HostLayer::Barrier();
-  own[Thread()] = other;
-}
-void ReverseInWarp(float* x) {
-  float* const own = OfBlock(x, Block());
-  own[Thread()] = static_cast<float>(Thread());
-  HostLayer::WarpSync();
-  const float other = own[Thread() ^ 31];
-  HostLayer::WarpSync();
   own[Thread()] = other;
 }
 // What other threads add at the same time may be in it, or not.
@@ -108,9 +94,9 @@ void ReadWhatIsAdded(std::int64_t* x) {
   HostLayer::WarpAny(x[Block()] > 0);
 }
 TEST(CudaHostGlobal, OnlyABarrierOrdersTheAccessesOfABlock) {
-  EXPECT_EQ((ErrorOf<float, &ReverseInGlobal>()), "");
-  EXPECT_EQ((ErrorOf<float, &ReverseInWarp>()), "");
-  EXPECT_EQ((ErrorOf<float, &ReverseInGlobalWithoutBarrier>()), kThreadsRace);
+  EXPECT_EQ((ErrorOf<float, &Reverse<kThreads, &HostLayer::Barrier>>()), "");
+  EXPECT_EQ((ErrorOf<float, &Reverse<32, &HostLayer::WarpSync>>()), "");
+  EXPECT_EQ((ErrorOf<float, &Reverse<kThreads, &HostLayer::WarpSync>>()), kThreadsRace);
   EXPECT_EQ((ErrorOf<std::int64_t, &ReadWhatIsAdded>()), kThreadsRace);
 }
 

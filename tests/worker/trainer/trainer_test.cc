@@ -15,6 +15,7 @@
 #include <cmath>
 #include <csignal>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 
@@ -160,6 +161,18 @@ class TrainerTest : public testing::Test {
       }
     }
     return values;
+  }
+  // Runs the task of folder `from` again in folder `to`, with paths of its execution changed.
+  // Returns the exit code.
+  int ExecWithPaths(const std::string& from, const std::string& to,
+                    const std::function<void(Json& paths)>& change) {
+    Json task = ParseJson(Bytes(At(from), "task.json")).value();
+    change(task["paths"]);
+    task["attempt_dir"] = At(to);
+    const std::string file = At(to + "/task.json");
+    EXPECT_TRUE(MakeFolders(At(to)).ok());
+    EXPECT_TRUE(WriteFileAtomic(file, CanonicalJson(task)).ok());
+    return Exec({"task", file});
   }
   std::string StepFolder(const std::string& output, const char* step) const {
     return At(output + "/checkpoints/step-0000000" + step);
@@ -891,12 +904,7 @@ TEST_F(TrainerTest, AnEvaluationInBf16IsNearTheOneInFp32) {
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
   WriteRun(RunJson("alibi"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
-  Json task = ParseJson(Bytes(At("out"), "task.json")).value();
-  task["paths"]["simd"] = "altivec";
-  task["attempt_dir"] = At("other");
-  ASSERT_TRUE(MakeFolders(At("other")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("other/task.json"), CanonicalJson(task)).ok());
-  EXPECT_EQ(Exec({"task", At("other/task.json")}), 78);
+  EXPECT_EQ(ExecWithPaths("out", "other", [](Json& paths) { paths["simd"] = "altivec"; }), 78);
   EXPECT_NE(Stderr().find("instruction set \"altivec\""), std::string::npos) << Stderr();
   EXPECT_EQ(Journal("other").back().body["class"], "invalid");
 
@@ -962,13 +970,8 @@ TEST_F(TrainerTest, ARunInBf16RefusesAMachineThatMultipliesOtherwise) {
   run["train"]["precision"] = "bf16";
   WriteRun(run);
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
-  Json task = ParseJson(Bytes(At("out"), "task.json")).value();
   EXPECT_EQ(Journal("out")[1].body["execution"]["paths"]["bf16"], DetectCpuPaths().bf16);
-  task["paths"]["bf16"] = "altivec";
-  task["attempt_dir"] = At("other");
-  ASSERT_TRUE(MakeFolders(At("other")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("other/task.json"), CanonicalJson(task)).ok());
-  EXPECT_EQ(Exec({"task", At("other/task.json")}), 78);
+  EXPECT_EQ(ExecWithPaths("out", "other", [](Json& paths) { paths["bf16"] = "altivec"; }), 78);
   EXPECT_NE(Stderr().find("products in bf16 by \"altivec\""), std::string::npos) << Stderr();
 }
 
@@ -986,12 +989,8 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
   for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], aten[i], 1e-4) << i;
 
   // A task from before there was a choice.
-  Json task = ParseJson(Bytes(At("aten"), "task.json")).value();
-  task["paths"].erase("operators");
-  task["attempt_dir"] = At("old");
-  ASSERT_TRUE(MakeFolders(At("old")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("old/task.json"), CanonicalJson(task)).ok());
-  ASSERT_EQ(Exec({"task", At("old/task.json")}), 0) << Stderr();
+  ASSERT_EQ(ExecWithPaths("aten", "old", [](Json& paths) { paths.erase("operators"); }), 0)
+      << Stderr();
   EXPECT_EQ(operators("old"), "aten");
   EXPECT_TRUE(Bytes(StepFolder("old", "20"), "model.safetensors") ==
               Bytes(StepFolder("aten", "20"), "model.safetensors"));
@@ -1060,12 +1059,8 @@ TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
             "flushed");
 
   // A task from before there was a choice.
-  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
-  task["paths"].erase("subnormals");
-  task["attempt_dir"] = At("old");
-  ASSERT_TRUE(MakeFolders(At("old")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("old/task.json"), CanonicalJson(task)).ok());
-  ASSERT_EQ(Exec({"task", At("old/task.json")}), 0) << Stderr();
+  ASSERT_EQ(ExecWithPaths("new", "old", [](Json& paths) { paths.erase("subnormals"); }), 0)
+      << Stderr();
   EXPECT_EQ(subnormals("old"), "kept");
   EXPECT_TRUE(weights("old") == weights("kept"));
 
@@ -1087,12 +1082,8 @@ TEST_F(TrainerTest, ARunKeepsTheChunksOfLogitsThatItBeganWith) {
     return Journal(output)[1].body["execution"]["paths"].value("head", "");
   };
   EXPECT_EQ(head("new"), "");
-  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
-  task["paths"]["head"] = "width";
-  task["attempt_dir"] = At("wide");
-  ASSERT_TRUE(MakeFolders(At("wide")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("wide/task.json"), CanonicalJson(task)).ok());
-  ASSERT_EQ(Exec({"task", At("wide/task.json")}), 0) << Stderr();
+  ASSERT_EQ(ExecWithPaths("new", "wide", [](Json& paths) { paths["head"] = "width"; }), 0)
+      << Stderr();
   EXPECT_EQ(head("wide"), "width");
   ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", StepFolder("wide", "20")})), 0) << Stderr();
   EXPECT_EQ(head("resumed"), "width");
@@ -1115,12 +1106,8 @@ TEST_F(TrainerTest, ANewRunOfALargeVocabularyHasWideChunksOfLogits) {
   };
   EXPECT_EQ(head("new"), "width");
 
-  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
-  task["paths"].erase("head");
-  task["attempt_dir"] = At("narrow");
-  ASSERT_TRUE(MakeFolders(At("narrow")).ok());
-  ASSERT_TRUE(WriteFileAtomic(At("narrow/task.json"), CanonicalJson(task)).ok());
-  ASSERT_EQ(Exec({"task", At("narrow/task.json")}), 0) << Stderr();
+  ASSERT_EQ(ExecWithPaths("new", "narrow", [](Json& paths) { paths.erase("head"); }), 0)
+      << Stderr();
   EXPECT_EQ(head("narrow"), "");
   const auto weights = [&](const char* output) {
     return Bytes(StepFolder(output, "01"), "model.safetensors");
