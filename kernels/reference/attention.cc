@@ -19,6 +19,14 @@ double Dot(std::span<const double> x, std::span<const double> y) {
   return sum;
 }
 
+// What `sum` = Dot(x, y) is made of: the root of the sum of the squares of its products, unless the
+// sum is larger. Where products cancel, its rounding is beside them, not beside it.
+double Magnitude(double sum, std::span<const double> x, std::span<const double> y) {
+  double squares = 0.0;
+  for (std::size_t c = 0; c < x.size(); ++c) squares += x[c] * x[c] * y[c] * y[c];
+  return std::max(std::abs(sum), std::sqrt(squares));
+}
+
 // y += |a x|, element by element.
 void AddMagnitudes(double a, std::span<const double> x, std::span<double> y) {
   for (std::size_t c = 0; c < x.size(); ++c) y[c] += std::abs(a * x[c]);
@@ -358,14 +366,18 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
         const double own_lse = a.Scores(b, h, i, s);
         const double lse = given_lse.empty() ? own_lse : given_lse[row];
         const std::span<const double> do_i = a.Row(o_gradient, row);
-        const double delta = Dot(do_i, a.Row(o, row));
+        const std::span<const double> o_i = a.Row(o, row);
+        const double delta = Dot(do_i, o_i);
+        const double delta_size = is_signed ? 0.0 : Magnitude(delta, do_i, o_i);
         for (std::int64_t j = 0; j < n.n_key; ++j) {
           if (s[static_cast<std::size_t>(j)] == kHidden) continue;
           const std::size_t key_row = a.KeyRow(b, h, j);
           const double p = std::exp(s[static_cast<std::size_t>(j)] - lse);
           const double kept = a.Kept(b, h, i, j);
-          const double dp = kept * Dot(do_i, a.Row(a.v, key_row));
-          const double ds = p * (is_signed ? dp - delta : std::abs(dp) + std::abs(delta));
+          const std::span<const double> v_j = a.Row(a.v, key_row);
+          const double dp = Dot(do_i, v_j);
+          const double ds =
+              p * (is_signed ? kept * dp - delta : kept * Magnitude(dp, do_i, v_j) + delta_size);
           const auto add = is_signed ? &AddScaled : &AddMagnitudes;
           add(kept * p, do_i, a.Row(std::span(dv), key_row));
           add(terms.scale * ds, a.Row(std::span(a.k[0]), key_row), a.Row(std::span(dq), row));

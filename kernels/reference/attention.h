@@ -64,9 +64,10 @@ struct AttentionGradient {
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
 // kMagnitudes: every sum is taken over the absolute values of its summands, with
-// ds = p (|<do, v>| + |delta|); q and k are used as they are after rotation. The result is not a
-// gradient: tests measure the rounding of a gradient against it, since a relative error says
-// nothing where summands cancel.
+// ds = p (|<do, v>| + |delta|), where neither is less than the root of the sum of the squares of
+// its D products; q and k are used as they are after rotation. The result is not a gradient: tests
+// measure the rounding of a gradient against it, since a relative error says nothing where summands
+// cancel. Above all, delta = <do, o> is computed from an o that forward has rounded.
 enum class GradientSums { kSigned, kMagnitudes };
 
 // `o_gradient` (B, H, T_q, D) is dL/do. `o` and `lse` are forward's results as the caller stored
