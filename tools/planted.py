@@ -47,9 +47,10 @@ CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
 CUDA_SPLIT, CUDA_SKIP, CUDA_FEW = (
     f"kernels/cuda/{name}-inl.h" for name in ("split", "skip", "few_queries"))
-CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD, QUERY_SUMS = (
-    f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
-                                        "pipelined_backward-inl.h", "query_sums-inl.h"))
+CUDA_LAYER, CUDA_PIPELINE, CUDA_VISIBLE, PIPELINED_FORWARD, PIPELINED_BACKWARD, QUERY_SUMS = (
+    f"kernels/cuda/{name}" for name in (
+        "device.h", "pipeline-inl.h", "visible-inl.h", "pipelined_forward-inl.h", "pipelined_backward-inl.h",
+        "query_sums-inl.h"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -325,17 +326,34 @@ ERRORS = [
     ("a bit of the swizzle forgotten", CUDA_LAYER, "(row & 7) * kChunk", "(row & 3) * kChunk"),
     ("a tile copied beyond its last row", CUDA_PIPELINE, "begin + row < n_row &&", "begin + row <= n_row &&"),
     ("channels copied beyond a row", CUDA_PIPELINE, "channel < p.head_dim;", "channel <= p.head_dim;"),
-    ("one key more in a pipeline", CUDA_PIPELINE, "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;",
+    ("one key more in a pipeline", CUDA_VISIBLE, "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;",
      "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0 + 1;"),
-    ("one query less in a pipeline", CUDA_PIPELINE, "begin = j - p.distance - i_0;", "begin = j - p.distance - i_0 + 1;"),
+    ("one query less in a pipeline", CUDA_VISIBLE, "begin = j - p.distance - i_0;", "begin = j - p.distance - i_0 + 1;"),
     ("a diagonal of a table one beside", CUDA_PIPELINE, "kSign * (8 * diagonal - 1)", "kSign * (8 * diagonal + 1)"),
     ("distances of transposed scores turned round", CUDA_PIPELINE, "kSign = kKeysAreRows ? -1 : 1", "kSign = 1"),
     ("the threshold of a lazy maximum turned round", PIPELINED_FORWARD, "now > before + kGrowth", "now < before + kGrowth"),
     ("sums that do not follow a lazy maximum", PIPELINED_FORWARD, "sums[m][half] *= factor[m][half];", "(void)sums;"),
     ("outputs that follow another row's maximum", PIPELINED_FORWARD, "o[m][n][e] *= factor[m][e / 2]",
      "o[m][n][e] *= factor[m][e % 2]"),
-    ("the last query of a tile of 128 left out", CUDA_PIPELINE, "Min(i_0 + n_row, p.n_query) - 1",
-     "Min(i_0 + n_row, p.n_query) - 2"),
+    ("the last query of a tile of 128 left out", CUDA_VISIBLE, "last_query = Min(i_0 + n_row, p.n_query) - 1",
+     "last_query = Min(i_0 + n_row, p.n_query) - 2"),
+    # Calls with a mask.
+    ("a window one key too wide on a GPU", CUDA_VISIBLE, "(distance >= p.window || distance",
+     "(distance > p.window || distance"),
+    ("a sink more on a GPU", CUDA_VISIBLE, "sees = sees && key < begin + p.n_sink;", "sees = sees && key <= begin + p.n_sink;"),
+    ("a window's oldest tile left out", CUDA_VISIBLE, "of_window_ = oldest / kColumns;",
+     "of_window_ = (oldest + kColumns - 1) / kColumns;"),
+    ("the last sinks' tile left out", CUDA_VISIBLE, "(n_sink - 1) / kColumns", "(n_sink - 1) / kColumns - 1"),
+    ("a jump to a tile's own place", CUDA_VISIBLE, "(tile - Max(of_sinks_, first - 1) + 1) % 2", "0"),
+    ("a document that ends one key early", CUDA_VISIBLE, "begins[at] > own ? lane", "begins[at] >= own ? lane"),
+    ("a window's last query left out", CUDA_VISIBLE, "j_1 - p.distance + p.window", "j_1 - p.distance + p.window - 1"),
+    ("the queries that see a sink left out", CUDA_VISIBLE, "const bool has_sinks = p.n_sink > 0 &&",
+     "const bool has_sinks = false &&"),
+    ("a tile of two documents called whole", CUDA_TERMS, "is_one_document = key_begin == last_begin &&",
+     "is_one_document = key_begin <= last_begin ||"),
+    ("a gradient of a pair that a window hides", CUDA_VISIBLE, "if (hidden == 0) return;", "if (hidden != 1) return;"),
+    ("a place that another tile's warps still read", PIPELINED_BACKWARD, "aside.Set(kTwoTiles + 2 * place, tile);",
+     "aside.Set(kTwoTiles + 2 - 2 * place, tile);"),
     ("rotated queries in a pipeline without their low part", PIPELINED_FORWARD, "            add(low, k);\n", ""),
     ("rotated keys in a pipeline without their low part", PIPELINED_FORWARD, "            add(of_step, k_low);\n", ""),
     ("keys backward without a wait", PIPELINED_BACKWARD,

@@ -359,8 +359,10 @@ class AttentionCall {
   template <typename Math>
   bool LaunchPipelinedForward() {
     if (!TakesPipelined<Math>()) return false;
-    return p_.q[0].low != nullptr ? TryNarrow<PipelinedForwardKernel, Math, RotatedParams>()
-                                  : TryFew<PipelinedForwardKernel, Math>();
+    const auto launch = [this](auto known) {
+      return TryNarrow<PipelinedForwardKernel, Math, decltype(known)>();
+    };
+    return p_.q[0].low != nullptr ? WithMask(RotatedParams(), launch) : WithMask(launch);
   }
   template <typename Math>
   void LaunchBackward() {
@@ -375,11 +377,14 @@ class AttentionCall {
       }
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
-    if (HasFewTerms<Math>() && TryNarrow<DistanceKernel, Math, TableParams>()) return;
+    if (HasFewTerms<Math>() && !HasMask() && TryNarrow<DistanceKernel, Math, TableParams>()) return;
     LaunchAny<DistanceKernel, Math>();
   }
   bool LaunchPipelinedQueries() {
-    return TakesPipelined<Bf16Math>() && TryFew<PipelinedQueryKernel, Bf16Math>();
+    if (!TakesPipelined<Bf16Math>()) return false;
+    return WithMask([this](auto known) {
+      return TryNarrow<PipelinedQueryKernel, Bf16Math, decltype(known)>();
+    });
   }
   bool LaunchPipelinedKeys() {
     if (!TakesPipelined<Bf16Math>()) return false;
@@ -501,17 +506,18 @@ class AttentionCall {
     p_.query_end = ends.to;
   }
 
-  // Whether FewParams describes the call.
+  bool HasMask() const { return p_.window > 0 || p_.document_begin != nullptr; }
+  // Whether FewParams describes the call, but for a mask.
   template <typename Math>
   bool HasFewTerms() const {
     const auto is_copied = [](const Rows& rows) {
       return rows.data == nullptr || (rows.scalar == Math::kScalar && rows.is_aligned != 0);
     };
     const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
-    return p_.head_dim <= 128 && p_.window == 0 && p_.document_begin == nullptr &&
-           p_.two_sided == 0 && p_.has_piecewise == 0 && p_.has_dropout == 0 &&
-           terms_.n_region == 0 && has_key_bias + has_table + terms_.has_rotation <= 1 &&
-           is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
+    return p_.head_dim <= 128 && p_.two_sided == 0 && p_.has_piecewise == 0 &&
+           p_.has_dropout == 0 && terms_.n_region == 0 &&
+           has_key_bias + has_table + terms_.has_rotation <= 1 && is_copied(p_.q[0]) &&
+           is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
   // Calls launch with parameters of the kind that describes the call's bias.
   template <typename LaunchWithKnown>
@@ -520,13 +526,22 @@ class AttentionCall {
     if (p_.table != nullptr) return launch(TableParams());
     return launch(PlainParams());
   }
+  // The same, for kernels that are compiled for calls with a mask, too.
+  template <typename LaunchWithKnown>
+  bool WithMask(const LaunchWithKnown& launch) {
+    return WithFewTerms([this, &launch](auto known) { return WithMask(known, launch); });
+  }
+  template <typename Known, typename LaunchWithKnown>
+  bool WithMask(const Known& known, const LaunchWithKnown& launch) {
+    return HasMask() ? launch(MaskedParams<Known>()) : launch(known);
+  }
   // The same, for the kernel whose loop is another one if the call skips keys. Only calls with a
-  // bias do.
+  // bias and without a mask do.
   template <typename LaunchWithKnown>
   bool WithSkips(const LaunchWithKnown& launch) {
-    return WithFewTerms([this, &launch](auto known) {
+    return WithMask([this, &launch](auto known) {
       using Known = decltype(known);
-      if constexpr (!std::is_same_v<Known, PlainParams>) {
+      if constexpr (std::is_same_v<Known, KeyBiasParams> || std::is_same_v<Known, TableParams>) {
         if (p_.first_key != nullptr) return launch(SkippingParams<Known>());
       }
       return launch(known);
@@ -534,7 +549,7 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
-    if (!HasFewTerms<Math>() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
+    if (!HasFewTerms<Math>() || HasMask() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale, and number the
   // tiles of queries.

@@ -7,6 +7,9 @@ namespace gpu {
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<PlainParams>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<KeyBiasParams>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<TableParams>);
+LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<MaskedParams<PlainParams>>);
+LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<MaskedParams<KeyBiasParams>>);
+LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<MaskedParams<TableParams>>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math,
                   SingleBackwardParams<SkippingParams<KeyBiasParams>>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<SkippingParams<TableParams>>);

@@ -180,6 +180,7 @@ struct Params {
   static constexpr bool kCopiesRows = false;
   static constexpr bool kMayHaveLow = true;
   static constexpr bool kIsSplit = false;
+  static constexpr bool kHasMask = false;
 };
 
 // A forward call of few queries: the keys are split into ranges of kSplitKeys, each of which has
@@ -237,6 +238,13 @@ struct KeyBiasParams : FewParams {
 struct TableParams : FewParams {
   static constexpr bool kHasTable = true;
   static constexpr int has_key_bias = 0;
+};
+// With a window, documents or both.
+template <typename Known>
+struct MaskedParams : Known {
+  static constexpr bool kHasMask = true;
+  using Params::document_begin;
+  using Params::window;
 };
 // Of a call that skips keys (skip-inl.h), for the kernel whose loop is another one then.
 template <typename Known>

@@ -39,6 +39,10 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
   LR_COMPILE_NARROW(Kernel, Math, PlainParams);   \
   LR_COMPILE_NARROW(Kernel, Math, KeyBiasParams); \
   LR_COMPILE_NARROW(Kernel, Math, TableParams)
+#define LR_COMPILE_MASKED(Kernel, Math)                         \
+  LR_COMPILE_NARROW(Kernel, Math, MaskedParams<PlainParams>);   \
+  LR_COMPILE_NARROW(Kernel, Math, MaskedParams<KeyBiasParams>); \
+  LR_COMPILE_NARROW(Kernel, Math, MaskedParams<TableParams>)
 #define LR_COMPILE_ANY(Kernel, Math, Known) \
   LR_COMPILE_NARROW(Kernel, Math, Known);   \
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 256, Known>>)

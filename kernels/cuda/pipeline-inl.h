@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/products-inl.h"
-#include "kernels/cuda/terms-inl.h"
+#include "kernels/cuda/visible-inl.h"
 
 namespace longrun {
 namespace gpu {
@@ -151,62 +151,10 @@ LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
   }
 }
 
-// The keys [0, n) that the tile of queries from i_0 sees, or fewer.
-template <typename Params>
-LR_DEVICE int VisibleKeys(const Params& p, int i_0, int n_row) {
-  const int last_query = Min(i_0 + n_row, p.n_query) - 1;
-  return p.causal != 0 ? Max(0, Min(p.distance + last_query + 1, p.n_key)) : p.n_key;
-}
-
 // The factor of what TileBias leaves: products become scores in the FMA of an exponent.
 template <typename Params>
 LR_DEVICE float ScaleOf(const Params& p) {
   return Params::kHasTable || Params::kHasKeyBias ? 1.0F : p.scale;
-}
-
-// Calls visit(m, n, e) for each of a thread's scores, groups of columns outermost.
-template <int kFragments, int kColumns, typename Visit>
-LR_DEVICE void ForScores(const Visit& visit) {
-  LR_UNROLL
-  for (int n = 0; n < kColumns / 8; ++n) {
-    LR_UNROLL
-    for (int m = 0; m < kFragments; ++m) {
-      LR_UNROLL
-      for (int e = 0; e < 4; ++e) visit(m, n, e);
-    }
-  }
-}
-
-// Writes `to` where a query does not see a key, or one of them does not exist. A warp's x begins at
-// query i_0 and key j_0.
-template <typename Layer, bool kKeysAreRows, int kFragments, int kGroups, typename Params>
-LR_DEVICE void HidePairs(const Params& p, int i_0, int j_0, float to,
-                         float (&x)[kFragments][kGroups][4]) {
-  const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
-  LR_UNROLL
-  for (int m = 0; m < kFragments; ++m) {
-    LR_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const int row = 16 * m + 8 * half + g;
-      // The columns [begin, end) of the row are visible.
-      int begin = 0, end = 8 * kGroups;
-      if (kKeysAreRows) {
-        const int j = j_0 + row;
-        if (p.causal != 0) begin = j - p.distance - i_0;
-        end = j < p.n_key ? p.n_query - i_0 : 0;
-      } else {
-        end = (p.causal != 0 ? Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;
-      }
-      LR_UNROLL
-      for (int n = 0; n < kGroups; ++n) {
-        LR_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          const int column = 8 * n + 2 * t + e;
-          if (column < begin || column >= end) x[m][n][2 * half + e] = to;
-        }
-      }
-    }
-  }
 }
 
 // The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of

@@ -66,17 +66,16 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     Bias bias(arena);
     const double anchor = AnchorOf(p, b, h, i_0);
 
-    const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kTileRows - 1) / kTileRows;
-    const int first_tile = FirstKey(p, b, h, i_0) / kTileRows;
+    const KeyTiles<Layer, Params, kTileRows> tiles(p, b, h, i_0, kBlockRows);
     std::uint32_t of_q[kSteps][kFragments][4], of_o[kSteps][kFragments][4];
     QueryStatistics queries[kFragments][2];
-    if (n_key_tile > 0) {
+    if (tiles.n > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.o_gradient, b, h, i_0, p.n_query, o_gradient, 0);
       Layer::CommitCopies();
-      CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, n_key_tile - 1, k, Tile(), v);
-      bias.Read(p, b, h, i_0, (n_key_tile - 1) * kTileRows, anchor);
-      bias.Put((n_key_tile - 1) & 1);
+      CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, tiles.n - 1, k, Tile(), v);
+      bias.Read(p, b, h, i_0, (tiles.n - 1) * kTileRows, anchor);
+      bias.Put((tiles.n - 1) & 1);
       LR_UNROLL
       for (int m = 0; m < kFragments; ++m) {
         LR_UNROLL
@@ -95,12 +94,12 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     }
 
     float dq[kFragments][kHeadDim / 8][4] = {};
-    for (int key_tile = n_key_tile - 1; key_tile >= first_tile; --key_tile) {
+    for (int key_tile = tiles.n - 1; key_tile >= tiles.first; key_tile = tiles.Next(key_tile)) {
       const int place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > first_tile) {
-        CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, key_tile - 1, k, Tile(), v);
+      if (key_tile > tiles.first) {
+        CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, tiles.Next(key_tile), k, Tile(), v);
       }
       for (int column = 0; column < kTileRows; column += kColumns) {
         const int j_0 = key_tile * kTileRows + column, from = place * kTileRows + column;
@@ -113,7 +112,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
                                                                            16 * step, s);
         }
         bias.template Add<kFragments, kColumns>(p, place, row, column, s);
-        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
+        const std::uint32_t hidden = HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           s[m][n][e] = Layer::Exp2(s[m][n][e] * ScaleOf(p) - queries[m][e / 2].lse);
         });
@@ -125,12 +124,12 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - queries[m][e / 2].delta);
         });
-        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, 0.0F, ds);
+        HideGradients<Layer, false>(p, view, hidden, i_0 + row, j_0, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
       }
-      if (key_tile > first_tile) {
+      if (key_tile > tiles.first) {
         const int first = Layer::Opaque(i_0);
-        bias.Read(p, b, h, first, (key_tile - 1) * kTileRows, AnchorOf(p, b, h, first));
+        bias.Read(p, b, h, first, tiles.Next(key_tile) * kTileRows, AnchorOf(p, b, h, first));
         bias.Put(1 - place);
       }
     }
@@ -167,7 +166,12 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
   // What the loop needs only beside its scores: it has no registers left to keep it in.
-  static constexpr int kAside = Params::kAddsQueries ? 8 : 0;
+  static constexpr bool kKeepsAside = Params::kAddsQueries || Params::kHasMask;
+  static constexpr int kAside = kKeepsAside ? 12 : 0;
+  using Aside = typename Layer::template Shared<int>;
+  // Places in it. Two tiles, this one and the next, have two places like the tiles themselves.
+  static constexpr int kSequence = 0, kKeyHead = 1, kFirstKey = 2, kFirstQuery = 3, kQueryEnd = 4;
+  static constexpr int kTwoTiles = 6;
   using Scores = SwizzledRows<kTileRows>;
 
   static int SharedBytes(const Params& /*p*/) {
@@ -186,16 +190,35 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static LR_DEVICE int QueryOf(const Params& p, int tile) {
     return tile % p.n_query_tile * kTileRows;
   }
+  static LR_DEVICE void PutAside(const Params& p, int b, int h_kv, int j_0, const Aside& aside) {
+    if (Layer::Thread() < 32) {
+      MaskedQueries queries;
+      if constexpr (Params::kHasMask) {
+        queries = MaskedQueries::Of<Layer>(p, b, j_0, kBlockRows);
+      }
+      if (Layer::Thread() == 0) {
+        aside.Set(kSequence, b);
+        aside.Set(kKeyHead, h_kv);
+        aside.Set(kFirstKey, j_0);
+        aside.Set(kFirstQuery, queries.begin);
+        aside.Set(kQueryEnd, queries.end);
+      }
+    }
+    Layer::Barrier();
+  }
   // The first tile from `tile` on that visits the keys from j_0; group * n_query_tile: none.
-  static LR_DEVICE int NextTile(const Params& p, int b, int h_kv, int j_0, int tile) {
+  static LR_DEVICE int NextTile(const Params& p, int b, int h_kv, int j_0, int tile,
+                                const Aside& aside) {
     // Queries before the first do not see the keys.
-    const int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows : 0;
+    int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows : 0;
+    if constexpr (Params::kHasMask) first = aside.Get(kFirstQuery) / kTileRows;
     const int n_tile = p.n_query_tile;
     LR_ROLL
     while (tile < p.group * n_tile) {
       const int head = tile / n_tile, of_head = Max(tile % n_tile, first);
       const int i_0 = of_head * kTileRows;
-      const int i_end = Params::kSkips ? QueryEnd(p, b, h_kv * p.group + head, j_0) : p.n_query;
+      int i_end = Params::kSkips ? QueryEnd(p, b, h_kv * p.group + head, j_0) : p.n_query;
+      if constexpr (Params::kHasMask) i_end = aside.Get(kQueryEnd);
       tile = head * n_tile + of_head;
       if (i_0 >= i_end) {
         tile = (head + 1) * n_tile;
@@ -226,11 +249,12 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Sums bias_sums = arena.template Take<double>(kSlots);
     const Tile of_queries = arena.template Take<std::uint16_t>(kScores);
     const Numbers factors = arena.template Take<float>(kFactors);
-    const auto aside = arena.template Take<int>(kAside);
+    const Aside aside = arena.template Take<int>(kAside);
     Bias bias(arena);
 
     const int tile_end = p.group * p.n_query_tile;
-    int tile = NextTile(p, b, h_kv, j_0, 0);
+    if constexpr (kKeepsAside) PutAside(p, b, h_kv, j_0, aside);
+    int tile = NextTile(p, b, h_kv, j_0, 0, aside);
     const auto put_numbers = [&](int of, int place) {
       const int h = HeadOf(p, h_kv, of), i_0 = QueryOf(p, of);
       if (Layer::Thread() < kTileRows) {
@@ -269,22 +293,25 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias);
     }
     for (int place = 0; tile < tile_end; place = 1 - place) {
-      int next = NextTile(p, b, h_kv, j_0, tile + 1);
+      int next = NextTile(p, b, h_kv, j_0, tile + 1, aside);
+      if constexpr (kKeepsAside) {
+        if (Layer::Thread() == 0) {
+          aside.Set(kTwoTiles + 2 * place, tile);
+          aside.Set(kTwoTiles + 2 * place + 1, next);
+        }
+      }
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
       if (next < tile_end) copy_queries(next, 1 - place);
       const int i_tile = QueryOf(p, tile);
-      if constexpr (Params::kAddsQueries) {
-        if (Layer::Thread() == 0) {
-          aside.Set(0, tile);
-          aside.Set(1, next);
-          aside.Set(2, b);
-          aside.Set(3, h_kv);
-          aside.Set(4, j_0);
-        }
-      }
       for (int column = 0; column < kTileRows; column += kColumns) {
-        const int i_0 = i_tile + column, from = place * kTileRows + column;
+        int i_0 = i_tile + column;
+        const int from = place * kTileRows + column;
+        if constexpr (Params::kHasMask) {
+          i_0 = QueryOf(p, aside.Get(kTwoTiles + 2 * place)) + column;
+          b = aside.Get(kSequence);
+          j_0 = aside.Get(kFirstKey);
+        }
         const TileView view = ViewOf(p, b, i_0, kColumns, j_0 + row, kWarpRows);
         float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
         if (view.is_hidden) {
@@ -299,7 +326,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
                                                                            s);
         }
         bias.template Add<kFragments, kColumns>(p, place, row, column, s);
-        if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, kHidden, s);
+        const std::uint32_t hidden = HideScores<Layer, true>(p, view, b, i_0, j_0 + row, s);
         float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
         if constexpr (Params::kHasKeyBias) GetKeyBias(key_bias, of_key);
         LR_UNROLL
@@ -320,7 +347,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - of_query[n][e % 2]);
         });
-        if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, 0.0F, ds);
+        HideGradients<Layer, true>(p, view, hidden, i_0, j_0 + row, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
         if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
@@ -328,13 +355,15 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
           if (p.d_key_bias.data != nullptr) AddBiasSums(ds, bias_sums);
         }
       }
+      if constexpr (Params::kAddsQueries) Layer::Barrier();  // all warps have put their scores
+      if constexpr (kKeepsAside) {
+        tile = aside.Get(kTwoTiles + 2 * place);
+        next = aside.Get(kTwoTiles + 2 * place + 1);
+        b = aside.Get(kSequence);
+        h_kv = aside.Get(kKeyHead);
+        j_0 = aside.Get(kFirstKey);
+      }
       if constexpr (Params::kAddsQueries) {
-        Layer::Barrier();  // all warps have put their scores
-        tile = aside.Get(0);
-        next = aside.Get(1);
-        b = aside.Get(2);
-        h_kv = aside.Get(3);
-        j_0 = aside.Get(4);
         AddQueries(p, b, HeadOf(p, h_kv, tile), tile % p.n_query_tile, k, of_queries, factors,
                    place * kTileRows);
       }

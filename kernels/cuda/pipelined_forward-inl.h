@@ -14,7 +14,8 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
   using Base = PipelinedKernel<TheLayer, TheShape, 2>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
-  static constexpr int kColumns = kHeadDim <= 64 ? 64 : 32;
+  // What finds hidden pairs takes registers.
+  static constexpr int kColumns = kHeadDim <= 64 && !Params::kHasMask ? 64 : 32;
   static constexpr float kGrowth = 8.0F;
   // Queries of wider heads do not fit into registers beside o.
   static constexpr bool kQueriesStay = kHeadDim <= 64;
@@ -43,18 +44,17 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     Bias bias(arena);
     const double anchor = AnchorOf(p, b, h, i_0);
 
-    const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kColumns - 1) / kColumns;
-    const int first_tile = FirstKey(p, b, h, i_0) / kColumns;
+    const KeyTiles<Layer, Params, kColumns> tiles(p, b, h, i_0, kBlockRows);
     std::uint32_t a[kQueriesStay ? kSteps : 1][kFragments][4];
-    if (n_key_tile > 0) {
+    if (tiles.n > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
       if constexpr (kHasLow) {
         CopyTile<Layer, kHeadDim, kBlockRows>(p, LowOf(p.q[0]), b, h, i_0, p.n_query, q_low, 0);
       }
       Layer::CommitCopies();
-      CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, n_key_tile - 1, k, k_low, v);
-      bias.Read(p, b, h, i_0, (n_key_tile - 1) * kColumns, anchor);
-      bias.Put((n_key_tile - 1) & 1);
+      CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, tiles.n - 1, k, k_low, v);
+      bias.Read(p, b, h, i_0, (tiles.n - 1) * kColumns, anchor);
+      bias.Put((tiles.n - 1) & 1);
       Layer::template WaitCopies<1>();
       if constexpr (kQueriesStay) {
         Layer::Barrier();
@@ -69,15 +69,16 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     float largest[kFragments][2], sums[kFragments][2] = {};
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) largest[m][0] = largest[m][1] = kHidden;
-    for (int key_tile = n_key_tile - 1; key_tile >= first_tile; --key_tile) {
+    for (int key_tile = tiles.n - 1; key_tile >= tiles.first; key_tile = tiles.Next(key_tile)) {
       const int j_0 = key_tile * kColumns, place = key_tile & 1;
       Layer::template WaitCopies<0>();
       Layer::Barrier();  // the tile has arrived, and the one before has been read
-      if (key_tile > first_tile) {
-        CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, key_tile - 1, k, k_low, v);
+      if (key_tile > tiles.first) {
+        CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, tiles.Next(key_tile), k, k_low, v);
       }
       const auto read_next_bias = [&] {
-        if (key_tile > first_tile) bias.Read(p, b, h, i_0, j_0 - kColumns, anchor);
+        const int next = tiles.Next(key_tile) * kColumns;
+        if (key_tile > tiles.first) bias.Read(p, b, h, i_0, next, anchor);
       };
       const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
       if (view.is_hidden) {
@@ -103,12 +104,12 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
           }
         }
         bias.template Add<kFragments, kColumns>(p, place, row, 0, s);
-        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
+        HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
         Softmax(p, s, largest, sums, o);
         read_next_bias();
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);
       }
-      if (key_tile > first_tile) bias.Put(1 - place);
+      if (key_tile > tiles.first) bias.Put(1 - place);
     }
 
     LR_UNROLL

@@ -8,6 +8,12 @@ namespace gpu {
 
 // ---- visibility --------------------------------------------------------------------------------
 
+// Where the document of each position of sequence b begins.
+template <typename Params>
+LR_DEVICE const std::int32_t* DocumentsOf(const Params& p, int b) {
+  return p.document_begin + static_cast<std::int64_t>(b) * p.n_position;
+}
+
 struct TileView {
   bool is_hidden = false;  // no pair is visible
   bool is_whole = false;   // every pair is
@@ -25,17 +31,23 @@ LR_DEVICE TileView ViewOf(const Params& p, int b, int i_0, int n_i, int j_0, int
   }
   const int nearest = p.distance + i_0 - j_1, farthest = p.distance + i_1 - j_0;
   int first_begin = 0, last_begin = 0;  // of the documents of the first and the last query
+  // What only kernels ask for that are made for documents: others have no registers left for it.
+  bool is_later_document = false, is_one_document = p.document_begin == nullptr;
   if (p.document_begin != nullptr) {
-    const std::int32_t* const begins =
-        p.document_begin + static_cast<std::int64_t>(b) * p.n_position + p.q_offset;
-    first_begin = begins[i_0];
-    last_begin = begins[i_1];
+    const std::int32_t* const begins = DocumentsOf(p, b);
+    first_begin = begins[p.q_offset + i_0];
+    last_begin = begins[p.q_offset + i_1];
+    if constexpr (Params::kHasMask) {
+      const int key_begin = begins[p.k_offset + j_0];
+      is_later_document = key_begin > last_begin;
+      is_one_document = key_begin == last_begin && begins[p.k_offset + j_1] == first_begin;
+    }
   }
   const bool beyond_window = p.window > 0 && (nearest >= p.window || farthest <= -p.window) &&
                              p.k_offset + j_0 >= last_begin + p.n_sink;
-  view.is_hidden =
-      (p.causal != 0 && farthest < 0) || beyond_window || p.k_offset + j_1 < first_begin;
-  view.is_whole = p.document_begin == nullptr && i_0 + n_i <= p.n_query && j_0 + n_j <= p.n_key &&
+  view.is_hidden = (p.causal != 0 && farthest < 0) || beyond_window ||
+                   p.k_offset + j_1 < first_begin || is_later_document;
+  view.is_whole = is_one_document && i_0 + n_i <= p.n_query && j_0 + n_j <= p.n_key &&
                   (p.causal == 0 || nearest >= 0) &&
                   (p.window == 0 || (farthest < p.window && nearest > -p.window));
   return view;
@@ -175,7 +187,7 @@ struct TileNumbers {
  private:
   template <typename Params>
   static LR_DEVICE int Begin(const Params& p, int b, int position) {
-    return p.document_begin[static_cast<std::int64_t>(b) * p.n_position + position];
+    return DocumentsOf(p, b)[position];
   }
 };
 

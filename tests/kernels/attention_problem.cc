@@ -276,7 +276,8 @@ void Problem::AddRegions(SeededRandom& random, std::size_t n_region, bool blende
 
 void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
   const std::vector<std::int32_t> begins = DocumentBegins(cu_seqlens);
-  LR_CHECK(static_cast<std::int64_t>(begins.size()) == shape.n_key);
+  const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
+  LR_CHECK(static_cast<std::int64_t>(begins.size()) == n_position);
   for (std::int64_t b = 0; b < shape.batch; ++b) {
     documents.insert(documents.end(), begins.begin(), begins.end());
   }

@@ -438,6 +438,45 @@ TEST_P(KernelTest, DocumentsAreTheReferences) {
   }
 }
 
+// On a GPU, calls with a mask and few terms have kernels of their own, which pass over the tiles
+// that a window or documents hide.
+TEST_P(KernelTest, MasksOverSeveralTilesAreTheReferences) {
+  const auto between = [&](std::int64_t from, std::int64_t to) {
+    return from +
+           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
+  };
+  for (int round = 0; round < 10; ++round) {
+    const std::int64_t n_kv_head = between(1, 2), head_dim = round % 4 == 3 ? 128 : 64;
+    const ProblemShape shape = {.batch = between(1, 2),
+                                .n_head = n_kv_head * between(1, 2),
+                                .n_kv_head = n_kv_head,
+                                .n_query = between(65, 300),
+                                .n_key = between(65, 400),
+                                .head_dim = head_dim};
+    const bool causal = random_.Chance(0.7);
+    const std::int64_t offset = between(0, 250), window = random_.Chance(0.7) ? between(1, 150) : 0;
+    const std::int64_t n_sink = causal && window > 0 && random_.Chance(0.6) ? between(1, 80) : 0;
+    std::vector<std::int32_t> cu_seqlens;
+    if (window == 0 || random_.Chance(0.5)) {
+      cu_seqlens.push_back(0);
+      const std::int64_t n_position = std::max(shape.n_key, offset + shape.n_query);
+      while (cu_seqlens.back() + 200 < n_position) {
+        cu_seqlens.push_back(static_cast<std::int32_t>(cu_seqlens.back() + between(1, 200)));
+      }
+      cu_seqlens.push_back(static_cast<std::int32_t>(n_position));
+    }
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility = {
+          .causal = causal, .q_offset = offset, .window = window, .n_sink = n_sink};
+      if (!cu_seqlens.empty()) p.SetDocuments(cu_seqlens);
+      if (round % 5 == 1) p.AddKeyBias(random_, false, 0.02);
+      if (round % 5 == 2) p.AddSlopes();
+      if (round % 5 == 3) p.AddDistanceTable(random_, 100, causal ? 0 : 50);
+      if (round % 5 == 4) p.AddRotation(true, head_dim);
+    });
+  }
+}
+
 TEST_P(KernelTest, KeyBiasesInEachFormAreTheReferences) {
   ForEachType({.n_query = 150, .n_key = 150}, [](Problem& p) { p.AddSlopes(); });
   ForEachType({.n_query = 150, .n_key = 150},

@@ -26,6 +26,7 @@ SCALARS = {"1": "Bf16", "3": "Fp16"}  # of TensorCoreMath (device.h)
 FORWARD, KEYS = "PipelinedForwardKernel", "PipelinedKeyKernelBf16"
 KERNELS = [f"{FORWARD}Bf16", f"{FORWARD}Fp16", "PipelinedQueryKernelBf16", KEYS]
 PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
+PARAMS += [f"Masked{params}" for params in PARAMS]
 HEAD_DIMS = [64, 128]
 FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesParams"],
                "FewQueriesKernelFp16": ["FewQueriesParams", "RotatedFewQueriesParams"],
@@ -33,14 +34,17 @@ FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesPa
 FEW_HEAD_DIMS = [64, 128, 256]
 # Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
 REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for scalar in SCALARS.values()}
-# The kernels are written for compute capability 9.0. For others, nvcc 13.0 spills some bytes of the
-# backward kernel of keys with 64 channels, by its parameters, and gives calls of few queries more
-# registers: three blocks fit then.
-SPILLS_OF_8 = {"KeyBiasParams": 8, "SkippingKeyBiasParams": 8, "TableParams": 16, "SingleKeyBiasParams": 16,
-               "SingleSkippingKeyBiasParams": 8, "SingleTableParams": 8}
+# The kernels are written for compute capability 9.0. For others, nvcc 13.0 spills some bytes of a
+# few of them, by their parameters, and gives calls of few queries more registers: three blocks fit
+# then.
+SPILLS_OF_8 = {(KEYS, 64): {"KeyBiasParams": 8, "SkippingKeyBiasParams": 8, "TableParams": 16, "SingleKeyBiasParams": 8,
+                            "SingleTableParams": 8}}
+FORWARD_OF_10 = {"MaskedKeyBiasParams": 8, "MaskedTableParams": 8}
 SPILLS = {"sm_80": SPILLS_OF_8, "sm_89": SPILLS_OF_8,
-          "sm_100": {"PlainParams": 8, "KeyBiasParams": 24, "SkippingKeyBiasParams": 16, "TableParams": 16,
-                     "SkippingTableParams": 8, "SingleTableParams": 16, "SingleSkippingTableParams": 16}}
+          "sm_100": {(f"{FORWARD}Bf16", 128): FORWARD_OF_10, (f"{FORWARD}Fp16", 128): FORWARD_OF_10,
+                     (KEYS, 64): {"PlainParams": 8, "KeyBiasParams": 24, "SkippingKeyBiasParams": 16, "TableParams": 16,
+                                  "SkippingTableParams": 8, "SingleKeyBiasParams": 8, "SingleTableParams": 24,
+                                  "SingleSkippingTableParams": 24}}}
 FEW_REGISTERS = {"sm_80": 168, "sm_100": 168}
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
 # or 2 of a gradient, and 4 pairs with fp16; 5 operations on elements of 2 types, those of forward
@@ -56,13 +60,13 @@ def name_of(function):
     if not found:
         return None
     params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[4])
-    params = re.sub(r"SkippingParamsI.*?\d(?=[A-Z]\w*Params$)", "Skipping", params)
+    params = re.sub(r"(Skipping|Masked)ParamsI.*?\d(?=[A-Z]\w*Params$)", r"\1", params)
     return found[1] + (SCALARS[found[2]] if found[2] else "Fp32"), int(found[3]), params
 
 
 def spills_of(name, architecture):
     """The bytes that a kernel is known to spill."""
-    return SPILLS.get(architecture, {}).get(name[2], 0) if name[:2] == (KEYS, 64) else 0
+    return SPILLS.get(architecture, {}).get(name[:2], {}).get(name[2], 0)
 
 
 def registers_of(name, architecture):
@@ -154,7 +158,8 @@ def main():
               "-DLONGRUN_CUDA_ARCHITECTURES=90-real")
         return 1
     expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
-    expected |= {(FORWARD + scalar, head_dim, "RotatedParams") for scalar in SCALARS.values() for head_dim in HEAD_DIMS}
+    expected |= {(FORWARD + scalar, head_dim, params) for scalar in SCALARS.values() for head_dim in HEAD_DIMS
+                 for params in ("RotatedParams", "MaskedRotatedParams")}
     expected |= {(KEYS, head_dim, f"Skipping{params}") for head_dim in HEAD_DIMS
                  for params in ("KeyBiasParams", "TableParams")}
     expected |= {(KEYS, head_dim, f"Single{params}") for head_dim in HEAD_DIMS

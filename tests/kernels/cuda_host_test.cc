@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/str.h"
+#include "kernels/cuda/visible-inl.h"
 #include "tests/commit_seed.h"
 #include "tests/kernels/attention_problem.h"
 #include "tests/kernels/kernels_under_test.h"
@@ -640,6 +642,173 @@ TEST(SingleBackward, AKeyThatIsNotFiniteLeavesQueriesThatDoNotSeeItsTile) {
     }
     ForRow(problem, last, problem.shape.n_head,
            [&](std::size_t at) { EXPECT_TRUE(std::isnan(found.dq[at])) << at; });
+  }
+}
+
+// Of calls with few terms: the keys of a hidden pair get nothing of a gradient that is not finite.
+TEST(PipelinedBackward, AQueryThatIsNotFiniteLeavesKeysThatItDoesNotSee) {
+  SeededRandom random(CommitSeed());
+  constexpr std::int64_t kLength = 200, kQuery = 150;
+  constexpr std::int32_t kBegin = 120, kEnd = 160;  // of the query's document, if there are any
+  const Visibility masks[] = {
+      {}, {.window = 40}, {.window = 40, .n_sink = 3}, {.causal = false, .window = 30}};
+  for (std::size_t at = 0; at <= std::size(masks); ++at) {
+    const bool has_documents = at == std::size(masks);
+    Problem problem({.batch = 1, .n_query = kLength, .n_key = kLength, .head_dim = 64},
+                    Scalar::kBf16, random);
+    if (has_documents) {
+      problem.SetDocuments({0, kBegin, kEnd, kLength});
+    } else {
+      problem.terms.visibility = masks[at];
+    }
+    problem.AddKeyBias(random, false, 0.02);
+    const ProblemShape& n = problem.shape;
+    ForRow(problem, kQuery, n.n_head, [&](std::size_t to) { problem.o_gradient[to] = 0.0; });
+    Problem other = problem;
+    ForRow(problem, kQuery, n.n_head,
+           [&](std::size_t to) { other.o_gradient[to] = std::numeric_limits<double>::infinity(); });
+    const auto sees = [&](std::int64_t j) {
+      const Visibility& see = problem.terms.visibility;
+      if (has_documents && j < kBegin) return false;
+      return (!see.causal || j <= kQuery) &&
+             (see.window == 0 || std::abs(kQuery - j) < see.window || j < see.n_sink);
+    };
+    for (const AttentionKernel& kernel : {HostKernel(), HostKernelWithSingleBackward()}) {
+      SCOPED_TRACE(Str(kernel.name, ", mask ", at));
+      const Outcome expected = RunKernel(kernel, problem), found = RunKernel(kernel, other);
+      const auto is_same = [&](std::int64_t j) {
+        bool same = true;
+        ForRow(problem, j, n.n_kv_head,
+               [&](std::size_t of) { same = same && found.dk[of] == expected.dk[of]; });
+        for (std::int64_t h = 0; h < n.n_head; ++h) {
+          const auto of = static_cast<std::size_t>(h * kLength + j);
+          same = same && found.d_key_bias[of] == expected.d_key_bias[of];
+        }
+        return same;
+      };
+      for (std::int64_t j = 0; j < kLength; ++j) EXPECT_EQ(is_same(j), !sees(j)) << "key " << j;
+    }
+  }
+}
+
+using MaskParams = gpu::MaskedParams<gpu::PlainParams>;
+
+// A call's window and documents alone, at random.
+struct RandomMask {
+  explicit RandomMask(SeededRandom& random) {
+    const auto below = [&random](int n) {
+      return static_cast<int>(random.Below(static_cast<std::uint64_t>(n)));
+    };
+    p.causal = random.Chance(0.7) ? 1 : 0;
+    p.n_query = 1 + below(600);
+    p.n_key = 1 + below(600);
+    p.q_offset = below(700);
+    p.k_offset = below(4) == 0 ? below(300) : 0;
+    p.distance = p.q_offset - p.k_offset;
+    p.n_position = std::max(p.q_offset + p.n_query, p.k_offset + p.n_key);
+    p.window = random.Chance(0.7) ? 1 + below(200) : 0;
+    p.n_sink = p.causal != 0 && p.window > 0 && random.Chance(0.5) ? 1 + below(100) : 0;
+    if (p.window > 0 && random.Chance(0.5)) return;
+    for (int t = 0, begin = 0; t < p.n_position; ++t) {
+      if (random.Chance(0.005)) begin = t;
+      documents.push_back(begin);
+    }
+    p.document_begin = documents.data();
+  }
+  bool Sees(int i, int j) const {
+    const int from = p.q_offset + i, to = p.k_offset + j;
+    const int begin = documents.empty() ? 0 : documents[static_cast<std::size_t>(to)];
+    if (!documents.empty() && documents[static_cast<std::size_t>(from)] != begin) return false;
+    if (p.causal != 0 && to > from) return false;
+    return p.window == 0 || std::abs(from - to) < p.window || to < begin + p.n_sink;
+  }
+
+  MaskParams p;
+  std::vector<std::int32_t> documents;
+};
+
+constexpr int kTileKeys = 32, kBlockQueries = 64, kBlockKeys = 128;
+
+// What the blocks of a kernel find: those of queries their tiles, those of keys their queries.
+struct MaskedRanges {
+  struct Params {
+    MaskParams call;
+    // (n_query_block, n_tile): the order in which a block visits the tiles, from 1; 0: not.
+    int* order;
+    int n_tile, n_query_block;
+    gpu::MaskedQueries* queries;  // (n_key_block)
+  };
+  static void Run(const Params& params) {
+    const MaskParams& p = params.call;
+    const int block = static_cast<int>(HostLayer::Block());
+    if (block >= params.n_query_block) {
+      const int j_0 = (block - params.n_query_block) * kBlockKeys;
+      const auto queries = gpu::MaskedQueries::Of<HostLayer>(p, 0, j_0, kBlockKeys);
+      if (HostLayer::Thread() == 0) params.queries[block - params.n_query_block] = queries;
+      return;
+    }
+    const gpu::KeyTiles<HostLayer, MaskParams, kTileKeys> tiles(p, 0, 0, block * kBlockQueries,
+                                                                kBlockQueries);
+    if (HostLayer::Thread() != 0) return;
+    int n = 0;
+    for (int tile = tiles.n - 1; tile >= tiles.first; tile = tiles.Next(tile)) {
+      params.order[block * params.n_tile + tile] = ++n;
+    }
+  }
+};
+
+TEST(MaskedTilesTest, BlocksVisitWhatIsVisibleAndHardlyMore) {
+  SeededRandom random(CommitSeed());
+  for (int round = 0; round < 200; ++round) {
+    SCOPED_TRACE(Str("round ", round, ", seed ", CommitSeed()));
+    const RandomMask mask(random);
+    const MaskParams& p = mask.p;
+    const int n_tile = (p.n_key + kTileKeys - 1) / kTileKeys;
+    const int n_query_block = (p.n_query + kBlockQueries - 1) / kBlockQueries;
+    const int n_key_block = (p.n_key + kBlockKeys - 1) / kBlockKeys;
+    std::vector<int> order(static_cast<std::size_t>(n_query_block * n_tile));
+    std::vector<gpu::MaskedQueries> queries(static_cast<std::size_t>(n_key_block));
+    HostDevice device;
+    ASSERT_EQ(device.Launch<MaskedRanges>(n_query_block + n_key_block, 0,
+                                          {p, order.data(), n_tile, n_query_block, queries.data()}),
+              nullptr);
+
+    for (int block = 0; block < n_query_block; ++block) {
+      const int i_0 = block * kBlockQueries;
+      int n_hidden = 0, before = -1, n_before = 0;
+      for (int tile = n_tile - 1; tile >= 0; --tile) {
+        const int at = order[static_cast<std::size_t>(block * n_tile + tile)];
+        bool sees = false;
+        for (int i = i_0; i < std::min(i_0 + kBlockQueries, p.n_query); ++i) {
+          for (int j = tile * kTileKeys; j < std::min((tile + 1) * kTileKeys, p.n_key); ++j) {
+            sees = sees || mask.Sees(i, j);
+          }
+        }
+        ASSERT_TRUE(at > 0 || !sees) << "queries from " << i_0 << ", tile " << tile;
+        if (at == 0) continue;
+        ASSERT_EQ(at, ++n_before);
+        ASSERT_TRUE(before < 0 || (before - tile) % 2 == 1) << "the places are the same";
+        before = tile;
+        n_hidden += sees ? 0 : 1;
+      }
+      // One that has the right place, and the last one where all queries lie beyond the keys.
+      ASSERT_LE(n_hidden, 2) << "queries from " << i_0;
+    }
+
+    for (int block = 0; block < n_key_block; ++block) {
+      const int j_0 = block * kBlockKeys;
+      for (int i = 0; i < p.n_query; ++i) {
+        bool sees = false;
+        for (int j = j_0; j < std::min(j_0 + kBlockKeys, p.n_key); ++j) {
+          sees = sees || mask.Sees(i, j);
+        }
+        const gpu::MaskedQueries& of_block = queries[static_cast<std::size_t>(block)];
+        const bool is_visited = of_block.begin <= i && i < of_block.end;
+        // Between the window and the queries that see sinks alone there may be others.
+        ASSERT_TRUE(p.n_sink == 0 ? sees == is_visited : is_visited || !sees)
+            << "query " << i << ", keys from " << j_0;
+      }
+    }
   }
 }
 
