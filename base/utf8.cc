@@ -9,6 +9,7 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kCharacterBytesMax = 4;
+constexpr std::size_t kCutWordBytesMax = 24;  // of the word that is cut off
 
 void AppendEscaped(std::string& text, char c) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -88,8 +89,16 @@ std::string_view CutAt(std::string_view text, std::size_t bytes_max) {
 }
 
 std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark) {
-  const std::string_view shown = CutAt(text, bytes_max);
-  return Str(shown, shown.size() < text.size() ? mark : "");
+  std::string_view shown = CutAt(text, bytes_max);
+  if (shown.size() == text.size()) return std::string(shown);
+  if (text[shown.size()] != ' ') {
+    const std::size_t space = std::min(shown.rfind(' '), shown.size());
+    const std::string_view words = shown.substr(0, space);
+    const bool has_word = words.find_first_not_of(' ') != std::string_view::npos;
+    if (has_word && shown.size() - space <= kCutWordBytesMax) shown = words;
+  }
+  shown = shown.substr(0, shown.find_last_not_of(' ') + 1);
+  return Str(shown, mark);
 }
 
 std::string Quoted(std::string_view given) {

@@ -23,7 +23,8 @@ bool IsOneLine(std::string_view bytes);
 
 // The beginning of the text, at most `bytes_max` bytes, that does not end inside a character.
 std::string_view CutAt(std::string_view text, std::size_t bytes_max);
-// The text; if it is longer than `bytes_max`, it is cut as by CutAt(), and `mark` is added.
+// The text; if it is longer than `bytes_max`, it is cut and `mark` is added. It is cut between
+// words if the beginning of the last one is at most 24 bytes long, else as by CutAt().
 std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark = " ...");
 
 // What a user gave, in quotes and on one line, for a message: PrintableBytes(), of which at most

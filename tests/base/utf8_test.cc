@@ -80,6 +80,17 @@ TEST(Shortened, OnlyALongerTextGetsTheMark) {
   EXPECT_EQ(Shortened("ab\u00e9", 3, "+"), "ab+");
 }
 
+TEST(Shortened, ATextIsCutBetweenWords) {
+  EXPECT_EQ(Shortened("the disk is full", 10), "the disk ...");
+  EXPECT_EQ(Shortened("the disk is full", 11), "the disk is ...");
+  EXPECT_EQ(Shortened("the disk is full", 12), "the disk is ...");
+  EXPECT_EQ(Shortened(" isfull", 4), " isf ...");
+  // A word so long, such as a path, says something by its beginning.
+  const std::string path = Str("in /", std::string(40, 'a'));
+  EXPECT_EQ(Shortened(path, 30), Str(path.substr(0, 30), " ..."));
+  EXPECT_EQ(Shortened(path, 26), "in ...");
+}
+
 // For each character, its beginnings of every length wait for the rest.
 TEST(WithoutCutCharacter, TheBeginningOfACharacterWaits) {
   for (const std::string_view character :
