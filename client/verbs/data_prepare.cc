@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/folder_size.h"
 #include "base/hash.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "base/utf8.h"
@@ -221,8 +222,13 @@ int ReportUnregistered(const std::string& name, const Status& why, const std::st
   return code;
 }
 
-// Reports why an import failed; if another one is running, with what to do.
+// Reports why an import failed; if another one is running, or the disk is full, with what to do.
 int ReportFailed(const std::string& name, Status status) {
+  if (ShortageOf(status) == Shortage::kDisk) {
+    status = Status(status.code(), Str(status.message(),
+                                       "; make room there (`longrun gc --dry-run` shows what can "
+                                       "be removed), and repeat the command"));
+  }
   if (status.code() == Code::kUnavailable) {
     status = Status(Code::kFailedPrecondition,
                     Str(status.message(), "; wait until it ends, and repeat the command"));

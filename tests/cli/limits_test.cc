@@ -176,6 +176,39 @@ TEST_F(LimitsTest, ALimitOnOpenFilesIsSaidToBeThat) {
   EXPECT_TRUE(is_refused && is_done) << "the limits do not span what it needs";
 }
 
+// What was written before the disk was full is removed, so that the user has its room.
+TEST_F(LimitsTest, AnImportOnAFullDiskLeavesNothingAndCanBeRepeated) {
+  constexpr const char* kScript = R"(
+    mount -t tmpfs -o size=2m none "$2" || exit 99
+    import() { "$1" --state "$2/state" data import words --train "$3" --validation "$4" 2>&1; }
+    import "$@"; echo "first: $?"
+    find "$2" -type f; echo "files: end"
+    mount -o remount,size=300m none "$2" || exit 99
+    import "$@"; echo "second: $?"
+  )";
+  std::string words;
+  while (words.size() < (3 << 20)) words += SmallText();
+  const auto write = [this](const char* name, const std::string& text) {
+    const std::string path = JoinPath(temp_.path(), name);
+    EXPECT_TRUE(WriteFileAtomic(path, text, 0600).ok());
+    return path;
+  };
+  const std::string disk = JoinPath(temp_.path(), "disk");
+  ASSERT_TRUE(MakeFolders(disk, 0700).ok());
+  const Ended ended =
+      RunUnder("--core=0", {"/usr/bin/unshare", "--map-root-user", "--mount", "/bin/bash", "-c",
+                            kScript, "bash", Program("longrun"), disk, write("a.txt", words),
+                            write("b.txt", SmallText())});
+  if (ended.code == 99 || ended.said.starts_with("unshare:")) {
+    GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  }
+  EXPECT_NE(ended.said.find(": No space left on device; make room there (`longrun --state "),
+            std::string::npos)
+      << ended.said;
+  EXPECT_NE(ended.said.find("first: 1\nfiles: end\n"), std::string::npos) << ended.said;
+  EXPECT_NE(ended.said.find("second: 0\n"), std::string::npos) << ended.said;
+}
+
 #if defined(LONGRUN_TEST_TRAINER)
 
 // Where there is room for the daemons but not for a trainer, training tasks end with their class
