@@ -29,6 +29,8 @@ SANITIZED = [
     ("racecheck", ATTENTION, "*FewTerms*", False),
     ("memcheck", ATTENTION, "*FewTerms*:*SharedKeyHeads*", True),
     ("racecheck", ATTENTION, "*FewTerms*", True),
+    ("memcheck", ATTENTION, "*MasksOver*", False),
+    ("racecheck", ATTENTION, "*MasksOver*", False),
     ("memcheck", ATTENTION, "*FewQueries*:*AQueryOfKeys*", False),
     ("racecheck", ATTENTION, "*AQueryOfKeys*:*FewQueriesOfManyKeys*", False),
     ("memcheck", ATTENTION, "*Skip*:*AKeyThatEvery*:*OneHuge*", False),
