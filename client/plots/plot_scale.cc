@@ -9,6 +9,10 @@
 namespace longrun::client {
 namespace {
 
+// Values that differ by less, as a share, are equal but for their rounding: for example, the two
+// ends of an interval over seeds that gave equal losses.
+constexpr double kRoundingError = 1e-12;
+
 // The round number near `raw`: 1, 2 or 5 times a power of ten.
 double RoundStep(double raw) {
   const double decade = std::pow(10.0, std::floor(std::log10(raw)));
@@ -58,8 +62,9 @@ PlotScale ScaleOf(const std::vector<double>& values, bool is_log, double room) {
     scale.high *= factor;
     return scale;
   }
+  const double size = std::max(std::abs(scale.low), std::abs(scale.high));
   double pad = (scale.high - scale.low) * room;
-  if (scale.high <= scale.low) pad = scale.high == 0.0 ? 1.0 : std::abs(scale.high) * 0.05;
+  if (scale.high - scale.low <= kRoundingError * size) pad = size == 0.0 ? 1.0 : size * 0.05;
   scale.low -= pad;
   scale.high += pad;
   return scale;
@@ -80,8 +85,9 @@ std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole) {
   const double rounded = RoundStep((scale.high - scale.low) / std::max(count, 1));
   const double step = is_whole ? std::max(1.0, rounded) : rounded;
   const double first = std::ceil(scale.low / step);
-  for (double i = first; i * step <= scale.high; i += 1.0)
-    ticks.push_back(i * step + 0.0);  // no -0
+  // Counts from zero: adding 1 to a number beyond 2^53 may not change it.
+  for (double i = 0; (first + i) * step <= scale.high; i += 1.0)
+    ticks.push_back((first + i) * step + 0.0);  // no -0
   return ticks;
 }
 

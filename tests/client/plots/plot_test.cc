@@ -298,6 +298,19 @@ TEST(PlotScaleTest, TicksAreRoundAndWithinTheScale) {
   EXPECT_GE(Ticks(ScaleOf({5.31, 5.52}, true, 0.06), 5).size(), 2u);
 }
 
+// The mean of equal losses and the ends of its interval may differ in their last bits.
+TEST(PlotScaleTest, ValuesThatDifferOnlyByRoundingHaveTheScaleOfOneValue) {
+  for (const double value : {2.5, 1e-9, 1e9, -2.5}) {
+    const double next = std::nextafter(value, INFINITY);
+    const PlotScale scale = ScaleOf({value, next}, false, 0.06);
+    EXPECT_NEAR(scale.high - scale.low, 0.1 * std::abs(value), 1e-6 * std::abs(value)) << value;
+    EXPECT_LE(Ticks(scale, 5).size(), 11u);
+  }
+  // A scale may also be given: it gets few ticks, even if its values hardly differ.
+  EXPECT_LE(Ticks({.low = 2.5, .high = std::nextafter(2.5, 3.0)}, 5).size(), 11u);
+  EXPECT_LE(Ticks({.low = 1e16, .high = 1e16 + 8}, 5, true).size(), 11u);
+}
+
 TEST(PlotScaleTest, WhatIsCountedHasWholeTicks) {
   EXPECT_EQ(Ticks(ScaleOf({0.0, 2.0}, false, 0.0), 5, false),
             (std::vector<double>{0, 0.5, 1, 1.5, 2}));
