@@ -39,9 +39,11 @@ Json JsonOf(const Json& text) {
   return parsed.ok() ? std::move(parsed).value() : Json(nullptr);
 }
 
-Result<Json> Rows(RetryingClient& client, const std::string& sql) {
-  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
-                   client.Query(sql, {.timeout_ms = kQueryMs, .answer_ms = 2 * kQueryMs}));
+// Asks for rows of this sweep.
+Result<Json> Rows(RetryingClient& client, const std::string& sweep_id, const std::string& sql) {
+  ASSIGN_OR_RETURN(
+      const v1::QueryResponse answer,
+      client.Query(sql, {.timeout_ms = kQueryMs, .sweep_id = sweep_id, .answer_ms = 2 * kQueryMs}));
   if (const std::string& cut = answer.cut_by(); !cut.empty()) {
     return Status(Code::kResourceExhausted,
                   Str("the sweep is too large for one page (limit of ", cut,
@@ -55,15 +57,16 @@ Status ReadRuns(RetryingClient& client, const std::string& sweep_id, ReportInput
       Str("run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '", sweep_id, "')");
   ASSIGN_OR_RETURN(
       const Json runs,
-      Rows(client,
+      Rows(client, sweep_id,
            Str("SELECT run_key, axes, dataset, dataset_digest, seed, train_state, checkpoint"
                " FROM sweep_runs JOIN runs USING (run_key) WHERE sweep_id = '",
                sweep_id, "' ORDER BY ordinal")));
   // For each run the attempt that succeeded, else the newest that began.
   ASSIGN_OR_RETURN(const Json started,
-                   Rows(client, Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
-                                    " AND started IS NOT NULL AND ",
-                                    of_sweep, " ORDER BY state = 'SUCCEEDED', attempt")));
+                   Rows(client, sweep_id,
+                        Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
+                            " AND started IS NOT NULL AND ",
+                            of_sweep, " ORDER BY state = 'SUCCEEDED', attempt")));
   std::map<std::string, Json> started_of;
   for (const Json& row : started) started_of[row.at(0).get<std::string>()] = JsonOf(row.at(1));
   for (const Json& row : runs) {
@@ -103,7 +106,7 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id,
   }
   ASSIGN_OR_RETURN(
       const Json rows,
-      Rows(client,
+      Rows(client, sweep_id,
            Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker, task"
                " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
                " AND state NOT IN ('CANCELLED', 'PREEMPTED')"  // a user stopped it
@@ -199,7 +202,7 @@ Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) 
   ASSIGN_OR_RETURN(input.results, client.GetResultsOfSweep(id));
   ASSIGN_OR_RETURN(
       const Json rows,
-      Rows(client, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
+      Rows(client, id, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
   if (!rows.empty()) {
     input.labels = JsonOf(rows.at(0).at(0));
     input.overrides = JsonOf(rows.at(0).at(1));

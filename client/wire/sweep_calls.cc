@@ -210,6 +210,7 @@ Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryO
   request.set_timeout_ms(options.timeout_ms);
   request.set_rows_max(options.rows_max);
   request.set_claims_json(options.claims_json);
+  request.set_sweep_id(options.sweep_id);
   return Ask<v1::QueryResponse>(request, options.answer_ms);
 }
 

@@ -25,6 +25,7 @@ struct QueryOptions {
   std::int64_t timeout_ms = 0;         // of the statement; 0: the coordinator's default
   std::int64_t rows_max = 0;           // 0: the coordinator's default
   std::string claims_json = {};        // the rows of `claims`; "": none are given
+  std::string sweep_id = {};           // the only sweep of which it uses rows; "": of several
   std::int64_t answer_ms = kAnswerMs;  // of the whole call
 };
 

@@ -18,11 +18,15 @@ Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
 
 // SQLite chooses how a query reads, and a row that it could not read is simply missing: a mean over
 // fewer rows would be another number. So look for everything that the query may have missed.
+// `sweep_id`: the only sweep of which the query uses rows; "": of any.
 Status NoteUnfound(CoordinatorParts& parts, StoreReader& reader,
-                   const std::set<std::string>& tables) {
+                   const std::set<std::string>& tables, const std::string& sweep_id) {
   reader.ForgetPages();
   if (tables.contains("result")) RETURN_IF_ERROR(reader.NoteLostNumbers(""));
-  if (tables.contains("sweep_run") || tables.contains("sweep_cell")) {
+  const bool has_members = tables.contains("sweep_run") || tables.contains("sweep_cell");
+  if (has_members && !sweep_id.empty()) {
+    RETURN_IF_ERROR(reader.IsWhole(sweep_id).status());
+  } else if (has_members) {
     ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
     for (const SweepRow& sweep : sweeps) RETURN_IF_ERROR(reader.IsWhole(sweep.id).status());
   }
@@ -45,7 +49,7 @@ Status Answer(Call& call, const v1::QueryRequest& request, v1::QueryResponse* re
   response->set_rows_json(std::move(answer.rows_json));
   response->set_cut_by(answer.cut_by);
   call.reader.NoteDamaged(answer.damaged);
-  return NoteUnfound(call.parts, call.reader, answer.tables);
+  return NoteUnfound(call.parts, call.reader, answer.tables, request.sweep_id());
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "longrun/v1/identity.grpc.pb.h"
 #include "longrun/v1/session.grpc.pb.h"
@@ -610,6 +611,49 @@ class DaemonQueryTest : public DaemonTest {
     return status;
   }
 };
+
+// The same query may use rows of any sweep, or of one: then the others cost it nothing.
+TEST_F(DaemonQueryTest, AMissingMemberIsLookedForInTheSweepThatTheQueryUses) {
+  const std::string whole = "01BX5ZZKBKACTAV9WEVGEMMVRZ", lacking = "01BX5ZZKBKACTAV9WEVGEMMVS0";
+  {
+    const auto store = Store::Open(state).value();
+    State stored = store->Load().value();
+    AfterLoad(stored, 1000, 1);
+    EXPECT_TRUE(store->Begin().ok());
+    EXPECT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = folder.path()}).ok());
+    for (const std::string& id : {whole, lacking}) {
+      const StepResult step = Step(stored, SampleSubmission(id), 1000, 1'700'000'000'000);
+      ApplyCounts counts;
+      EXPECT_TRUE(store->Apply(step.writes, 1'700'000'000'000, counts).ok());
+    }
+    EXPECT_TRUE(store->Commit().ok());
+    const auto connection =
+        Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+    EXPECT_TRUE(
+        connection
+            ->Execute(Str("DELETE FROM sweep_run WHERE ordinal = 0 AND sweep = '", lacking, "'"))
+            .ok());
+  }
+  Start();
+  const auto damage_told = [this](const std::string& sweep_id) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::QueryRequest request;
+    request.set_sql("SELECT count(*) FROM sweep_runs");
+    request.set_sweep_id(sweep_id);
+    v1::QueryResponse response;
+    const grpc::Status status = sweeps->Query(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.rows_json(), "[[3]]");
+    const auto& trailers = context.GetServerTrailingMetadata();
+    const auto told = trailers.find("longrun-damaged-bin");
+    return told == trailers.end() ? "" : std::string(told->second.data(), told->second.size());
+  };
+
+  EXPECT_EQ(damage_told(whole), "");
+  EXPECT_NE(damage_told(lacking).find(Str("run number 1 of sweep ", lacking)), std::string::npos);
+  EXPECT_NE(damage_told("").find(Str("run number 1 of sweep ", lacking)), std::string::npos);
+}
 
 TEST_F(DaemonQueryTest, AKilledQueryIsAnErrorAndTheServiceGoesOn) {
   Start();
