@@ -17,8 +17,11 @@
 
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/folder_size.h"
 #include "base/json.h"
+#include "base/shortage.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "model/data/assemble.h"
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
@@ -496,6 +499,32 @@ Status RemoveFailed(const std::string& folder, bool is_users,
   return Status();
 }
 
+// The room that the whole import takes while it runs, as far as the parts that it has made tell; 0
+// if there are none. The shards take as much as the parts, which stay until the shards are written.
+// Text that was read ahead has no tokens in a part yet, so this is more often too little than too
+// much.
+std::int64_t RoomFor(const PrepareProgress& progress, const std::string& work) {
+  if (progress.bytes_done == 0) return 0;
+  const double share =
+      static_cast<double>(progress.bytes) / static_cast<double>(progress.bytes_done);
+  return static_cast<std::int64_t>(2 * std::max(1.0, share) *
+                                   static_cast<double>(BytesBelow(work)));
+}
+
+// Says how much room there is, and for how much.
+Status WithRoom(const Status& status, std::int64_t n_needed, const std::string& folder) {
+  const Result<std::int64_t> n_free = DiskFreeBytes(FolderOf(folder));
+  if (!n_free.ok()) return status;
+  const std::int64_t n_room = *n_free + BytesBelow(JoinPath(folder, kWorkFolder));
+  // With a quota, less than what is free may be used.
+  if (n_needed > 0 && n_room >= n_needed) return status;
+  const std::string needed =
+      n_needed == 0 ? ""
+                    : Str("the import takes about ", FormatBytes(n_needed), " or more there, and ");
+  return Status(status.code(), Str(status.message(), "; ", needed, FormatBytes(n_room),
+                                   needed.empty() ? " are free there" : " are free"));
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -518,6 +547,8 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   PartMaker maker(spec, *format, *tokenizer, sources, work);
   Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
   if (status.ok()) return RemoveWork(folder);
+  const bool is_disk_full = ShortageOf(status) == Shortage::kDisk;
+  const std::int64_t n_needed = is_disk_full ? RoomFor(maker.Progress(), work) : 0;
   if (maker.bytes_with_part() < options.kept_bytes_min) {
     // The error that stopped the import matters more than one of the removal.
     (void)RemoveFailed(folder, is_users, new_files);
@@ -526,7 +557,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                      " files are tokenised, and are kept in ", work,
                      " for the corrected command: remove that folder if you will not repeat it"));
   }
-  return status;
+  return is_disk_full ? WithRoom(status, n_needed, folder) : status;
 }
 
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder) {

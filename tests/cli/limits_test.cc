@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/files.h"
@@ -65,6 +66,31 @@ class LimitsTest : public testing::Test {
             .said = ReadFile(said).value()};
   }
   std::string Program(const std::string& name) const { return JoinPath(LONGRUN_BIN_DIR, name); }
+
+  std::string Write(const std::string& name, const std::string& text) const {
+    std::string path = JoinPath(temp_.path(), name);
+    EXPECT_TRUE(WriteFileAtomic(path, text, 0600).ok());
+    return path;
+  }
+
+  // A folder in which RunMounting's script may mount a small disk.
+  std::string Disk() const {
+    std::string folder = JoinPath(temp_.path(), "disk");
+    EXPECT_TRUE(MakeFolders(folder, 0700).ok());
+    return folder;
+  }
+  // Runs a script of bash that may mount file systems, which only it sees. It exits with 99 if it
+  // may not. Every process that it has started ends with it.
+  Ended RunMounting(const char* script, const std::vector<std::string>& arguments) {
+    std::vector<std::string> argv = {
+        "/usr/bin/unshare", "--map-root-user", "--mount", "--pid", "--fork",
+        "--kill-child",     "/bin/bash",       "-c",      script,  "bash"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return RunUnder("--core=0", argv);
+  }
+  static bool MayNotMount(const Ended& ended) {
+    return ended.code == 99 || ended.said.starts_with("unshare:");
+  }
 
   // A dataset "words" in `state`, and the path of a sweep over it.
   std::string MakeSweep(const std::string& state) {
@@ -183,30 +209,81 @@ TEST_F(LimitsTest, AnImportOnAFullDiskLeavesNothingAndCanBeRepeated) {
     import() { "$1" --state "$2/state" data import words --train "$3" --validation "$4" 2>&1; }
     import "$@"; echo "first: $?"
     find "$2" -type f; echo "files: end"
-    mount -o remount,size=300m none "$2" || exit 99
+    mount -o remount,size=300m none "$2" || exit 1
     import "$@"; echo "second: $?"
   )";
   std::string words;
   while (words.size() < (3 << 20)) words += SmallText();
-  const auto write = [this](const char* name, const std::string& text) {
-    const std::string path = JoinPath(temp_.path(), name);
-    EXPECT_TRUE(WriteFileAtomic(path, text, 0600).ok());
-    return path;
-  };
-  const std::string disk = JoinPath(temp_.path(), "disk");
-  ASSERT_TRUE(MakeFolders(disk, 0700).ok());
-  const Ended ended =
-      RunUnder("--core=0", {"/usr/bin/unshare", "--map-root-user", "--mount", "/bin/bash", "-c",
-                            kScript, "bash", Program("longrun"), disk, write("a.txt", words),
-                            write("b.txt", SmallText())});
-  if (ended.code == 99 || ended.said.starts_with("unshare:")) {
-    GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
-  }
-  EXPECT_NE(ended.said.find(": No space left on device; make room there (`longrun --state "),
-            std::string::npos)
+  const Ended ended = RunMounting(
+      kScript, {Program("longrun"), Disk(), Write("a.txt", words), Write("b.txt", SmallText())});
+  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  // It takes 12 MiB: 2 bytes for each token in a part, and as many in a shard. Since text is read
+  // ahead of its tokens, the part that failed tells of less, but of more than there is.
+  constexpr std::string_view kNeeds = ": No space left on device; the import takes about ";
+  const std::size_t needs = ended.said.find(kNeeds);
+  ASSERT_NE(needs, std::string::npos) << ended.said;
+  const double n_mebibytes = std::stod(ended.said.substr(needs + kNeeds.size()));
+  EXPECT_GT(n_mebibytes, 2.0) << ended.said;
+  EXPECT_LE(n_mebibytes, 13.0) << ended.said;
+  EXPECT_NE(
+      ended.said.find(" MiB or more there, and 2 MiB are free; make room there (`longrun --state "),
+      std::string::npos)
       << ended.said;
   EXPECT_NE(ended.said.find("first: 1\nfiles: end\n"), std::string::npos) << ended.said;
   EXPECT_NE(ended.said.find("second: 0\n"), std::string::npos) << ended.said;
+}
+
+// The state folder has room for everything but the checkpoint: its training waits and loses
+// nothing.
+TEST_F(LimitsTest, ACheckpointForWhichThereIsNoRoomIsStoredOnceThereIs) {
+  constexpr const char* kScript = R"(
+    bin=$1 disk=$2 own=$3
+    mount -t tmpfs -o size=16m none "$disk" || exit 99
+    export LONGRUN_DISK_LOW_WATER=1048576
+    longrun() { "$bin/longrun" --state "$disk/state" "$@" 2>&1; }
+    # Starts a daemon and reads its log up to a word.
+    start() {
+      local word=$1 line log
+      exec {log}< <(exec "${@:2}" 2>&1)
+      while read -r line <&"$log"; do
+        [[ $line == *"$word"* ]] && break
+      done
+      cat <&"$log" > "$own/log-$word" &
+    }
+    start serving "$bin/longrun-coordinator" --state "$disk/state"
+    longrun data import words --train "$own/a.txt" --validation "$own/b.txt"
+    start worker_started "$bin/longrun-worker" --state "$own/worker" --cpu-slots 1 \
+        --coordinator "unix:$disk/state/coordinator.sock" --disk-free-bytes-min 0
+    longrun submit "$own/sweep.yaml"
+    grep -m 1 "no room for" <(longrun watch small)
+    find "$disk/state/artifacts" -type f -size +1M; echo "large files: end"
+    mount -o remount,size=300m none "$disk" || exit 1
+    longrun watch small; echo "watch: $?"
+    longrun query -o csv "SELECT kind, state, failures, losses, attempts FROM tasks ORDER BY 1"
+    find "$disk/state/artifacts" -type f -size +1M -printf 'stored: %s\n'
+    find "$disk/state/artifacts" -type f -path '*/unfinished/*'; echo "unfinished: end"
+  )";
+  trainer_ = Program("longrun-fake-trainer");
+  for (const char* const name : {"a.txt", "b.txt"}) {
+    Write(name, Str(name, " ", SmallText()));
+  }
+  Write("sweep.yaml", kSmallSweep);
+  ASSERT_TRUE(MakeFolders(JoinPath(temp_.path(), "worker/cache"), 0700).ok());
+  Write("worker/cache/behaviour.json", R"({"default": {"checkpoint_bytes": 16777216}})");
+  const Ended ended = RunMounting(kScript, {LONGRUN_BIN_DIR, Disk(), temp_.path()});
+  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  const auto expect = [&](const std::string& text) {
+    EXPECT_NE(ended.said.find(text), std::string::npos) << text << "\n" << ended.said;
+  };
+  expect(Str("no room for 16 MiB: the disk of the state folder ", Disk(), "/state has "));
+  expect(" free, of which 1 MiB must stay free");
+  expect(": make room there (`longrun --state ");
+  expect("\nlarge files: end\n");
+  EXPECT_EQ(ended.said.find("artifacts/"), std::string::npos) << ended.said;
+  expect("watch: 0\n");
+  expect("\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n");
+  expect("\nstored: 167");
+  expect("\nunfinished: end\n");
 }
 
 #if defined(LONGRUN_TEST_TRAINER)
