@@ -192,10 +192,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   }
   static LR_DEVICE void PutAside(const Params& p, int b, int h_kv, int j_0, const Aside& aside) {
     if (Layer::Thread() < 32) {
-      MaskedQueries queries;
-      if constexpr (Params::kHasMask) {
-        queries = MaskedQueries::Of<Layer>(p, b, j_0, kBlockRows);
-      }
+      QueryRange queries;
+      if constexpr (Params::kHasMask) queries = MaskedQueries<Layer>(p, b, j_0, kBlockRows);
       if (Layer::Thread() == 0) {
         aside.Set(kSequence, b);
         aside.Set(kKeyHead, h_kv);
@@ -206,21 +204,32 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     }
     Layer::Barrier();
   }
+  // Queries before this one do not see the keys from j_0.
+  static LR_DEVICE int FirstQuery(const Params& p, int j_0, const Aside& aside) {
+    if constexpr (Params::kHasMask) {
+      return aside.Get(kFirstQuery);
+    } else {
+      return p.causal != 0 ? Max(j_0 - p.distance, 0) : 0;
+    }
+  }
+  // No query of head h from here on visits them.
+  static LR_DEVICE int EndOfQueries(const Params& p, int b, int h, int j_0, const Aside& aside) {
+    if constexpr (Params::kHasMask) {
+      return aside.Get(kQueryEnd);
+    } else {
+      return Params::kSkips ? QueryEnd(p, b, h, j_0) : p.n_query;
+    }
+  }
   // The first tile from `tile` on that visits the keys from j_0; group * n_query_tile: none.
   static LR_DEVICE int NextTile(const Params& p, int b, int h_kv, int j_0, int tile,
                                 const Aside& aside) {
-    // Queries before the first do not see the keys.
-    int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows : 0;
-    if constexpr (Params::kHasMask) first = aside.Get(kFirstQuery) / kTileRows;
-    const int n_tile = p.n_query_tile;
+    const int first = FirstQuery(p, j_0, aside) / kTileRows, n_tile = p.n_query_tile;
     LR_ROLL
     while (tile < p.group * n_tile) {
       const int head = tile / n_tile, of_head = Max(tile % n_tile, first);
       const int i_0 = of_head * kTileRows;
-      int i_end = Params::kSkips ? QueryEnd(p, b, h_kv * p.group + head, j_0) : p.n_query;
-      if constexpr (Params::kHasMask) i_end = aside.Get(kQueryEnd);
       tile = head * n_tile + of_head;
-      if (i_0 >= i_end) {
+      if (i_0 >= EndOfQueries(p, b, h_kv * p.group + head, j_0, aside)) {
         tile = (head + 1) * n_tile;
       } else if (Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0) {
         ++tile;

@@ -85,34 +85,35 @@ class KeyTiles {
   int of_window_ = 0, of_sinks_ = -1;  // the first tile of the window, and the last of the sinks
 };
 
-// The queries [begin, end) that may see keys of a block, of a call with a window or documents.
-struct MaskedQueries {
+// The queries [begin, end).
+struct QueryRange {
   int begin = 0, end = 0;
-
-  // Of keys [j_0, j_0 + n_row). All lanes of a warp call it together.
-  template <typename Layer, typename Params>
-  static LR_DEVICE MaskedQueries Of(const Params& p, int b, int j_0, int n_row) {
-    const int j_1 = Min(j_0 + n_row, p.n_key) - 1;
-    int begin = p.causal != 0 ? j_0 - p.distance : 0, end = p.n_query;
-    int last_begin = 0;  // of the last key's document
-    if (p.document_begin != nullptr) {
-      const std::int32_t* const begins = DocumentsOf(p, b);
-      last_begin = begins[p.k_offset + j_1];
-      begin = Max(begin, begins[p.k_offset + j_0] - p.q_offset);
-      end = Min(end, DocumentEnd<Layer>(p, b, p.k_offset + j_1) - p.q_offset);
-    }
-    if (p.window > 0) {
-      begin = Max(begin, j_0 - p.distance - p.window + 1);
-      // A document that begins in the block has its sinks there.
-      const bool has_sinks = p.n_sink > 0 && p.k_offset + j_0 < last_begin + p.n_sink;
-      if (!has_sinks) end = Min(end, j_1 - p.distance + p.window);
-    }
-    MaskedQueries queries;
-    queries.begin = Max(begin, 0);
-    queries.end = end;
-    return queries;
-  }
 };
+
+// The queries that may see keys [j_0, j_0 + n_row), of a call with a window or documents. All lanes
+// of a warp call it together.
+template <typename Layer, typename Params>
+LR_DEVICE QueryRange MaskedQueries(const Params& p, int b, int j_0, int n_row) {
+  const int j_1 = Min(j_0 + n_row, p.n_key) - 1;
+  int begin = p.causal != 0 ? j_0 - p.distance : 0, end = p.n_query;
+  int last_begin = 0;  // of the last key's document
+  if (p.document_begin != nullptr) {
+    const std::int32_t* const begins = DocumentsOf(p, b);
+    last_begin = begins[p.k_offset + j_1];
+    begin = Max(begin, begins[p.k_offset + j_0] - p.q_offset);
+    end = Min(end, DocumentEnd<Layer>(p, b, p.k_offset + j_1) - p.q_offset);
+  }
+  if (p.window > 0) {
+    begin = Max(begin, j_0 - p.distance - p.window + 1);
+    // A document that begins in the block has its sinks there.
+    const bool has_sinks = p.n_sink > 0 && p.k_offset + j_0 < last_begin + p.n_sink;
+    if (!has_sinks) end = Min(end, j_1 - p.distance + p.window);
+  }
+  QueryRange queries;
+  queries.begin = Max(begin, 0);
+  queries.end = end;
+  return queries;
+}
 
 // ---- pairs -------------------------------------------------------------------------------------
 

@@ -736,14 +736,14 @@ struct MaskedRanges {
     // (n_query_block, n_tile): the order in which a block visits the tiles, from 1; 0: not.
     int* order;
     int n_tile, n_query_block;
-    gpu::MaskedQueries* queries;  // (n_key_block)
+    gpu::QueryRange* queries;  // (n_key_block)
   };
   static void Run(const Params& params) {
     const MaskParams& p = params.call;
     const int block = static_cast<int>(HostLayer::Block());
     if (block >= params.n_query_block) {
       const int j_0 = (block - params.n_query_block) * kBlockKeys;
-      const auto queries = gpu::MaskedQueries::Of<HostLayer>(p, 0, j_0, kBlockKeys);
+      const auto queries = gpu::MaskedQueries<HostLayer>(p, 0, j_0, kBlockKeys);
       if (HostLayer::Thread() == 0) params.queries[block - params.n_query_block] = queries;
       return;
     }
@@ -767,7 +767,7 @@ TEST(MaskedTilesTest, BlocksVisitWhatIsVisibleAndHardlyMore) {
     const int n_query_block = (p.n_query + kBlockQueries - 1) / kBlockQueries;
     const int n_key_block = (p.n_key + kBlockKeys - 1) / kBlockKeys;
     std::vector<int> order(static_cast<std::size_t>(n_query_block * n_tile));
-    std::vector<gpu::MaskedQueries> queries(static_cast<std::size_t>(n_key_block));
+    std::vector<gpu::QueryRange> queries(static_cast<std::size_t>(n_key_block));
     HostDevice device;
     ASSERT_EQ(device.Launch<MaskedRanges>(n_query_block + n_key_block, 0,
                                           {p, order.data(), n_tile, n_query_block, queries.data()}),
@@ -802,7 +802,7 @@ TEST(MaskedTilesTest, BlocksVisitWhatIsVisibleAndHardlyMore) {
         for (int j = j_0; j < std::min(j_0 + kBlockKeys, p.n_key); ++j) {
           sees = sees || mask.Sees(i, j);
         }
-        const gpu::MaskedQueries& of_block = queries[static_cast<std::size_t>(block)];
+        const gpu::QueryRange& of_block = queries[static_cast<std::size_t>(block)];
         const bool is_visited = of_block.begin <= i && i < of_block.end;
         // Between the window and the queries that see sinks alone there may be others.
         ASSERT_TRUE(p.n_sink == 0 ? sees == is_visited : is_visited || !sees)
