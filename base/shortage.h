@@ -15,6 +15,11 @@ inline constexpr const char* kOutOfThreads =
     "on "
     "memory (`ulimit -v`) is reached";
 
+// What to do about a full disk whose files are longrun's. Only what writes such files knows that
+// they are, so it adds this to its message.
+inline constexpr std::string_view kMakeRoom =
+    "make room there (`longrun gc --dry-run` shows what can be removed)";
+
 enum class Shortage {
   kDisk,       // ENOSPC, EDQUOT
   kFileSize,   // EFBIG: a limit of the process, whatever the disk has

@@ -225,9 +225,8 @@ int ReportUnregistered(const std::string& name, const Status& why, const std::st
 // Reports why an import failed; if another one is running, or the disk is full, with what to do.
 int ReportFailed(const std::string& name, Status status) {
   if (ShortageOf(status) == Shortage::kDisk) {
-    status = Status(status.code(), Str(status.message(),
-                                       "; make room there (`longrun gc --dry-run` shows what can "
-                                       "be removed), and repeat the command"));
+    status =
+        Status(status.code(), Str(status.message(), "; ", kMakeRoom, ", and repeat the command"));
   }
   if (status.code() == Code::kUnavailable) {
     status = Status(Code::kFailedPrecondition,

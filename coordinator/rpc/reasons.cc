@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/letter_case.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/utf8.h"
 #include "coordinator/rpc/pilots.h"

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/scheduler/unheard.h"

@@ -1,5 +1,6 @@
 #include "coordinator/store/disk_room.h"
 
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/units.h"
 

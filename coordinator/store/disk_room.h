@@ -3,12 +3,8 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace longrun::coordinator {
-
-inline constexpr std::string_view kMakeRoom =
-    "make room there (`longrun gc --dry-run` shows what can be removed)";
 
 // "the disk of FOLDER has less than 64 MiB free (--disk-low-water or LONGRUN_DISK_LOW_WATER)"
 std::string LowDiskText(const std::string& folder, std::int64_t low_water_bytes);

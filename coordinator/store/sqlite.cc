@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/shortage.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -18,11 +19,11 @@ constexpr std::size_t kShownBytes = 120;
 // The beginning of a statement, without the line breaks and indents of our source.
 std::string BeginningOf(std::string_view sql) {
   std::string line;
-  for (const char c : sql.substr(0, kShownBytes)) {
+  for (const char c : sql) {
     const bool is_space = c == ' ' || c == '\n' || c == '\t';
     if (!is_space || (!line.empty() && line.back() != ' ')) line += is_space ? ' ' : c;
   }
-  return sql.size() > kShownBytes ? line + " …" : line;
+  return Shortened(line, kShownBytes, " …");
 }
 
 // "" for a database in memory.

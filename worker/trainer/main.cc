@@ -219,7 +219,7 @@ std::string VersionText() {
 // with line breaks.
 std::string ErrorLine(std::string_view message) {
   constexpr std::size_t kBytesMax = 2000;
-  const std::string_view shown = CutAt(message, kBytesMax);
+  const std::string shown = Shortened(message, kBytesMax, "");
   const std::size_t n_cut = message.size() - shown.size();
   return Str(OneLine(shown), n_cut == 0 ? "" : Str("... (", n_cut, " more bytes)"));
 }
