@@ -47,10 +47,10 @@ CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
 CUDA_SPLIT, CUDA_SKIP, CUDA_FEW = (
     f"kernels/cuda/{name}-inl.h" for name in ("split", "skip", "few_queries"))
-CUDA_LAYER, CUDA_PIPELINE, CUDA_VISIBLE, PIPELINED_FORWARD, PIPELINED_BACKWARD, QUERY_SUMS = (
+CUDA_LAYER, CUDA_PIPELINE, CUDA_PIECES, CUDA_VISIBLE, PIPELINED_FORWARD, PIPELINED_BACKWARD, QUERY_SUMS = (
     f"kernels/cuda/{name}" for name in (
-        "device.h", "pipeline-inl.h", "visible-inl.h", "pipelined_forward-inl.h", "pipelined_backward-inl.h",
-        "query_sums-inl.h"))
+        "device.h", "pipeline-inl.h", "pieces-inl.h", "visible-inl.h", "pipelined_forward-inl.h",
+        "pipelined_backward-inl.h", "query_sums-inl.h"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -351,6 +351,16 @@ ERRORS = [
      "const bool has_sinks = false &&"),
     ("a tile of two documents called whole", CUDA_TERMS, "is_one_document = key_begin == last_begin &&",
      "is_one_document = key_begin <= last_begin ||"),
+    ("a segment that no pair is held against", CUDA_PIPELINE, "number <= range.last", "number < range.last"),
+    ("segments of one corner less", CUDA_PIECES, "    u.Add(psi.smallest * factors.largest);\n", ""),
+    ("knots after the first 32 left out", CUDA_PIECES, "at < p.n_knot; at += 32", "at < 32; at += 32"),
+    ("pairs of all segments below", CUDA_PIECES, "!(u < low) && !(u >= high)", "!(u >= high)"),
+    ("a row factor without the offset", CUDA_PIECES, "p.row_factor[p.q_offset + Min", "p.row_factor[Min"),
+    ("another head's segments", CUDA_PIECES, "at = h * (p.n_knot + 1) + number", "at = number"),
+    ("the gradient of a row factor without the slope", PIPELINED_BACKWARD, "(segment.slope * psi)", "psi"),
+    ("sums of segments in the wrong tile", PIPELINED_BACKWARD, "i_0 / kRows + tile) * n;", "i_0 / kRows) * n;"),
+    ("row factors of the other tile", PIPELINED_BACKWARD, "row_factors.GetTwo(from + 8 * n", "row_factors.GetTwo(column + 8 * n"),
+    ("rows beyond the last query in a segment", CUDA_VISIBLE, "i_0 + row >= p.n_query) end = 0;", "i_0 + row >= p.n_query) end = end;"),
     ("a gradient of a pair that a window hides", CUDA_VISIBLE, "if (hidden == 0) return;", "if (hidden != 1) return;"),
     ("a place that another tile's warps still read", PIPELINED_BACKWARD, "aside.Set(kTwoTiles + 2 * place, tile);",
      "aside.Set(kTwoTiles + 2 - 2 * place, tile);"),
@@ -368,8 +378,8 @@ ERRORS = [
     ("no barrier before queries are copied over others", PIPELINED_BACKWARD,
      "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (next", "      if (next"),
     ("statistics put where they are read", PIPELINED_BACKWARD, "put_numbers(next, 1 - place);", "put_numbers(next, place);"),
-    ("the first tile of queries left out", PIPELINED_BACKWARD, "Max(j_0 - p.distance, 0) / kTileRows : 0;",
-     "Max(j_0 - p.distance, 0) / kTileRows + 1 : 0;"),
+    ("the first tile of queries left out", PIPELINED_BACKWARD, "Max(j_0 - p.distance, 0) : 0;",
+     "Max(j_0 - p.distance, 0) + kTileRows : 0;"),
     ("queries that skip a block's keys", PIPELINED_BACKWARD,
      "Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0", "false"),
     ("queries of the next head", PIPELINED_BACKWARD, "tile = (head + 1) * n_tile;", "tile = (head + 1) * n_tile + 1;"),

@@ -268,6 +268,7 @@ class AttentionCall {
       const LongrunPiecewise& f = terms_.piecewise;
       p_.has_piecewise = 1;
       p_.n_knot = Int(f.knots.n);
+      p_.n_psi = Int(f.psi.n);
       p_.psi = Converted(f.psi, 1.0);
       p_.row_factor = Converted(f.row_factor, 1.0);
       p_.knots = Converted(f.knots, 1.0);
@@ -377,8 +378,15 @@ class AttentionCall {
       }
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
-    if (HasFewTerms<Math>() && !HasMask() && TryNarrow<DistanceKernel, Math, TableParams>()) return;
-    LaunchAny<DistanceKernel, Math>();
+    if (!LaunchFewDistances<Math>()) LaunchAny<DistanceKernel, Math>();
+  }
+  template <typename Math>
+  bool LaunchFewDistances() {
+    if (!HasFewTerms<Math>() || HasMask()) return false;
+    if constexpr (Math::kHasTensorCores) {
+      if (p_.has_piecewise != 0) return TryNarrow<DistanceKernel, Math, PiecesParams>();
+    }
+    return p_.table != nullptr && TryNarrow<DistanceKernel, Math, TableParams>();
   }
   bool LaunchPipelinedQueries() {
     if (!TakesPipelined<Bf16Math>()) return false;
@@ -395,7 +403,12 @@ class AttentionCall {
     if (!has_single_backward_ || !TakesPipelined<Bf16Math>()) return false;
     return WithSkips([this](auto known) {
       using Known = decltype(known);
-      return p_.head_dim <= 64 ? TrySingleBackward<Known, 64>() : TrySingleBackward<Known, 128>();
+      // The kernel of queries also computes the gradients of a piecewise linear function.
+      if constexpr (Known::kHasPieces) {
+        return false;
+      } else {
+        return p_.head_dim <= 64 ? TrySingleBackward<Known, 64>() : TrySingleBackward<Known, 128>();
+      }
     });
   }
   template <typename Known, int kHeadDim>
@@ -514,21 +527,22 @@ class AttentionCall {
       return rows.data == nullptr || (rows.scalar == Math::kScalar && rows.is_aligned != 0);
     };
     const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
-    return p_.head_dim <= 128 && p_.two_sided == 0 && p_.has_piecewise == 0 &&
-           p_.has_dropout == 0 && terms_.n_region == 0 &&
-           has_key_bias + has_table + terms_.has_rotation <= 1 && is_copied(p_.q[0]) &&
-           is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
+    return p_.head_dim <= 128 && p_.two_sided == 0 && p_.has_dropout == 0 && terms_.n_region == 0 &&
+           has_key_bias + has_table + p_.has_piecewise + terms_.has_rotation <= 1 &&
+           is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
-  // Calls launch with parameters of the kind that describes the call's bias.
+  // Calls launch with parameters of the kind that describes the call's bias, which is no piecewise
+  // linear function.
   template <typename LaunchWithKnown>
   bool WithFewTerms(const LaunchWithKnown& launch) {
     if (p_.has_key_bias != 0) return launch(KeyBiasParams());
     if (p_.table != nullptr) return launch(TableParams());
     return launch(PlainParams());
   }
-  // The same, for kernels that are compiled for calls with a mask, too.
+  // The same, for kernels that are compiled for such functions, and for calls with a mask.
   template <typename LaunchWithKnown>
   bool WithMask(const LaunchWithKnown& launch) {
+    if (p_.has_piecewise != 0) return WithMask(PiecesParams(), launch);
     return WithFewTerms([this, &launch](auto known) { return WithMask(known, launch); });
   }
   template <typename Known, typename LaunchWithKnown>
@@ -549,7 +563,8 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
-    if (!HasFewTerms<Math>() || HasMask() || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
+    const bool is_few = HasFewTerms<Math>() && !HasMask() && p_.has_piecewise == 0;
+    if (!is_few || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale, and number the
   // tiles of queries.

@@ -8,6 +8,8 @@ LR_COMPILE_FEW(PipelinedQueryKernel, Bf16Math);
 LR_COMPILE_FEW(PipelinedKeyKernel, Bf16Math);
 LR_COMPILE_MASKED(PipelinedQueryKernel, Bf16Math);
 LR_COMPILE_MASKED(PipelinedKeyKernel, Bf16Math);
+LR_COMPILE_PIECES(PipelinedQueryKernel, Bf16Math);
+LR_COMPILE_PIECES(PipelinedKeyKernel, Bf16Math);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SkippingParams<KeyBiasParams>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SkippingParams<TableParams>);
 

@@ -14,7 +14,7 @@
 //                          the product of m16n8k16: c += a b, with sums in fp32; the type of a and
 //                          b (kScalarBf16, kScalarFp16) is a parameter, and so is a tile's layout
 //                          (PaddedRows, SwizzledRows) of its loads
-//   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
+//   QuadMax, QuadSum, WarpAny, WarpCount, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
 //   LoadEight, StorePair, StoreWords
 //                          of global memory: eight elements, 4 bytes, 16 bytes; 4 bytes at a
@@ -143,7 +143,7 @@ struct Params {
   const float* table = nullptr;  // (H, n_distance); null: none
   int n_distance = 0, n_ahead = 0;
 
-  int has_piecewise = 0, n_knot = 0;
+  int has_piecewise = 0, n_knot = 0, n_psi = 0;
   const float *psi = nullptr, *row_factor = nullptr, *knots = nullptr;
   const float *slope = nullptr, *intercept = nullptr;  // (H, n_knot + 1)
 
@@ -212,7 +212,8 @@ struct RotatedFewQueriesParams : SplitParams {
 // Rows have the kernel's own type and are aligned; there is at most one kind of bias.
 struct FewParams : Params {
   static constexpr bool kCopiesRows = true, kMayHaveLow = false;
-  static constexpr bool kHasKeyBias = false, kHasTable = false, kHasLow = false;
+  static constexpr bool kHasKeyBias = false, kHasTable = false, kHasPieces = false;
+  static constexpr bool kHasLow = false;
   static constexpr bool kSkips = false, kAddsQueries = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
@@ -238,6 +239,17 @@ struct KeyBiasParams : FewParams {
 struct TableParams : FewParams {
   static constexpr bool kHasTable = true;
   static constexpr int has_key_bias = 0;
+};
+// A piecewise linear function, in kernels that are pipelined, and the one that sums psi's gradient.
+struct PiecesParams : FewParams {
+  static constexpr bool kHasPieces = true;
+  static constexpr int has_key_bias = 0, has_piecewise = 1;
+  static constexpr const std::int32_t* first_key = nullptr;
+  static constexpr const float* table = nullptr;
+  static constexpr double* distance_sums = nullptr;
+  using Params::psi_sums;
+  using Params::row_sums;
+  using Params::segment_sums;
 };
 // With a window, documents or both.
 template <typename Known>

@@ -210,6 +210,7 @@ struct GpuLayer {
     }
   }
   static __device__ __forceinline__ bool WarpAny(bool x) { return __any_sync(kAll, x) != 0; }
+  static __device__ __forceinline__ int WarpCount(bool x) { return __popc(__ballot_sync(kAll, x)); }
   static __device__ __forceinline__ float WarpSum(float x) {
     LR_UNROLL
     for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(kAll, x, mask);

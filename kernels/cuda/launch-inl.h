@@ -39,6 +39,9 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
   LR_COMPILE_NARROW(Kernel, Math, PlainParams);   \
   LR_COMPILE_NARROW(Kernel, Math, KeyBiasParams); \
   LR_COMPILE_NARROW(Kernel, Math, TableParams)
+#define LR_COMPILE_PIECES(Kernel, Math)          \
+  LR_COMPILE_NARROW(Kernel, Math, PiecesParams); \
+  LR_COMPILE_NARROW(Kernel, Math, MaskedParams<PiecesParams>)
 #define LR_COMPILE_MASKED(Kernel, Math)                         \
   LR_COMPILE_NARROW(Kernel, Math, MaskedParams<PlainParams>);   \
   LR_COMPILE_NARROW(Kernel, Math, MaskedParams<KeyBiasParams>); \

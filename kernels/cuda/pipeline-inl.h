@@ -4,6 +4,7 @@
 // of the other side once for that many products.
 #pragma once
 
+#include "kernels/cuda/pieces-inl.h"
 #include "kernels/cuda/products-inl.h"
 #include "kernels/cuda/visible-inl.h"
 
@@ -154,7 +155,7 @@ LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
 // The factor of what TileBias leaves: products become scores in the FMA of an exponent.
 template <typename Params>
 LR_DEVICE float ScaleOf(const Params& p) {
-  return Params::kHasTable || Params::kHasKeyBias ? 1.0F : p.scale;
+  return Params::kHasTable || Params::kHasKeyBias || Params::kHasPieces ? 1.0F : p.scale;
 }
 
 // The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of
@@ -164,20 +165,25 @@ template <typename Layer, typename Params, bool kKeysAreRows, int kQueries, int 
 class TileBias {
  public:
   static constexpr bool kHasKeyBias = Params::kHasKeyBias && !kKeysAreRows;
-  static constexpr int kNumbers = Params::kHasTable ? kQueries + kKeys : kHasKeyBias ? kKeys : 0;
+  static constexpr bool kHasDistances = Params::kHasTable || Params::kHasPieces;
+  static constexpr int kNumbers = kHasDistances ? kQueries + kKeys : kHasKeyBias ? kKeys : 0;
   static constexpr int kBytes = 2 * 4 * kNumbers;
   LR_DEVICE explicit TileBias(typename Layer::Arena& arena)
       : numbers_(arena.template Take<float>(2 * kNumbers)) {}
 
   // Of queries from i_0 and keys from j_0.
   LR_DEVICE void Read(const Params& p, int b, int h, int i_0, int j_0, double anchor) {
-    if constexpr (Params::kHasTable) {
+    if constexpr (kHasDistances) {
       const int nearest = p.distance + i_0 - j_0 - (kKeys - 1);
       LR_UNROLL
       for (int n = 0; n < kEach; ++n) {
         const int distance = nearest + Layer::Thread() + n * kThreads;
-        const int entry = Max(0, Min(distance + p.n_ahead, p.n_distance - 1));
-        next_[n] = p.table[static_cast<std::int64_t>(h) * p.n_distance + entry];
+        if constexpr (Params::kHasTable) {
+          const int entry = Max(0, Min(distance + p.n_ahead, p.n_distance - 1));
+          next_[n] = p.table[static_cast<std::int64_t>(h) * p.n_distance + entry];
+        } else {
+          next_[n] = p.psi[Min(distance < 0 ? -distance : distance, p.n_psi - 1)];
+        }
       }
     } else if constexpr (kHasKeyBias) {
       const int j = j_0 + Layer::Thread();
@@ -195,31 +201,29 @@ class TileBias {
     }
   }
   // Products become scores in base 2, if there is a bias. The warp's rows begin at `row` of the
-  // tile, and its columns at `column`.
+  // tile, and its columns at `column`. `factors` are read if the call has pieces.
   template <int kFragments, int kColumns>
-  LR_DEVICE void Add(const Params& p, int place, int row, int column,
+  LR_DEVICE void Add(const Params& p, int h, int place, int row, int column,
+                     const RowFactors<kKeysAreRows, kFragments, kColumns>& factors,
                      float (&s)[kFragments][kColumns / 8][4]) const {
-    const int thread = Layer::Opaque(Layer::Thread()), g = thread % 32 / 4, t = thread % 4;
+    // Without a bias, too, this keeps the compiler from beginning what follows before the products
+    // have ended, for which there are no registers.
+    const int thread = Layer::Opaque(Layer::Thread());
     if constexpr (Params::kHasTable) {
-      // All pairs of fragments on a diagonal have the same two numbers.
-      constexpr int kSign = kKeysAreRows ? -1 : 1;
-      const int first = place * kNumbers + kKeys - 1 + kSign * (row + g - column - 2 * t);
-      LR_UNROLL
-      for (int diagonal = 1 - kColumns / 8; diagonal < 2 * kFragments; ++diagonal) {
-        const float bias[2] = {numbers_.Get(first + kSign * 8 * diagonal),
-                               numbers_.Get(first + kSign * (8 * diagonal - 1))};
-        LR_UNROLL
-        for (int half = 0; half < 2 * kFragments; ++half) {
-          const int n = half - diagonal;
-          if (n < 0 || n >= kColumns / 8) continue;
-          LR_UNROLL
-          for (int e = 0; e < 2; ++e) {
-            float& score = s[half / 2][n][half % 2 * 2 + e];
-            score = score * p.scale + bias[e];
-          }
-        }
-      }
+      ForDistances<kFragments, kColumns>(
+          thread, place, row, column,
+          [&](int m, int n, int e, float bias) { s[m][n][e] = s[m][n][e] * p.scale + bias; });
+    } else if constexpr (Params::kHasPieces) {
+      ForSegments(p, h, thread, place, row, column, factors, [&](const Segment& segment) {
+        ForDistances<kFragments, kColumns>(thread, place, row, column,
+                                           [&](int m, int n, int e, float psi) {
+                                             const float u = psi * factors.Get(m, n, e);
+                                             if (segment.Has(u))
+                                               s[m][n][e] = s[m][n][e] * p.scale + segment.Bias(u);
+                                           });
+      });
     } else if constexpr (kHasKeyBias) {
+      const int t = thread % 4;
       LR_UNROLL
       for (int n = 0; n < kColumns / 8; ++n) {
         float bias[2];
@@ -232,9 +236,65 @@ class TileBias {
       }
     }
   }
+  // Calls visit(m, n, e, number) for each of a thread's scores, with the number of its distance.
+  // `thread` is Thread().
+  template <int kFragments, int kColumns, typename Visit>
+  LR_DEVICE void ForDistances(int thread, int place, int row, int column,
+                              const Visit& visit) const {
+    ForDiagonals<kFragments, kColumns>(thread, place, row, column,
+                                       [&](int diagonal, const float(&numbers)[2]) {
+                                         LR_UNROLL
+                                         for (int half = 0; half < 2 * kFragments; ++half) {
+                                           const int n = half - diagonal;
+                                           if (n < 0 || n >= kColumns / 8) continue;
+                                           LR_UNROLL
+                                           for (int e = 0; e < 2; ++e)
+                                             visit(half / 2, n, half % 2 * 2 + e, numbers[e]);
+                                         }
+                                       });
+  }
+  // Calls visit(segment) for each segment of the piecewise linear function of head h that some of a
+  // warp's pairs lie in.
+  template <int kFragments, int kColumns, typename Visit>
+  LR_DEVICE void ForSegments(const Params& p, int h, int thread, int place, int row, int column,
+                             const RowFactors<kKeysAreRows, kFragments, kColumns>& factors,
+                             const Visit& visit) const {
+    Interval of_psi, of_factors;
+    ForDiagonals<kFragments, kColumns>(thread, place, row, column, [&](int, const float(&psi)[2]) {
+      of_psi.Add(psi[0]);
+      of_psi.Add(psi[1]);
+    });
+    for (const float(&two)[2] : factors.of) {
+      of_factors.Add(two[0]);
+      of_factors.Add(two[1]);
+    }
+    const SegmentRange range = SegmentRange::Of<Layer>(p, of_psi.template OfWarp<Layer>(),
+                                                       of_factors.template OfWarp<Layer>());
+    LR_ROLL
+    for (int number = range.first; number <= range.last; ++number) {
+      visit(Segment::Of(p, h, number));
+    }
+  }
 
  private:
   static constexpr int kEach = (kNumbers + kThreads - 1) / kThreads;
+
+  // Calls visit(diagonal, numbers) for each diagonal of a thread's pairs of fragments, all of which
+  // have the same two numbers: those of even columns and of odd ones.
+  template <int kFragments, int kColumns, typename Visit>
+  LR_DEVICE void ForDiagonals(int thread, int place, int row, int column,
+                              const Visit& visit) const {
+    const int g = thread % 32 / 4, t = thread % 4;
+    constexpr int kSign = kKeysAreRows ? -1 : 1;
+    const int first = place * kNumbers + kKeys - 1 + kSign * (row + g - column - 2 * t);
+    LR_UNROLL
+    for (int diagonal = 1 - kColumns / 8; diagonal < 2 * kFragments; ++diagonal) {
+      const float numbers[2] = {numbers_.Get(first + kSign * 8 * diagonal),
+                                numbers_.Get(first + kSign * (8 * diagonal - 1))};
+      visit(diagonal, numbers);
+    }
+  }
+
   typename Layer::template Shared<float> numbers_;
   float next_[kEach > 0 ? kEach : 1] = {};
 };

@@ -38,6 +38,11 @@ struct BackwardKernel : PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <
   using Base = PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <= 64 ? 2 : 1>;
   static constexpr int kTileRows = 64, kColumns = 32;
   static constexpr int kTileBytes = 2 * Base::kHeadDim * (2 * Base::kBlockRows + 4 * kTileRows);
+
+  // Where a thread has its slot in shared memory for one of its rows.
+  static LR_DEVICE int SlotOf(int m, int half) {
+    return (2 * m + half) * kThreads + Base::Layer::Thread();
+  }
 };
 
 template <typename TheLayer, typename TheShape>
@@ -47,8 +52,20 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       Base::kColumns, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kTileRows>;
+  using Sums = typename Layer::template Shared<double>;
+  using Scores = float[kFragments][kColumns / 8][4];
+  using Numbers = typename Layer::template Shared<float>;
+  // With pieces, a thread has slots for what would not fit into registers: the statistics of its
+  // rows, and the sums that are gradients of their row factors.
+  static constexpr int kSlots = Params::kHasPieces ? 2 * kFragments * kThreads : 0;
 
-  static int SharedBytes(const Params& /*p*/) { return Base::kTileBytes + Bias::kBytes; }
+  // The sums of all segments: one of ds u and one of ds for each.
+  static LR_BOTH int SegmentSums(const Params& p) {
+    return Params::kHasPieces && p.segment_sums != nullptr ? 2 * (p.n_knot + 1) : 0;
+  }
+  static int SharedBytes(const Params& p) {
+    return Base::kTileBytes + Bias::kBytes + 16 * kSlots + 8 * kWarps * SegmentSums(p);
+  }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * Base::Tiles(p.n_query);
   }
@@ -64,7 +81,14 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     const Tile k = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
     const Tile v = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
     Bias bias(arena);
+    const Numbers statistics = arena.template Take<float>(2 * kSlots);
+    const Sums row_sums = arena.template Take<double>(kSlots);
+    const Sums segment_sums = arena.template Take<double>(kWarps * SegmentSums(p));
     const double anchor = AnchorOf(p, b, h, i_0);
+    for (int at = Layer::Thread(); at < kSlots; at += kThreads) row_sums.Set(at, 0.0);
+    for (int at = Layer::Thread() % 32; at < SegmentSums(p); at += 32) {
+      segment_sums.Set(Layer::Thread() / 32 * SegmentSums(p) + at, 0.0);
+    }
 
     const KeyTiles<Layer, Params, kTileRows> tiles(p, b, h, i_0, kBlockRows);
     std::uint32_t of_q[kSteps][kFragments][4], of_o[kSteps][kFragments][4];
@@ -82,6 +106,10 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         for (int half = 0; half < 2; ++half) {
           const int i = i_0 + row + 16 * m + 8 * half + g;
           queries[m][half] = QueryStatistics::Of(p, b, h, i, anchor);
+          if constexpr (Params::kHasPieces) {
+            statistics.Set(Base::SlotOf(m, half), queries[m][half].lse);
+            statistics.Set(kSlots + Base::SlotOf(m, half), queries[m][half].delta);
+          }
         }
       }
       Layer::template WaitCopies<1>();
@@ -111,8 +139,11 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
           AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(of_q[step], k, from,
                                                                            16 * step, s);
         }
-        bias.template Add<kFragments, kColumns>(p, place, row, column, s);
+        const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
+        bias.template Add<kFragments, kColumns>(p, Layer::Opaque(h), place, row, column,
+                                                row_factors, s);
         const std::uint32_t hidden = HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
+        if constexpr (Params::kHasPieces) GetStatistics(statistics, queries);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           s[m][n][e] = Layer::Exp2(s[m][n][e] * ScaleOf(p) - queries[m][e / 2].lse);
         });
@@ -125,6 +156,10 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - queries[m][e / 2].delta);
         });
         HideGradients<Layer, false>(p, view, hidden, i_0 + row, j_0, ds);
+        if constexpr (Params::kHasPieces) {
+          AddPieces(p, bias, Layer::Opaque(h), Layer::Opaque(i_0), place, row, column, ds, row_sums,
+                    segment_sums);
+        }
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
       }
       if (key_tile > tiles.first) {
@@ -139,6 +174,95 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     for (int m = 0; m < kFragments; ++m) {
       StoreRows<Layer, Math, kHeadDim>(p, p.dq, b, h, i_0 + row + 16 * m, p.n_query, 0, factors,
                                        dq[m]);
+    }
+    if constexpr (Params::kHasPieces) {
+      WriteRowSums(p, own.head, i_0 + row + g, row_sums);
+      WriteSegmentSums(p, own.head, i_0, segment_sums);
+    }
+  }
+
+  static LR_DEVICE void GetStatistics(const Numbers& statistics,
+                                      QueryStatistics (&queries)[kFragments][2]) {
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        queries[m][half].lse = statistics.Get(Base::SlotOf(m, half));
+        queries[m][half].delta = statistics.Get(kSlots + Base::SlotOf(m, half));
+      }
+    }
+  }
+  // Adds ds of a warp's pairs to what the gradients of a piecewise linear function are made of.
+  static LR_DEVICE void AddPieces(const Params& p, const Bias& bias, int h, int i_0, int place,
+                                  int row, int column, const Scores& ds, const Sums& row_sums,
+                                  const Sums& segment_sums) {
+    if (p.row_sums == nullptr && p.segment_sums == nullptr) return;
+    const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
+    const int thread = Layer::Opaque(Layer::Thread());
+    float of_rows[kFragments][2] = {};
+    bias.ForSegments(p, h, thread, place, row, column, row_factors, [&](const Segment& segment) {
+      float of_u = 0.0F, of_one = 0.0F;
+      bias.template ForDistances<kFragments, kColumns>(
+          thread, place, row, column, [&](int m, int n, int e, float psi) {
+            const float u = psi * row_factors.Get(m, n, e);
+            if (!segment.Has(u)) return;
+            of_u += ds[m][n][e] * u;
+            of_one += ds[m][n][e];
+            of_rows[m][e / 2] += ds[m][n][e] * (segment.slope * psi);
+          });
+      of_u = Layer::WarpSum(of_u);
+      of_one = Layer::WarpSum(of_one);
+      if (p.segment_sums != nullptr && Layer::Thread() % 32 == 0) {
+        const int at = Layer::Thread() / 32 * SegmentSums(p) + 2 * segment.number;
+        segment_sums.Set(at, segment_sums.Get(at) + static_cast<double>(of_u));
+        segment_sums.Set(at + 1, segment_sums.Get(at + 1) + static_cast<double>(of_one));
+      }
+    });
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int at = Base::SlotOf(m, half);
+        row_sums.Set(at, row_sums.Get(at) + static_cast<double>(of_rows[m][half]));
+      }
+    }
+  }
+  // Writes the sums of the rows of the thread's quad, the first of which is query i.
+  static LR_DEVICE void WriteRowSums(const Params& p, int head, int i, const Sums& row_sums) {
+    if (p.row_sums == nullptr) return;
+    LR_ROLL
+    for (int m = 0; m < kFragments; ++m) {
+      double sums[2] = {row_sums.Get(Base::SlotOf(m, 0)), row_sums.Get(Base::SlotOf(m, 1))};
+      Layer::QuadSum(sums);
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int own = i + 16 * m + 8 * half;
+        if (Layer::Thread() % 4 == 0 && own < p.n_query) {
+          // Slopes are in base 2.
+          p.row_sums[static_cast<std::int64_t>(head) * p.n_query + own] = sums[half] * kLn2;
+        }
+      }
+    }
+  }
+  // Writes the sums of each kRows of the block's queries, which are those of some of its warps.
+  static LR_DEVICE void WriteSegmentSums(const Params& p, int head, int i_0,
+                                         const Sums& segment_sums) {
+    const int n = SegmentSums(p);
+    if (n == 0) return;
+    constexpr int kTileWarps = kRows / kWarpRows;
+    static_assert(kBlockRows % kRows == 0);
+    Layer::Barrier();  // every warp has added
+    LR_ROLL
+    for (int tile = 0; tile < kBlockRows / kRows && i_0 + tile * kRows < p.n_query; ++tile) {
+      const std::int64_t of_head = static_cast<std::int64_t>(head) * p.n_query_tile;
+      double* const to = p.segment_sums + (of_head + i_0 / kRows + tile) * n;
+      for (int at = Layer::Thread(); at < n; at += kThreads) {
+        double sum = 0.0;
+        for (int warp = tile * kTileWarps; warp < (tile + 1) * kTileWarps; ++warp) {
+          sum += segment_sums.Get(warp * n + at);
+        }
+        to[at] = sum;
+      }
     }
   }
 };
@@ -165,8 +289,10 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
+  static constexpr int kRowFactors = Params::kHasPieces ? 2 * kTileRows : 0;
   // What the loop needs only beside its scores: it has no registers left to keep it in.
-  static constexpr bool kKeepsAside = Params::kAddsQueries || Params::kHasMask;
+  static constexpr bool kKeepsAside =
+      Params::kAddsQueries || Params::kHasMask || Params::kHasPieces;
   static constexpr int kAside = kKeepsAside ? 12 : 0;
   using Aside = typename Layer::template Shared<int>;
   // Places in it. Two tiles, this one and the next, have two places like the tiles themselves.
@@ -176,7 +302,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
 
   static int SharedBytes(const Params& /*p*/) {
     return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots + 2 * kScores +
-           4 * (kFactors + kAside);
+           4 * (kFactors + kRowFactors + kAside);
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
@@ -258,6 +384,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Sums bias_sums = arena.template Take<double>(kSlots);
     const Tile of_queries = arena.template Take<std::uint16_t>(kScores);
     const Numbers factors = arena.template Take<float>(kFactors);
+    const Numbers row_factors = arena.template Take<float>(kRowFactors);
     const Aside aside = arena.template Take<int>(kAside);
     Bias bias(arena);
 
@@ -274,6 +401,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         delta.Set(at, query.delta);
         if constexpr (Params::kAddsQueries) {
           factors.Set(at, FactorOf(p, b, h, i_0 + Layer::Thread()));
+        }
+        if constexpr (Params::kHasPieces) {
+          row_factors.Set(at, RowFactorOf(p, i_0 + Layer::Thread()));
         }
       }
       bias.Read(p, b, h, i_0, j_0, 0.0);
@@ -294,7 +424,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     }
 
     float dk[kFragments][kHeadDim / 8][4] = {}, dv[kFragments][kHeadDim / 8][4] = {};
-    const float scale = Params::kHasTable ? 1.0F : p.scale;
+    const float scale = Params::kHasTable || Params::kHasPieces ? 1.0F : p.scale;
     if constexpr (Params::kHasKeyBias) {
       ClearBiasSums(bias_sums);
       // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
@@ -334,7 +464,16 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
           AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(a, q, from, 16 * step,
                                                                            s);
         }
-        bias.template Add<kFragments, kColumns>(p, place, row, column, s);
+        RowFactors<true, kFragments, kColumns> pieces;
+        int h = 0;
+        if constexpr (Params::kHasPieces) {
+          h = HeadOf(p, aside.Get(kKeyHead), aside.Get(kTwoTiles + 2 * place));
+          LR_UNROLL
+          for (int n = 0; n < kColumns / 8; ++n) {
+            row_factors.GetTwo(from + 8 * n + 2 * t, pieces.of[n]);
+          }
+        }
+        bias.template Add<kFragments, kColumns>(p, h, place, row, column, pieces, s);
         const std::uint32_t hidden = HideScores<Layer, true>(p, view, b, i_0, j_0 + row, s);
         float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
         if constexpr (Params::kHasKeyBias) GetKeyBias(key_bias, of_key);
@@ -471,9 +610,6 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     }
   }
 
-  static LR_DEVICE int SlotOf(int m, int half) {
-    return (2 * m + half) * kThreads + Layer::Thread();
-  }
   // The thread's first key, of those from j_0, for the loop, which has no register to keep it in.
   static LR_DEVICE int OwnKey(int j_0) {
     const int thread = Layer::Opaque(Layer::Thread());
@@ -497,7 +633,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) {
       LR_UNROLL
-      for (int half = 0; half < 2; ++half) of_key[m][half] = bias.Get(SlotOf(m, half));
+      for (int half = 0; half < 2; ++half) of_key[m][half] = bias.Get(Base::SlotOf(m, half));
     }
   }
   static LR_DEVICE void AddBiasSums(const float (&ds)[kFragments][kColumns / 8][4],
@@ -512,7 +648,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       }
       LR_UNROLL
       for (int half = 0; half < 2; ++half) {
-        const int at = SlotOf(m, half);
+        const int at = Base::SlotOf(m, half);
         sums.Set(at, sums.Get(at) + static_cast<double>(of_tile[half]));
       }
     }
@@ -530,7 +666,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
       LR_ROLL
       for (int m = 0; m < kFragments; ++m) {
-        double of_keys[2] = {sums.Get(SlotOf(m, 0)), sums.Get(SlotOf(m, 1))};
+        double of_keys[2] = {sums.Get(Base::SlotOf(m, 0)), sums.Get(Base::SlotOf(m, 1))};
         Layer::QuadSum(of_keys);
         LR_UNROLL
         for (int half = 0; half < 2; ++half) {

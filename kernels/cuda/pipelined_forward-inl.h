@@ -14,8 +14,9 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
   using Base = PipelinedKernel<TheLayer, TheShape, 2>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
-  // What finds hidden pairs takes registers.
-  static constexpr int kColumns = kHeadDim <= 64 && !Params::kHasMask ? 64 : 32;
+  // What finds hidden pairs takes registers, and so do the row factors of pieces.
+  static constexpr int kColumns =
+      kHeadDim <= 64 && !Params::kHasMask && !Params::kHasPieces ? 64 : 32;
   static constexpr float kGrowth = 8.0F;
   // Queries of wider heads do not fit into registers beside o.
   static constexpr bool kQueriesStay = kHeadDim <= 64;
@@ -103,7 +104,8 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
             add(low, k);
           }
         }
-        bias.template Add<kFragments, kColumns>(p, place, row, 0, s);
+        const auto factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
+        bias.template Add<kFragments, kColumns>(p, h, place, row, 0, factors, s);
         HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
         Softmax(p, s, largest, sums, o);
         read_next_bias();

@@ -149,6 +149,8 @@ LR_DEVICE void HideUnmasked(const Params& p, int i_0, int j_0, float to,
         end = j < p.n_key ? p.n_query - i_0 : 0;
       } else {
         end = (p.causal != 0 ? Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;
+        // Sums over all pairs of a tile must not have those of rows beyond the last query.
+        if (Params::kHasPieces && i_0 + row >= p.n_query) end = 0;
       }
       LR_UNROLL
       for (int n = 0; n < kGroups; ++n) {

@@ -180,9 +180,22 @@ void Problem::AddPiecewise(SeededRandom& random, int n_knot) {
     psi.push_back(std::log1p(0.3 * static_cast<double>(t)));
     row_factor.push_back(1.0 / std::log1p(0.3 * std::max(20.0, static_cast<double>(t))));
   }
+  // No argument lies so near a knot that it could be rounded to the other side, and would count for
+  // the gradient of another segment.
+  std::vector<double> arguments;
+  for (const double distance : psi) {
+    for (const double factor : row_factor) arguments.push_back(distance * factor);
+  }
+  std::ranges::sort(arguments);
+  constexpr double kNear = 5e-7;
+  for (int i = 0; i < n_knot; ++i) {
+    double knot = 0.21 + 0.69 * i / std::max(1, n_knot - 1);
+    const auto above = [&](double x) { return std::ranges::lower_bound(arguments, x); };
+    while (above(knot - kNear) != above(knot + kNear)) knot += kNear;
+    knots.push_back(knot);
+  }
   // A continuous function, as a network's is.
-  for (int i = 0; i < n_knot; ++i) knots.push_back(0.21 + 0.69 * i / (n_knot - 1));
-  const double spread = 4.0 / std::sqrt(static_cast<double>(n_knot));
+  const double spread = 4.0 / std::sqrt(static_cast<double>(std::max(1, n_knot)));
   for (std::int64_t h = 0; h < shape.n_head; ++h) {
     double before = Gaussian(random), value = 0.0;
     slope.push_back(before);

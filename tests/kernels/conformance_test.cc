@@ -477,6 +477,54 @@ TEST_P(KernelTest, MasksOverSeveralTilesAreTheReferences) {
   }
 }
 
+// So have calls with a piecewise linear function, a mask or none, and no other term.
+TEST_P(KernelTest, PiecewiseLinearBiasesOverSeveralTilesAreTheReferences) {
+  const auto between = [&](std::int64_t from, std::int64_t to) {
+    return from +
+           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
+  };
+  for (int round = 0; round < 6; ++round) {
+    const std::int64_t n_kv_head = between(1, 2), head_dim = round % 4 == 3 ? 128 : 64;
+    const ProblemShape shape = {.batch = between(1, 2),
+                                .n_head = n_kv_head * between(1, 2),
+                                .n_kv_head = n_kv_head,
+                                .n_query = between(65, 200),
+                                .n_key = between(65, 260),
+                                .head_dim = head_dim};
+    constexpr int kKnots[] = {0, 1, 5, 32, 70};
+    const int n_knot = kKnots[random_.Below(5)];
+    const bool causal = random_.Chance(0.7);
+    const std::int64_t offset = between(0, 150), window = round % 3 == 1 ? between(1, 150) : 0;
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility = {.causal = causal, .q_offset = offset, .window = window};
+      if (round % 3 == 2) {
+        p.SetDocuments(
+            {0, 100, static_cast<std::int32_t>(std::max(shape.n_key, offset + shape.n_query))});
+      }
+      p.AddPiecewise(random_, n_knot);
+    });
+  }
+}
+
+// Rows of a tile beyond the last query must not add to the gradients of a function that is large
+// everywhere, whose exponential is infinite.
+TEST_P(KernelTest, PiecewiseLinearBiasesMayBeLarge) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem({.n_query = 70, .n_key = 70, .head_dim = head_dim}, Scalar::kBf16, random_);
+    problem.AddPiecewise(random_);
+    const Outcome expected = RunKernel(kernel(), problem);
+    for (double& x : problem.intercept) x += 100.0;
+    const Outcome found = RunKernel(kernel(), problem);
+    for (const auto gradient : {&Outcome::d_slope, &Outcome::d_intercept}) {
+      const std::vector<double>&a = found.*gradient, &b = expected.*gradient;
+      for (std::size_t at = 0; at < a.size(); ++at) {
+        // Both come from an o in bf16, and these were rounded from numbers that differ a little.
+        EXPECT_NEAR(a[at], b[at], 0.1 * (1.0 + std::abs(b[at]))) << at;
+      }
+    }
+  }
+}
+
 TEST_P(KernelTest, KeyBiasesInEachFormAreTheReferences) {
   ForEachType({.n_query = 150, .n_key = 150}, [](Problem& p) { p.AddSlopes(); });
   ForEachType({.n_query = 150, .n_key = 150},

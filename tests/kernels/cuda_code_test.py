@@ -25,8 +25,9 @@ SKIPPED = 77
 SCALARS = {"1": "Bf16", "3": "Fp16"}  # of TensorCoreMath (device.h)
 FORWARD, KEYS = "PipelinedForwardKernel", "PipelinedKeyKernelBf16"
 KERNELS = [f"{FORWARD}Bf16", f"{FORWARD}Fp16", "PipelinedQueryKernelBf16", KEYS]
-PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
-PARAMS += [f"Masked{params}" for params in PARAMS]
+SINGLE_PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
+SINGLE_PARAMS += [f"Masked{params}" for params in SINGLE_PARAMS]
+PARAMS = [*SINGLE_PARAMS, "PiecesParams", "MaskedPiecesParams"]
 HEAD_DIMS = [64, 128]
 FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesParams"],
                "FewQueriesKernelFp16": ["FewQueriesParams", "RotatedFewQueriesParams"],
@@ -39,7 +40,7 @@ REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for 
 # then.
 SPILLS_OF_8 = {(KEYS, 64): {"KeyBiasParams": 8, "SkippingKeyBiasParams": 8, "TableParams": 16, "SingleKeyBiasParams": 8,
                             "SingleTableParams": 8}}
-FORWARD_OF_10 = {"MaskedKeyBiasParams": 8, "MaskedTableParams": 8}
+FORWARD_OF_10 = {"MaskedKeyBiasParams": 32, "MaskedTableParams": 8}
 SPILLS = {"sm_80": SPILLS_OF_8, "sm_89": SPILLS_OF_8,
           "sm_100": {(f"{FORWARD}Bf16", 128): FORWARD_OF_10, (f"{FORWARD}Fp16", 128): FORWARD_OF_10,
                      (KEYS, 64): {"PlainParams": 8, "KeyBiasParams": 24, "SkippingKeyBiasParams": 16, "TableParams": 16,
@@ -163,7 +164,7 @@ def main():
     expected |= {(KEYS, head_dim, f"Skipping{params}") for head_dim in HEAD_DIMS
                  for params in ("KeyBiasParams", "TableParams")}
     expected |= {(KEYS, head_dim, f"Single{params}") for head_dim in HEAD_DIMS
-                 for params in (*PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
+                 for params in (*SINGLE_PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
     expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS
                  for params in kinds}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]

@@ -39,7 +39,7 @@ class HostBlock {
  public:
   static constexpr int kLanes = 32;
   static constexpr int kWarps = gpu::kThreads / kLanes;
-  enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kAny, kSum, kMin, kMax };
+  enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kAny, kCount, kSum, kMin, kMax };
 
   static HostBlock& Current() { return current_; }
 
@@ -457,6 +457,11 @@ struct HostLayer {
     int any = x ? 1 : 0;
     OverWarp(HostBlock::Collective::kAny, any, [](int a, int b) { return a | b; });
     return any != 0;
+  }
+  static int WarpCount(bool x) {
+    int count = x ? 1 : 0;
+    OverWarp(HostBlock::Collective::kCount, count, [](int a, int b) { return a + b; });
+    return count;
   }
   static float WarpSum(float x) {
     OverWarp(HostBlock::Collective::kSum, x, [](float a, float b) { return a + b; });

@@ -812,5 +812,78 @@ TEST(MaskedTilesTest, BlocksVisitWhatIsVisibleAndHardlyMore) {
   }
 }
 
+// ---- segments of a piecewise linear function ---------------------------------------------------
+
+constexpr int kLanes = 32;
+
+// The segments that a warp finds, of whose numbers each lane has some.
+struct SegmentsOfWarp {
+  struct Params : gpu::PiecesParams {
+    const float *of_psi, *of_factors;  // (kLanes, n_each)
+    int n_each;
+    gpu::SegmentRange* found;  // (gpu::kThreads)
+  };
+  static void Run(const Params& p) {
+    const int thread = HostLayer::Thread(), first = thread % kLanes * p.n_each;
+    gpu::Interval psi, factors;
+    for (int at = first; at < first + p.n_each; ++at) {
+      psi.Add(p.of_psi[at]);
+      factors.Add(p.of_factors[at]);
+    }
+    p.found[thread] =
+        gpu::SegmentRange::Of<HostLayer>(p, psi.OfWarp<HostLayer>(), factors.OfWarp<HostLayer>());
+  }
+};
+
+TEST(SegmentRangeTest, AWarpFindsTheSegmentsOfTheSmallestAndTheLargestArgument) {
+  SeededRandom random(CommitSeed());
+  int n_one = 0, n_several = 0;
+  for (int round = 0; round < 200; ++round) {
+    SCOPED_TRACE(Str("round ", round, ", seed ", CommitSeed()));
+    const auto numbers = [&](std::size_t n, double center, double spread) {
+      std::vector<float> floats;
+      for (std::size_t at = 0; at < n; ++at) {
+        floats.push_back(static_cast<float>(center + spread * Gaussian(random)));
+      }
+      return floats;
+    };
+    std::vector<float> knots = numbers(random.Below(71), 0.5, 1.0);
+    if (knots.size() > 2) knots[1] = knots[0];
+    std::ranges::sort(knots);
+    const bool is_narrow = random.Chance(0.5);
+    const std::size_t n_each = 1 + random.Below(3), n = kLanes * n_each;
+    const std::vector<float> psi = numbers(n, 1.0, is_narrow ? 1e-3 : 1.0);
+    const std::vector<float> factors = numbers(n, 0.5, is_narrow ? 1e-3 : 1.0);
+    std::vector<gpu::SegmentRange> found(gpu::kThreads);
+    SegmentsOfWarp::Params p;
+    p.knots = knots.data();
+    p.n_knot = static_cast<int>(knots.size());
+    p.of_psi = psi.data();
+    p.of_factors = factors.data();
+    p.n_each = static_cast<int>(n_each);
+    p.found = found.data();
+    HostDevice device;
+    ASSERT_EQ(device.Launch<SegmentsOfWarp>(1, 0, p), nullptr);
+
+    // Pairs of all lanes have an argument.
+    int first = p.n_knot, last = 0;
+    for (const float x : psi) {
+      for (const float factor : factors) {
+        const auto segment =
+            static_cast<int>(std::ranges::upper_bound(knots, x * factor) - knots.begin());
+        first = std::min(first, segment);
+        last = std::max(last, segment);
+      }
+    }
+    for (const gpu::SegmentRange& range : found) {
+      ASSERT_EQ(range.first, first);
+      ASSERT_EQ(range.last, last);
+    }
+    ++(first == last ? n_one : n_several);
+  }
+  EXPECT_GT(n_one, 10);
+  EXPECT_GT(n_several, 10);
+}
+
 }  // namespace
 }  // namespace longrun::testing
