@@ -78,14 +78,14 @@ TEST(CudaHostGlobal, AnElementThatABlockWritesBelongsToIt) {
   EXPECT_EQ((ErrorOf<std::uint32_t, &StoreTheSame>()), kBlocksRace);
 }
 
-// Reverses runs of kLength numbers, with a wait before they are read.
+// Reverses runs of kLength numbers, with a wait before they are read and before they are written.
 template <int kLength, void (*kWait)()>
 void Reverse(float* x) {
   float* const own = OfBlock(x, Block());
   own[Thread()] = static_cast<float>(Thread());
   kWait();
   const float other = own[Thread() ^ (kLength - 1)];
-  HostLayer::Barrier();
+  kWait();
   own[Thread()] = other;
 }
 // What other threads add at the same time may be in it, or not.
