@@ -223,10 +223,12 @@ int ReportUnregistered(const std::string& name, const Status& why, const std::st
 }
 
 // Reports why an import failed; if another one is running, or the disk is full, with what to do.
-int ReportFailed(const std::string& name, Status status) {
+// `is_own`: it writes to the state folder, the only one of which `longrun gc` removes anything.
+int ReportFailed(const std::string& name, Status status, bool is_own) {
   if (ShortageOf(status) == Shortage::kDisk) {
+    const std::string_view make_room = is_own ? kMakeRoom : "make room there";
     status =
-        Status(status.code(), Str(status.message(), "; ", kMakeRoom, ", and repeat the command"));
+        Status(status.code(), Str(status.message(), "; ", make_room, ", and repeat the command"));
   }
   if (status.code() == Code::kUnavailable) {
     status = Status(Code::kFailedPrecondition,
@@ -242,18 +244,19 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   if (!makes_in.ok()) return Report(makes_in.status());
   if (Status made = MakeFolders(*makes_in, 0700); !made.ok()) return Report(made);
   const bool is_cache = IsContext(state) && folder == DatasetFolder(*makes_in, name);
+  const bool is_own = !IsContext(state) && folder == DatasetFolder(state, name);
   std::optional<FileLock> sending;
   if (is_cache) {
     // Whoever has sent the dataset removes it here, so an equal import must not send it, too.
     Result<FileLock> lock = FileLock::Acquire(JoinPath(*makes_in, Str(".", name, ".lock")),
                                               "another import from this machine");
-    if (!lock.ok()) return ReportFailed(name, std::move(lock).status());
+    if (!lock.ok()) return ReportFailed(name, std::move(lock).status(), is_own);
     sending = std::move(lock).value();
   }
   if (const Status may = MaySendDataset(state); !may.ok()) return Report(may);
   const bool was_there = PathExists(folder);  // then some of it may be the user's
   Status imported = MakeDataset(name, spec, folder, making, is_cache);
-  if (!imported.ok()) return ReportFailed(name, std::move(imported));
+  if (!imported.ok()) return ReportFailed(name, std::move(imported), is_own);
   bool may_be_known = true;
   const Status registered = RegisterDataset(name, folder, state, *making.output, &may_be_known);
   if (is_cache) return EndOfSending(registered, folder);
