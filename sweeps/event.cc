@@ -21,6 +21,7 @@
 #include "base/descriptor.h"
 #include "base/files.h"
 #include "base/plain_json.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "sweeps/fields.h"
 
@@ -173,6 +174,7 @@ Result<JournalWriter> JournalWriter::Create(const std::string& path) {
 
 JournalWriter::JournalWriter(JournalWriter&& other) noexcept
     : path_(std::move(other.path_)),
+      wait_for_room_(std::move(other.wait_for_room_)),
       fd_(std::exchange(other.fd_, -1)),
       n_bytes_(other.n_bytes_),
       last_seq_(other.last_seq_),
@@ -183,6 +185,7 @@ JournalWriter& JournalWriter::operator=(JournalWriter&& other) noexcept {
   if (this == &other) return *this;
   if (fd_ >= 0) ::close(fd_);
   path_ = std::move(other.path_);
+  wait_for_room_ = std::move(other.wait_for_room_);
   fd_ = std::exchange(other.fd_, -1);
   n_bytes_ = other.n_bytes_;
   last_seq_ = other.last_seq_;
@@ -211,11 +214,14 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
   }
   line += '\n';
   // At a fixed offset, so that after a full disk the next record overwrites the torn one.
+  bool is_first = true;
   for (std::size_t n_written = 0; n_written < line.size();) {
     const ssize_t n = ::pwrite(fd_, line.data() + n_written, line.size() - n_written,
                                static_cast<off_t>(n_bytes_ + static_cast<std::int64_t>(n_written)));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return ErrnoStatus(n < 0 ? errno : ENOSPC, Str("cannot write the journal ", path_));
+    const int error_number = n < 0 ? errno : ENOSPC;
+    if (n <= 0 && AwaitsRoom(error_number, is_first)) continue;
+    if (n <= 0) return ErrnoStatus(error_number, Str("cannot write the journal ", path_));
     n_written += static_cast<std::size_t>(n);
   }
   n_bytes_ += static_cast<std::int64_t>(line.size());
@@ -226,9 +232,19 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
 }
 
 Status JournalWriter::Sync() {
-  if (::fdatasync(fd_) != 0) return ErrnoStatus(errno, Str("cannot sync the journal ", path_));
+  bool is_first = true;
+  while (::fdatasync(fd_) != 0) {
+    const int error_number = errno;
+    if (AwaitsRoom(error_number, is_first)) continue;
+    return ErrnoStatus(error_number, Str("cannot sync the journal ", path_));
+  }
   synced_ms_ = BootMs();
   return Status();
+}
+
+bool JournalWriter::AwaitsRoom(int error_number, bool& is_first) const {
+  const bool is_full = ShortageOf(error_number) == Shortage::kDisk;
+  return is_full && wait_for_room_ && wait_for_room_(std::exchange(is_first, false));
 }
 
 Status JournalWriter::Finish() { return Append(tally_.Final()); }

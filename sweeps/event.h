@@ -55,8 +55,8 @@ class JournalWriter {
   ~JournalWriter();
 
   // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
-  // every 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over
-  // kJournalLineBytesMax; then the record is not written, and the next record gets its number.
+  // every 200 ms. kResourceExhausted if the disk is full and stays so, kInvalidArgument for a line
+  // over kJournalLineBytesMax; then the record is not written, and the next record gets its number.
   Status Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step = std::nullopt);
   template <typename Body>
   requires requires { Body::kKind; }
@@ -64,6 +64,10 @@ class JournalWriter {
     return Append(Body::kKind, body.ToJson(), step);
   }
   Status Sync();
+  // Called while the disk is full, after each try to write a record; `is_first` after the first
+  // one. False: the record is given up. Without it, all are at once.
+  using WaitForRoom = std::function<bool(bool is_first)>;
+  void SetWaitForRoom(WaitForRoom wait) { wait_for_room_ = std::move(wait); }
   // Writes the `final` record about the records appended so far.
   Status Finish();
   std::int64_t last_seq() const { return last_seq_; }
@@ -71,7 +75,11 @@ class JournalWriter {
  private:
   JournalWriter() = default;
 
-  std::string path_;  // for messages
+  // Whether to try again what failed with this errno.
+  bool AwaitsRoom(int error_number, bool& is_first) const;
+
+  std::string path_;           // for messages
+  WaitForRoom wait_for_room_;  // may be empty
   int fd_ = -1;
   std::int64_t n_bytes_ = 0;  // of whole lines
   std::int64_t last_seq_ = 0;

@@ -356,7 +356,7 @@ ERRORS = [
     ("knots after the first 32 left out", CUDA_PIECES, "at < p.n_knot; at += 32", "at < 32; at += 32"),
     ("pairs of all segments below", CUDA_PIECES, "!(u < low) && !(u >= high)", "!(u >= high)"),
     ("a row factor without the offset", CUDA_PIECES, "p.row_factor[p.q_offset + Min", "p.row_factor[Min"),
-    ("another head's segments", CUDA_PIECES, "at = h * (p.n_knot + 1) + number", "at = number"),
+    ("another head's segments", CUDA_PIECES, "at = h * (p.n_knot + 1) + number", "at = h * p.n_knot + number"),
     ("the gradient of a row factor without the slope", PIPELINED_BACKWARD, "(segment.slope * psi)", "psi"),
     ("sums of segments in the wrong tile", PIPELINED_BACKWARD, "i_0 / kRows + tile) * n;", "i_0 / kRows) * n;"),
     ("row factors of the other tile", PIPELINED_BACKWARD, "row_factors.GetTwo(from + 8 * n", "row_factors.GetTwo(column + 8 * n"),

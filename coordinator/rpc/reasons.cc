@@ -163,7 +163,8 @@ void HoldByFullDisk(const CoordinatorParts& parts, bool is_remote,
     if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
     reason.set_gate("DISK_FULL");
     reason.set_text(
-        Str("its trainer goes on, but nothing that it reports can be stored: ",
+        Str("its trainer goes on, or waits if it writes to the same disk, but nothing that it "
+            "reports can be stored: ",
             LowDiskText(StateFolderName(core, is_remote), core.disk_low_water_bytes())));
     reason.set_remedy(std::string(kMakeRoom));
   }

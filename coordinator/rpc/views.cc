@@ -333,7 +333,8 @@ void AddFullDisk(const CoordinatorParts& parts, bool is_remote, Notices* notices
   if (!core.CheckDiskSpaceIfLow().ok()) {
     text = Str(LowDiskText(folder, core.disk_low_water_bytes()),
                ", so nothing new is stored: ", kMakeRoom,
-               "; then work continues by itself, and nothing is lost");
+               "; then work continues by itself, and nothing is lost (a trainer that writes to the "
+               "same disk waits for ten minutes before it gives up)");
   } else if (const std::optional<NoRoom> no_room = parts.artifacts.LacksRoom()) {
     text = Str(NoRoomText(folder, *no_room),
                "; until then, tasks wait that have such a file to store, and nothing is lost");

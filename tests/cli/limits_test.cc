@@ -288,6 +288,45 @@ TEST_F(LimitsTest, ACheckpointForWhichThereIsNoRoomIsStoredOnceThereIs) {
 
 #if defined(LONGRUN_TEST_TRAINER)
 
+// A trainer on a full disk waits with what it has, and its attempt goes on where it was.
+TEST_F(LimitsTest, ATrainerWaitsWhileItsDiskIsFull) {
+  constexpr const char* kScript = R"(
+    disk=$2
+    mount -t tmpfs -o size=64m none "$disk" || exit 99
+    export LONGRUN_DISK_LOW_WATER=1048576
+    longrun() { "$1" --state "$disk/state" "${@:2}" 2>&1; }
+    longrun "$1" data import words --train "$3" --validation "$4"
+    longrun "$1" run "$5" --set train.tokens=400000 &
+    run=$!
+    journals() { cat "$disk"/state/*/attempts/*/journal.jsonl 2> "$disk/null"; }
+    until (( $(journals | wc -l) > 20 )); do
+      kill -0 $run || exit 1
+      read -rt 0.1 <> <(:)
+    done
+    cat /dev/zero > "$disk/filler"
+    # The last page of the journal still has room for some records.
+    for (( same = 0, before = -1; same < 20; )); do
+      now=$(journals | wc -c)
+      (( same = now == before ? same + 1 : 0, before = now ))
+      read -rt 0.1 <> <(:)
+    done
+    journals | grep -c '"kind":"final"'
+    rm "$disk/filler"
+    wait $run; echo "run: $?"
+    longrun "$1" query -o csv "SELECT kind, state, failures, losses, attempts FROM tasks ORDER BY 1"
+  )";
+  const Ended ended =
+      RunMounting(kScript, {Program("longrun"), Disk(), Write("a.txt", Str("delta ", SmallText())),
+                            Write("b.txt", SmallText()), Write("sweep.yaml", kSmallSweep)});
+  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  const auto expect = [&](const std::string& text) {
+    EXPECT_NE(ended.said.find(text), std::string::npos) << text << "\n" << ended.said;
+  };
+  expect("\n0\n");
+  expect("\nrun: 0\n");
+  expect("\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n");
+}
+
 // Where there is room for the daemons but not for a trainer, training tasks end with their class
 // after the attempts that it allows.
 TEST_F(LimitsTest, ATrainingThatHasNoRoomEndsAsOutOfMemory) {

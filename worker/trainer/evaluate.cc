@@ -24,6 +24,7 @@
 #include "sweeps/cost.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
+#include "worker/trainer/full_disk.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
@@ -126,7 +127,8 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   const std::string relative = Str("artifacts/", artifact.name);
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
   RETURN_IF_ERROR(MakeFolder(FolderOf(path)));
-  RETURN_IF_ERROR(WriteFileAtomic(path, artifact.bytes));
+  RETURN_IF_ERROR(OnceThereIsRoom(FolderOf(path), static_cast<std::int64_t>(artifact.bytes.size()),
+                                  [&] { return WriteFileAtomic(path, artifact.bytes); }));
   return session_.journal().Append(
       ArtifactRecord{.name = artifact.name,
                      .path = relative,

@@ -1,21 +1,29 @@
 #include "worker/trainer/session.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "worker/trainer/full_disk.h"
 
 namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kProgressEveryMs = 1000;
+constexpr std::int64_t kJournalRoom = std::int64_t{1} << 16;
 
 }  // namespace
 
 Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
   ASSIGN_OR_RETURN(JournalWriter journal,
                    JournalWriter::Create(JoinPath(task.attempt_dir, kJournalName)));
+  journal.SetWaitForRoom(
+      [folder = task.attempt_dir, wait = std::optional<RoomWait>()](bool is_first) mutable {
+        if (is_first) wait.emplace(folder, kJournalRoom);
+        return wait->Next();
+      });
   const Json body = {{"format", 1},
                      {"attempt", task.attempt},
                      {"task", task.task},

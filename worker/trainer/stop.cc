@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "base/check.h"
@@ -80,7 +81,11 @@ void HoldStopSignals() {
 void EndWhenStopped() { g_watch = std::make_unique<Watch>(); }
 
 bool StopRequested() {
-  g_watch.reset();
+  {
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    g_watch.reset();
+  }
   const sigset_t signals = StopSignals();
   constexpr timespec kAtOnce = {};
   if (sigtimedwait(&signals, nullptr, &kAtOnce) > 0) g_stop_requested = true;

@@ -11,6 +11,6 @@ void HoldStopSignals();
 // Makes a stop signal end the program at once, until the first call of StopRequested(): while the
 // inputs are read, there is nothing to save.
 void EndWhenStopped();
-bool StopRequested();
+bool StopRequested();  // thread-safe
 
 }  // namespace longrun::trainer

@@ -111,6 +111,8 @@ Ending RunTask(const std::string& path, RecordWatcher watcher) {
   const FailedRecord failed = {.failure_class = std::string(FailureOf(ending.failure_class).name),
                                .message = ToUtf8(ending.status.message()),
                                .where = session->place()};
+  // What has waited for room in vain does not wait again.
+  if (ending.failure_class == FailureClass::kStorage) session->journal().SetWaitForRoom({});
   if (Status written = session->journal().Append(failed); !written.ok()) {
     // The exit code still tells the failure class.
     LogError("journal_lost", {{"message", written.message()}});

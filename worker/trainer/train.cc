@@ -35,6 +35,7 @@
 #include "model/net/train_step.h"
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/source.h"
+#include "worker/trainer/full_disk.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
@@ -77,9 +78,16 @@ struct PendingCheckpoint {
   std::future<Result<CheckpointSummary>> written = {};
 
   Result<CheckpointSummary> Write() const {
-    return WriteCheckpoint(
-        folder,
-        {.config = config, .parameters = parameters, .optimizer = optimizer, .state = state});
+    std::int64_t n_bytes = 0;
+    for (const auto& [name, tensor] : parameters)
+      n_bytes += static_cast<std::int64_t>(tensor.nbytes());
+    for (const auto& [name, tensor] : optimizer)
+      n_bytes += static_cast<std::int64_t>(tensor.nbytes());
+    return OnceThereIsRoom(FolderOf(FolderOf(folder)), n_bytes, [this] {
+      return WriteCheckpoint(
+          folder,
+          {.config = config, .parameters = parameters, .optimizer = optimizer, .state = state});
+    });
   }
 };
 
