@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "base/utf8.h"
+#include "coordinator/one_line.h"
 #include "pki/token.h"
 
 namespace longrun::coordinator {
@@ -243,11 +244,7 @@ Result<CreatedToken> Access::CreateToken(const std::string& role, const std::str
                   Str("a token cannot be valid for ", FormatDurationMs(valid_ms),
                       ": give a time from 1min to 3650d (ten years), such as 12h or 30d"));
   }
-  if (note.size() > kNoteBytesMax || !IsOneLine(note)) {
-    return Status(Code::kInvalidArgument,
-                  Str("the note has ", note.size(), " bytes: expected at most ", kNoteBytesMax,
-                      " of text in UTF-8, without control characters"));
-  }
+  RETURN_IF_ERROR(CheckOneLine("the note", note, kNoteBytesMax));
   ASSIGN_OR_RETURN(NewToken made, MakeToken());
   CreatedToken created{.text = std::move(made.text),
                        .row = {.id = std::move(made.id),

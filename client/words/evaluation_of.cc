@@ -15,6 +15,8 @@ std::string EvaluationOf(const v1::TaskInfo& task) {
   const std::string& name = evaluation.begin().key();
   const std::string protocol = EvaluationName(evaluation, /*whole=*/false);
   std::vector<std::string> parts = {name};
+  // Without a protocol, it begins with the name.
+  if (protocol.starts_with(Str(name, " "))) parts = {};
   if (protocol != name) parts.push_back(protocol);
   const Json& params = evaluation.begin().value();
   if (params.is_object() && params.contains("split")) {

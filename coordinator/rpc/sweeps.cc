@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "coordinator/one_line.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/limits.h"
@@ -18,13 +19,6 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
-
-Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
-  if (text.size() <= bytes_max && IsOneLine(text)) return Status();
-  return Status(Code::kInvalidArgument,
-                Str("the ", what, " has ", text.size(), " bytes: expected at most ", bytes_max,
-                    " of text in UTF-8, without control characters"));
-}
 
 // The changes to `sweep` that the request asks for, checked.
 Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
@@ -37,7 +31,7 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
                     Str(Quoted(change.key()),
                         " cannot name a label: use only letters, digits, '.', '_' and '-'"));
     }
-    RETURN_IF_ERROR(CheckText("label " + change.key(), change.value(), kTextBytesMax));
+    RETURN_IF_ERROR(CheckOneLine("the label " + change.key(), change.value(), kTextBytesMax));
     if (change.remove()) {
       annotation.labels[change.key()] = std::nullopt;
       after.erase(change.key());
@@ -52,7 +46,7 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
                       kLabelsMax, " are allowed: remove some with KEY-"));
   }
   if (request.set_note()) {
-    RETURN_IF_ERROR(CheckText("note", request.note(), kNoteBytesMax));
+    RETURN_IF_ERROR(CheckOneLine("the note", request.note(), kNoteBytesMax));
     annotation.note = request.note();
   }
   return annotation;

@@ -238,10 +238,19 @@ class Assembler {
   }
 
  private:
+  Status NothingToSplit(std::string_view split) const {
+    const std::optional<std::string>& filter = assembly_.spec.source.filter;
+    return {Code::kInvalidArgument,
+            Str("split ", split, " has no documents: ",
+                filter ? Str("no document of its files has ", *filter, " and a text")
+                       : "its files have no text")};
+  }
+
   // Of few documents, the hash may put none into a split.
   Status NoDocumentDrawn(std::string_view split) const {
     std::int64_t n_documents = 0;
     for (const PartFacts& part : assembly_.parts) n_documents += part.n_documents;
+    if (n_documents == 0) return NothingToSplit(split);
     const SplitRule& rule = assembly_.spec.split;
     std::vector<std::string> options, members;
     for (const auto& [held_out, share] :
@@ -263,6 +272,7 @@ class Assembler {
 
   Status AllHeldOut(std::string_view split, std::int64_t n_held_out) const {
     const std::int64_t n_tokens = TokensOf(assembly_);
+    if (n_tokens == 0) return NothingToSplit(split);
     return {Code::kInvalidArgument,
             Str("split ", split, " has no documents: ", n_held_out,
                 " tokens are to be held out, but the text has only ", n_tokens,

@@ -181,7 +181,7 @@ Result<std::vector<std::string>> BpeTraining::Train(
   Merging merging(pieces);
   while (merging.bytes_of().size() < n_ids) {
     if (!merging.Step()) {
-      return Status(Code::kFailedPrecondition,
+      return Status(Code::kInvalidArgument,
                     Str("the texts give only ", merging.bytes_of().size(), " of the ", n_ids,
                         " tokens asked for, since no other pair occurs twice; give more text, or "
                         "ask for fewer tokens"));

@@ -75,6 +75,23 @@ TEST(ChangeLinesTest, TheEvaluationsOfARunAreNamed) {
             "run-1000 rope 64: evaluate perplexity nonoverlap test 25%");
 }
 
+// Without a protocol, the name stands for it, also under an extension.
+TEST(ChangeLinesTest, AnEvaluationIsNamedOnce) {
+  v1::WatchSweepResponse message = Message(1, 1);
+  for (const char* const method : {"pi", "ntk"}) {
+    v1::TaskInfo& task = *message.mutable_runs(0)->add_tasks();
+    task.set_task(method);
+    task.set_kind("evaluate");
+    task.set_state("READY");
+    const Json extension = {{"method", method}, {"factor", 4.0}};
+    task.set_evaluation_json(
+        CanonicalJson({{"attention_map", {{"split", "validation"}, {"extension", extension}}}}));
+  }
+  ChangeLines changes;
+  const std::string line = changes.Of(message, 0).at(0);
+  EXPECT_TRUE(line.starts_with("run-1000 rope 64: evaluate attention_map under pi")) << line;
+}
+
 TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
   ChangeLines changes;
   v1::WatchSweepResponse message = Message(1, 0);

@@ -308,6 +308,19 @@ TEST_F(PrepareTest, TheLastTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
                 "only 19; hold out fewer (--validation 1,");
 }
 
+TEST_F(PrepareTest, AFilterThatLeavesNothingIsNamed) {
+  PrepareSpec spec = {.source = {.format = "jsonl", .filter = "k==7"},
+                      .files = {{"", {File("a.jsonl", R"({"text": "one", "k": 1})")}}}};
+  spec.split = {.by = SplitRule::By::kDocument, .validation = 0.2};
+  constexpr const char* kWhy = "split train has no documents: no document of its files has k==7";
+  ExpectRefused(spec, kWhy);
+  spec.split = {.by = SplitRule::By::kLastTokens, .validation_tokens = 6};
+  ExpectRefused(spec, kWhy);
+  spec.source.filter = std::nullopt;
+  spec.files = {{"", {File("empty.jsonl", R"({"text": ""})")}}};
+  ExpectRefused(spec, "split train has no documents: its files have no text");
+}
+
 // By the formula of packing.h, "one" draws 0.705 and "two" 0.644.
 TEST_F(PrepareTest, AShareOfTooFewDocumentsNamesTheSplitByTokens) {
   PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));

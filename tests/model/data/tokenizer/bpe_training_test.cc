@@ -137,7 +137,7 @@ TEST(BpeTrainingTest, TooFewPairsAreAnErrorThatSaysHowManyThereAre) {
   training.Add("abab");  // (a, b) twice; then (ab, ab) once
   const auto bytes = training.Train(300);
   ASSERT_FALSE(bytes.ok());
-  EXPECT_EQ(bytes.status().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(bytes.status().code(), Code::kInvalidArgument);
   EXPECT_EQ(bytes.status().message(),
             "the texts give only 257 of the 300 tokens asked for, since no other pair occurs "
             "twice; give more text, or ask for fewer tokens");
