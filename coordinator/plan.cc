@@ -159,7 +159,9 @@ class PlanMaker {
   const std::vector<TimeLeft::New>& all_new() const { return all_new_; }
 
   SweepPlan Make() {
-    CheckDatasets();
+    for (std::string& problem : DatasetProblems(sweep_, datasets_, is_remote_)) {
+      AddProblem(std::move(problem));
+    }
     for (const PlannedRun& planned : sweep_.runs) {
       plan_.runs.push_back(PlanRun(planned));
       if (HasWork(plan_.runs.back())) NoteRead(planned);
@@ -184,40 +186,6 @@ class PlanMaker {
 
  private:
   void AddProblem(std::string problem) { plan_.problems.push_back(std::move(problem)); }
-
-  // A worker prefers its own copy of a dataset; the registered folder is the one that all can use.
-  void CheckDatasets() {
-    std::map<std::string, std::string> names;  // and the key that gives each
-    for (const PlannedRun& run : sweep_.runs) {
-      names.emplace(run.dataset_name, "matrix.dataset");
-      for (const PlannedEvaluation& evaluation : run.evaluations) {
-        const auto read = EvaluatedDatasetOf(evaluation.evaluation);
-        if (read)
-          names.emplace(read->name,
-                        Str("evaluate.", evaluation.evaluation.begin().key(), ".dataset"));
-      }
-    }
-    for (const auto& [name, key] : names) {
-      const auto dataset = std::ranges::find(datasets_, name, &DatasetNameOf);
-      if (dataset == datasets_.end()) continue;
-      const std::string& folder = dataset->folder;
-      if (IsMissing(JoinPath(folder, kManifestName))) {
-        AddProblem(Str(key, ": dataset \"", name, "\" is no longer in ",
-                       is_remote_ ? "its folder on the coordinator's machine" : folder,
-                       ": put it back; if it was moved, register its new place",
-                       is_remote_ ? " there" : "", ": `longrun data register ", name,
-                       " FOLDER`; or import it again"));
-        continue;
-      }
-      const Status read = ReadManifest(folder).status();
-      if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
-      AddProblem(Str(key, ": dataset \"", name, "\": ",
-                     is_remote_ ? Str("its manifest is damaged: on the coordinator's machine, "
-                                      "`longrun data verify ",
-                                      name, "` says how; import the dataset again")
-                                : read.message()));
-    }
-  }
 
   static bool HasWork(const RunPlan& plan) {
     return plan.training == PlannedTraining::kToDo || plan.training == PlannedTraining::kUnderWay ||
@@ -471,6 +439,42 @@ class PlanMaker {
 };
 
 }  // namespace
+
+std::vector<std::string> DatasetProblems(const Sweep& sweep,
+                                         const std::vector<DatasetRow>& datasets, bool is_remote) {
+  std::map<std::string, std::string> names;  // and the key that gives each
+  for (const PlannedRun& run : sweep.runs) {
+    names.emplace(run.dataset_name, "matrix.dataset");
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      const auto read = EvaluatedDatasetOf(evaluation.evaluation);
+      if (read)
+        names.emplace(read->name,
+                      Str("evaluate.", evaluation.evaluation.begin().key(), ".dataset"));
+    }
+  }
+  std::vector<std::string> problems;
+  for (const auto& [name, key] : names) {
+    const auto dataset = std::ranges::find(datasets, name, &DatasetNameOf);
+    if (dataset == datasets.end()) continue;
+    const std::string& folder = dataset->folder;
+    if (IsMissing(JoinPath(folder, kManifestName))) {
+      problems.push_back(Str(key, ": dataset \"", name, "\" is no longer in ",
+                             is_remote ? "its folder on the coordinator's machine" : folder,
+                             ": put it back; if it was moved, register its new place",
+                             is_remote ? " there" : "", ": `longrun data register ", name,
+                             " FOLDER`; or import it again"));
+      continue;
+    }
+    const Status read = ReadManifest(folder).status();
+    if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
+    problems.push_back(Str(key, ": dataset \"", name, "\": ",
+                           is_remote ? Str("its manifest is damaged: on the coordinator's machine, "
+                                           "`longrun data verify ",
+                                           name, "` says how; import the dataset again")
+                                     : read.message()));
+  }
+  return problems;
+}
 
 std::string_view PlannedTrainingName(PlannedTraining training) {
   switch (training) {

@@ -75,6 +75,12 @@ struct SweepPlan {
   std::vector<DatasetTravel> travels;  // by name
 };
 
+// What is wrong with the registered folders of the datasets that the sweep reads: each folder is
+// the one that all workers can use, while one that has a copy needs none. Without the folder's path
+// for a caller on another machine.
+std::vector<std::string> DatasetProblems(const Sweep& sweep,
+                                         const std::vector<DatasetRow>& datasets, bool is_remote);
+
 // Plans one submission: Look(), then Plan(). One thread at a time.
 class SubmissionPlanner {
  public:

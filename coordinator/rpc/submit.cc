@@ -14,6 +14,7 @@
 #include "base/failpoint.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "coordinator/plan.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
 #include "coordinator/rpc/plan.h"
@@ -131,6 +132,9 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   for (const std::string& note : sweep.notes) response->add_notes(note);
   for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
     response->add_notes(std::move(note));
+  for (std::string& problem : DatasetProblems(sweep, datasets, is_sent)) {
+    response->add_notes(std::move(problem));
+  }
   SweepSubmitted event;
   for (const DatasetRow& dataset : datasets) {
     event.dataset_paths[dataset.info.name] = dataset.folder;
