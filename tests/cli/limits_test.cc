@@ -292,13 +292,13 @@ TEST_F(LimitsTest, ACheckpointForWhichThereIsNoRoomIsStoredOnceThereIs) {
 TEST_F(LimitsTest, ATrainerWaitsWhileItsDiskIsFull) {
   constexpr const char* kScript = R"(
     disk=$2
-    mount -t tmpfs -o size=64m none "$disk" || exit 99
+    mount -t tmpfs -o size=320m none "$disk" || exit 99
     export LONGRUN_DISK_LOW_WATER=1048576
     longrun() { "$1" --state "$disk/state" "${@:2}" 2>&1; }
     longrun "$1" data import words --train "$3" --validation "$4"
-    longrun "$1" run "$5" --set train.tokens=400000 &
+    longrun "$1" run "$5" --set train.tokens=1000000 &
     run=$!
-    journals() { cat "$disk"/state/*/attempts/*/journal.jsonl 2> "$disk/null"; }
+    journals() { cat "$disk"/state/worker/attempts/*/journal.jsonl 2> "$disk/null"; }
     until (( $(journals | wc -l) > 20 )); do
       kill -0 $run || exit 1
       read -rt 0.1 <> <(:)
