@@ -92,6 +92,8 @@ int ExitCode(const Status& status) {
       return kExitNoPermission;
     case Code::kInvalidArgument:
     case Code::kFailedPrecondition:
+    case Code::kNotFound:
+    case Code::kAlreadyExists:
       return kExitConfiguration;
     default:
       return kExitSoftware;

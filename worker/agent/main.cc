@@ -45,6 +45,7 @@ int ExitCodeOf(const Status& status) {
     case Code::kInvalidArgument:
     case Code::kFailedPrecondition:
     case Code::kNotFound:
+    case Code::kAlreadyExists:
       return kExitConfiguration;
     case Code::kPermissionDenied:
       return kExitNoPermission;

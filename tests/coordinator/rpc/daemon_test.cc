@@ -188,6 +188,15 @@ TEST_F(DaemonTest, ASecondOneOnTheSameFolderIsRefused) {
   EXPECT_NE(said.find(Str("another coordinator (pid ", pid, ")")), std::string::npos) << said;
 }
 
+TEST_F(DaemonTest, AFolderThatCannotBeIsAWrongConfiguration) {
+  for (const char* const place : {"/dev/null", "/proc/none"}) {
+    state = place;
+    std::string said;
+    EXPECT_EQ(RefusedWith({}, &said), 78) << said;
+    EXPECT_NE(said.find(Str("cannot make folder ", place)), std::string::npos) << said;
+  }
+}
+
 // Beside a momentary coordinator, which ends with its command.
 class WaitingDaemonTest : public DaemonTest {
  protected:
