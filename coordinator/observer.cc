@@ -10,6 +10,12 @@
 namespace longrun::coordinator {
 
 void Observer::See(const State& state, const StepResult& result) {
+  for (const WorkerChange& change : result.workers) {
+    (change.is_missed ? LogWarning : LogInfo)("worker", {{"worker", change.worker},
+                                                         {"host", change.host},
+                                                         {"state", std::string(change.state)},
+                                                         {"reason", change.reason}});
+  }
   for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
   for (const std::string& what : result.differences) LogWarning("remeasured", {{"what", what}});
   for (const Write& write : result.writes) {

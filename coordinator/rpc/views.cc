@@ -353,12 +353,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_version(worker.version);
   const std::int64_t silent_ms = std::max<std::int64_t>(now - worker.heard_at, 0);
   const bool suspect = !worker.session.has_value() || silent_ms > state.limits.suspect_ms;
-  // A worker that announced that it is leaving is stopped, not lost.
-  message->set_state(worker.draining ? (worker.session ? "DRAINING" : "STOPPED")
-                     : worker.lost   ? "LOST"
-                     : suspect       ? "SUSPECT"
-                     : !worker.drain ? "READY"
-                                     : (worker.busy.empty() ? "DRAINED" : "DRAINING"));
+  message->set_state(std::string(WorkerStateName(state, worker, now)));
   message->set_drain_wanted(worker.drain.has_value());
   if (const auto left_ms = DrainLeftMs(state, worker, now, WallMs())) {
     message->set_drain_left_ms(*left_ms);

@@ -29,23 +29,34 @@ const Worker* InPlaceOf(const State& state, const Worker& missed) {
 }
 
 void EndLease(StepContext& step, Worker& worker) {
+  const bool has_stopped = worker.draining && !worker.session;
+  const std::string reason = Str("nothing was heard from worker ", worker.id, " for ",
+                                 step.state.limits.lease_ms / 1000, " s");
   worker.lost = true;
+  worker.silence_noted = false;
   worker.busy.clear();
   step.state.index.workers_version += 1;
   // The stream is at best half open: after closing it, the worker opens a new one and
   // lists its attempts.
   if (worker.session) {
-    const std::string reason = Str("nothing was heard from worker ", worker.id, " for ",
-                                   step.state.limits.lease_ms / 1000, " s");
     step.Send(CloseSession{.session = *worker.session, .reason = reason});
     step.state.index.sessions.erase(*worker.session);
     worker.session.reset();
   }
+  if (!has_stopped) NoteWorker(step, worker, reason);
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
-    EndAttempt(step, *attempt, FailureClass::kLost,
-               Str("nothing was heard from worker ", worker.id, " for ",
-                   step.state.limits.lease_ms / 1000, " s"));
+    EndAttempt(step, *attempt, FailureClass::kLost, reason);
   }
+}
+
+// Tells the log of a worker whose session is open, but which has become silent.
+void NoteSilence(StepContext& step, Worker& worker) {
+  if (!worker.session || worker.silence_noted) return;
+  if (!IsSilent(step.state, worker, step.now)) return;
+  worker.silence_noted = true;
+  NoteWorker(step, worker,
+             Str("nothing was heard from worker ", worker.id, " for ",
+                 (step.now - worker.heard_at) / 1000, " s"));
 }
 
 void WithdrawOldOffers(StepContext& step) {
@@ -91,6 +102,7 @@ void HandleEvent(StepContext& step, const TimePassed&) {
   EndUnreadable(step);
   for (auto& [id, worker] : step.state.workers) {
     if (!worker.lost && step.now >= LeaseEnd(step.state, worker)) EndLease(step, worker);
+    NoteSilence(step, worker);
   }
   WithdrawOldOffers(step);
   StopDrained(step);

@@ -87,6 +87,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.last_session = 0;
     worker.heard_at = now;
     worker.lost = false;
+    worker.silence_noted = false;
     worker.busy.clear();
     worker.pauses.clear();
     worker.slot_failures.clear();

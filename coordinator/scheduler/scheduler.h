@@ -372,6 +372,15 @@ struct GarbageCheckpoint {
   bool task_succeeded = false;  // false: a later attempt has superseded it
 };
 
+// A worker came, left, fell silent or was heard from again.
+struct WorkerChange {
+  std::string worker;
+  std::string host;
+  std::string_view state;  // WorkerStateName
+  bool is_missed = false;  // the coordinator does not hear from it: SUSPECT or LOST
+  std::string reason;      // for people
+};
+
 struct StepResult {
   // For SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed, SweepRemoved,
   // RetryRequested, WorkerDrained, WorkerUndrained, WorkerRemoved. If not ok, nothing was done.
@@ -385,6 +394,7 @@ struct StepResult {
   std::vector<std::string> garbage_tasks;  // for GarbageWanted: from `orphans`
   std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round
   std::int64_t tasks_left = 0;             // for SweepRemoved: tasks that no sweep has now
+  std::vector<WorkerChange> workers;       // for the log
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
   std::vector<std::string> foreign;        // the same: it spoke of an attempt of another worker
   std::vector<std::string> differences;    // for the log: a number that was measured again differs
@@ -483,6 +493,9 @@ bool HasFullDisk(const Worker& worker);
 // What to say about such a worker, and what makes it take tasks again.
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
+
+// The state of a worker as people see it, one of WorkerInfo.state in sweeps.proto.
+std::string_view WorkerStateName(const State& state, const Worker& worker, Instant now);
 
 // Whether a worker is known to be holding its attempts: its session is open, or ended only a moment
 // ago, for example because either end is restarting. False for a worker that is silent, that has

@@ -59,6 +59,21 @@ ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live) {
   return has_begun ? ListedTrainer::kEnded : ListedTrainer::kNone;
 }
 
+// What the log says about a Hello. `known`: the worker as it was before; null: it is new.
+std::string ArrivalText(const Worker* known, const WorkerArrived& event) {
+  if (known == nullptr) {
+    const std::size_t n = event.worker.slots.size();
+    return Str("the worker joined with ", n, n == 1 ? " slot" : " slots");
+  }
+  const bool is_restarted = known->incarnation != event.worker.incarnation;
+  if (known->lost) return "the worker came back after it had been lost";
+  if (!known->session) {
+    return is_restarted ? "the worker was started again" : "the worker has connected again";
+  }
+  return is_restarted ? "the worker was started again, and its open session was replaced"
+                      : "the worker replaced its open session by a newer one";
+}
+
 AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
   if (attempt != nullptr) NoteForeign(step, worker, *attempt);
@@ -200,7 +215,11 @@ Worker* Hear(StepContext& step, SessionId session) {
   if (id == step.state.index.sessions.end()) return nullptr;
   Worker& worker = step.state.workers.at(id->second);
   step.freed_slot |= IsSilent(step.state, worker, step.now);
-  worker.heard_at = step.now;
+  const Instant silent_ms = step.now - std::exchange(worker.heard_at, step.now);
+  if (std::exchange(worker.silence_noted, false)) {
+    NoteWorker(step, worker,
+               Str("the worker was heard from again after ", silent_ms / 1000, " s of silence"));
+  }
   return &worker;
 }
 
@@ -303,6 +322,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
                                          " has a session: is there a copy of its folder?")});
     return;
   }
+  std::string arrival = ArrivalText(added ? nullptr : &worker, event);
   if (worker.session != event.session) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
@@ -334,10 +354,12 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.heard_at = step.now;
   worker.draining = false;
   worker.lost = false;
+  worker.silence_noted = false;
   worker.pauses.clear();
   worker.cache_full_until.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
+  NoteWorker(step, worker, std::move(arrival));
 
   if (is_restarted) NoteDiedTogether(state, worker, event.attempts);
   EndWhatIsNotListed(step, worker, event.attempts, step.now);
@@ -383,8 +405,14 @@ void HandleEvent(StepContext& step, const WorkerShares& event) {
 void HandleEvent(StepContext& step, const WorkerGone& event) {
   const auto id = step.state.index.sessions.find(event.session);
   if (id == step.state.index.sessions.end()) return;
-  step.state.workers.at(id->second).session.reset();
+  Worker& worker = step.state.workers.at(id->second);
+  worker.session.reset();
   step.state.index.sessions.erase(id);
+  // While it was silent, the log said SUSPECT already.
+  if (std::exchange(worker.silence_noted, false) && !worker.draining) return;
+  NoteWorker(step, worker,
+             worker.draining ? "the worker has stopped, as it had announced"
+                             : "the worker's session has ended");
 }
 
 void HandleEvent(StepContext& step, const WorkerLeaves& event) {
@@ -394,6 +422,7 @@ void HandleEvent(StepContext& step, const WorkerLeaves& event) {
   step.Send(event.session, DrainMessage{});
   if (worker->draining) return;
   worker->draining = true;
+  NoteWorker(step, *worker, "the worker announced that it is stopping");
   step.state.index.workers_version += 1;
   step.changed_workers.insert(worker->id);
 }

@@ -359,6 +359,7 @@ struct Worker {
   SessionId last_session = 0;  // the newest in this process; messages of an older one are ignored
   Instant heard_at = 0;
   bool lost = false;                         // the lease ended, and it has been silent since
+  bool silence_noted = false;                // in the log: it is SUSPECT
   std::map<std::int64_t, std::string> busy;  // slot -> attempt whose trainer may run there
   std::map<std::int64_t, SlotPause> pauses;  // by slot
   std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)

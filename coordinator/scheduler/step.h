@@ -149,6 +149,8 @@ Instant NextDeadline(const State& state, Instant now);         // lease.cc
 bool IsSilent(const State& state, const Worker& worker, Instant now);  // lease.cc
 // The end of the worker's lease if nothing more is heard from it.
 Instant LeaseEnd(const State& state, const Worker& worker);  // lease.cc
+// Tells the log that a worker's state has changed, and why.
+void NoteWorker(StepContext& step, const Worker& worker, std::string reason);  // presence.cc
 // Asks trainers on drained workers to stop if their time has come.
 void StopDrained(StepContext& step);  // drain.cc
 // Tells a connected worker that it is held, or no longer held, if it understands that.

@@ -167,6 +167,22 @@ TEST_F(CoreTest, ASweepGoesFromSubmissionToItsTableWithOneWorker) {
   EXPECT_EQ(sink->checkpoints().front().files.size(), 1u);
 }
 
+TEST_F(CoreTest, TheLogHasALineForEachWorkerThatComesAndGoes) {
+  testing::internal::CaptureStderr();
+  const SessionId session = Arrive(std::make_shared<FakeSession>(), 2);
+  core->RemoveSession(session);
+  EXPECT_TRUE(core->LookAndWait([](const State&) {}).ok());  // both are done before
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find(" worker worker=worker-1 host=machine state=READY reason=\"the worker joined "
+                     "with 2 slots\"\n"),
+            std::string::npos)
+      << log;
+  EXPECT_NE(log.find(" worker worker=worker-1 host=machine state=SUSPECT reason=\"the worker's "
+                     "session has ended\"\n"),
+            std::string::npos)
+      << log;
+}
+
 // The coordinator of a command must not take work from a worker, which it refuses to serve.
 TEST_F(CoreTest, NoLeaseEndsInAMomentaryCoordinator) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());

@@ -27,6 +27,10 @@ class SchedulerTest : public ::testing::Test {
   StepResult Do(const SchedulerEvent& event) {
     StepResult result = Step(state, event, now, 1'700'000'000'000 + wall_set_ms + now);
     EXPECT_EQ(store.Commit(result.writes), "");
+    for (const WorkerChange& change : result.workers) {
+      worker_log.push_back(Str(change.is_missed ? "W " : "I ", change.worker, " ", change.state,
+                               ": ", change.reason));
+    }
     return result;
   }
   // Time goes on as in the daemon: TimePassed each second.
@@ -166,6 +170,7 @@ class SchedulerTest : public ::testing::Test {
 
   State state;
   FoldedStore store;
+  std::vector<std::string> worker_log;  // what the log says about workers
   Instant now = 1'000'000;
   std::int64_t wall_set_ms = 0;  // how far somebody set the wall clock
 };

@@ -328,6 +328,57 @@ TEST_F(SessionTest, ANewerIncarnationWinsAndAnOlderOneIsTurnedAway) {
   EXPECT_EQ(state.workers.at("w").session, 2);
 }
 
+// The lines of the log since the last call.
+class PresenceTest : public SessionTest {
+ protected:
+  std::vector<std::string> Log() { return std::exchange(worker_log, {}); }
+  using Lines = std::vector<std::string>;
+};
+
+TEST_F(PresenceTest, TheLogSaysThatAWorkerJoinsAndThatASessionReplacesAnother) {
+  EXPECT_EQ(Log(), Lines{"I w READY: the worker joined with 1 slot"});
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(Log(), Lines{"I w READY: the worker replaced its open session by a newer one"});
+  Arrive("w", {CpuSlot()}, 3, {}, "B");
+  EXPECT_EQ(Log(),
+            Lines{"I w READY: the worker was started again, and its open session was replaced"});
+  Do(WorkerGone{.session = 2});  // the one that was replaced
+  EXPECT_EQ(Log(), Lines{});
+}
+
+TEST_F(PresenceTest, TheLogSaysOnceThatAWorkerIsSilentAndThatItIsHeardFromAgain) {
+  Log();
+  Wait(state.limits.suspect_ms);
+  EXPECT_EQ(Log(), Lines{});
+  Wait(20'000);
+  EXPECT_EQ(Log(), Lines{"W w SUSPECT: nothing was heard from worker w for 16 s"});
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {}});
+  Do(WorkerHeard{.session = 1, .number = 2, .attempts = {}});
+  EXPECT_EQ(Log(), Lines{"I w READY: the worker was heard from again after 35 s of silence"});
+}
+
+TEST_F(PresenceTest, TheLogSaysOnceThatAWorkerIsLostAndThatItComesBack) {
+  Log();
+  Do(WorkerGone{.session = 1});
+  EXPECT_EQ(Log(), Lines{"W w SUSPECT: the worker's session has ended"});
+  Wait(2 * state.limits.lease_ms);
+  EXPECT_EQ(Log(), Lines{"W w LOST: nothing was heard from worker w for 90 s"});
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(Log(), Lines{"I w READY: the worker came back after it had been lost"});
+  Restart();
+  Arrive("w", {CpuSlot()}, 1);
+  EXPECT_EQ(Log(), Lines{"I w READY: the worker has connected again"});
+}
+
+TEST_F(PresenceTest, AWorkerThatAnnouncesItsEndIsNotMissed) {
+  Log();
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerGone{.session = 1});
+  Wait(2 * state.limits.lease_ms);
+  EXPECT_EQ(Log(), (Lines{"I w DRAINING: the worker announced that it is stopping",
+                          "I w STOPPED: the worker has stopped, as it had announced"}));
+}
+
 TEST_F(SessionTest, AStreamThatWasOpenedEarlierSpeaksTooLate) {
   Arrive("w", {CpuSlot()}, 5);
   const StepResult late = Arrive("w", {CpuSlot()}, 4);
