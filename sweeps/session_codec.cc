@@ -160,6 +160,7 @@ void Fill(v1::Hello& wire, HelloMessage& message) {
   wire.set_disk_bytes(message.disk.bytes);
   wire.set_disk_wanted_bytes(message.disk.wanted_bytes);
   wire.set_folder(ToUtf8(message.folder));
+  wire.set_folder_id(std::move(message.folder_id));
   if (message.allocation) {
     v1::Allocation& allocation = *wire.mutable_allocation();
     allocation.set_job(std::move(message.allocation->job));
@@ -186,7 +187,8 @@ std::optional<HelloMessage> Read(const v1::Hello& wire) {
       .disk = {.free_bytes = wire.disk_free_bytes(),
                .bytes = wire.disk_bytes(),
                .wanted_bytes = wire.disk_wanted_bytes()},
-      .folder = wire.folder()};
+      .folder = wire.folder(),
+      .folder_id = wire.folder_id()};
   for (const v1::Device& device : wire.devices()) {
     std::optional<Slot> slot = Read(device);
     if (!slot) return std::nullopt;

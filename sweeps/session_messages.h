@@ -46,6 +46,7 @@ struct HelloMessage {
   std::map<std::string, std::string> labels = {};
   DiskSpace disk = {};
   std::string folder = {};
+  std::string folder_id = {};
   std::optional<AllocationSpan> allocation = {};
 };
 

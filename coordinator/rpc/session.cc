@@ -150,6 +150,9 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   if (!IsUlid(hello.incarnation)) {
     return Malformed(Str("\"", hello.incarnation, "\" is not an incarnation: expected a ULID"));
   }
+  if (!hello.folder_id.empty() && !IsUlid(hello.folder_id)) {
+    return Malformed(Str("\"", hello.folder_id, "\" is not the id of a folder: expected a ULID"));
+  }
   if (hello.devices.size() > kDevicesMax || hello.attempts.size() > kAttemptsMax) {
     return Malformed(Str("worker ", hello.worker_id, " reports ", hello.devices.size(),
                          " devices and ", hello.attempts.size(), " attempts: at most ", kDevicesMax,
@@ -181,6 +184,7 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
                    DigestsOf(hello.worker_id, hello.dataset_digests));
   arrival.worker.id = std::move(hello.worker_id);
   arrival.worker.incarnation = std::move(hello.incarnation);
+  arrival.worker.folder_id = std::move(hello.folder_id);
   arrival.worker.host = std::move(hello.host);
   arrival.worker.version = std::move(hello.version);
   arrival.worker.slots = std::move(hello.devices);

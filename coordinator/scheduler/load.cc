@@ -88,6 +88,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.heard_at = now;
     worker.lost = false;
     worker.silence_noted = false;
+    worker.refused_folder.clear();
+    // Since the backup, another one may have taken its place.
+    if (restored) worker.folder_id.clear();
     worker.busy.clear();
     worker.pauses.clear();
     worker.slot_failures.clear();

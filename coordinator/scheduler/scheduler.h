@@ -123,8 +123,8 @@ struct GarbageWanted {
 
 struct WorkerArrived {  // Hello
   SessionId session = 0;
-  // id, incarnation, host, version, slots, dataset_digests, labels, protocol, capabilities,
-  // over_network, disk, folder
+  // id, incarnation, folder_id, host, version, slots, dataset_digests, labels, protocol,
+  // capabilities, over_network, disk, folder
   Worker worker;
   std::vector<LiveAttempt> attempts;
   std::optional<AllocationSpan> allocation = {};
@@ -335,7 +335,7 @@ struct SendMessage {
   SessionId session = 0;
   DownMessage message;
 };
-struct CloseSession {  // a newer incarnation came, or the protocol was broken
+struct CloseSession {  // a newer one came, the id is that of another worker, or it was silent
   SessionId session = 0;
   std::string reason;
 };

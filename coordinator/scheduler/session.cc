@@ -59,6 +59,30 @@ ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live) {
   return has_begun ? ListedTrainer::kEnded : ListedTrainer::kNone;
 }
 
+// Whether the worker may still be there, with all that it has in progress. Nothing is left of one
+// that has stopped as it had announced, or whose allocation is over.
+bool MayBeThere(StepContext& step, const Worker& worker) {
+  if (worker.session) return true;
+  if (worker.lost || IsOver(step, worker)) return false;
+  return !worker.draining || !LiveAttemptsOf(step.state, worker.id).empty();
+}
+
+bool IsElsewhere(const Worker& holder, const Worker& hello) {
+  const bool is_known = !holder.folder_id.empty() && !hello.folder_id.empty();
+  return is_known && holder.folder_id != hello.folder_id;
+}
+
+// Why a Hello is refused that says the id of `holder`, but comes from another folder. "": it is not
+// refused.
+std::string WhyTaken(StepContext& step, const Worker& holder, const Worker& hello) {
+  if (!IsElsewhere(holder, hello) || !MayBeThere(step, holder)) return "";
+  return Str("worker ", holder.id, " on host ", holder.host,
+             " already has this id, in another folder: start this worker with another --id and a "
+             "new --state folder. If it is to replace the worker on ",
+             holder.host, ", stop that one: this one gets the session once that one has stopped, ",
+             "or was silent for ", step.state.limits.lease_ms / 1000, " s");
+}
+
 // What the log says about a Hello. `known`: the worker as it was before; null: it is new.
 std::string ArrivalText(const Worker* known, const WorkerArrived& event) {
   if (known == nullptr) {
@@ -66,6 +90,9 @@ std::string ArrivalText(const Worker* known, const WorkerArrived& event) {
     return Str("the worker joined with ", n, n == 1 ? " slot" : " slots");
   }
   const bool is_restarted = known->incarnation != event.worker.incarnation;
+  if (IsElsewhere(*known, event.worker)) {
+    return Str("a worker with another folder took the place of the one on host ", known->host);
+  }
   if (known->lost) return "the worker came back after it had been lost";
   if (!known->session) {
     return is_restarted ? "the worker was started again" : "the worker has connected again";
@@ -314,6 +341,16 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
                            .reason = Str("worker ", worker.id, " has opened a newer session")});
     return;
   }
+  if (std::string why = WhyTaken(step, worker, event.worker); !why.empty()) {
+    // It tries again and again.
+    if (worker.refused_folder != event.worker.folder_id) {
+      worker.refused_folder = event.worker.folder_id;
+      step.result.warnings.push_back(
+          Str("the Hello of a worker on host ", event.worker.host, " was refused: ", why));
+    }
+    step.Send(CloseSession{.session = event.session, .reason = std::move(why)});
+    return;
+  }
   // Only an open session proves that the newer start is alive:
   // its id comes from a clock that may jump.
   if (worker.session && worker.incarnation > event.worker.incarnation) {
@@ -335,6 +372,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   const bool was_over = is_restarted && IsOver(step, worker);
   if (was_over) NoteOutlived(step, worker);
   worker.incarnation = event.worker.incarnation;
+  worker.folder_id = event.worker.folder_id;
   worker.host = event.worker.host;
   worker.version = event.worker.version;
   worker.slots = event.worker.slots;
@@ -355,6 +393,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.draining = false;
   worker.lost = false;
   worker.silence_noted = false;
+  worker.refused_folder.clear();
   worker.pauses.clear();
   worker.cache_full_until.clear();
   state.index.sessions[event.session] = worker.id;

@@ -338,6 +338,7 @@ struct Allocation {
 struct Worker {
   std::string id;
   std::string incarnation;
+  std::string folder_id = {};  // of its folder; "": not known
   std::string host;
   std::string version;
   std::vector<Slot> slots;
@@ -360,6 +361,7 @@ struct Worker {
   Instant heard_at = 0;
   bool lost = false;                         // the lease ended, and it has been silent since
   bool silence_noted = false;                // in the log: it is SUSPECT
+  std::string refused_folder = {};           // in the log: the last one that had its id, too
   std::map<std::int64_t, std::string> busy;  // slot -> attempt whose trainer may run there
   std::map<std::int64_t, SlotPause> pauses;  // by slot
   std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)

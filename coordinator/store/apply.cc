@@ -469,8 +469,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
                            " dataset_digests, draining, protocol, labels, drain_wanted,"
-                           " drain_boot_ms, drain_boot, drain_wall_ms, quarantined, allocation)"
-                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                           " drain_boot_ms, drain_boot, drain_wall_ms, quarantined, allocation,"
+                           " folder_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.Bind(write.worker.id)
       .Bind(write.worker.incarnation)
       .Bind(write.worker.host)
@@ -494,7 +494,7 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
         {{"slot", index}, {"reason", quarantine.reason}, {"since_ms", quarantine.since_wall_ms}});
   }
   const std::string quarantined_json = CanonicalJson(quarantined);
-  return statement.Bind(quarantined_json).Bind(allocation_json).Run();
+  return statement.Bind(quarantined_json).Bind(allocation_json).Bind(write.worker.folder_id).Run();
 }
 
 Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {

@@ -280,11 +280,12 @@ Status LoadWorkers(Connection& connection, State& state) {
   return ForEach(connection,
                  "SELECT id, incarnation, host, version, slots, dataset_digests, draining,"
                  " protocol, labels, drain_wanted, drain_boot_ms, drain_boot, drain_wall_ms,"
-                 " quarantined, allocation FROM worker",
+                 " quarantined, allocation, folder_id FROM worker",
                  [&](const Statement& row) -> Status {
                    Worker worker;
                    worker.id = row.Text(0);
                    worker.incarnation = row.Text(1);
+                   worker.folder_id = row.Text(15);
                    worker.host = row.Text(2);
                    worker.version = row.Text(3);
                    ASSIGN_OR_RETURN(const Json slots, ParseJson(row.Text(4)));

@@ -29,6 +29,17 @@ bool Honours(const Slot& slot, const Execution& execution) {
          (execution.head == HeadChunks::kByLogits || HasWideHead(slot));
 }
 
+// Whether a worker with the id in the Hello, but with another folder, has a session or attempts in
+// progress.
+bool IsOfAnother(const State& state, const Worker& hello) {
+  const auto known = state.workers.find(hello.id);
+  if (known == state.workers.end() || known->second.folder_id.empty()) return false;
+  const bool has_attempts = std::ranges::any_of(state.index.live, [&](const std::string& id) {
+    return state.attempts.at(id).worker == hello.id;
+  });
+  return known->second.folder_id != hello.folder_id && (known->second.session || has_attempts);
+}
+
 // `sweeps`: the tasks of each. `of`: a State or a FoldedStore.
 bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const auto& of) {
   bool held = false;
@@ -46,10 +57,25 @@ bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const aut
 
 void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   fenced_task_.reset();
+  const auto* const hello = std::get_if<WorkerArrived>(&event);
+  takes_id_ = hello != nullptr && IsOfAnother(state, hello->worker);
   const auto attempt = state.attempts.find(std::visit(SubjectOf{}, event));
   if (attempt == state.attempts.end()) return;
   const Task& task = state.tasks.at(attempt->second.task);
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
+}
+
+// I-44.
+void SimChecker::CheckTwin(const State& state, const WorkerArrived& hello) {
+  const Worker& worker = state.workers.at(hello.worker.id);
+  const bool is_twin = hello.worker.incarnation.starts_with("twin");
+  if (worker.session != hello.session) {
+    if (is_twin) world_.stats.fired["twin refused"] += 1;
+    return;
+  }
+  if (is_twin) world_.stats.fired["twin took a free place"] += 1;
+  if (!takes_id_) return;
+  world_.Violate(Str("I-44: another worker has taken the place of worker ", hello.worker.id));
 }
 
 // A temporary worker says how long it still works; the older one of two processes is not heard. A
@@ -255,7 +281,10 @@ void SimChecker::CheckBinding(const RunRecord& run) {
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   NoteRecords(state, event, result);
-  if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
+  if (const auto* const hello = std::get_if<WorkerArrived>(&event)) {
+    CheckTwin(state, *hello);
+    NoteAllocation(state, *hello);
+  }
   if (const auto* const leaves = std::get_if<WorkerLeaves>(&event)) NoteLeaving(state, *leaves);
   if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
     first_ = state.sweep_tasks.at(put->sweep_id);

@@ -22,9 +22,9 @@ class SimChecker {
              const std::vector<std::unique_ptr<SimWorker>>& workers)
       : world_(world), store_(store), workers_(workers) {}
 
-  // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is
-  // placed first; an attempt took the time that passed, or (if nobody saw its end) until its last
-  // record, whatever the wall clock says.
+  // I-19, I-44. `BeforeStep` remembers what a stale attempt, or the worker in a Hello, must not
+  // change. And: what was put first is placed first; an attempt took the time that passed, or (if
+  // nobody saw its end) until its last record, whatever the wall clock says.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
   // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, I-42, after the writes are in the store. And: a
@@ -87,6 +87,7 @@ class SimChecker {
     bool leaves = false;
     bool IsOver(Instant now) const { return leaves || work_end <= now; }
   };
+  void CheckTwin(const State& state, const WorkerArrived& hello);
   void NoteAllocation(const State& state, const WorkerArrived& hello);
   void NoteLeaving(const State& state, const WorkerLeaves& event);
   void CheckAllocation(const Attempt& attempt);
@@ -102,6 +103,7 @@ class SimChecker {
   const FoldedStore& store_;
   const std::vector<std::unique_ptr<SimWorker>>& workers_;
   std::optional<Task> fenced_task_;  // of the step in progress, as it was before
+  bool takes_id_ = false;  // the step in progress: the id in a Hello is that of a worker elsewhere
   std::map<std::string, SeenTask> tasks_;
   std::map<std::string, std::int64_t> attempt_round_;         // attempt -> retry_round
   std::map<std::string, std::int64_t> round_before_restore_;  // of those that a backup did not have

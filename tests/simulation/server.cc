@@ -412,6 +412,12 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kQuarantineIgnored:
       for (auto& [id, worker] : state_.workers) worker.quarantined.clear();
       return;
+    case Mutation::kFolderIgnored:
+      if (auto* const hello = std::get_if<WorkerArrived>(&event)) {
+        const auto known = state_.workers.find(hello->worker.id);
+        if (known != state_.workers.end()) hello->worker.folder_id = known->second.folder_id;
+      }
+      return;
     case Mutation::kDeadlineIgnored:
       for (auto& [id, worker] : state_.workers) {
         if (worker.drain) worker.drain->deadline.reset();

@@ -429,7 +429,7 @@ class Simulation {
     SimWorker& worker = *workers_[static_cast<std::size_t>(index)];
     const Instant a_while = PickLength();
     const auto fired = [this](const std::string& name) { world_.stats.fired[name] += 1; };
-    switch (world_.random.Below(9)) {
+    switch (world_.random.Below(10)) {
       case 0:
         return server_.Crash(world_.Between(500, 30'000), /*power_loss=*/false, false);
       case 1:
@@ -464,6 +464,8 @@ class Simulation {
           server_.Crash(world_.Between(500, 10'000), /*power_loss=*/false, /*restore=*/true);
         }
         return;
+      case 9:
+        return worker.StartTwin();
     }
   }
 

@@ -81,6 +81,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "offered again, unbound",
                                  "temporary worker forgotten",
                                  "worker kept",
+                                 "twin refused",
+                                 "twin took a free place",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

@@ -105,6 +105,7 @@ Worker SimWorker::Describe() const {
   Worker worker;
   worker.id = id_;
   worker.incarnation = Str("incarnation-", 1000 + incarnation_);
+  worker.folder_id = Str("folder-", index_);
   worker.host = id_;
   worker.version = "sim";
   for (std::int64_t slot = 0; slot < kSlots; ++slot) {
@@ -551,6 +552,19 @@ void SimWorker::LosePower(Instant down_ms) {
 }
 
 void SimWorker::Pause(Instant pause_ms) { paused_until_ = world_.now + pause_ms; }
+
+void SimWorker::StartTwin() {
+  if (allocation_random_) return;
+  const std::optional<SessionId> session = server_.Open(index_);
+  if (!session) return;
+  n_twins_ += 1;
+  WorkerArrived hello = {.session = *session, .worker = Describe(), .attempts = {}};
+  hello.worker.incarnation = Str("twin-", 1000 + n_twins_);  // newer than ours
+  hello.worker.folder_id = Str("folder-", index_, "-", n_twins_);
+  Send(std::move(hello));
+  world_.After(world_.Between(500, 30'000),
+               [this, session] { Send(WorkerGone{.session = *session}); });
+}
 
 void SimWorker::Heal() {
   paused_until_ = std::min(paused_until_, world_.now);

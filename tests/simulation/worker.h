@@ -66,6 +66,8 @@ class SimWorker {
   void LosePower(Instant down_ms);
   void Pause(Instant pause_ms);  // SIGSTOP of the daemon
   void Heal();
+  // Somebody starts another worker with the id of this one, on a folder of its own, and ends it.
+  void StartTwin();
 
   const std::map<std::string, SimFolder>& folders() const { return folders_; }
   const std::string& id() const { return id_; }
@@ -129,6 +131,7 @@ class SimWorker {
   bool up_ = true;
   Instant paused_until_ = 0;
   std::int64_t incarnation_ = 1;
+  std::int64_t n_twins_ = 0;
   std::optional<SessionId> session_;
   bool welcomed_ = false;
   std::size_t n_greeted_ = 0;  // attempts in the Hello of this session

@@ -31,6 +31,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kQuarantineIgnored, "quarantineignored"},
       {Mutation::kDeadlineIgnored, "deadlineignored"},
       {Mutation::kOfferBinds, "offerbinds"},
+      {Mutation::kFolderIgnored, "folderignored"},
       {Mutation::kUnfinishedKept, "unfinishedkept"},
   };
   return rows;

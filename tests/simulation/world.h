@@ -48,6 +48,7 @@ enum class Mutation {
   kQuarantineIgnored,  // a quarantine is stored, and forgotten at once
   kAllocationIgnored,  // that a worker's allocation ends is forgotten
   kOfferBinds,         // a run is bound by its first offer, whether or not that starts
+  kFolderIgnored,      // whoever has a worker's id is that worker
   kUnfinishedKept,     // what a crash leaves of a submission in parts is a sweep like others
 };
 struct MutationRow {

@@ -51,6 +51,7 @@ const std::vector<UpMessage> kUp = {
                  .labels = {{"label-1", "value-1"}},
                  .disk = {.free_bytes = 26, .bytes = 27, .wanted_bytes = 29},
                  .folder = "folder-1",
+                 .folder_id = "folder-id-1",
                  .allocation = AllocationSpan{.job = "job-1", .work_left_ms = 28}},
     HeartbeatMessage{.number = 31,
                      .attempts = kAttempts,
@@ -197,6 +198,7 @@ std::vector<UpMessage> UpOfProtocol2() {
   auto& hello = std::get<HelloMessage>(messages[0]);
   hello.disk.wanted_bytes = 0;
   hello.folder.clear();
+  hello.folder_id.clear();
   for (Slot& device : hello.devices) device.head.clear();
   std::get<HeartbeatMessage>(messages[1]).disk.wanted_bytes = 0;
   return messages;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "base/checked_line.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
@@ -82,6 +83,24 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
   return id;
 }
 
+// The folder's own id, which a new folder gets: with the same worker id, another folder is another
+// worker. "" if the id was damaged: the coordinator then cannot know that the folder is the same,
+// and the next start of the worker has a new id.
+Result<std::string> FolderId(const std::string& state, SeededRandom& random) {
+  constexpr std::size_t kBytesMax = 4096;
+  const std::string path = JoinPath(state, "folder_id");
+  const bool is_new = !PathExists(path);
+  if (!is_new) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
+    const std::optional<std::string> id = ReadCheckedLine(Trim(text));
+    if (id && IsUlid(*id)) return *id;
+    LogWarning("folder_id_damaged", {{"file", path}, {"done", "replaced by a new one"}});
+  }
+  std::string id = MakeUlid(WallMs(), random);
+  RETURN_IF_ERROR(WriteFileAtomic(path, CheckedLine(id)));
+  return is_new ? id : "";
+}
+
 // When trainers are asked to stop: after their grace time, there is as much again for storing what
 // they have written.
 std::int64_t WorkEndMs(std::int64_t end_ms, std::int64_t grace_ms) { return end_ms - 2 * grace_ms; }
@@ -140,6 +159,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                                 .bytes_max = agent->options_.cache_bytes,
                                 .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
   ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
+  ASSIGN_OR_RETURN(agent->folder_id_, FolderId(state, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator, agent->worker_id_);
   agent->link_ = std::make_unique<Link>(
@@ -543,7 +563,8 @@ HelloMessage Agent::Hello() {
                         .capabilities = OwnCapabilities(),
                         .labels = options_.labels,
                         .disk = disk_->Report(),
-                        .folder = options_.state};
+                        .folder = options_.state,
+                        .folder_id = folder_id_};
   if (options_.temporary) {
     hello.allocation = AllocationSpan{.job = options_.temporary->job};
     if (end_ms_) {

@@ -175,6 +175,7 @@ class Agent {
   std::optional<HeldFile> held_lock_;
   std::string worker_id_;
   std::string incarnation_;
+  std::string folder_id_;
   std::vector<Slot> devices_;
   std::vector<GpuName> gpus_;  // of each slot; empty on a CPU
   std::unique_ptr<WorkerMetrics> metrics_;

@@ -328,6 +328,103 @@ TEST_F(SessionTest, ANewerIncarnationWinsAndAnOlderOneIsTurnedAway) {
   EXPECT_EQ(state.workers.at("w").session, 2);
 }
 
+// A second worker process with the id of the first one, but with a folder of its own.
+class SameIdTest : public SessionTest {
+ protected:
+  SameIdTest() { ArriveFrom("folder-1", 2); }
+  StepResult ArriveFrom(const std::string& folder_id, SessionId session,
+                        const std::string& host = "w.example",
+                        std::vector<LiveAttempt> attempts = {}, const std::string& start = "A") {
+    return Do(WorkerArrived{.session = session,
+                            .worker = {.id = "w",
+                                       .incarnation = start,
+                                       .folder_id = folder_id,
+                                       .host = host,
+                                       .version = "0.1.0",
+                                       .slots = {CpuSlot()},
+                                       .dataset_digests = {},
+                                       .session = {},
+                                       .busy = {},
+                                       .pauses = {}},
+                            .attempts = std::move(attempts)});
+  }
+  // The first worker keeps all that it has.
+  void ExpectRefused(const StepResult& result, SessionId session) {
+    ASSERT_EQ(Commands<CloseSession>(result).size(), 1u);
+    EXPECT_EQ(Commands<CloseSession>(result)[0].session, session);
+    EXPECT_TRUE(Commands<WelcomeMessage>(result).empty());
+    EXPECT_TRUE(result.writes.empty());
+    EXPECT_EQ(state.workers.at("w").host, "w.example");
+    EXPECT_EQ(Train().state, TaskState::kRunning);
+    EXPECT_EQ(Train().losses, 0);
+  }
+};
+
+// Invariant I-44.
+TEST_F(SameIdTest, WhileTheFirstHasASessionTheSecondIsRefusedAndNothingIsLost) {
+  Begin(Current(Train()), 2);
+  const StepResult result = ArriveFrom("folder-2", 3, "other.example", {}, "B");
+  ExpectRefused(result, 3);
+  EXPECT_EQ(state.workers.at("w").session, 2);
+  EXPECT_EQ(Commands<CloseSession>(result)[0].reason,
+            "worker w on host w.example already has this id, in another folder: start this worker "
+            "with another --id and a new --state folder. If it is to replace the worker on "
+            "w.example, stop that one: this one gets the session once that one has stopped, or was "
+            "silent for 90 s");
+  // The log says it once for each folder.
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_TRUE(result.warnings[0].starts_with("the Hello of a worker on host other.example"));
+  EXPECT_TRUE(ArriveFrom("folder-2", 4, "other.example", {}, "B").warnings.empty());
+  EXPECT_EQ(ArriveFrom("folder-3", 5, "other.example", {}, "B").warnings.size(), 1u);
+}
+
+// Invariant I-44.
+TEST_F(SameIdTest, WhileTheLeaseOfTheFirstLivesTheSecondIsRefusedAlsoAfterARestart) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt, 2);
+  Do(WorkerGone{.session = 2});
+  ExpectRefused(ArriveFrom("folder-2", 3, "other.example", {}, "B"), 3);
+  Restart();
+  ExpectRefused(ArriveFrom("folder-2", 1, "other.example", {}, "B"), 1);
+
+  // Killed or rebooted, the first one takes its place at once.
+  const StepResult back = ArriveFrom("folder-1", 2, "w.example", {Listed(Current(Train()))}, "C");
+  EXPECT_EQ(OnlyVerdict(back).verdict, Verdict::kContinue);
+  EXPECT_EQ(Train().losses, 0);
+}
+
+TEST_F(SameIdTest, OnceTheFirstIsLostTheSecondTakesItsPlaceAndTheFirstIsRefused) {
+  Begin(Current(Train()), 2);
+  Wait(state.limits.lease_ms);
+  EXPECT_EQ(Train().losses, 1);
+  EXPECT_EQ(Commands<WelcomeMessage>(ArriveFrom("folder-2", 3, "other.example", {}, "B")).size(),
+            1u);
+  EXPECT_EQ(state.workers.at("w").host, "other.example");
+  EXPECT_EQ(worker_log.back(),
+            "I w READY: a worker with another folder took the place of the one on host w.example");
+  EXPECT_EQ(Commands<CloseSession>(ArriveFrom("folder-1", 4)).at(0).session, 4);
+  EXPECT_EQ(state.workers.at("w").session, 3);
+}
+
+TEST_F(SameIdTest, AWorkerThatHasStoppedAsItAnnouncedCanBeReplacedAtOnce) {
+  Complete(Current(Train()), 2);
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  Accept(Current(Evaluate()), 2);
+  Finish(Current(Evaluate()), Signal(15), 2);
+  Do(WorkerLeaves{.session = 2});
+  Do(WorkerGone{.session = 2});
+  EXPECT_EQ(Commands<WelcomeMessage>(ArriveFrom("folder-2", 3)).size(), 1u);
+}
+
+// A worker of an earlier release does not say its folder's id, nor does a restored database know
+// who has come since the backup.
+TEST_F(SameIdTest, AnUnknownFolderIsNotRefused) {
+  EXPECT_EQ(Commands<WelcomeMessage>(ArriveFrom("", 3)).size(), 1u);
+  EXPECT_EQ(Commands<WelcomeMessage>(ArriveFrom("folder-2", 4)).size(), 1u);
+  Restart(/*restored=*/true);
+  EXPECT_EQ(Commands<WelcomeMessage>(ArriveFrom("folder-3", 1)).size(), 1u);
+}
+
 // The lines of the log since the last call.
 class PresenceTest : public SessionTest {
  protected:

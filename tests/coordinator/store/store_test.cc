@@ -98,7 +98,7 @@ std::string Durable(const State& state) {
   for (const auto& [id, worker] : state.workers) {
     out["workers"][id] = {worker.incarnation,     worker.host,         worker.version,
                           worker.dataset_digests, worker.slots.size(), worker.draining,
-                          worker.protocol,        worker.labels};
+                          worker.protocol,        worker.labels,       worker.folder_id};
     if (worker.allocation) {
       const Deadline end = worker.allocation->work_end.value_or(Deadline());
       out["workers"][id].push_back({worker.allocation->job, end.boot_ms, end.boot, end.wall_ms});
@@ -409,6 +409,7 @@ TEST_F(StoreTest, ADrainAPauseAndLabelsAreKept) {
   Do(SampleSubmission(kSweepId));
   Worker worker = SampleWorker();
   worker.labels = {{"rack", "b7"}, {"note", "x=y"}};
+  worker.folder_id = "01BX5ZZKBKACTAV9WEVGEMMVS0";
   worker.protocol = 2;
   Do(WorkerArrived{.session = 1, .worker = worker, .attempts = {}});
 
@@ -419,6 +420,7 @@ TEST_F(StoreTest, ADrainAPauseAndLabelsAreKept) {
   Do(WorkerUndrained{.worker = worker.id});
   Do(SweepResumed{.sweep_id = kSweepId});
   EXPECT_EQ(state.workers.at(worker.id).labels, worker.labels);
+  EXPECT_EQ(state.workers.at(worker.id).folder_id, worker.folder_id);
 }
 
 TEST_F(StoreTest, SlotsAreReadBackWhole) {

@@ -281,6 +281,26 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
+TEST_F(AgentTest, AFolderKeepsItsIdOverRestartsUnlessTheIdIsDamaged) {
+  std::size_t n_hellos = 0;
+  const auto next_id = [&] {
+    StartWorker();
+    EXPECT_TRUE(coordinator_.Await([&] { return coordinator_.hellos.size() > n_hellos; }));
+    KillWorker();
+    n_hellos = coordinator_.hellos.size();
+    return coordinator_.LastHello().folder_id();
+  };
+  const std::string id = next_id();
+  EXPECT_TRUE(IsUlid(id));
+  EXPECT_EQ(next_id(), id);
+
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(state_, "folder_id"), "01").ok());
+  EXPECT_EQ(next_id(), "");
+  const std::string later = next_id();
+  EXPECT_TRUE(IsUlid(later));
+  EXPECT_NE(later, id);
+}
+
 // Invariant I-6.
 TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
   const TaskFile task = Begin({{"steps", 200}, {"checkpoint_every", 20}});
