@@ -190,7 +190,8 @@ struct Attempt {
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end (MoveAttempt), or, while it runs, to its newest record (NoteRan).
-  // If its worker has listed its trainer as ended, to its last record, whenever that comes.
+  // If its worker has listed its trainer as ended, or it was given up before its journal was
+  // complete, to its last record, whenever that comes.
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
@@ -205,7 +206,8 @@ struct Attempt {
   std::string unreadable = {};    // which stored record cannot be read, and why
   std::string failed_class = {};  // from a `failed` record
   std::string failed_message = {};
-  // By its trainer's wall clock: of the newest record, and how long it has run until that.
+  // By its trainer's wall clock: of the newest record, and how long it has run until that. After a
+  // restart, those of `started` if the attempt has ended and its end is not stored.
   std::int64_t recorded_wall_ms = 0, recorded_run_ms = 0;
   // Volatile:
   Instant offered_at = 0;

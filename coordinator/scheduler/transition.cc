@@ -306,15 +306,18 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
 }
 
 void NoteRan(StepContext& step, Attempt& attempt) {
-  if (attempt.state != AttemptState::kRunning) return;
-  const std::int64_t before_ms = attempt.duration_ms;
+  const bool is_over = !IsLive(attempt.state);
   const DurationClock clock = attempt.duration_clock;
+  if (is_over && (attempt.end_stored || clock == DurationClock::kNone)) return;
+  if (!is_over && attempt.state != AttemptState::kRunning) return;
+  const std::int64_t before_ms = attempt.duration_ms;
   MeasureDuration(step, attempt);
-  const bool is_late = attempt.listed_trainer == ListedTrainer::kEnded;
+  const bool is_late = is_over || attempt.listed_trainer == ListedTrainer::kEnded;
   if (!is_late || clock == DurationClock::kNone) return;
   // The trainer's clock may have been set: back; or forward, but it has not run beyond now.
   attempt.duration_ms = std::max(before_ms, std::min(attempt.duration_ms, attempt.recorded_run_ms));
   attempt.duration_clock = clock;
+  if (is_over) step.state.index.ended[attempt.task].ran_ms += attempt.duration_ms - before_ms;
 }
 
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,

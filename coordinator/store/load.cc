@@ -1,5 +1,6 @@
 // Loads the tables into the scheduler's state.
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "base/hash.h"
@@ -262,6 +263,20 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
   }
 }
 
+// Of an ended attempt whose journal may not be complete yet: reads the time from which the clock of
+// its trainer counts, and not all of its records, which may be many.
+Status NoteStarted(Connection& connection, Attempt& attempt) {
+  ASSIGN_OR_RETURN(Statement row,
+                   connection.Prepare("SELECT t_ms FROM record WHERE attempt = ? AND kind = ?"
+                                      " ORDER BY seq LIMIT 1"));
+  row.Bind(attempt.id).Bind(EnumName(RecordKind::kStarted));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  // If the record is damaged, records that come late count no time.
+  attempt.recorded_wall_ms = found ? row.Int(0) : std::numeric_limits<std::int64_t>::max();
+  attempt.recorded_run_ms = 0;
+  return Status();
+}
+
 Result<Allocation> ReadAllocation(const std::string& text) {
   Allocation allocation;
   ASSIGN_OR_RETURN(const Json json, ParseJson(text));
@@ -449,7 +464,11 @@ Result<State> Store::Load() {
     RETURN_IF_ERROR(FindExecutions(*reader_, state));
   }
   for (auto& [id, attempt] : state.attempts) {
-    if (!IsLive(attempt.state)) continue;
+    if (!IsLive(attempt.state)) {
+      const bool ran = attempt.duration_clock != DurationClock::kNone;
+      if (ran && !attempt.end_stored) RETURN_IF_ERROR(NoteStarted(*reader_, attempt));
+      continue;
+    }
     StateByAttempt(state, attempt);
     RETURN_IF_ERROR(NoteRecords(*reader_, attempt));
   }

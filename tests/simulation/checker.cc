@@ -59,8 +59,11 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   fenced_task_.reset();
   const auto* const hello = std::get_if<WorkerArrived>(&event);
   takes_id_ = hello != nullptr && IsOfAnother(state, hello->worker);
+  over_.clear();
   const auto attempt = state.attempts.find(std::visit(SubjectOf{}, event));
   if (attempt == state.attempts.end()) return;
+  if (!IsLive(attempt->second.state)) over_ = attempt->first;
+  over_ms_ = attempt->second.duration_ms;
   const Task& task = state.tasks.at(attempt->second.task);
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
@@ -171,7 +174,8 @@ void SimChecker::OnBoot() {
 }
 
 // A record that comes while the trainer is running, as far as the worker has said, shows that it
-// has run until now. Of what comes later, only the trainer's clock tells.
+// has run until now. Of what comes later, or after the attempt was given up, only the trainer's
+// clock tells.
 void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
                              const StepResult& result) {
   const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed) {
@@ -201,7 +205,7 @@ void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
       const Recorded& before = earlier->second;
       recorded.begun = before.begun;
       recorded.run_ms = before.run_ms + std::max<std::int64_t>(0, recorded.t_ms - before.t_ms);
-      if (ended_.contains(put->attempt)) {
+      if (ended_.contains(put->attempt) || put->attempt == over_) {
         recorded.at = std::max(before.at, std::min(world_.now, recorded.begun + recorded.run_ms));
         if (recorded.at < world_.now) world_.stats.fired["ran by its trainer's clock"] += 1;
       }
@@ -210,24 +214,44 @@ void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
   }
 }
 
-void SimChecker::CheckDuration(const Attempt& attempt, const SchedulerEvent& event) {
+Instant SimChecker::UntilLastRecord(const std::string& attempt) const {
+  const Instant since = running_since_.at(attempt);
+  const auto came = recorded_.find(attempt);
+  const bool has_records = came != recorded_.end() && !came->second.empty();
+  return has_records ? std::max<Instant>(0, came->second.rbegin()->second.at - since) : 0;
+}
+
+void SimChecker::CheckDuration(const Attempt& attempt, Instant expected) {
+  if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == expected) return;
+  world_.Violate(Str("attempt ", attempt.id, " took ", expected, " ms, and is said to have taken ",
+                     attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
+}
+
+void SimChecker::CheckDurationAtEnd(const Attempt& attempt, const SchedulerEvent& event) {
   const auto since = running_since_.find(attempt.id);
   if (IsLive(attempt.state) || since == running_since_.end()) return;
   const auto* const finished = std::get_if<AttemptFinished>(&event);
   const bool is_end_seen =
       finished != nullptr && finished->evidence.exit_known && !ended_.contains(attempt.id);
-  Instant expected = world_.now - since->second;
-  if (!is_end_seen) {
-    const auto came = recorded_.find(attempt.id);
-    const bool has_records = came != recorded_.end() && !came->second.empty();
-    const Instant last = has_records ? came->second.rbegin()->second.at : since->second;
-    const Instant to_last = std::max<Instant>(0, last - since->second);
-    if (to_last < expected) world_.stats.fired["ended unseen"] += 1;
-    expected = to_last;
-  }
-  if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == expected) return;
-  world_.Violate(Str("attempt ", attempt.id, " took ", expected, " ms, and is said to have taken ",
-                     attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
+  const Instant until_now = world_.now - since->second;
+  if (is_end_seen) return CheckDuration(attempt, until_now);
+  const Instant to_last = UntilLastRecord(attempt.id);
+  if (to_last < until_now) world_.stats.fired["ended unseen"] += 1;
+  CheckDuration(attempt, to_last);
+}
+
+// Of an attempt that was over before this step.
+void SimChecker::CheckLateDuration(const State& state, const StepResult& result) {
+  const auto attempt = state.attempts.find(over_);
+  if (attempt == state.attempts.end() || !running_since_.contains(over_)) return;
+  const bool has_come = std::ranges::any_of(result.writes, [&](const Write& write) {
+    const auto* const put = std::get_if<PutRecord>(&write);
+    return put != nullptr && put->attempt == over_;
+  });
+  if (!has_come) return;
+  const Instant expected = UntilLastRecord(over_);
+  if (expected > over_ms_) world_.stats.fired["ran beyond its loss"] += 1;
+  CheckDuration(attempt->second, expected);
 }
 
 // A run that goes on from another is computed as that one was.
@@ -281,6 +305,7 @@ void SimChecker::CheckBinding(const RunRecord& run) {
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   NoteRecords(state, event, result);
+  CheckLateDuration(state, result);
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) {
     CheckTwin(state, *hello);
     NoteAllocation(state, *hello);
@@ -324,7 +349,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     }
     const auto attempt = state.attempts.find(put->id);
     if (attempt == state.attempts.end()) continue;
-    CheckDuration(attempt->second, event);
+    CheckDurationAtEnd(attempt->second, event);
     CheckCutOff(attempt->second);
   }
   for (const Command& command : result.commands) {

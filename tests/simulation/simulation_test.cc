@@ -69,6 +69,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "started from another run",
                                  "ended unseen",
                                  "ran by its trainer's clock",
+                                 "ran beyond its loss",
                                  "clock of a trainer set",
                                  "paused",
                                  "drained",

@@ -126,6 +126,59 @@ TEST_F(EndTest, AnAttemptThatIsLostRanUntilItsLastRecord) {
   EXPECT_EQ(state.attempts.at(id).duration_ms, 5'000);
 }
 
+// Its worker was killed, and is started again after the lease: its trainer had gone on alone. The
+// coordinator may have been started again meanwhile.
+class LateEndTest : public EndTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(LateEndTest, AnAttemptThatWasLostRanUntilItsLastRecordWheneverThatComes) {
+  const std::string id = Train().attempt, task = Train().id;
+  SampleJournal journal = Begin(Current(Train()));
+  now += 14'000;
+  journal.t_ms = 14'000;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal);
+  Wait(2 * state.limits.lease_ms);
+  ASSERT_EQ(state.attempts.at(id).state, AttemptState::kLost);
+  ASSERT_EQ(state.attempts.at(id).duration_ms, 14'000);
+  const std::int64_t ended_ms = state.attempts.at(id).ended_wall_ms;
+  if (GetParam()) Restart();
+  now += 3'600'000;
+  for (const std::int64_t t_ms : {60'000, 126'000}) {
+    journal.t_ms = t_ms;
+    journal.Append(RecordKind::kWarning, {{"message", "slower"}});
+  }
+  Arrive("w", {CpuSlot()}, 2, {Gone(id)}, "B");
+  Deliver(state.attempts.at(id), journal, 4, 4, 2);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 60'000);
+  Deliver(state.attempts.at(id), journal, 5, 5, 2);
+  Finish(state.attempts.at(id), {}, 2);
+
+  const Attempt& lost = state.attempts.at(id);
+  EXPECT_EQ(lost.state, AttemptState::kLost);
+  EXPECT_EQ(lost.durable_seq, 5);
+  EXPECT_EQ(lost.duration_ms, 126'000);
+  EXPECT_EQ(lost.duration_clock, DurationClock::kBoot);
+  EXPECT_EQ(lost.ended_wall_ms, ended_ms);
+  EXPECT_EQ(state.index.ended.at(task).ran_ms, 126'000);
+  Restart();
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 126'000);
+  EXPECT_EQ(state.index.ended.at(task).ran_ms, 126'000);
+}
+INSTANTIATE_TEST_SUITE_P(EndTest, LateEndTest, testing::Bool());
+
+// Its trainer is still running then, and is stopped.
+TEST_F(EndTest, ALostAttemptThatIsListedAsRunningRanUntilItsLastRecordAndNeverBeyondNow) {
+  const std::string id = Train().attempt;
+  SampleJournal journal = Begin(Current(Train()));
+  Wait(2 * state.limits.lease_ms);
+  const Instant lost_for_ms = now - state.attempts.at(id).started_boot_ms;
+  journal.t_ms = kDayMs;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Arrive("w", {CpuSlot()}, 2, {Listed(state.attempts.at(id))}, "B");
+  Deliver(state.attempts.at(id), journal, 3, 3, 2);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, lost_for_ms);
+}
+
 // Nobody saw when it ended, only how: the time until the coordinator was there again is not its.
 class UnheardEndTest : public EndTest, public testing::WithParamInterface<bool> {};
 

@@ -1077,6 +1077,40 @@ TEST_F(StoreTest, ALiveAttemptOfWhichARecordCannotBeReadIsFollowedByAnother) {
   EXPECT_EQ(task.attempts, 2);
 }
 
+// Its worker comes back after the coordinator was restarted.
+TEST_F(StoreTest, OfAnAttemptThatWasLostTheTimeOfItsTrainersStartIsLoaded) {
+  Do(SampleSubmission(kSweepId));
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  const auto start = std::ranges::find_if(
+      commands, [](const Command& c) { return std::holds_alternative<SendStart>(c); });
+  ASSERT_NE(start, commands.end());
+  const TaskFile file = std::get<SendStart>(*start).task;
+  std::vector<BatchRecord> journal = SampleJournal(file);
+  ASSERT_EQ(journal[1].record.kind, RecordKind::kStarted);
+  journal[3].record.t_ms = journal[1].record.t_ms + 2'000;
+  const auto deliver = [&](std::int64_t first, std::int64_t last) {
+    Do(JournalReceived{.session = 1,
+                       .attempt = file.attempt,
+                       .epoch = file.epoch,
+                       .first_seq = first,
+                       .records = {journal.begin() + first - 1, journal.begin() + last}});
+  };
+  Do(AttemptAccepted{.session = 1, .attempt = file.attempt, .epoch = file.epoch});
+  deliver(1, 3);
+  const Instant heard_at = now;
+  while (now - heard_at <= state.limits.lease_ms) {
+    now += state.limits.suspend_ms - 10;  // a longer time is not counted: the machine slept
+    Do(TimePassed{});
+  }
+  ASSERT_EQ(state.attempts.at(file.attempt).state, AttemptState::kLost);
+  ASSERT_LT(state.attempts.at(file.attempt).duration_ms, 1'000);
+  ASSERT_NO_FATAL_FAILURE(Load());
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  deliver(4, 4);
+
+  EXPECT_EQ(state.attempts.at(file.attempt).duration_ms, 2'000);
+}
+
 TEST_F(StoreTest, ADatasetComesBack) {
   ASSERT_TRUE(store->Begin().ok());
   ASSERT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = "/data/toy"}).ok());
