@@ -338,13 +338,15 @@ std::string Headline(const v1::SweepInfo& info) {
 std::string Milestone(const v1::RunInfo& run, const std::string& last) {
   const v1::TaskInfo* task = CurrentTask(run);
   if (task == nullptr) return "done";
+  const std::string state = Str(task->task(), " ", task->attempts(), task->state());
+  // A task that waits has the progress of an earlier attempt, which may grow as records come late.
+  const bool waits = task->state() == "READY" || task->state() == "BLOCKED";
+  if (waits) return Str(state, NobodyCan(*task).empty() ? "" : "blocked");
   const v1::TaskProgress& progress = task->progress();
   const std::string& phase = progress.phase();
   if (phase == "validate" || phase == "checkpoint") return last;
   const auto of = progress.of();
-  const std::int64_t tenth = of > 0 ? 10 * progress.done() / of : 0;
-  const char* const blocked = NobodyCan(*task).empty() ? "" : "blocked";
-  return Str(task->task(), " ", task->attempts(), task->state(), phase, tenth, blocked);
+  return Str(state, phase, of > 0 ? 10 * progress.done() / of : 0);
 }
 
 int TriesOf(const v1::TaskInfo& task) { return task.attempts() - task.withdrawn(); }

@@ -114,6 +114,27 @@ TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
   EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");
 }
 
+// The worker was lost and came back with the journal of an attempt that was given up.
+TEST(ChangeLinesTest, LateRecordsOfAnEarlierAttemptAddNoLineToATaskThatWaits) {
+  ChangeLines changes;
+  v1::WatchSweepResponse message = Message(1, 0);
+  v1::TaskInfo& task = *message.mutable_runs(0)->mutable_tasks(0);
+  task.set_state("RUNNING");
+  task.set_attempts(1);
+  task.mutable_progress()->set_phase("validate");
+  changes.Of(message, 0);
+  task.set_state("READY");
+  task.set_reason("tried again, from the checkpoint of step 1563: attempt 1 ended as lost");
+  EXPECT_EQ(changes.Of(message, 0).size(), 1U);
+  task.mutable_progress()->set_phase("train");
+  task.mutable_progress()->set_of(10);
+  for (int done = 1; done <= 10; ++done) {
+    task.mutable_progress()->set_done(done);
+    task.mutable_progress()->set_loss(2.0 - 0.1 * done);
+    EXPECT_TRUE(changes.Of(message, 0).empty()) << done;
+  }
+}
+
 TEST(ChangeLinesTest, ALongReasonIsCutAndTheCommandThatHasAllOfItIsNamed) {
   ChangeLines changes;
   v1::WatchSweepResponse message = Message(1, 0);
