@@ -152,7 +152,7 @@ std::vector<QueryColumn> AttemptColumns() {
        "crashed, numerical, out_of_memory, ...; empty for none. lost, vanished, killed and storage "
        "count as losses, all others as failures or as nothing"},
       {"message", "text", "", "what went wrong"},
-      {"started_ms", "integer", "ms since 1970", "wall clock"},
+      {"started_ms", "integer", "ms since 1970", "wall clock; null if it never ran"},
       {"ended_ms", "integer", "ms since 1970", "wall clock; null until it has ended"},
       {"duration_ms", "integer", "ms",
        "time from RUNNING to its end; to its newest record while it runs, or if nobody saw when "

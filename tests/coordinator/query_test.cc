@@ -309,6 +309,25 @@ TEST_F(QueryTest, WhatPeopleSaidWhoLeftAndWhatARunGoesOnFromAreColumns) {
   EXPECT_EQ(Rows("SELECT worker, draining FROM workers"), Json::parse(R"([["worker-1",1]])"));
 }
 
+TEST_F(QueryTest, AnAttemptThatNeverRanHasNoTimes) {
+  Take(SampleSubmission(kSweepId));
+  const StepResult step =
+      Take(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  const auto start = std::ranges::find_if(
+      step.commands, [](const Command& c) { return std::holds_alternative<SendStart>(c); });
+  ASSERT_NE(start, step.commands.end());
+  const TaskFile& task = std::get<SendStart>(*start).task;
+  EXPECT_EQ(Rows("SELECT state, started_ms, ended_ms, duration_ms FROM attempts"),
+            Json::parse(R"([["OFFERED",null,null,null]])"));
+  Take(AttemptRejected{.session = 1,
+                       .attempt = task.attempt,
+                       .epoch = task.epoch,
+                       .failure_class = "",
+                       .reason = "busy"});
+  EXPECT_EQ(Rows("SELECT started_ms, ended_ms, duration_ms FROM attempts WHERE state = 'REJECTED'"),
+            Json::parse("[[null,1700000000000,null]]"));
+}
+
 TEST_F(QueryTest, OrdinarySqlWorks) {
   CarryOutSweep();
 
