@@ -126,9 +126,16 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
              {"meaning", "workers report what they have done since, before any task is placed"}});
   }
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
+  // Of a shared store, nobody notes over a restart when somebody asked for bytes.
+  const std::string list_path =
+      artifacts.is_shared() ? "" : JoinPath(store.folder(), "dropped_artifacts.json");
   core->garbage_ = std::make_unique<GarbageRemover>(
       artifacts, std::move(reader),
-      [raw = core.get()](const std::string& sha256) { return raw->IsNeededInSharedStore(sha256); });
+      GarbageRemover::Options{
+          .is_kept = [raw = core.get()](
+                         const std::string& sha256) { return raw->IsNeededInSharedStore(sha256); },
+          .list_path = list_path,
+          .database = Str(store.coordinator_id(), "/", core->state_.restore_count)});
   core->garbage_->Start();
   // Before the first message of a worker: ends attempts that were found unreadable before
   // they are judged. Before the first submission: drops an unfinished one.

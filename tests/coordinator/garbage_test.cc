@@ -19,8 +19,9 @@ class GarbageTest : public testing::Test {
     artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
                                      .wall_ms = [this] { return wall_ms; }})
                     .value();
-    remover = std::make_unique<GarbageRemover>(*artifacts,
-                                               StoreReader::Open(store->database_path()).value());
+    remover = std::make_unique<GarbageRemover>(
+        *artifacts, StoreReader::Open(store->database_path()).value(),
+        GarbageRemover::Options{.list_path = list_path, .database = database});
   }
   std::string Upload(const std::string& bytes) {
     const std::string sha256 = Sha256Hex(bytes);
@@ -31,6 +32,8 @@ class GarbageTest : public testing::Test {
   bool IsThere(const std::string& sha256) { return artifacts->Find(sha256).ok(); }
 
   TempFolder folder;
+  const std::string list_path = JoinPath(folder.path(), "dropped_artifacts.json");
+  std::string database = "01BX5ZZKBKACTAV9WEVGEMMVRZ/0";
   std::int64_t wall_ms = 1'700'000'000'000;
   std::unique_ptr<Store> store = Store::Open(folder.path()).value();
   std::unique_ptr<ArtifactStore> artifacts;
@@ -87,6 +90,78 @@ TEST_F(GarbageTest, WhatLiesThereAtAStartStaysUntilItIsNamed) {
   remover->Add({sha256});
   EXPECT_EQ(remover->Look(), -1);
   EXPECT_FALSE(IsThere(sha256));
+}
+
+TEST_F(GarbageTest, WhatLostItsLastReferenceGoesInTimeAlsoIfTheCoordinatorWasStartedAgain) {
+  const std::string dropped = Upload("dropped");
+  remover->AddDropped({dropped});
+  EXPECT_EQ(remover->Look(), 600'000);
+  wall_ms += 200'000;
+  Start();
+  EXPECT_EQ(remover->Look(), 400'000);
+  EXPECT_TRUE(IsThere(dropped));
+  remover->Add({dropped});  // `longrun gc` has found it, too
+  EXPECT_EQ(remover->Look(), 400'000);
+  wall_ms += 3'600'000;
+  Start();
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_FALSE(IsThere(dropped));
+  EXPECT_FALSE(PathExists(list_path));
+}
+
+// Before the thread came to look.
+TEST_F(GarbageTest, WhatLostItsLastReferenceJustBeforeAStopIsListed) {
+  const std::string dropped = Upload("dropped");
+  remover->Start();
+  remover->AddDropped({dropped});
+  remover.reset();
+  wall_ms += 3'600'000;
+  Start();
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_FALSE(IsThere(dropped));
+}
+
+// A row may have referred to them again; if the database is an older copy, it has no such row.
+TEST_F(GarbageTest, WhatSomebodyAskedForSinceItWasDroppedStaysAfterAStart) {
+  const std::string before = Upload("before the next check"), since = Upload("since then");
+  remover->AddDropped({before, since});
+  remover->Look();
+  wall_ms += 1'000;
+  EXPECT_TRUE(artifacts->Has(before));
+  remover->Look();
+  EXPECT_TRUE(artifacts->Has(since));
+  wall_ms += 3'600'000;
+  Start();
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_TRUE(IsThere(before));
+  EXPECT_TRUE(IsThere(since));
+}
+
+TEST_F(GarbageTest, WhatAnotherDatabaseDroppedStays) {
+  const std::string dropped = Upload("dropped");
+  remover->AddDropped({dropped});
+  remover->Look();
+  wall_ms += 3'600'000;
+  for (const char* const other : {"01BX5ZZKBKACTAV9WEVGEMMVRZ/1", "01BX5ZZKBKACTAV9WEVGEMMVS0/0"}) {
+    database = other;
+    Start();
+    EXPECT_EQ(remover->Look(), -1);
+    EXPECT_TRUE(IsThere(dropped)) << other;
+  }
+}
+
+TEST_F(GarbageTest, AListThatCannotBeReadNamesNothing) {
+  const std::string sha256 = Upload("bytes");
+  const std::string begin = Str("{\"database\":\"", database, "\",\"dropped\":");
+  for (const std::string& text :
+       {std::string(), begin, begin + "[]}", begin + "{\"../../longrun.db\":0}}",
+        Str(begin, "{\"", sha256, "\":\"0\"}}"), std::string("[]"), std::string("{}")}) {
+    ASSERT_TRUE(WriteFileAtomic(list_path, text).ok());
+    wall_ms += 3'600'000;
+    Start();
+    EXPECT_EQ(remover->Look(), -1);
+    EXPECT_TRUE(IsThere(sha256)) << text;
+  }
 }
 
 }  // namespace
