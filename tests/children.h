@@ -38,7 +38,7 @@ inline std::vector<int> ProcessIds() {
 // Empty for a zombie and for a process that is gone.
 inline std::vector<std::string> CommandLine(int pid) {
   const Result<std::string> text = ReadFile(Str("/proc/", pid, "/cmdline"));
-  if (!text.ok()) return {};
+  if (!text.ok() || text->empty()) return {};
   return Split(*text, '\0');
 }
 

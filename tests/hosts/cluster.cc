@@ -75,11 +75,12 @@ std::optional<int> Cluster::CoordinatorHasEnded() { return CodeIfEnded(coordinat
 std::optional<int> Cluster::HasEnded(Worker& worker) { return CodeIfEnded(worker.pid); }
 
 void Cluster::Signal(const Host& host, const std::string& program, int pid, int number) {
-  // A program that has only now been started has no name yet.
+  // A program that has only now been started has no name yet. One may also have ended by itself: a
+  // worker does if a restored coordinator does not know it.
   std::vector<Host::Process> running;
   EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
     running = host.Running(program);
-    return !running.empty() || CommandLine(pid).empty();
+    return !running.empty() || longrun::HasEnded(pid);
   }));
   SendSignal(running, number);
 }
@@ -183,6 +184,7 @@ void Cluster::StartWorker(Worker& worker, bool rejoins) {
     if (worker.n_lives > 1) create.insert(create.end(), {"--worker", host.name()});
     const Ran token = Here(create);
     EXPECT_EQ(token.code, 0) << token.err;
+    worker.host->FreeDisk();  // who lets a worker join makes room for the token
     EXPECT_TRUE(WriteFileAtomic(host.Outside("join-token"), token.out, 0600).ok());
   }
   if (PathExists(host.Outside("join-token"))) {

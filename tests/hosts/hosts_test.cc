@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/children.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 #include "tests/hosts/cluster.h"
@@ -162,6 +163,19 @@ TEST_F(HostsTest, NoPathOfOneHostIsReadableOnAnother) {
     }
   }
   StopAll(cluster);
+}
+
+// Of the tests' own tools: a worker may end by itself just before a test kills it.
+TEST_F(HostsTest, AWorkerThatHasEndedCanBeKilled) {
+  Cluster cluster(folder.path(), {});
+  cluster.Start();
+  Cluster::Worker& worker = cluster.AddWorker();
+  AwaitWelcome(cluster, worker);
+  SendSignal(worker.host->Running("longrun-worker"), SIGKILL);
+  ASSERT_TRUE(WaitUntil(kLimitMs, [&] { return HasEnded(worker.pid); }));
+  cluster.KillWorker(worker);
+  EXPECT_EQ(worker.pid, 0);
+  EXPECT_EQ(cluster.StopCoordinator(), 0) << cluster.Logs();
 }
 
 TEST_F(HostsTest, TheTableIsThatOfOneMachineAndANetworkThatIsCutFor20SecondsRestartsNothing) {
