@@ -291,6 +291,35 @@ void LookAfterCallers(CoordinatorParts& parts, LiveCalls& calls, int n_ticks) {
   });
 }
 
+// The files of the state folder that say where the coordinator serves.
+class AddressFiles {
+ public:
+  explicit AddressFiles(const std::string& state_folder)
+      : state_folder_(state_folder),
+        metrics_(JoinPath(state_folder, "coordinator.metrics")),
+        network_(JoinPath(state_folder, "coordinator.network")) {}
+
+  // An address of "" removes its file, which a coordinator that was killed may have left.
+  Status Write(const std::string& address, const std::string& metrics,
+               const std::string& network) const {
+    RETURN_IF_ERROR(WriteOne(metrics_, metrics));
+    RETURN_IF_ERROR(WriteOne(network_, network));
+    return WriteCoordinatorAddress(state_folder_, address);
+  }
+  Status Remove() const {
+    RETURN_IF_ERROR(RemoveAll(CoordinatorAddressPath(state_folder_)));
+    RETURN_IF_ERROR(RemoveAll(metrics_));
+    return RemoveAll(network_);
+  }
+
+ private:
+  static Status WriteOne(const std::string& path, const std::string& address) {
+    return address.empty() ? RemoveAll(path) : WriteFileAtomic(path, address + "\n", 0600);
+  }
+
+  std::string state_folder_, metrics_, network_;
+};
+
 // `wanted`, or a quarter of the state folder's disk.
 std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options) {
   if (wanted > 0) return wanted;
@@ -440,21 +469,16 @@ Status Serve(const ServerOptions& options) {
   const std::unique_ptr<grpc::Server>& server = listening.server;
   LookAfterCallers(parts, calls, 1);
   server->GetHealthCheckService()->SetServingStatus(true);
-  const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
-  const std::string network_file = JoinPath(options.state_folder, "coordinator.network");
-  for (const auto& [file, address] :
-       {std::pair(metrics_file, metrics_address), std::pair(network_file, listening.network)}) {
-    // A coordinator that was killed may have left the file.
-    RETURN_IF_ERROR(address.empty() ? RemoveAll(file)
-                                    : WriteFileAtomic(file, address + "\n", 0600));
+  const AddressFiles files(options.state_folder);
+  const Status announced =
+      files.Write(Str(kUnix, socket_path), metrics_address, listening.network);
+  if (announced.ok()) {
+    LogInfo("serving", {{"address", Str(kUnix, socket_path)},
+                        {"network", listening.network},
+                        {"metrics", metrics_address},
+                        {"start", Str(store->boot_epoch())}});
+    WaitForSignal();
   }
-  RETURN_IF_ERROR(WriteCoordinatorAddress(options.state_folder, Str(kUnix, socket_path)));
-  LogInfo("serving", {{"address", Str(kUnix, socket_path)},
-                      {"network", listening.network},
-                      {"metrics", metrics_address},
-                      {"start", Str(store->boot_epoch())}});
-
-  WaitForSignal();
 
   // Accept nothing new and end the streams; what was posted is still committed and answered.
   parts.stopping = true;
@@ -472,11 +496,11 @@ Status Serve(const ServerOptions& options) {
   querier->Stop();
   log_writer->Stop();
   core->Stop();
+  // Callers may have come meanwhile, so all of this ends in the same order.
+  RETURN_IF_ERROR(announced);
   RETURN_IF_ERROR(store->CheckpointWal(true));
-  for (const std::string& path :
-       {CoordinatorAddressPath(options.state_folder), metrics_file, network_file, socket_path}) {
-    RETURN_IF_ERROR(RemoveAll(path));
-  }
+  RETURN_IF_ERROR(files.Remove());
+  RETURN_IF_ERROR(RemoveAll(socket_path));
   store->RemoveHolderName();
   LogInfo("stopped");
   // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every

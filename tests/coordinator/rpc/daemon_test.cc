@@ -197,6 +197,19 @@ TEST_F(DaemonTest, AFolderThatCannotBeIsAWrongConfiguration) {
   }
 }
 
+// It serves by then, so what it has begun ends in order.
+TEST_F(DaemonTest, OneThatCannotWriteItsAddressesEndsWithTheReason) {
+  const std::string file = JoinPath(state, "coordinator.metrics");
+  ASSERT_TRUE(MakeFolders(file, 0700).ok());
+  std::string said;
+  EXPECT_GT(RefusedWith({}, &said), 0) << said;
+  EXPECT_NE(said.find("cannot_serve"), std::string::npos) << said;
+  EXPECT_NE(said.find(file), std::string::npos) << said;
+  ASSERT_TRUE(RemoveAll(file).ok());
+  Start();
+  EXPECT_EQ(End(SIGTERM).code, 0);
+}
+
 // Beside a momentary coordinator, which ends with its command.
 class WaitingDaemonTest : public DaemonTest {
  protected:
