@@ -26,7 +26,8 @@ CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW = (
 TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
-    "kernels/cuda/pipelined_backward-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"],
+    **{f"kernels/cuda/pipelined_{name}-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"]
+       for name in ("backward", "distances")},
     **{file: ["test_kernels_rows_cuda_host"] for file in (
         CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW)},
     "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
@@ -51,6 +52,7 @@ CUDA_LAYER, CUDA_PIPELINE, CUDA_PIECES, CUDA_VISIBLE, PIPELINED_FORWARD, PIPELIN
     f"kernels/cuda/{name}" for name in (
         "device.h", "pipeline-inl.h", "pieces-inl.h", "visible-inl.h", "pipelined_forward-inl.h",
         "pipelined_backward-inl.h", "query_sums-inl.h"))
+PIPELINED_DISTANCES = "kernels/cuda/pipelined_distances-inl.h"
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -309,7 +311,7 @@ ERRORS = [
      "return 0.0 * (b + h + i);"),
     ("an anchor in the lse of a two-sided bias", CUDA_TERMS, "return p.two_sided != 0 ? 0.0 : anchor;",
      "return p.two_sided != 0 ? anchor : anchor;"),
-    ("a distance of one diagonal alone", CUDA_ROWS, "within <= -kRows) continue;", "within < 0) continue;"),
+    ("a distance of one diagonal alone", CUDA_ROWS, "within <= -n_row) continue;", "within < 0) continue;"),
     ("the last segment's sum left out", CUDA_BACKWARD, "const int n = (p.n_knot + 1) * 2;",
      "const int n = (p.n_knot + 1) * 2 - 1;"),
     ("keys before the queries whose sums they add", CUDA_CALL,
@@ -362,6 +364,26 @@ ERRORS = [
     ("row factors of the other tile", PIPELINED_BACKWARD, "row_factors.GetTwo(from + 8 * n", "row_factors.GetTwo(column + 8 * n"),
     ("rows beyond the last query in a segment", CUDA_VISIBLE, "i_0 + row >= p.n_query) end = 0;", "i_0 + row >= p.n_query) end = end;"),
     ("a gradient of a pair that a window hides", CUDA_VISIBLE, "if (hidden == 0) return;", "if (hidden != 1) return;"),
+    # Sums by distance over diagonals of squares.
+    ("queries copied over a square that others read", PIPELINED_DISTANCES,
+     "Layer::Barrier();  // the queries before have been read\n", ""),
+    ("a part of a square read before it has arrived", PIPELINED_DISTANCES, "Layer::template WaitCopies<0>();\n", ""),
+    ("the next square's keys from this one's diagonal", PIPELINED_DISTANCES,
+     "copy_part((next - difference) * kBlockRows, 0);", "copy_part((square - difference) * kBlockRows, 0);"),
+    ("the part of keys before", PIPELINED_DISTANCES, "copy_part(j_0, part + 1);", "copy_part(j_0, part);"),
+    ("the last square of a diagonal left out", PIPELINED_DISTANCES, "n_key_square + difference);", "n_key_square + difference - 1);"),
+    ("the first square of a diagonal left out", PIPELINED_DISTANCES, "Max(0, difference), end);", "Max(0, difference) + 1, end);"),
+    ("squares that forward has skipped", PIPELINED_DISTANCES, "if (FirstKey(p, b, h, i_0) <= j_0) break;", "break;"),
+    ("queries beyond the last in the sums of their distance", PIPELINED_DISTANCES, "i < p.n_query ? query.lse : -kHidden",
+     "query.lse"),
+    ("sums of the next diagonal of fragments", PIPELINED_DISTANCES, "2 * m + e / 2 - n + kColumns / 8 - 1", "2 * m - n + kColumns / 8 - 1 + e % 2"),
+    ("sums of another part's diagonal", PIPELINED_DISTANCES, "(kBlockRows - kColumns - column) / 8", "column / 8"),
+    ("psi's gradient without the slope", PIPELINED_DISTANCES, "(segment.slope * factor)", "factor"),
+    ("a distance without some of its diagonals", PIPELINED_DISTANCES, "within >= 8 * (last + 1)", "within >= 8 * last"),
+    ("another column's sums", PIPELINED_DISTANCES, "kWarpRows * warp + 2 * t + e;", "kWarpRows * warp + 2 * t - e;"),
+    ("no barrier before sums are brought together", PIPELINED_DISTANCES,
+     "      Layer::Barrier();\n      const int last", "      const int last"),
+    ("sums of psi in base 2", PIPELINED_DISTANCES, "Write(sums, exchanged, kLn2,", "Write(sums, exchanged, 1.0,"),
     ("a place that another tile's warps still read", PIPELINED_BACKWARD, "aside.Set(kTwoTiles + 2 * place, tile);",
      "aside.Set(kTwoTiles + 2 - 2 * place, tile);"),
     ("rotated queries in a pipeline without their low part", PIPELINED_FORWARD, "            add(low, k);\n", ""),

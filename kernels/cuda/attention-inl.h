@@ -15,6 +15,7 @@
 #include "kernels/cuda/few_queries-inl.h"
 #include "kernels/cuda/forward-inl.h"
 #include "kernels/cuda/pipelined_backward-inl.h"
+#include "kernels/cuda/pipelined_distances-inl.h"
 #include "kernels/cuda/pipelined_forward-inl.h"
 #include "kernels/cuda/rows-inl.h"
 #include "kernels/cuda/skip-inl.h"
@@ -143,23 +144,20 @@ class AttentionCall {
       p_.query_bias = memory_.template Take<double>(n_row);
     }
     if (call.first_key.n > 0 && MaySkip()) FindQueryEnds(call.first_key.data);
-    const bool has_distances = call.d_distance_table.n > 0;
     const bool has_pieces = call.d_slope.n > 0, has_psi = call.d_psi.n > 0;
     const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
-    const std::int64_t n_distance = n_head * p_.Diagonals() * kDistances;
-    if (has_distances) p_.distance_sums = memory_.template Take<double>(n_distance);
-    if (has_psi) {
-      p_.psi_sums = memory_.template Take<double>(n_distance);
-      p_.row_sums = memory_.template Take<double>(n_row);
-    }
+    if (has_psi) p_.row_sums = memory_.template Take<double>(n_row);
     if (has_pieces) {
       p_.segment_sums =
           memory_.template Take<double>(n_head * p_.n_query_tile * (p_.n_knot + 1) * 2);
     }
+    const bool has_distances = call.d_distance_table.n > 0;
     if (is_fp32_) {
       LaunchBackward<Fp32Math>();
+      LaunchDistances<Fp32Math>(has_distances, has_psi);
     } else {
       LaunchBackward<Bf16Math>();
+      LaunchDistances<Bf16Math>(has_distances, has_psi);
     }
     if (has_rotation) {
       TurnBack(p_.dq, call.dq, false);
@@ -377,16 +375,50 @@ class AttentionCall {
         if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();
       }
     }
-    if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
-    if (!LaunchFewDistances<Math>()) LaunchAny<DistanceKernel, Math>();
   }
   template <typename Math>
-  bool LaunchFewDistances() {
-    if (!HasFewTerms<Math>() || HasMask()) return false;
+  void LaunchDistances(bool has_table, bool has_psi) {
+    if (!has_table && !has_psi) return;
+    const auto take_sums = [&](int diagonal_rows) {
+      p_.diagonal_rows = diagonal_rows;
+      const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+      const std::int64_t n = n_head * p_.Diagonals() * p_.Distances();
+      if (has_table) p_.distance_sums = memory_.template Take<double>(n);
+      if (has_psi) p_.psi_sums = memory_.template Take<double>(n);
+    };
     if constexpr (Math::kHasTensorCores) {
-      if (p_.has_piecewise != 0) return TryNarrow<DistanceKernel, Math, PiecesParams>();
+      if (LaunchPipelinedDistances(take_sums)) return;
     }
-    return p_.table != nullptr && TryNarrow<DistanceKernel, Math, TableParams>();
+    take_sums(kRows);
+    if constexpr (!Math::kHasTensorCores) {
+      const bool is_few = HasFewTerms<Math>() && !HasMask() && p_.table != nullptr;
+      if (is_few && TryNarrow<DistanceKernel, Math, TableParams>()) return;
+    }
+    LaunchAny<DistanceKernel, Math>();
+  }
+  template <typename TakeSums>
+  bool LaunchPipelinedDistances(const TakeSums& take_sums) {
+    if (!TakesPipelined<Bf16Math>()) return false;
+    const auto launch = [&](auto known) {
+      using Known = decltype(known);
+      if constexpr (Known::kHasTable || Known::kHasPieces) {
+        return p_.head_dim <= 64 ? TryDistances<Known, 64>(take_sums)
+                                 : TryDistances<Known, 128>(take_sums);
+      } else {
+        return false;
+      }
+    };
+    return WithMask(launch);
+  }
+  template <typename Known, int kHeadDim, typename TakeSums>
+  bool TryDistances(const TakeSums& take_sums) {
+    using Kernel = PipelinedDistanceKernel<Layer, Shape<Bf16Math, kHeadDim, Known>>;
+    Known known;
+    if (Kernel::SharedBytes(known) > shared_bytes_max_) return false;
+    take_sums(Kernel::kBlockRows);
+    static_cast<Params&>(known) = p_;
+    Launch<Kernel>(known);
+    return true;
   }
   bool LaunchPipelinedQueries() {
     if (!TakesPipelined<Bf16Math>()) return false;

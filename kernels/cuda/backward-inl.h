@@ -400,8 +400,8 @@ struct DistanceKernel {
       }
     }
     const int entry = Layer::Thread();
-    if (entry >= kDistances) return;
-    const std::int64_t at = Layer::Block() * kDistances + entry;
+    if (entry >= p.Distances()) return;
+    const std::int64_t at = Layer::Block() * p.Distances() + entry;
     if (p.distance_sums != nullptr) p.distance_sums[at] = sum;
     if (p.psi_sums != nullptr) p.psi_sums[at] = psi_sum * kLn2;  // slopes are in base 2
   }

@@ -152,6 +152,7 @@ struct Params {
   float dropout_factor = 1.0F;
 
   int n_region = 1;
+  int diagonal_rows = kRows;  // see Diagonals(). Where it moves the others, some kernels spill
   Region regions[3];
   Rows q[3], k[3];  // by region, rotated
   Rows v, o;
@@ -167,14 +168,18 @@ struct Params {
   Numbers d_key_bias;            // data null: not asked for; so are the following
   double* query_bias = nullptr;  // (B, H, T_q): a two-sided bias's sums over keys
   double* row_sums = nullptr;    // (B, H, T_q): of row factors
-  // (B, H, Diagonals(), kDistances): sums over the pairs of each distance.
+  // (B, H, Diagonals(), Distances()): sums over the pairs of each distance.
   double *distance_sums = nullptr, *psi_sums = nullptr;
   double* segment_sums = nullptr;  // (B, H, tiles of queries, n_knot + 1, 2): of ds u and ds
 
-  // Diagonals of tiles: of kRows queries and kRows keys, by their difference.
+  // Diagonals of squares of diagonal_rows queries and as many keys, by the difference of their
+  // numbers.
+  LR_BOTH int Squares(int n_row) const { return (n_row + diagonal_rows - 1) / diagonal_rows; }
   LR_BOTH int Diagonals() const {
-    return n_query_tile == 0 || n_key_tile == 0 ? 0 : n_query_tile + n_key_tile - 1;
+    return n_query == 0 || n_key == 0 ? 0 : Squares(n_query) + Squares(n_key) - 1;
   }
+  // In a square, query minus key goes from -(diagonal_rows - 1) to diagonal_rows - 1.
+  LR_BOTH int Distances() const { return 2 * diagonal_rows - 1; }
 
   // What the kinds of parameters below know better.
   static constexpr bool kCopiesRows = false;
@@ -240,7 +245,7 @@ struct TableParams : FewParams {
   static constexpr bool kHasTable = true;
   static constexpr int has_key_bias = 0;
 };
-// A piecewise linear function, in kernels that are pipelined, and the one that sums psi's gradient.
+// A piecewise linear function, in kernels that are pipelined.
 struct PiecesParams : FewParams {
   static constexpr bool kHasPieces = true;
   static constexpr int has_key_bias = 0, has_piecewise = 1;
@@ -263,9 +268,6 @@ template <typename Known>
 struct SkippingParams : Known {
   static constexpr bool kSkips = true;
 };
-
-// In a tile, query minus key goes from -(kRows - 1) to kRows - 1.
-inline constexpr int kDistances = 2 * kRows - 1;
 
 // ---- numbers -----------------------------------------------------------------------------------
 

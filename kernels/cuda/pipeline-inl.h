@@ -214,14 +214,9 @@ class TileBias {
           thread, place, row, column,
           [&](int m, int n, int e, float bias) { s[m][n][e] = s[m][n][e] * p.scale + bias; });
     } else if constexpr (Params::kHasPieces) {
-      ForSegments(p, h, thread, place, row, column, factors, [&](const Segment& segment) {
-        ForDistances<kFragments, kColumns>(thread, place, row, column,
-                                           [&](int m, int n, int e, float psi) {
-                                             const float u = psi * factors.Get(m, n, e);
-                                             if (segment.Has(u))
-                                               s[m][n][e] = s[m][n][e] * p.scale + segment.Bias(u);
-                                           });
-      });
+      const SegmentRange range =
+          SegmentsOf<kFragments, kColumns>(p, thread, place, row, column, factors);
+      AddSegments<kFragments, kColumns>(p, h, range, thread, place, row, column, factors, s);
     } else if constexpr (kHasKeyBias) {
       const int t = thread % 4;
       LR_UNROLL
@@ -253,12 +248,12 @@ class TileBias {
                                          }
                                        });
   }
-  // Calls visit(segment) for each segment of the piecewise linear function of head h that some of a
-  // warp's pairs lie in.
-  template <int kFragments, int kColumns, typename Visit>
-  LR_DEVICE void ForSegments(const Params& p, int h, int thread, int place, int row, int column,
-                             const RowFactors<kKeysAreRows, kFragments, kColumns>& factors,
-                             const Visit& visit) const {
+  // The segments of a piecewise linear function that some of a warp's pairs lie in. All lanes of a
+  // warp call it together.
+  template <int kFragments, int kColumns>
+  LR_DEVICE SegmentRange
+  SegmentsOf(const Params& p, int thread, int place, int row, int column,
+             const RowFactors<kKeysAreRows, kFragments, kColumns>& factors) const {
     Interval of_psi, of_factors;
     ForDiagonals<kFragments, kColumns>(thread, place, row, column, [&](int, const float(&psi)[2]) {
       of_psi.Add(psi[0]);
@@ -268,8 +263,28 @@ class TileBias {
       of_factors.Add(two[0]);
       of_factors.Add(two[1]);
     }
-    const SegmentRange range = SegmentRange::Of<Layer>(p, of_psi.template OfWarp<Layer>(),
-                                                       of_factors.template OfWarp<Layer>());
+    return SegmentRange::Of<Layer>(p, of_psi.template OfWarp<Layer>(),
+                                   of_factors.template OfWarp<Layer>());
+  }
+  // Add() for a call with pieces whose segments are known.
+  template <int kFragments, int kColumns>
+  LR_DEVICE void AddSegments(const Params& p, int h, const SegmentRange& range, int thread,
+                             int place, int row, int column,
+                             const RowFactors<kKeysAreRows, kFragments, kColumns>& factors,
+                             float (&s)[kFragments][kColumns / 8][4]) const {
+    ForSegments(p, h, range, [&](const Segment& segment) {
+      ForDistances<kFragments, kColumns>(thread, place, row, column,
+                                         [&](int m, int n, int e, float psi) {
+                                           const float u = psi * factors.Get(m, n, e);
+                                           if (segment.Has(u))
+                                             s[m][n][e] = s[m][n][e] * p.scale + segment.Bias(u);
+                                         });
+    });
+  }
+  // Calls visit(segment) for each of them, as head h has them.
+  template <typename Visit>
+  static LR_DEVICE void ForSegments(const Params& p, int h, const SegmentRange& range,
+                                    const Visit& visit) {
     LR_ROLL
     for (int number = range.first; number <= range.last; ++number) {
       visit(Segment::Of(p, h, number));

@@ -200,7 +200,9 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
     const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
     const int thread = Layer::Opaque(Layer::Thread());
     float of_rows[kFragments][2] = {};
-    bias.ForSegments(p, h, thread, place, row, column, row_factors, [&](const Segment& segment) {
+    const SegmentRange range =
+        bias.template SegmentsOf<kFragments, kColumns>(p, thread, place, row, column, row_factors);
+    Bias::ForSegments(p, h, range, [&](const Segment& segment) {
       float of_u = 0.0F, of_one = 0.0F;
       bias.template ForDistances<kFragments, kColumns>(
           thread, place, row, column, [&](int m, int n, int e, float psi) {
@@ -424,7 +426,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     }
 
     float dk[kFragments][kHeadDim / 8][4] = {}, dv[kFragments][kHeadDim / 8][4] = {};
-    const float scale = Params::kHasTable || Params::kHasPieces ? 1.0F : p.scale;
+    const float scale = Bias::kHasDistances ? 1.0F : p.scale;
     if constexpr (Params::kHasKeyBias) {
       ClearBiasSums(bias_sums);
       // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.

@@ -315,19 +315,19 @@ struct SumKernel {
   static int SharedBytes(const Params& /*p*/) { return 8 * kThreads; }
   static std::int64_t Blocks(const Params& p) { return p.n; }
 
-  // The sum of the pairs of a head with query minus key = difference, in 0 to 2 diagonals of tiles.
+  // The sum of the pairs of a head with query minus key = difference, in 0 to 2 diagonals of squares.
   static LR_DEVICE double OfDifference(const gpu::Params& p, const double* parts, int b, int h,
                                        int difference) {
-    const int n_diagonal = p.Diagonals();
-    const int shifted = difference + p.n_key_tile * kRows;  // not negative
+    const int n_diagonal = p.Diagonals(), n_row = p.diagonal_rows;
+    const int shifted = difference + p.Squares(p.n_key) * n_row;  // not negative
     double sum = 0.0;
     for (int next = 0; next < 2; ++next) {
-      const int diagonal = shifted / kRows - 1 + next;  // 0: of difference -(n_key_tile - 1)
-      const int within = shifted % kRows - next * kRows;
-      if (diagonal < 0 || diagonal >= n_diagonal || within <= -kRows) continue;
+      const int diagonal = shifted / n_row - 1 + next;  // 0: the one of the last keys
+      const int within = shifted % n_row - next * n_row;
+      if (diagonal < 0 || diagonal >= n_diagonal || within <= -n_row) continue;
       const std::int64_t block =
           (static_cast<std::int64_t>(b) * p.n_head + h) * n_diagonal + diagonal;
-      sum += parts[block * kDistances + within + kRows - 1];
+      sum += parts[block * p.Distances() + within + n_row - 1];
     }
     return sum;
   }

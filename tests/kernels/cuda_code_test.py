@@ -24,6 +24,7 @@ import sys
 SKIPPED = 77
 SCALARS = {"1": "Bf16", "3": "Fp16"}  # of TensorCoreMath (device.h)
 FORWARD, KEYS = "PipelinedForwardKernel", "PipelinedKeyKernelBf16"
+DISTANCES = "PipelinedDistanceKernelBf16"
 KERNELS = [f"{FORWARD}Bf16", f"{FORWARD}Fp16", "PipelinedQueryKernelBf16", KEYS]
 SINGLE_PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 SINGLE_PARAMS += [f"Masked{params}" for params in SINGLE_PARAMS]
@@ -165,6 +166,8 @@ def main():
                  for params in ("KeyBiasParams", "TableParams")}
     expected |= {(KEYS, head_dim, f"Single{params}") for head_dim in HEAD_DIMS
                  for params in (*SINGLE_PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
+    expected |= {(DISTANCES, head_dim, params) for head_dim in HEAD_DIMS
+                 for params in ("TableParams", "MaskedTableParams", "PiecesParams", "MaskedPiecesParams")}
     expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS
                  for params in kinds}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]
