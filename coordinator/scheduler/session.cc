@@ -60,11 +60,12 @@ ListedTrainer TrainerOf(const Attempt& attempt, const LiveAttempt& live) {
 }
 
 // Whether the worker may still be there, with all that it has in progress. Nothing is left of one
-// that has stopped as it had announced, or whose allocation is over.
+// that has stopped as it had announced, or whose allocation is over, once its attempts have ended.
 bool MayBeThere(StepContext& step, const Worker& worker) {
   if (worker.session) return true;
-  if (worker.lost || IsOver(step, worker)) return false;
-  return !worker.draining || !LiveAttemptsOf(step.state, worker.id).empty();
+  if (worker.lost) return false;
+  const bool has_ended = worker.draining || IsOver(step, worker);
+  return !has_ended || !LiveAttemptsOf(step.state, worker.id).empty();
 }
 
 bool IsElsewhere(const Worker& holder, const Worker& hello) {
@@ -79,8 +80,10 @@ std::string WhyTaken(StepContext& step, const Worker& holder, const Worker& hell
   return Str("worker ", holder.id, " on host ", holder.host,
              " already has this id, in another folder: start this worker with another --id and a "
              "new --state folder. If it is to replace the worker on ",
-             holder.host, ", stop that one: this one gets the session once that one has stopped, ",
-             "or was silent for ", step.state.limits.lease_ms / 1000, " s");
+             holder.host,
+             ", stop the one there first: this one gets the session once the other has stopped, "
+             "or was silent for ",
+             step.state.limits.lease_ms / 1000, " s");
 }
 
 // What the log says about a Hello. `known`: the worker as it was before; null: it is new.

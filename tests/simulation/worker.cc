@@ -554,7 +554,6 @@ void SimWorker::LosePower(Instant down_ms) {
 void SimWorker::Pause(Instant pause_ms) { paused_until_ = world_.now + pause_ms; }
 
 void SimWorker::StartTwin() {
-  if (allocation_random_) return;
   const std::optional<SessionId> session = server_.Open(index_);
   if (!session) return;
   n_twins_ += 1;

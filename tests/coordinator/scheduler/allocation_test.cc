@@ -15,6 +15,7 @@ class AllocationTest : public SchedulerTest {
     WorkerArrived hello = {.session = session,
                            .worker = {.id = worker,
                                       .incarnation = incarnation,
+                                      .folder_id = folder_id,
                                       .host = "node-1",
                                       .version = "0.1.0",
                                       .slots = {CpuSlot()},
@@ -36,6 +37,8 @@ class AllocationTest : public SchedulerTest {
     return evidence;
   }
   bool IsKnown(const std::string& worker) const { return state.workers.contains(worker); }
+
+  std::string folder_id;
 };
 
 // Invariant I-40.
@@ -51,6 +54,31 @@ TEST_F(AllocationTest, NothingIsPlacedOnceTheWorkerStopsItsTrainers) {
   EXPECT_EQ(Train().state, TaskState::kReady);
   // A worker that stays takes it.
   EXPECT_EQ(Commands<SendStart>(Arrive("worker-2", {CpuSlot()}, 2)).size(), 1u);
+}
+
+// Invariant I-44.
+TEST_F(AllocationTest, OneThatIsLeavingKeepsItsIdWhileAnAttemptIsInProgress) {
+  folder_id = "folder-1";
+  Come(std::nullopt);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerGone{.session = 1});
+
+  folder_id = "folder-2";
+  const StepResult refused = Come(std::nullopt, 2, "B");
+  ASSERT_EQ(Commands<CloseSession>(refused).size(), 1u);
+  EXPECT_EQ(Commands<CloseSession>(refused)[0].session, 2);
+  EXPECT_TRUE(Commands<WelcomeMessage>(refused).empty());
+
+  folder_id = "folder-1";
+  Come(std::nullopt, 3, "C", {Listed(Current(Train()))});
+  EXPECT_EQ(state.workers.at("pilot-1").session, 3);
+  Do(WorkerLeaves{.session = 3});
+  Finish(Current(Train()), Yielded(), 3);
+  Do(WorkerGone{.session = 3});
+  folder_id = "folder-2";
+  EXPECT_EQ(Commands<WelcomeMessage>(Come(std::nullopt, 4, "D")).size(), 1u);
 }
 
 TEST_F(AllocationTest, AWorkerWithoutAnEndTakesWorkAtAnyTime) {

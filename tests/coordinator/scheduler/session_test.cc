@@ -369,8 +369,8 @@ TEST_F(SameIdTest, WhileTheFirstHasASessionTheSecondIsRefusedAndNothingIsLost) {
   EXPECT_EQ(Commands<CloseSession>(result)[0].reason,
             "worker w on host w.example already has this id, in another folder: start this worker "
             "with another --id and a new --state folder. If it is to replace the worker on "
-            "w.example, stop that one: this one gets the session once that one has stopped, or was "
-            "silent for 90 s");
+            "w.example, stop the one there first: this one gets the session once the other has "
+            "stopped, or was silent for 90 s");
   // The log says it once for each folder.
   ASSERT_EQ(result.warnings.size(), 1u);
   EXPECT_TRUE(result.warnings[0].starts_with("the Hello of a worker on host other.example"));
