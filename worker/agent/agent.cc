@@ -84,13 +84,12 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 }
 
 // The folder's own id, which a new folder gets: with the same worker id, another folder is another
-// worker. "" if the id was damaged: the coordinator then cannot know that the folder is the same,
-// and the next start of the worker has a new id.
-Result<std::string> FolderId(const std::string& state, SeededRandom& random) {
+// worker. "" if the id of an older folder is damaged or missing: the coordinator then cannot know
+// that the folder is the same, and the next start of the worker has a new id.
+Result<std::string> FolderId(const std::string& state, bool is_new, SeededRandom& random) {
   constexpr std::size_t kBytesMax = 4096;
   const std::string path = JoinPath(state, "folder_id");
-  const bool is_new = !PathExists(path);
-  if (!is_new) {
+  if (PathExists(path)) {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
     const std::optional<std::string> id = ReadCheckedLine(Trim(text));
     if (id && IsUlid(*id)) return *id;
@@ -158,8 +157,9 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                    Cache::Open({.folder = JoinPath(state, "cache"),
                                 .bytes_max = agent->options_.cache_bytes,
                                 .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
+  const bool is_new_folder = !PathExists(JoinPath(state, "worker_id"));
   ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
-  ASSIGN_OR_RETURN(agent->folder_id_, FolderId(state, agent->random_));
+  ASSIGN_OR_RETURN(agent->folder_id_, FolderId(state, is_new_folder, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator, agent->worker_id_);
   agent->link_ = std::make_unique<Link>(

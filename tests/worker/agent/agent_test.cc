@@ -281,7 +281,7 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
-TEST_F(AgentTest, AFolderKeepsItsIdOverRestartsUnlessTheIdIsDamaged) {
+TEST_F(AgentTest, AFolderKeepsItsIdOverRestartsUnlessTheIdIsDamagedOrMissing) {
   std::size_t n_hellos = 0;
   const auto next_id = [&] {
     StartWorker();
@@ -299,6 +299,10 @@ TEST_F(AgentTest, AFolderKeepsItsIdOverRestartsUnlessTheIdIsDamaged) {
   const std::string later = next_id();
   EXPECT_TRUE(IsUlid(later));
   EXPECT_NE(later, id);
+
+  ASSERT_TRUE(RemoveAll(JoinPath(state_, "folder_id")).ok());
+  EXPECT_EQ(next_id(), "");
+  EXPECT_TRUE(IsUlid(next_id()));
 }
 
 // Invariant I-6.
