@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/checked_line.h"
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -33,6 +34,7 @@ class Looker {
     RETURN_IF_ERROR(AskCoordinator());
     const std::string worker = OwnWorkerFolder(state_);
     LookAtWorkerId(JoinPath(worker, "worker_id"));
+    LookAtFolderId(JoinPath(worker, "folder_id"));
     LookAtAttempts(AttemptsFolder(worker));
     LookAtCache(JoinPath(worker, "cache"));
     return std::move(found_);
@@ -91,6 +93,15 @@ class Looker {
     found_.n_files += 1;
     const Status holds = ReadWorkerId(path).status();
     if (!holds.ok()) Add(holds.message(), kNoWorkerUntilThen);
+  }
+
+  void LookAtFolderId(const std::string& path) {
+    if (!PathExists(path)) return;
+    found_.n_files += 1;
+    const Result<std::string> text = ReadFile(path);
+    const bool holds = text.ok() && ReadCheckedLine(Trim(*text)).has_value();
+    if (!holds)
+      Add(Str(path, " is damaged"), "nothing to do: the worker replaces it when it starts");
   }
 
   // Journals and checkpoints of the attempts that are kept here.

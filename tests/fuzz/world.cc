@@ -59,9 +59,18 @@ constexpr const char* kModelConfig =
     R"({"activation_function":"gelu_new","layer_norm_epsilon":1e-05,
 "model_type":"gpt2","n_embd":16,"n_head":2,"n_layer":2,"n_positions":64,"vocab_size":256})";
 
-constexpr std::string_view kStateEntries[] = {
-    "artifacts",  "coordinator.lock", "database.id",    "datasets",       "files", "logs",
-    "longrun.db", "longrun.db-mark",  "longrun.db-shm", "longrun.db-wal", "pki"};
+constexpr std::string_view kStateEntries[] = {"artifacts",
+                                              "coordinator.lock",
+                                              "database.id",
+                                              "datasets",
+                                              "dropped_artifacts.json",
+                                              "files",
+                                              "logs",
+                                              "longrun.db",
+                                              "longrun.db-mark",
+                                              "longrun.db-shm",
+                                              "longrun.db-wal",
+                                              "pki"};
 
 std::string SweepYaml(std::string_view name, std::int64_t first_seed, std::int64_t n_seeds) {
   std::vector<std::string> seeds;
