@@ -513,7 +513,7 @@ std::int64_t RoomFor(const PrepareProgress& progress, const std::string& work) {
 
 // Says how much room there is, and for how much.
 Status WithRoom(const Status& status, std::int64_t n_needed, const std::string& folder) {
-  const Result<std::int64_t> n_free = DiskFreeBytes(FolderOf(folder));
+  const Result<std::int64_t> n_free = DiskFreeBytes(IsFolder(folder) ? folder : FolderOf(folder));
   if (!n_free.ok()) return status;
   const std::int64_t n_room = *n_free + BytesBelow(JoinPath(folder, kWorkFolder));
   // With a quota, less than what is free may be used.
