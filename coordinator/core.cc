@@ -126,7 +126,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
              {"meaning", "workers report what they have done since, before any task is placed"}});
   }
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
-  // Of a shared store, nobody notes over a restart when somebody asked for bytes.
+  // Nothing records across a restart when bytes of a shared store were last asked for.
   const std::string list_path =
       artifacts.is_shared() ? "" : JoinPath(store.folder(), "dropped_artifacts.json");
   core->garbage_ = std::make_unique<GarbageRemover>(

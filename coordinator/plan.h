@@ -75,9 +75,9 @@ struct SweepPlan {
   std::vector<DatasetTravel> travels;  // by name
 };
 
-// What is wrong with the registered folders of the datasets that the sweep reads: each folder is
-// the one that all workers can use, while one that has a copy needs none. Without the folder's path
-// for a caller on another machine.
+// What is wrong with the registered folders of the datasets that the sweep reads. A worker that has
+// a copy of a dataset does not need the folder; any other worker does. For a caller on another
+// machine, without the folders' paths.
 std::vector<std::string> DatasetProblems(const Sweep& sweep,
                                          const std::vector<DatasetRow>& datasets, bool is_remote);
 

@@ -65,7 +65,7 @@ class JournalWriter {
   }
   Status Sync();
   // Called while the disk is full, after each try to write a record; `is_first` after the first
-  // one. False: the record is given up. Without it, all are at once.
+  // one. False: the record is given up. Without such a function, every record is.
   using WaitForRoom = std::function<bool(bool is_first)>;
   void SetWaitForRoom(WaitForRoom wait) { wait_for_room_ = std::move(wait); }
   // Writes the `final` record about the records appended so far.

@@ -352,7 +352,6 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_host(worker.host);
   message->set_version(worker.version);
   const std::int64_t silent_ms = std::max<std::int64_t>(now - worker.heard_at, 0);
-  const bool suspect = !worker.session.has_value() || silent_ms > state.limits.suspect_ms;
   message->set_state(std::string(WorkerStateName(state, worker, now)));
   message->set_drain_wanted(worker.drain.has_value());
   if (const auto left_ms = DrainLeftMs(state, worker, now, WallMs())) {
@@ -362,7 +361,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   if (const auto left_ms = WorkLeftMs(state, worker, now, WallMs())) {
     message->set_work_left_ms(*left_ms);
   }
-  if (worker.lost || suspect) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
+  if (IsMissed(state, worker, now)) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
   message->set_protocol(worker.protocol);
   for (const auto& [key, value] : worker.labels) {
     v1::Label* const label = message->add_labels();

@@ -4,13 +4,10 @@
 #include "coordinator/scheduler/step.h"
 
 namespace longrun::coordinator {
-namespace {
 
 bool IsMissed(const State& state, const Worker& worker, Instant now) {
   return worker.lost || !worker.session || IsSilent(state, worker, now);
 }
-
-}  // namespace
 
 // A worker that announced that it is leaving is stopped, not lost.
 std::string_view WorkerStateName(const State& state, const Worker& worker, Instant now) {

@@ -494,6 +494,8 @@ bool HasFullDisk(const Worker& worker);
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
 
+// Whether nothing is heard of a worker: it is LOST, has no session, or is silent.
+bool IsMissed(const State& state, const Worker& worker, Instant now);
 // The state of a worker as people see it, one of WorkerInfo.state in sweeps.proto.
 std::string_view WorkerStateName(const State& state, const Worker& worker, Instant now);
 

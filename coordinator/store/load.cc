@@ -271,7 +271,7 @@ Status NoteStarted(Connection& connection, Attempt& attempt) {
                                       " ORDER BY seq LIMIT 1"));
   row.Bind(attempt.id).Bind(EnumName(RecordKind::kStarted));
   ASSIGN_OR_RETURN(const bool found, row.Step());
-  // If the record is damaged, records that come late count no time.
+  // If the record is damaged, the time up to the first record that comes late does not count.
   attempt.recorded_wall_ms = found ? row.Int(0) : std::numeric_limits<std::int64_t>::max();
   attempt.recorded_run_ms = 0;
   return Status();

@@ -263,7 +263,7 @@ TEST_F(HostileTest, AnAbsurdHelloIsRefusedAndLeavesNoWorker) {
       {"10 kB of id", [&](v1::Hello& h) { h.set_worker_id(long_text); }},
       {"no incarnation", [](v1::Hello& h) { h.clear_incarnation(); }},
       {"10 kB of incarnation", [&](v1::Hello& h) { h.set_incarnation(long_text); }},
-      {"a folder that is no ULID", [](v1::Hello& h) { h.set_folder_id("folder"); }},
+      {"a folder that is not a ULID", [](v1::Hello& h) { h.set_folder_id("folder"); }},
       {"10 kB of host", [&](v1::Hello& h) { h.set_host(long_text); }},
       {"an escape in the host", [](v1::Hello& h) { h.set_host("a\x1b[2Jb"); }},
       {"10 kB of version", [&](v1::Hello& h) { h.set_version(long_text); }},
