@@ -120,6 +120,17 @@ TEST(MetricPageTest, AHostOfTheNetworkIsRefused) {
   EXPECT_NE(served.status().message().find("127.0.0.1:PORT"), std::string::npos);
 }
 
+TEST(MetricPageTest, AnAddressWithoutAPortNumberIsRefused) {
+  MetricPage page(MetricOwner::kWorker);
+  for (const char* const address :
+       {"127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1", "127.0.0.1:65536", "localhost:9090x"}) {
+    const auto served = page.Expose(address);
+    ASSERT_FALSE(served.ok()) << address;
+    EXPECT_EQ(served.status().code(), Code::kInvalidArgument);
+    EXPECT_NE(served.status().message().find("expected a port number"), std::string::npos);
+  }
+}
+
 // Each of them keeps a thread until its request times out.
 TEST(MetricPageTest, ConnectionsWithoutARequestDoNotHoldUpAScrape) {
   MetricPage page(MetricOwner::kWorker);
