@@ -160,6 +160,22 @@ class KernelTest : public ::testing::TestWithParam<KernelUnderTest> {
     }
   }
 
+  std::int64_t Between(std::int64_t from, std::int64_t to) {
+    return from +
+           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
+  }
+  // Of more than one tile, and of up to so many queries and keys.
+  ProblemShape SeveralTiles(std::int64_t head_dim, std::int64_t n_query_max,
+                            std::int64_t n_key_max) {
+    const std::int64_t n_kv_head = Between(1, 2);
+    return {.batch = Between(1, 2),
+            .n_head = n_kv_head * Between(1, 2),
+            .n_kv_head = n_kv_head,
+            .n_query = Between(65, n_query_max),
+            .n_key = Between(65, n_key_max),
+            .head_dim = head_dim};
+  }
+
   SeededRandom random_{CommitSeed()};
 };
 
@@ -441,27 +457,18 @@ TEST_P(KernelTest, DocumentsAreTheReferences) {
 // On a GPU, calls with a mask and few terms have kernels of their own, which pass over the tiles
 // that a window or documents hide.
 TEST_P(KernelTest, MasksOverSeveralTilesAreTheReferences) {
-  const auto between = [&](std::int64_t from, std::int64_t to) {
-    return from +
-           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
-  };
   for (int round = 0; round < 10; ++round) {
-    const std::int64_t n_kv_head = between(1, 2), head_dim = round < 5 ? 64 : 128;
-    const ProblemShape shape = {.batch = between(1, 2),
-                                .n_head = n_kv_head * between(1, 2),
-                                .n_kv_head = n_kv_head,
-                                .n_query = between(65, 300),
-                                .n_key = between(65, 400),
-                                .head_dim = head_dim};
+    const std::int64_t head_dim = round < 5 ? 64 : 128;
+    const ProblemShape shape = SeveralTiles(head_dim, 300, 400);
     const bool causal = random_.Chance(0.7);
-    const std::int64_t offset = between(0, 250), window = random_.Chance(0.7) ? between(1, 150) : 0;
-    const std::int64_t n_sink = causal && window > 0 && random_.Chance(0.6) ? between(1, 80) : 0;
+    const std::int64_t offset = Between(0, 250), window = random_.Chance(0.7) ? Between(1, 150) : 0;
+    const std::int64_t n_sink = causal && window > 0 && random_.Chance(0.6) ? Between(1, 80) : 0;
     std::vector<std::int32_t> cu_seqlens;
     if (window == 0 || random_.Chance(0.5)) {
       cu_seqlens.push_back(0);
       const std::int64_t n_position = std::max(shape.n_key, offset + shape.n_query);
       while (cu_seqlens.back() + 200 < n_position) {
-        cu_seqlens.push_back(static_cast<std::int32_t>(cu_seqlens.back() + between(1, 200)));
+        cu_seqlens.push_back(static_cast<std::int32_t>(cu_seqlens.back() + Between(1, 200)));
       }
       cu_seqlens.push_back(static_cast<std::int32_t>(n_position));
     }
@@ -479,22 +486,12 @@ TEST_P(KernelTest, MasksOverSeveralTilesAreTheReferences) {
 
 // So have calls with a piecewise linear function, a mask or none, and no other term.
 TEST_P(KernelTest, PiecewiseLinearBiasesOverSeveralTilesAreTheReferences) {
-  const auto between = [&](std::int64_t from, std::int64_t to) {
-    return from +
-           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
-  };
   for (int round = 0; round < 6; ++round) {
-    const std::int64_t n_kv_head = between(1, 2), head_dim = round < 3 ? 64 : 128;
-    const ProblemShape shape = {.batch = between(1, 2),
-                                .n_head = n_kv_head * between(1, 2),
-                                .n_kv_head = n_kv_head,
-                                .n_query = between(65, 200),
-                                .n_key = between(65, 260),
-                                .head_dim = head_dim};
+    const ProblemShape shape = SeveralTiles(round < 3 ? 64 : 128, 200, 260);
     constexpr int kKnots[] = {0, 1, 5, 32, 70};
     const int n_knot = kKnots[random_.Below(5)];
     const bool causal = random_.Chance(0.7);
-    const std::int64_t offset = between(0, 150), window = round % 3 == 1 ? between(1, 150) : 0;
+    const std::int64_t offset = Between(0, 150), window = round % 3 == 1 ? Between(1, 150) : 0;
     ForEachType(shape, [&](Problem& p) {
       p.terms.visibility = {.causal = causal, .q_offset = offset, .window = window};
       if (round % 3 == 2) {
@@ -707,20 +704,16 @@ TEST_P(KernelTest, RegionsAreTheReferences) {
 }
 
 TEST_P(KernelTest, RegionsOfAnyLengthsAreTheReferences) {
-  const auto between = [&](std::int64_t from, std::int64_t to) {
-    return from +
-           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
-  };
   for (int round = 0; round < 12; ++round) {
-    const std::int64_t n_kv_head = between(1, 2);
-    const ProblemShape shape = {.batch = between(1, 2),
-                                .n_head = n_kv_head * between(1, 3),
+    const std::int64_t n_kv_head = Between(1, 2);
+    const ProblemShape shape = {.batch = Between(1, 2),
+                                .n_head = n_kv_head * Between(1, 3),
                                 .n_kv_head = n_kv_head,
-                                .n_query = round % 4 == 0 ? 1 : between(1, 250),
-                                .n_key = between(1, 250),
-                                .head_dim = 8 * between(1, 5)};
-    const std::int64_t offset = between(-20, 260);
-    const auto n_region = static_cast<std::size_t>(between(1, 3));
+                                .n_query = round % 4 == 0 ? 1 : Between(1, 250),
+                                .n_key = Between(1, 250),
+                                .head_dim = 8 * Between(1, 5)};
+    const std::int64_t offset = Between(-20, 260);
+    const auto n_region = static_cast<std::size_t>(Between(1, 3));
     const bool causal = random_.Chance(0.8);
     ForEachType(shape, [&](Problem& p) {
       p.terms.visibility = {.causal = causal, .q_offset = offset};
