@@ -1,6 +1,6 @@
 // Programs under a limit on their address space, on the size of a file, or on open files, from
 // where one cannot load to where it has room: each ends by itself, and says what is too little.
-// None aborts, and none waits.
+// None aborts, and none waits. On a full disk, a trainer waits for a while.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -83,7 +83,7 @@ class LimitsTest : public testing::Test {
   // may not. Every process that it has started ends with it.
   Ended RunMounting(const char* script, const std::vector<std::string>& arguments) {
     std::vector<std::string> argv = {
-        "/usr/bin/unshare", "--map-root-user", "--mount", "--pid", "--fork",
+        "/usr/bin/unshare", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc",
         "--kill-child",     "/bin/bash",       "-c",      script,  "bash"};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return RunUnder("--core=0", argv);
@@ -91,6 +91,9 @@ class LimitsTest : public testing::Test {
   static bool MayNotMount(const Ended& ended) {
     return ended.code == 99 || ended.said.starts_with("unshare:");
   }
+
+  // Runs OnAFullDisk(script), and expects that it says so.
+  void ExpectOnAFullDisk(const char* script, const std::vector<std::string>& texts);
 
   // A dataset "words" in `state`, and the path of a sweep over it.
   std::string MakeSweep(const std::string& state) {
@@ -288,43 +291,64 @@ TEST_F(LimitsTest, ACheckpointForWhichThereIsNoRoomIsStoredOnceThereIs) {
 
 #if defined(LONGRUN_TEST_TRAINER)
 
+// Trains on a worker whose folder is a disk of its own, until that disk is full and the trainer has
+// met it. Continues with `script`, and shows what became of the tasks. To be called with the folder
+// of the programs, and with one for everything else.
+std::string OnAFullDisk(const std::string& script) {
+  constexpr const char* kBegin = R"(
+    bin=$1 own=$2 disk=$2/state/worker
+    mkdir -m 700 "$own/state" "$disk" || exit 1
+    mount -t tmpfs -o size=320m,mode=700 none "$disk" || exit 99
+    longrun() { "$bin/longrun" --state "$own/state" "$@" 2>&1; }
+    # Looks until a command succeeds, as WaitUntil() does.
+    await() {
+      local end=$(( SECONDS + 30 ))
+      until "$@"; do
+        (( SECONDS < end )) || { echo "in vain: $*"; exit 1; }
+        read -rt 0.05 <> <(:)
+      done
+    }
+    journal() { cat "$disk"/attempts/*/journal.jsonl 2> "$own/null"; }
+    trains() { (( $(journal | wc -l) > 20 )); }
+    # The last line is torn, or it ends with the last page of the disk.
+    is_met() {
+      cat /dev/zero >> "$disk/filler" 2> "$own/null"
+      [[ -n $(journal | tail -c 1) ]] || (( $(journal | wc -c) % 4096 == 0 ))
+    }
+    training_is() {
+      [[ $(longrun query -o csv "SELECT state FROM tasks WHERE kind = 'train'") == *$1 ]]
+    }
+
+    longrun data import words --train "$own/a.txt" --validation "$own/b.txt"
+    longrun up --cpu-slots 1 > "$own/up.log" &
+    await longrun submit "$own/sweep.yaml" --set train.tokens=1000000 --set retry.losses_max=0
+    await trains
+    await is_met
+  )";
+  constexpr const char* kEnd = R"(
+    longrun watch small; echo "watch: $?"
+    longrun query -o csv "SELECT kind, state, failures, losses, attempts FROM tasks ORDER BY 1"
+    longrun query -o csv "SELECT n, state, failure_class, message FROM attempts
+                          WHERE kind = 'train' ORDER BY 1"
+  )";
+  return Str(kBegin, script, kEnd);
+}
+
+void LimitsTest::ExpectOnAFullDisk(const char* script, const std::vector<std::string>& texts) {
+  Write("a.txt", Str("delta ", SmallText()));
+  Write("b.txt", SmallText());
+  Write("sweep.yaml", kSmallSweep);
+  const Ended ended = RunMounting(OnAFullDisk(script).c_str(), {LONGRUN_BIN_DIR, temp_.path()});
+  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  for (const std::string& text : texts) {
+    EXPECT_NE(ended.said.find(text), std::string::npos) << text << "\n" << ended.said;
+  }
+}
+
 // A trainer on a full disk waits with what it has, and its attempt goes on where it was.
 TEST_F(LimitsTest, ATrainerWaitsWhileItsDiskIsFull) {
-  constexpr const char* kScript = R"(
-    disk=$2
-    mount -t tmpfs -o size=320m none "$disk" || exit 99
-    export LONGRUN_DISK_LOW_WATER=1048576
-    longrun() { "$1" --state "$disk/state" "${@:2}" 2>&1; }
-    longrun "$1" data import words --train "$3" --validation "$4"
-    longrun "$1" run "$5" --set train.tokens=1000000 &
-    run=$!
-    journals() { cat "$disk"/state/worker/attempts/*/journal.jsonl 2> "$disk/null"; }
-    until (( $(journals | wc -l) > 20 )); do
-      kill -0 $run || exit 1
-      read -rt 0.1 <> <(:)
-    done
-    cat /dev/zero > "$disk/filler"
-    # The last page of the journal still has room for some records.
-    for (( same = 0, before = -1; same < 20; )); do
-      now=$(journals | wc -c)
-      (( same = now == before ? same + 1 : 0, before = now ))
-      read -rt 0.1 <> <(:)
-    done
-    journals | grep -c '"kind":"final"'
-    rm "$disk/filler"
-    wait $run; echo "run: $?"
-    longrun "$1" query -o csv "SELECT kind, state, failures, losses, attempts FROM tasks ORDER BY 1"
-  )";
-  const Ended ended =
-      RunMounting(kScript, {Program("longrun"), Disk(), Write("a.txt", Str("delta ", SmallText())),
-                            Write("b.txt", SmallText()), Write("sweep.yaml", kSmallSweep)});
-  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
-  const auto expect = [&](const std::string& text) {
-    EXPECT_NE(ended.said.find(text), std::string::npos) << text << "\n" << ended.said;
-  };
-  expect("\n0\n");
-  expect("\nrun: 0\n");
-  expect("\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n");
+  ExpectOnAFullDisk(R"(rm "$disk/filler")",
+                    {"\nwatch: 0\n", "\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n"});
 }
 
 // Where there is room for the daemons but not for a trainer, training tasks end with their class
