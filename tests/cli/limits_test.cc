@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <string>
 #include <string_view>
@@ -349,6 +350,22 @@ void LimitsTest::ExpectOnAFullDisk(const char* script, const std::vector<std::st
 TEST_F(LimitsTest, ATrainerWaitsWhileItsDiskIsFull) {
   ExpectOnAFullDisk(R"(rm "$disk/filler")",
                     {"\nwatch: 0\n", "\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n"});
+}
+
+// Its clock goes ahead, so that its patience ends at once.
+TEST_F(LimitsTest, ATrainerThatGivesUpOnAFullDiskEndsAsStorage) {
+  Write("trainer", Str("#!/bin/bash\nLONGRUN_TEST_BOOT_CLOCK='", JoinPath(temp_.path(), "clock"),
+                       "' LD_PRELOAD='", LONGRUN_SHIFTED_CLOCK, "' exec '",
+                       Program("longrun-trainer"), "' \"$@\"\n"));
+  trainer_ = JoinPath(temp_.path(), "trainer");
+  ASSERT_EQ(chmod(trainer_.c_str(), 0700), 0);
+  ExpectOnAFullDisk(
+      R"(
+    echo 3600000 > "$own/clock"
+    await training_is FAILED
+    rm "$disk/filler"
+  )",
+      {"\ntrain,FAILED,0,1,1\n", "\n1,FAILED,storage,the trainer ended with exit code 74\n"});
 }
 
 // Where there is room for the daemons but not for a trainer, training tasks end with their class

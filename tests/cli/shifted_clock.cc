@@ -1,6 +1,7 @@
 // Preloaded into a program: its wall clock is off by as many milliseconds as the file named by
-// LONGRUN_TEST_CLOCK says at that moment. All other clocks are the system's. OpenSSL asks time(),
-// which does not go through clock_gettime().
+// LONGRUN_TEST_CLOCK says at that moment, and the clock of BootMs() by those in the file named by
+// LONGRUN_TEST_BOOT_CLOCK. All other clocks are the system's. OpenSSL asks time(), which does not
+// go through clock_gettime().
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -12,8 +13,8 @@
 
 namespace {
 
-std::int64_t ShiftMs() {
-  const char* const path = std::getenv("LONGRUN_TEST_CLOCK");
+std::int64_t ShiftMs(const char* variable) {
+  const char* const path = std::getenv(variable);
   if (path == nullptr) return 0;
   const int error_number = errno;
   char text[32] = {};
@@ -30,7 +31,9 @@ std::int64_t ShiftMs() {
 
 extern "C" int clock_gettime(clockid_t clock, timespec* time) {
   const auto result = static_cast<int>(syscall(SYS_clock_gettime, clock, time));
-  if (result == 0 && clock == CLOCK_REALTIME) time->tv_sec += ShiftMs() / 1000;
+  if (result != 0) return result;
+  if (clock == CLOCK_REALTIME) time->tv_sec += ShiftMs("LONGRUN_TEST_CLOCK") / 1000;
+  if (clock == CLOCK_BOOTTIME) time->tv_sec += ShiftMs("LONGRUN_TEST_BOOT_CLOCK") / 1000;
   return result;
 }
 

@@ -1,10 +1,15 @@
 // The records of an attempt's folder, as canonical JSON.
 #include "worker/agent/attempt_folder.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
+#include "base/check.h"
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -14,6 +19,7 @@ namespace longrun::agent {
 namespace {
 
 constexpr std::size_t kRecordBytesMax = 1u << 16;
+constexpr std::size_t kExitBytesMax = 4096;
 
 Result<Json> ReadRecord(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kRecordBytesMax));
@@ -36,6 +42,19 @@ Result<ProcessName> NameFromJson(const Json& json, std::string_view path) {
     return Status(Code::kDataLoss, Str(path, ".start_ticks: expected a number, found ", ticks));
   }
   return process;
+}
+
+// Replaces the content of a file whose room is reserved, without allocating any.
+Status OverwriteReserved(const std::string& path, std::string_view bytes) {
+  const Descriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
+  const auto size = static_cast<off_t>(bytes.size());
+  if (const ssize_t n = ::pwrite(fd.get(), bytes.data(), bytes.size(), 0); n != size) {
+    return ErrnoStatus(n < 0 ? errno : ENOSPC, Str("cannot write ", path));
+  }
+  if (::ftruncate(fd.get(), size) != 0) return ErrnoStatus(errno, Str("cannot shorten ", path));
+  if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
+  return Status();
 }
 
 }  // namespace
@@ -93,15 +112,31 @@ Result<ShimRecord> ReadShim(const AttemptFolder& folder) {
   return record;
 }
 
+Status ReserveExit(const AttemptFolder& folder) {
+  const std::string path = folder.ExitRoom();
+  const Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot create ", path));
+  if (const int error_number = ::posix_fallocate(fd.get(), 0, kExitBytesMax); error_number != 0) {
+    return ErrnoStatus(error_number, Str("cannot reserve room in ", path));
+  }
+  if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
+  return Status();
+}
+
 Status WriteExit(const AttemptFolder& folder, const ExitRecord& exit) {
-  return WriteFileAtomic(folder.Exit(), CanonicalJson({{"code", exit.code},
-                                                       {"signal", exit.signal},
-                                                       {"oom_kill", exit.oom_kill},
-                                                       {"stop_requested", exit.stop_requested},
-                                                       {"usage",
-                                                        {{"user_ms", exit.user_ms},
-                                                         {"system_ms", exit.system_ms},
-                                                         {"rss_bytes_max", exit.rss_bytes_max}}}}));
+  const std::string json = CanonicalJson({{"code", exit.code},
+                                          {"signal", exit.signal},
+                                          {"oom_kill", exit.oom_kill},
+                                          {"stop_requested", exit.stop_requested},
+                                          {"usage",
+                                           {{"user_ms", exit.user_ms},
+                                            {"system_ms", exit.system_ms},
+                                            {"rss_bytes_max", exit.rss_bytes_max}}}});
+  LR_CHECK(json.size() <= kExitBytesMax);
+  const std::string reserved = folder.ExitRoom();
+  if (!PathExists(reserved)) return WriteFileAtomic(folder.Exit(), json);
+  RETURN_IF_ERROR(OverwriteReserved(reserved, json));
+  return RenameSync(reserved, folder.Exit());
 }
 
 Result<ExitRecord> ReadExit(const AttemptFolder& folder) {

@@ -1,7 +1,7 @@
 // An attempt's folder: its files, and the small records that worker and shim leave there for each
 // other. The trainer writes journal.jsonl, trainer.log and checkpoints/. The shim writes shim.json
-// and exit.json, and holds shim.lock as long as it lives. The worker writes task.json, acked and,
-// if it finds that the shim died without exit.json, abandoned.
+// and exit.json (for which it reserves room), and holds shim.lock as long as it lives. The worker
+// writes task.json, acked and, if it finds that the shim died without exit.json, abandoned.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct AttemptFolder {
   std::string Shim() const { return path + "/shim.json"; }
   std::string ShimLock() const { return ShimLockPath(path); }
   std::string Exit() const { return path + "/exit.json"; }
+  std::string ExitRoom() const { return path + "/.exit.json.room"; }
   std::string Abandoned() const { return path + "/abandoned"; }
 };
 
@@ -72,6 +73,9 @@ Status WriteAcked(const AttemptFolder& folder, const AckedRecord& acked);
 Result<AckedRecord> ReadAcked(const AttemptFolder& folder);
 Status WriteShim(const AttemptFolder& folder, const ShimRecord& shim);
 Result<ShimRecord> ReadShim(const AttemptFolder& folder);
+// Reserves the room that WriteExit() needs, so that it works on a full disk, too. (On a file system
+// that never overwrites, such as btrfs, it may not.)
+Status ReserveExit(const AttemptFolder& folder);
 Status WriteExit(const AttemptFolder& folder, const ExitRecord& exit);
 Result<ExitRecord> ReadExit(const AttemptFolder& folder);
 Result<TaskFile> ReadTaskFile(const AttemptFolder& folder);

@@ -140,7 +140,8 @@ void PreferForOomKill(int pid) {
   }
 }
 
-// exit.json is the only evidence of the end, so wait up to a minute for a full disk.
+// exit.json is the only evidence of the end, so wait up to a minute where its room could not be
+// reserved.
 Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
   constexpr int kTries = 60;
   for (int i = 1;; ++i) {
@@ -157,6 +158,27 @@ int ExitCodeWithoutTrainer(const Status& status) {
   return shortage ? FailureOf(ClassOfShortage(*shortage)).exit_code : kNotExecutable;
 }
 
+Result<int> StartTrainer(const AttemptFolder& folder, const std::string& trainer) {
+  std::vector<std::string> env;
+  for (char** variable = environ; *variable != nullptr; ++variable) env.emplace_back(*variable);
+  return Spawn({.argv = {trainer, "task", folder.TaskFilePath()},
+                .env = std::move(env),
+                .cwd = folder.path,
+                .stdout_path = folder.Log(),
+                .stderr_path = folder.Log(),
+                .own_group = true,
+                .die_with_parent = true});
+}
+
+// Starts the trainer, once everything is ready to record its end.
+Result<int> PrepareAndStart(const AttemptFolder& folder, const std::string& trainer,
+                            const ShimRecord& shim) {
+  RETURN_IF_ERROR(ReserveExit(folder));
+  RETURN_IF_ERROR(WriteShim(folder, shim));
+  Failpoint("shim_before_trainer");
+  return StartTrainer(folder, trainer);
+}
+
 Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) {
   const sigset_t signals = BlockSignals();
   ASSIGN_OR_RETURN(const FileLock lock,
@@ -169,19 +191,8 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   RETURN_IF_ERROR(SetLimits());
   ShimRecord shim = {.shim = {.pid = getpid(), .start_ticks = *ProcessStartTicks(getpid())},
                      .trainer = std::nullopt};
-  RETURN_IF_ERROR(WriteShim(folder, shim));
-  Failpoint("shim_before_trainer");
-
-  std::vector<std::string> env;
-  for (char** variable = environ; *variable != nullptr; ++variable) env.emplace_back(*variable);
   const std::optional<std::int64_t> oom_kills_before = CountOomKills("");
-  const Result<int> pid = Spawn({.argv = {trainer, "task", folder.TaskFilePath()},
-                                 .env = std::move(env),
-                                 .cwd = folder.path,
-                                 .stdout_path = folder.Log(),
-                                 .stderr_path = folder.Log(),
-                                 .own_group = true,
-                                 .die_with_parent = true});
+  const Result<int> pid = PrepareAndStart(folder, trainer, shim);
   if (!pid) {
     LogError("trainer_not_started", {{"error", pid.status().message()}});
     RETURN_IF_ERROR(WriteExitPatiently(folder, {.code = ExitCodeWithoutTrainer(pid.status())}));

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -118,6 +119,20 @@ TEST_F(ExecTest, ATerminationIsPassedOnAndTheTrainerYields) {
   EXPECT_EQ(End(pid).code, 0);
   EXPECT_EQ(ReadExit(folder_)->code, 75);
   EXPECT_TRUE(ReadExit(folder_)->stop_requested);
+}
+
+// A full disk: tests/cli/limits_test.cc.
+TEST_F(ExecTest, TheRoomForItsEndIsReservedBeforeTheTrainerStarts) {
+  const int pid = StartShim({{"steps", 1'000'000}});
+  AwaitRecords(5);
+  struct stat about = {};
+  ASSERT_EQ(stat(folder_.ExitRoom().c_str(), &about), 0);
+  EXPECT_GE(about.st_blocks * 512, 4096);
+  EXPECT_EQ(ReadExit(folder_).status().code(), Code::kNotFound);
+  kill(pid, SIGTERM);
+  End(pid);
+  EXPECT_EQ(ReadExit(folder_)->code, 75);
+  EXPECT_FALSE(PathExists(folder_.ExitRoom()));
 }
 
 TEST_F(ExecTest, AKilledShimTakesItsTrainerAlong) {
