@@ -219,10 +219,11 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
     const ssize_t n = ::pwrite(fd_, line.data() + n_written, line.size() - n_written,
                                static_cast<off_t>(n_bytes_ + static_cast<std::int64_t>(n_written)));
     if (n < 0 && errno == EINTR) continue;
-    const int error_number = n < 0 ? errno : ENOSPC;
-    if (n <= 0 && AwaitsRoom(error_number, is_first)) continue;
-    if (n <= 0) return ErrnoStatus(error_number, Str("cannot write the journal ", path_));
-    n_written += static_cast<std::size_t>(n);
+    if (n > 0) {
+      n_written += static_cast<std::size_t>(n);
+      continue;
+    }
+    RETURN_IF_ERROR(AwaitRoom(n < 0 ? errno : ENOSPC, "cannot write the journal ", is_first));
   }
   n_bytes_ += static_cast<std::int64_t>(line.size());
   last_seq_ += 1;
@@ -234,17 +235,16 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
 Status JournalWriter::Sync() {
   bool is_first = true;
   while (::fdatasync(fd_) != 0) {
-    const int error_number = errno;
-    if (AwaitsRoom(error_number, is_first)) continue;
-    return ErrnoStatus(error_number, Str("cannot sync the journal ", path_));
+    RETURN_IF_ERROR(AwaitRoom(errno, "cannot sync the journal ", is_first));
   }
   synced_ms_ = BootMs();
   return Status();
 }
 
-bool JournalWriter::AwaitsRoom(int error_number, bool& is_first) const {
-  const bool is_full = ShortageOf(error_number) == Shortage::kDisk;
-  return is_full && wait_for_room_ && wait_for_room_(std::exchange(is_first, false));
+Status JournalWriter::AwaitRoom(int error_number, std::string_view what, bool& is_first) const {
+  Status error = ErrnoStatus(error_number, Str(what, path_));
+  if (ShortageOf(error_number) != Shortage::kDisk || !wait_for_room_) return error;
+  return wait_for_room_(error, std::exchange(is_first, false));
 }
 
 Status JournalWriter::Finish() { return Append(tally_.Final()); }

@@ -55,8 +55,9 @@ class JournalWriter {
   ~JournalWriter();
 
   // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
-  // every 200 ms. kResourceExhausted if the disk is full and stays so, kInvalidArgument for a line
-  // over kJournalLineBytesMax; then the record is not written, and the next record gets its number.
+  // every 200 ms. kResourceExhausted if the disk is full and stays so (or the error of
+  // SetWaitForRoom), kInvalidArgument for a line over kJournalLineBytesMax; then the record is not
+  // written, and the next record gets its number.
   Status Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step = std::nullopt);
   template <typename Body>
   requires requires { Body::kKind; }
@@ -64,9 +65,10 @@ class JournalWriter {
     return Append(Body::kKind, body.ToJson(), step);
   }
   Status Sync();
-  // Called while the disk is full, after each try to write a record; `is_first` after the first
-  // one. False: the record is given up. Without such a function, every record is.
-  using WaitForRoom = std::function<bool(bool is_first)>;
+  // Called while the disk is full, after each try to write a record, with its error; `is_first`
+  // after the first one. Ok: it is tried again. Otherwise the record is given up with the returned
+  // error. Without it, all are given up at once.
+  using WaitForRoom = std::function<Status(const Status& full, bool is_first)>;
   void SetWaitForRoom(WaitForRoom wait) { wait_for_room_ = std::move(wait); }
   // Writes the `final` record about the records appended so far.
   Status Finish();
@@ -75,8 +77,8 @@ class JournalWriter {
  private:
   JournalWriter() = default;
 
-  // Whether to try again what failed with this errno.
-  bool AwaitsRoom(int error_number, bool& is_first) const;
+  // Ok if what failed with this errno should be tried again; otherwise the error to return.
+  Status AwaitRoom(int error_number, std::string_view what, bool& is_first) const;
 
   std::string path_;           // for messages
   WaitForRoom wait_for_room_;  // may be empty

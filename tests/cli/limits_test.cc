@@ -352,6 +352,17 @@ TEST_F(LimitsTest, ATrainerWaitsWhileItsDiskIsFull) {
                     {"\nwatch: 0\n", "\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,1\n"});
 }
 
+TEST_F(LimitsTest, ATrainerThatIsStoppedWhileItsDiskIsFullLosesNothing) {
+  ExpectOnAFullDisk(R"(
+    longrun pause small
+    await training_is READY
+    rm "$disk/filler"
+    longrun resume small
+  )",
+                    {"\nwatch: 0\n", "\nevaluate,SUCCEEDED,0,0,1\ntrain,SUCCEEDED,0,0,2\n",
+                     "\n1,PREEMPTED,preempted,the trainer stopped as it was asked to\n"});
+}
+
 // Its clock goes ahead, so that its patience ends at once.
 TEST_F(LimitsTest, ATrainerThatGivesUpOnAFullDiskEndsAsStorage) {
   Write("trainer", Str("#!/bin/bash\nLONGRUN_TEST_BOOT_CLOCK='", JoinPath(temp_.path(), "clock"),

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "base/units.h"
 #include "worker/trainer/stop.h"
 
@@ -13,27 +14,41 @@ namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kAtLeastMs = 1000;
-constexpr std::chrono::milliseconds kLook(100);  // at the disk, and for a stop
+constexpr std::int64_t kLookMs = 100;  // at the disk, and for a stop
 
 }  // namespace
 
-bool RoomWait::Next() {
-  const std::int64_t now_ms = BootMs();
-  if (begin_ms_ == 0) {
-    begin_ms_ = now_ms;
+const RoomSource& ThisMachine() {
+  static const RoomSource source = {
+      .now_ms = BootMs,
+      .free_bytes = DiskFreeBytes,
+      .stop_requested = StopRequested,
+      .pause = [](std::int64_t ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }};
+  return source;
+}
+
+Status RoomWait::Next(const Status& full) {
+  const std::int64_t try_again_ms = source_.now_ms() + kAtLeastMs;
+  if (!std::exchange(has_begun_, true)) {
+    begin_ms_ = source_.now_ms();
     LogWarning("disk_full", {{"folder", folder_}, {"waits_for", FormatBytes(n_bytes_)}});
   }
-  const std::int64_t end_ms = begin_ms_ + kRoomPatienceMs;
-  do {
-    if (StopRequested()) return false;
-    std::this_thread::sleep_for(kLook);
-  } while (BootMs() < now_ms + kAtLeastMs || (!HasRoom() && BootMs() < end_ms));
-  return BootMs() < end_ms;
+  while (true) {
+    const bool is_stopped = source_.stop_requested();
+    if (is_stopped || source_.now_ms() >= begin_ms_ + kRoomPatienceMs) {
+      if (!std::exchange(is_last_try_, true) && HasRoom()) return Status();
+      if (!is_stopped) return full;
+      return Status(Code::kCancelled,
+                    Str("stopped as asked while the disk was full: ", full.message()));
+    }
+    if (source_.now_ms() >= try_again_ms && HasRoom()) return Status();
+    source_.pause(kLookMs);
+  }
 }
 
 // A quota has no number of free bytes, so the write itself has to tell.
 bool RoomWait::HasRoom() const {
-  const Result<std::int64_t> n_free = DiskFreeBytes(folder_);
+  const Result<std::int64_t> n_free = source_.free_bytes(folder_);
   return !n_free.ok() || *n_free >= n_bytes_;
 }
 

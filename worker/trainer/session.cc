@@ -19,11 +19,11 @@ constexpr std::int64_t kJournalRoom = std::int64_t{1} << 16;
 Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
   ASSIGN_OR_RETURN(JournalWriter journal,
                    JournalWriter::Create(JoinPath(task.attempt_dir, kJournalName)));
-  journal.SetWaitForRoom(
-      [folder = task.attempt_dir, wait = std::optional<RoomWait>()](bool is_first) mutable {
-        if (is_first) wait.emplace(folder, kJournalRoom);
-        return wait->Next();
-      });
+  journal.SetWaitForRoom([folder = task.attempt_dir, wait = std::optional<RoomWait>()](
+                             const Status& full, bool is_first) mutable {
+    if (is_first) wait.emplace(folder, kJournalRoom);
+    return wait->Next(full);
+  });
   const Json body = {{"format", 1},
                      {"attempt", task.attempt},
                      {"task", task.task},
