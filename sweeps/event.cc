@@ -177,6 +177,8 @@ JournalWriter::JournalWriter(JournalWriter&& other) noexcept
       wait_for_room_(std::move(other.wait_for_room_)),
       fd_(std::exchange(other.fd_, -1)),
       n_bytes_(other.n_bytes_),
+      unsynced_(std::move(other.unsynced_)),
+      has_sync_failed_(other.has_sync_failed_),
       last_seq_(other.last_seq_),
       synced_ms_(other.synced_ms_),
       tally_(std::move(other.tally_)) {}
@@ -188,6 +190,8 @@ JournalWriter& JournalWriter::operator=(JournalWriter&& other) noexcept {
   wait_for_room_ = std::move(other.wait_for_room_);
   fd_ = std::exchange(other.fd_, -1);
   n_bytes_ = other.n_bytes_;
+  unsynced_ = std::move(other.unsynced_);
+  has_sync_failed_ = other.has_sync_failed_;
   last_seq_ = other.last_seq_;
   synced_ms_ = other.synced_ms_;
   tally_ = std::move(other.tally_);
@@ -213,19 +217,10 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
                       " bytes; a journal line may have at most ", kJournalLineBytesMax));
   }
   line += '\n';
-  // At a fixed offset, so that after a full disk the next record overwrites the torn one.
   bool is_first = true;
-  for (std::size_t n_written = 0; n_written < line.size();) {
-    const ssize_t n = ::pwrite(fd_, line.data() + n_written, line.size() - n_written,
-                               static_cast<off_t>(n_bytes_ + static_cast<std::int64_t>(n_written)));
-    if (n < 0 && errno == EINTR) continue;
-    if (n > 0) {
-      n_written += static_cast<std::size_t>(n);
-      continue;
-    }
-    RETURN_IF_ERROR(AwaitRoom(n < 0 ? errno : ENOSPC, "cannot write the journal ", is_first));
-  }
+  RETURN_IF_ERROR(WriteAt(n_bytes_, line, is_first));
   n_bytes_ += static_cast<std::int64_t>(line.size());
+  unsynced_ += line;
   last_seq_ += 1;
   tally_.Add(kind, std::string_view(line).substr(0, line.size() - 1));
   const bool due = BootMs() - synced_ms_ >= kSyncEveryMs;
@@ -234,10 +229,34 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
 
 Status JournalWriter::Sync() {
   bool is_first = true;
-  while (::fdatasync(fd_) != 0) {
+  while (true) {
+    // After a sync that failed, Linux may take the pages for written, and the next sync would
+    // succeed without them.
+    if (has_sync_failed_) {
+      const std::int64_t begin = n_bytes_ - static_cast<std::int64_t>(unsynced_.size());
+      RETURN_IF_ERROR(WriteAt(begin, unsynced_, is_first));
+    }
+    has_sync_failed_ = ::fdatasync(fd_) != 0;
+    if (!has_sync_failed_) break;
     RETURN_IF_ERROR(AwaitRoom(errno, "cannot sync the journal ", is_first));
   }
+  unsynced_.clear();
   synced_ms_ = BootMs();
+  return Status();
+}
+
+// At a fixed offset, so that after a full disk the next record overwrites the torn one.
+Status JournalWriter::WriteAt(std::int64_t offset, std::string_view bytes, bool& is_first) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      RETURN_IF_ERROR(AwaitRoom(n < 0 ? errno : ENOSPC, "cannot write the journal ", is_first));
+      continue;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+    offset += n;
+  }
   return Status();
 }
 

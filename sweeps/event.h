@@ -77,6 +77,7 @@ class JournalWriter {
  private:
   JournalWriter() = default;
 
+  Status WriteAt(std::int64_t offset, std::string_view bytes, bool& is_first);
   // Ok if what failed with this errno should be tried again; otherwise the error to return.
   Status AwaitRoom(int error_number, std::string_view what, bool& is_first) const;
 
@@ -84,6 +85,8 @@ class JournalWriter {
   WaitForRoom wait_for_room_;  // may be empty
   int fd_ = -1;
   std::int64_t n_bytes_ = 0;  // of whole lines
+  std::string unsynced_;      // the last of these, which no sync has covered yet
+  bool has_sync_failed_ = false;
   std::int64_t last_seq_ = 0;
   std::int64_t synced_ms_ = 0;
   JournalTally tally_;
