@@ -66,8 +66,11 @@ Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
   Status status = summary.status();
   if (status.ok()) status = RenameSync(temporary, folder);
   if (!status.ok()) {
-    // Report only the first error; the next attempt removes what cannot be removed now.
-    static_cast<void>(RemoveAll(temporary));
+    // If only the sync of the rename failed, the folder has its name already, and would be in the
+    // way of another try. Report only the first error; the next attempt removes what cannot be
+    // removed now.
+    const bool is_renamed = summary.ok() && !PathExists(temporary);
+    static_cast<void>(RemoveAll(is_renamed ? folder : temporary));
     return std::move(status).In(Str("writing checkpoint ", folder));
   }
   return summary;

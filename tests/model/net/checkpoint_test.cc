@@ -1,10 +1,38 @@
 #include "model/net/checkpoint.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "base/files.h"
+#include "base/shortage.h"
+#include "base/str.h"
 #include "model/net/adamw.h"
 #include "tests/model/net/small_model.h"
+
+namespace {
+
+// The disk is full at one sync of this folder: at the first if n is 1.
+struct {
+  ino_t folder = 0;
+  int n = 0;
+} g_full;
+
+}  // namespace
+
+extern "C" int fsync(int fd) {
+  struct stat about = {};
+  const bool is_it = g_full.n > 0 && fstat(fd, &about) == 0 && about.st_ino == g_full.folder;
+  if (!is_it || --g_full.n > 0) return static_cast<int>(syscall(SYS_fsync, fd));
+  errno = ENOSPC;
+  return -1;
+}
 
 namespace longrun {
 namespace {
@@ -12,21 +40,24 @@ namespace {
 class CheckpointTest : public testing::Test {
  protected:
   CheckpointTest() {
-    const NetConfig config = SmallConfig("cable");
-    const Transformer net = SmallNet(config, "fp32");
-    const AdamW optimizer({}, net.parameters());
+    const Transformer net = SmallNet(config_, "fp32");
     parameters_ = net.parameters();
-    summary_ = WriteCheckpoint(path_, {.config = config,
-                                       .parameters = parameters_,
-                                       .optimizer = optimizer.State(),
-                                       .state = {{"step", 5}}})
-                   .value();
+    optimizer_ = AdamW({}, net.parameters()).State();
+    summary_ = Write(path_).value();
+  }
+  Result<CheckpointSummary> Write(const std::string& path) const {
+    return WriteCheckpoint(path, {.config = config_,
+                                  .parameters = parameters_,
+                                  .optimizer = optimizer_,
+                                  .state = {{"step", 5}}});
   }
   std::string Error() const { return LoadCheckpoint(path_, summary_.sha256).status().message(); }
 
   TempFolder folder_;
   std::string path_ = JoinPath(folder_.path(), "checkpoints/step-5");
+  const NetConfig config_ = SmallConfig("cable");
   ParameterMap parameters_;
+  std::map<std::string, at::Tensor> optimizer_;
   CheckpointSummary summary_;
 };
 
@@ -64,6 +95,24 @@ TEST_F(CheckpointTest, AnotherManifestThanTheOneAskedForIsRefused) {
   const Status status = LoadCheckpoint(path_, other).status();
   EXPECT_EQ(status.code(), Code::kDataLoss);
   EXPECT_NE(status.message().find("expected " + other), std::string::npos) << status.message();
+}
+
+TEST_F(CheckpointTest, OneThatMetAFullDiskCanBeWrittenAgain) {
+  const std::string folder = FolderOf(path_);
+  struct stat about = {};
+  ASSERT_EQ(stat(folder.c_str(), &about), 0);
+  // The temporary folder is made, and then it gets the checkpoint's name.
+  for (const int n : {1, 2}) {
+    g_full = {.folder = about.st_ino, .n = n};
+    const std::string again = JoinPath(folder, Str("again-", n));
+    const Status failed = Write(again).status();
+    EXPECT_EQ(g_full.n, 0);
+    EXPECT_EQ(ShortageOf(failed), Shortage::kDisk) << failed.message();
+    EXPECT_FALSE(PathExists(again));
+    const auto written = Write(again);
+    ASSERT_TRUE(written.ok()) << written.status().message();
+    EXPECT_EQ(written->sha256, summary_.sha256);
+  }
 }
 
 }  // namespace
