@@ -22,7 +22,7 @@ const RoomSource& ThisMachine() {
   static const RoomSource source = {
       .now_ms = BootMs,
       .free_bytes = DiskFreeBytes,
-      .stop_requested = StopRequested,
+      .stop_requested = StopRequestedWhileWaiting,
       .pause = [](std::int64_t ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }};
   return source;
 }

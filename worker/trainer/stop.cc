@@ -69,7 +69,15 @@ class Watch {
 };
 
 std::atomic<bool> g_stop_requested = false;
-std::unique_ptr<Watch> g_watch;  // used only by the thread that runs the task
+std::mutex g_mutex;              // guards g_watch
+std::unique_ptr<Watch> g_watch;  // it takes the signals as long as there is one
+
+bool TakeStop() {
+  const sigset_t signals = StopSignals();
+  constexpr timespec kAtOnce = {};
+  if (sigtimedwait(&signals, nullptr, &kAtOnce) > 0) g_stop_requested = true;
+  return g_stop_requested;
+}
 
 }  // namespace
 
@@ -78,18 +86,20 @@ void HoldStopSignals() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-void EndWhenStopped() { g_watch = std::make_unique<Watch>(); }
+void EndWhenStopped() {
+  const std::lock_guard lock(g_mutex);
+  g_watch = std::make_unique<Watch>();
+}
 
 bool StopRequested() {
-  {
-    static std::mutex mutex;
-    const std::lock_guard lock(mutex);
-    g_watch.reset();
-  }
-  const sigset_t signals = StopSignals();
-  constexpr timespec kAtOnce = {};
-  if (sigtimedwait(&signals, nullptr, &kAtOnce) > 0) g_stop_requested = true;
-  return g_stop_requested;
+  const std::lock_guard lock(g_mutex);
+  g_watch.reset();
+  return TakeStop();
+}
+
+bool StopRequestedWhileWaiting() {
+  const std::lock_guard lock(g_mutex);
+  return g_watch == nullptr && TakeStop();
 }
 
 }  // namespace longrun::trainer

@@ -11,6 +11,8 @@ void HoldStopSignals();
 // Makes a stop signal end the program at once, until the first call of StopRequested(): while the
 // inputs are read, there is nothing to save.
 void EndWhenStopped();
-bool StopRequested();  // thread-safe
+// Both are thread-safe.
+bool StopRequested();
+bool StopRequestedWhileWaiting();  // the same, but false as long as a signal ends the program
 
 }  // namespace longrun::trainer
