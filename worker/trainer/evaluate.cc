@@ -126,9 +126,12 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   LR_CHECK(IsSafeName(artifact.name));
   const std::string relative = Str("artifacts/", artifact.name);
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
-  RETURN_IF_ERROR(MakeFolder(FolderOf(path)));
-  RETURN_IF_ERROR(OnceThereIsRoom(FolderOf(path), static_cast<std::int64_t>(artifact.bytes.size()),
-                                  [&] { return WriteFileAtomic(path, artifact.bytes); }));
+  const auto write = [&] {
+    const Status made = MakeFolder(FolderOf(path));
+    return made.ok() ? WriteFileAtomic(path, artifact.bytes) : made;
+  };
+  const auto n_bytes = static_cast<std::int64_t>(artifact.bytes.size());
+  RETURN_IF_ERROR(OnceThereIsRoom(session_.task().attempt_dir, n_bytes, write));
   return session_.journal().Append(
       ArtifactRecord{.name = artifact.name,
                      .path = relative,

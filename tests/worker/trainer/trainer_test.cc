@@ -843,6 +843,28 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "FILE`, or the key split.test in a file for `longrun data prepare`)\n");
 }
 
+TEST_F(TrainerTest, ACheckpointAndAnArtifactWaitForTheRoomOfTheirFolders) {
+#ifdef LONGRUN_SANITIZED
+  GTEST_SKIP() << "a sanitizer's library must be the first that is loaded";
+#endif
+  WriteRun(RunJson("none"));
+  const auto meets_full_disk = [&](const std::vector<std::string>& arguments, const char* folder) {
+    EXPECT_TRUE(RemoveAll(At("stderr")).ok());
+    SpawnOptions command = Command(arguments, "");
+    command.env.push_back(std::string("LD_PRELOAD=") + LONGRUN_NO_FOLDER_AT_FIRST);
+    command.env.push_back(std::string("LONGRUN_TEST_NO_FOLDER=") + folder);
+    EXPECT_EQ(WaitFor(Spawn(command).value(), -1).value()->code, 0) << Stderr();
+    return Stderr().find(" disk_full ") != std::string::npos;
+  };
+  EXPECT_TRUE(meets_full_disk(TrainArguments("out"), "/checkpoints"));
+  EXPECT_TRUE(meets_full_disk(TrainArguments("again"), ".tmp"));
+  ExpectSameState("out", "again");
+  EXPECT_TRUE(meets_full_disk(
+      {"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
+       At("evaluated"), "--checkpoint", StepFolder("out", "20"), "--lengths", "16"},
+      "/artifacts"));
+}
+
 TEST_F(TrainerTest, AnEvaluationInBf16IsNearTheOneInFp32) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
