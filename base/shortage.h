@@ -2,6 +2,7 @@
 // kResourceExhausted, but each needs another remedy.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -19,6 +20,10 @@ inline constexpr const char* kOutOfThreads =
 // they are, so it adds this to its message.
 inline constexpr std::string_view kMakeRoom =
     "make room there (`longrun gc --dry-run` shows what can be removed)";
+
+// For so long, a trainer waits for room on a full disk. Then its write fails, and the task may go
+// on at a worker that has room.
+inline constexpr std::int64_t kRoomPatienceMs = 10 * 60 * 1000;
 
 enum class Shortage {
   kDisk,       // ENOSPC, EDQUOT

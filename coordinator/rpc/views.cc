@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/shortage.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/scheduler/unheard.h"
 #include "coordinator/store/damage.h"
@@ -334,7 +335,8 @@ void AddFullDisk(const CoordinatorParts& parts, bool is_remote, Notices* notices
     text = Str(LowDiskText(folder, core.disk_low_water_bytes()),
                ", so nothing new is stored: ", kMakeRoom,
                "; then work continues by itself, and nothing is lost (a trainer that writes to the "
-               "same disk waits for ten minutes before it gives up)");
+               "same disk waits for ",
+               FormatDurationMs(kRoomPatienceMs), " before it gives up)");
   } else if (const std::optional<NoRoom> no_room = parts.artifacts.LacksRoom()) {
     text = Str(NoRoomText(folder, *no_room),
                "; until then, tasks wait that have such a file to store, and nothing is lost");

@@ -12,9 +12,6 @@
 
 namespace longrun::trainer {
 
-// After so long, the write fails: the task may go on at a worker that has room.
-inline constexpr std::int64_t kRoomPatienceMs = 10 * 60 * 1000;
-
 // What a wait asks of the machine. A test gives its own answers.
 struct RoomSource {
   std::function<std::int64_t()> now_ms;
