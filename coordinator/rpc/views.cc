@@ -309,15 +309,18 @@ void AddUnsharedWorkers(const State& state, Notices* notices) {
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
   for (const Attempt* const attempt : QuietAttempts(state, now)) {
     const std::string task = attempt->task.substr(0, 8);
+    const Worker& worker = state.workers.at(attempt->worker);
+    const std::string room = WaitForRoomText(worker);
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("task ", task));
     notice->set_text(Str(
-        "the trainer of task ", task, " on ", state.workers.at(attempt->worker).host,
-        " has reported nothing since ", FormatWallMs(wall_ms - now + attempt->recorded_at),
-        ", but still runs. It may be computing a long step, waiting for memory or a disk, or "
-        "stopped by a signal (`pkill -CONT longrun-trainer` on that machine resumes it); `longrun "
-        "logs ",
-        task, "` shows its last lines"));
+        "the trainer of task ", task, " on ", worker.host, " has reported nothing since ",
+        FormatWallMs(wall_ms - now + attempt->recorded_at), ", but still runs",
+        room.empty() ? Str(". It may be computing a long step, waiting for memory or a disk, or "
+                           "stopped by a signal (`pkill -CONT longrun-trainer` on that machine "
+                           "resumes it); `longrun logs ",
+                           task, "` shows its last lines")
+                     : Str("; ", room)));
     notice->set_over(Str("the trainer of task ", task, " reports again, or has ended"));
   }
 }

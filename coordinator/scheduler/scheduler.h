@@ -494,6 +494,10 @@ bool HasFullDisk(const Worker& worker);
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
 
+// "": the worker's disk has room, as far as is known. Else why a trainer there may be waiting, and
+// what to do.
+std::string WaitForRoomText(const Worker& worker);
+
 // Whether nothing is heard of a worker: it is LOST, has no session, or is silent.
 bool IsMissed(const State& state, const Worker& worker, Instant now);
 // The state of a worker as people see it, one of WorkerInfo.state in sweeps.proto.

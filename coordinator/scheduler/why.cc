@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/scheduler/step.h"
@@ -429,6 +430,7 @@ class Finder {
     const std::string where =
         Str("worker ", attempt.worker,
             attempt.device_index >= 0 ? Str(", slot ", attempt.device_index) : "");
+    const std::string room = worker == state_.workers.end() ? "" : WaitForRoomText(worker->second);
     switch (why.gate) {
       case Gate::kOffered:
         why.text = attempt.state == AttemptState::kOffered
@@ -448,10 +450,11 @@ class Finder {
       case Gate::kTrainerSilent:
         why.text = Str("its trainer on ", where,
                        " has reported nothing for unusually long, but still runs");
-        why.remedy =
-            Str("it may be computing a long step, waiting for memory or a disk, or stopped by a "
-                "signal: `longrun logs ",
-                ShortId(task.id), "` shows its last lines");
+        why.remedy = room.empty()
+                         ? Str("it may be computing a long step, waiting for memory or a disk, or "
+                               "stopped by a signal: `longrun logs ",
+                               ShortId(task.id), "` shows its last lines")
+                         : room;
         break;
       case Gate::kStopping: {
         const std::int64_t grace_ms = GraceMs(state_, attempt);
@@ -463,6 +466,7 @@ class Finder {
       }
       default:
         why.text = Str("nothing holds it: attempt ", attempt.n, " runs on ", where);
+        why.remedy = room;
     }
   }
 
@@ -529,6 +533,17 @@ std::string FullDiskText(const Worker& worker) {
   return Str("worker ", worker.id, " takes no tasks, since only ",
              FormatBytes(worker.disk.free_bytes), " are free on its disk, ",
              FormatBytes(worker.disk.wanted_bytes), " required (--disk-free-bytes-min)");
+}
+
+std::string WaitForRoomText(const Worker& worker) {
+  constexpr std::int64_t kLittleBytes = 16 << 20;  // less than most checkpoints
+  const bool is_known = worker.disk.bytes > 0;
+  if (!HasFullDisk(worker) && !(is_known && worker.disk.free_bytes < kLittleBytes)) return "";
+  return Str("only ", FormatBytes(worker.disk.free_bytes),
+             " are free on the worker's disk, so the trainer may be waiting for room, for ",
+             FormatDurationMs(kRoomPatienceMs), " at most: free some space ",
+             worker.folder.empty() ? "there" : Str("in ", worker.folder), " on ", worker.host,
+             ", and it goes on");
 }
 
 std::string NotHeardText(const Attempt& attempt) {

@@ -509,6 +509,32 @@ TEST_F(WhyTest, OfASilentTrainerItNamesTheLog) {
              Str("`longrun logs ", Train().id.substr(0, 8)));
 }
 
+TEST_F(WhyTest, ATrainerOnAFullDiskMayBeWaitingForRoom) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  const auto beat = [&](int number, std::int64_t free_bytes) {
+    LiveAttempt listed = Listed(Current(Train()));
+    listed.last_seq = 2;
+    Do(WorkerHeard{.session = 1,
+                   .number = number,
+                   .attempts = {listed},
+                   .disk = {.free_bytes = free_bytes, .bytes = std::int64_t{1} << 40}});
+  };
+  beat(1, 17 << 20);
+  EXPECT_EQ(Of(Train()).remedy, "");
+  beat(2, 15 << 20);
+  const std::string remedy =
+      "only 15 MiB are free on the worker's disk, so the trainer may be waiting for room, for "
+      "10min at most: free some space there on w.example, and it goes on";
+  EXPECT_WHY(Of(Train()), kNone, "nothing holds it", remedy);
+  for (int i = 3; i < 73; ++i) {
+    Wait(10'000);
+    beat(i, 15 << 20);
+  }
+  EXPECT_WHY(Of(Train()), kTrainerSilent, "has reported nothing for unusually long", remedy);
+}
+
 TEST_F(WhyTest, AWorkerThatIsStoppingAndOneThatIsAwayAreNamed) {
   Arrive("w", {CpuSlot()}, 1);
   Do(WorkerLeaves{.session = 1});
