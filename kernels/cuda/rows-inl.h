@@ -315,7 +315,7 @@ struct SumKernel {
   static int SharedBytes(const Params& /*p*/) { return 8 * kThreads; }
   static std::int64_t Blocks(const Params& p) { return p.n; }
 
-  // The sum of the pairs of a head with query minus key = difference, in 0 to 2 diagonals of squares.
+  // The sum of the pairs of a head with query minus key = difference, in 0 to 2 diagonals.
   static LR_DEVICE double OfDifference(const gpu::Params& p, const double* parts, int b, int h,
                                        int difference) {
     const int n_diagonal = p.Diagonals(), n_row = p.diagonal_rows;
