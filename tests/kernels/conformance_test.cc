@@ -133,6 +133,15 @@ void ExpectOutcome(const Outcome& found, const Outcome& expected, const Bounds& 
   ExpectGradients(found, expected, bounds, problem);
 }
 
+// Gradients of the same problem, but for what bf16's rounding makes of an o and a dS that were
+// rounded from numbers that differ a little.
+void ExpectNearlySame(const std::vector<double>& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t at = 0; at < found.size(); ++at) {
+    EXPECT_NEAR(found[at], expected[at], 0.1 * (1.0 + std::abs(expected[at]))) << at;
+  }
+}
+
 class KernelTest : public ::testing::TestWithParam<KernelUnderTest> {
  protected:
   const KernelUnderTest& tested() const { return GetParam(); }
@@ -503,7 +512,7 @@ TEST_P(KernelTest, PiecewiseLinearBiasesOverSeveralTilesAreTheReferences) {
   }
 }
 
-// Rows of a tile beyond the last query must not add to the gradients of a function that is large
+// Rows of a tile beyond the last query must not add to the gradients of a bias that is large
 // everywhere, whose exponential is infinite.
 TEST_P(KernelTest, PiecewiseLinearBiasesMayBeLarge) {
   for (const std::int64_t head_dim : {64, 128}) {
@@ -512,13 +521,19 @@ TEST_P(KernelTest, PiecewiseLinearBiasesMayBeLarge) {
     const Outcome expected = RunKernel(kernel(), problem);
     for (double& x : problem.intercept) x += 100.0;
     const Outcome found = RunKernel(kernel(), problem);
-    for (const auto gradient : {&Outcome::d_slope, &Outcome::d_intercept}) {
-      const std::vector<double>&a = found.*gradient, &b = expected.*gradient;
-      for (std::size_t at = 0; at < a.size(); ++at) {
-        // Both come from an o in bf16, and these were rounded from numbers that differ a little.
-        EXPECT_NEAR(a[at], b[at], 0.1 * (1.0 + std::abs(b[at]))) << at;
-      }
+    for (const auto gradient : {&Outcome::d_slope, &Outcome::d_intercept, &Outcome::d_psi}) {
+      ExpectNearlySame(found.*gradient, expected.*gradient);
     }
+  }
+}
+
+TEST_P(KernelTest, DistanceTablesMayBeLarge) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem({.n_query = 70, .n_key = 70, .head_dim = head_dim}, Scalar::kBf16, random_);
+    problem.AddDistanceTable(random_, 30, 0);
+    const Outcome expected = RunKernel(kernel(), problem);
+    for (double& x : problem.table) x += 100.0;
+    ExpectNearlySame(RunKernel(kernel(), problem).d_distance_table, expected.d_distance_table);
   }
 }
 
