@@ -68,6 +68,8 @@ Result<CudaLibrary> LoadCudaLibrary(const std::string& path) {
   RETURN_IF_ERROR(find(kLongrunActivationBackwardSymbol, functions.activation_backward));
   RETURN_IF_ERROR(find(kLongrunCrossEntropySymbol, functions.cross_entropy));
   RETURN_IF_ERROR(find(kLongrunColumnSumSymbol, functions.column_sum));
+  RETURN_IF_ERROR(find(kLongrunKeyBiasForwardSymbol, functions.key_bias_forward));
+  RETURN_IF_ERROR(find(kLongrunKeyBiasBackwardSymbol, functions.key_bias_backward));
   RETURN_IF_ERROR(find(kLongrunAdamWSymbol, functions.adamw));
   return functions;
 }

@@ -19,6 +19,8 @@ struct CudaLibrary {
   LongrunActivationBackwardFunction activation_backward = nullptr;
   LongrunCrossEntropyFunction cross_entropy = nullptr;
   LongrunColumnSumFunction column_sum = nullptr;
+  LongrunKeyBiasForwardFunction key_bias_forward = nullptr;
+  LongrunKeyBiasBackwardFunction key_bias_backward = nullptr;
   LongrunAdamWFunction adamw = nullptr;
 };
 

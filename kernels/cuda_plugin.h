@@ -141,8 +141,8 @@ struct LongrunAttentionBackwardCall {
   LongrunNumbers d_key_bias, d_distance_table, d_slope, d_intercept, d_psi, d_row_factor;
 };
 
-// The kernels over rows: the calls of kernels/norm.h, activation.h and cross_entropy.h, without the
-// instruction set and the threads. All that a call views lies in `memory`.
+// The kernels over rows: the calls of kernels/norm.h, activation.h, cross_entropy.h and
+// key_bias.h, without the instruction set and the threads. All that a call views lies in `memory`.
 struct LongrunRowOptions {
   LongrunMemory memory;
   void* stream;
@@ -215,6 +215,28 @@ struct LongrunColumnSumCall {
   float* total;
 };
 
+// As in kernels/key_bias.h.
+struct LongrunKeyBiasShape {
+  std::int64_t batch, n_head, n_key;
+  std::int32_t log_sigmoid;
+};
+struct LongrunKeyBiasForwardCall {
+  LongrunKeyBiasShape shape;
+  const float* a;
+  const double* before;
+  double* r;
+  float* local;
+  double* anchor;
+  std::int32_t negated;
+};
+struct LongrunKeyBiasBackwardCall {
+  LongrunKeyBiasShape shape;
+  const float* a;
+  const double* dr;
+  float* da;
+  std::int32_t negated;
+};
+
 // As in kernels/cuda_rows.h. The vectors are an array on the host.
 struct LongrunAdamWVector {
   const float* gradient;
@@ -258,13 +280,17 @@ using LongrunCrossEntropyFunction = const char* (*)(const LongrunCrossEntropyCal
                                                     const LongrunRowOptions* options);
 using LongrunColumnSumFunction = const char* (*)(const LongrunColumnSumCall* call,
                                                  const LongrunRowOptions* options);
+using LongrunKeyBiasForwardFunction = const char* (*)(const LongrunKeyBiasForwardCall* call,
+                                                      const LongrunRowOptions* options);
+using LongrunKeyBiasBackwardFunction = const char* (*)(const LongrunKeyBiasBackwardCall* call,
+                                                       const LongrunRowOptions* options);
 using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
                                              const LongrunRowOptions* options);
 
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 6;
+inline constexpr std::int32_t kLongrunCudaVersion = 7;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";
@@ -276,4 +302,6 @@ inline constexpr const char* kLongrunActivationForwardSymbol = "LongrunActivatio
 inline constexpr const char* kLongrunActivationBackwardSymbol = "LongrunActivationBackward";
 inline constexpr const char* kLongrunCrossEntropySymbol = "LongrunCrossEntropy";
 inline constexpr const char* kLongrunColumnSumSymbol = "LongrunColumnSum";
+inline constexpr const char* kLongrunKeyBiasForwardSymbol = "LongrunKeyBiasForward";
+inline constexpr const char* kLongrunKeyBiasBackwardSymbol = "LongrunKeyBiasBackward";
 inline constexpr const char* kLongrunAdamWSymbol = "LongrunAdamW";

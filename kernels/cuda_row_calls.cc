@@ -5,8 +5,9 @@
 namespace longrun {
 namespace {
 
-// The plug-in counts channels in 32 bits.
+// The plug-in counts channels, and keys, in 32 bits.
 constexpr std::int64_t kChannelsMax = std::int64_t{1} << 28;
+constexpr std::int64_t kKeysMax = std::int64_t{1} << 30;
 
 void CheckSizes(std::int64_t n_row, std::int64_t n_channel) {
   LR_CHECK(n_row >= 0 && n_channel > 0 && n_channel <= kChannelsMax);
@@ -35,6 +36,14 @@ LongrunNormShape Of(const NormShape& shape) {
 LongrunActivationShape Of(const ActivationShape& shape) {
   CheckSizes(shape.n_row, shape.n_channel);
   return {shape.n_row, shape.n_channel, static_cast<std::int32_t>(shape.activation)};
+}
+LongrunKeyBiasShape Of(const KeyBiasShape& shape) {
+  LR_CHECK(shape.batch >= 0 && shape.n_head >= 0 && shape.n_key >= 0);
+  LR_CHECK(shape.n_head <= kChannelsMax && shape.n_key <= kKeysMax);
+  return {shape.batch, shape.n_head, shape.n_key, shape.log_sigmoid ? 1 : 0};
+}
+bool HasWork(const KeyBiasShape& shape) {
+  return shape.batch > 0 && shape.n_head > 0 && shape.n_key > 0;
 }
 
 }  // namespace
@@ -146,6 +155,31 @@ LongrunColumnSumCall ToPlugin(const ColumnSumCall& call) {
   CheckSizes(call.n_row, call.n_channel);
   LR_CHECK(call.total != nullptr && (call.n_row == 0 || !call.x.is_null()));
   return {call.n_row, call.n_channel, Of(call.x), call.total};
+}
+
+LongrunKeyBiasForwardCall ToPlugin(const KeyBiasForwardCall& call) {
+  if (HasWork(call.shape)) {
+    LR_CHECK(call.a != nullptr && (call.local == nullptr) == (call.anchor == nullptr));
+    LR_CHECK((call.r == nullptr) != (call.local == nullptr));
+  }
+  return {.shape = Of(call.shape),
+          .a = call.a,
+          .before = call.before,
+          .r = call.r,
+          .local = call.local,
+          .anchor = call.anchor,
+          .negated = call.negated ? 1 : 0};
+}
+
+LongrunKeyBiasBackwardCall ToPlugin(const KeyBiasBackwardCall& call) {
+  if (HasWork(call.shape)) {
+    LR_CHECK(call.a != nullptr && call.dr != nullptr && call.da != nullptr);
+  }
+  return {.shape = Of(call.shape),
+          .a = call.a,
+          .dr = call.dr,
+          .da = call.da,
+          .negated = call.negated ? 1 : 0};
 }
 
 std::vector<LongrunAdamWVector> AdamWVectors(std::span<const AdamWTensor> tensors) {

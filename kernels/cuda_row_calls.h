@@ -19,6 +19,8 @@ LongrunActivationForwardCall ToPlugin(const GatedForwardCall& call);
 LongrunActivationBackwardCall ToPlugin(const GatedBackwardCall& call);
 LongrunCrossEntropyCall ToPlugin(const CrossEntropyCall& call);
 LongrunColumnSumCall ToPlugin(const ColumnSumCall& call);
+LongrunKeyBiasForwardCall ToPlugin(const KeyBiasForwardCall& call);
+LongrunKeyBiasBackwardCall ToPlugin(const KeyBiasBackwardCall& call);
 // `vectors` are the AdamWVectors of the call's tensors, and must outlive the result.
 std::vector<LongrunAdamWVector> AdamWVectors(std::span<const AdamWTensor> tensors);
 LongrunAdamWCall ToPlugin(const CudaAdamWCall& call, std::span<const LongrunAdamWVector> vectors);

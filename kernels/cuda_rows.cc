@@ -50,6 +50,12 @@ Status CudaCrossEntropy(const CrossEntropyCall& call, const CudaRowOptions& opti
 Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options) {
   return Run("sum over rows", OpenedCudaLibrary().column_sum, call, options);
 }
+Status CudaKeyBiasForward(const KeyBiasForwardCall& call, const CudaRowOptions& options) {
+  return Run("key bias", OpenedCudaLibrary().key_bias_forward, call, options);
+}
+Status CudaKeyBiasBackward(const KeyBiasBackwardCall& call, const CudaRowOptions& options) {
+  return Run("gradient of a key bias", OpenedCudaLibrary().key_bias_backward, call, options);
+}
 Status CudaAdamW(const CudaAdamWCall& call, const CudaRowOptions& options) {
   const std::vector<LongrunAdamWVector> vectors = AdamWVectors(call.tensors);
   const LongrunAdamWCall c_call = ToPlugin(call, vectors);

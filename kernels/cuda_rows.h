@@ -1,11 +1,11 @@
-// The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h, activation.h and
-// cross_entropy.h, and AdamW, computed by the plug-in that nvcc compiled (cuda_plugin.h,
-// kernels/cuda/).
+// The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h, activation.h,
+// cross_entropy.h and key_bias.h, and AdamW, computed by the plug-in that nvcc compiled
+// (cuda_plugin.h, kernels/cuda/).
 // OpenCudaLibrary or CudaAttention has loaded it before, for a GPU that CheckCudaGpu accepts.
 //
 // Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
 //          wait for the GPU. The working memory that sums over rows take is O(C), up to 1,024 rows
-//          of C floats for each sum
+//          of C floats for each sum, and 1,024 doubles for each head of a key bias
 // Types:   as in these headers
 // Bits:    the same each time and on every GPU: sums over rows are added in an order that depends
 //          only on the sizes
@@ -23,6 +23,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"  // MemorySpace, WorkingMemory
 #include "kernels/cross_entropy.h"
+#include "kernels/key_bias.h"
 #include "kernels/norm.h"
 
 namespace longrun {
@@ -41,6 +42,9 @@ Status CudaGatedForward(const GatedForwardCall& call, const CudaRowOptions& opti
 Status CudaGatedBackward(const GatedBackwardCall& call, const CudaRowOptions& options);
 
 Status CudaCrossEntropy(const CrossEntropyCall& call, const CudaRowOptions& options);
+
+Status CudaKeyBiasForward(const KeyBiasForwardCall& call, const CudaRowOptions& options);
+Status CudaKeyBiasBackward(const KeyBiasBackwardCall& call, const CudaRowOptions& options);
 
 // total[c] = the sum over rows of x[row][c]: the gradient of a product's bias.
 struct ColumnSumCall {

@@ -21,15 +21,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
 NET = "model/net/"  # its tests need LibTorch
-CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW = (
-    f"kernels/cuda/{name}-inl.h" for name in ("norm", "activation", "cross_entropy", "columns", "adamw"))
+CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS = (
+    f"kernels/cuda/{name}-inl.h" for name in ("norm", "activation", "cross_entropy", "columns", "adamw", "key_bias"))
 TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
     **{f"kernels/cuda/pipelined_{name}-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"]
        for name in ("backward", "distances")},
     **{file: ["test_kernels_rows_cuda_host"] for file in (
-        CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW)},
+        CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS)},
     "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
@@ -373,7 +373,8 @@ ERRORS = [
     ("the part of keys before", PIPELINED_DISTANCES, "copy_part(j_0, part + 1);", "copy_part(j_0, part);"),
     ("the last square of a diagonal left out", PIPELINED_DISTANCES, "n_key_square + difference);", "n_key_square + difference - 1);"),
     ("the first square of a diagonal left out", PIPELINED_DISTANCES, "Max(0, difference), end);", "Max(0, difference) + 1, end);"),
-    ("squares that forward has skipped", PIPELINED_DISTANCES, "if (FirstKey(p, b, h, i_0) <= j_0) break;", "break;"),
+    ("squares that forward has skipped", PIPELINED_DISTANCES, "if (FirstKey(p, b, h, i_0) <= j_0) break;",
+     "if (FirstKey(p, b, h, i_0) >= 0) break;"),
     ("queries beyond the last in the sums of their distance", PIPELINED_DISTANCES, "i < p.n_query ? query.lse : -kHidden",
      "query.lse"),
     ("sums of the next diagonal of fragments", PIPELINED_DISTANCES, "2 * m + e / 2 - n + kColumns / 8 - 1", "2 * m - n + kColumns / 8 - 1 + e % 2"),
@@ -492,6 +493,30 @@ ERRORS = [
     ("a GPU's gradient of beta from the parts of gamma", CUDA_COLUMNS, "is_second ? p.partial[1] : p.partial[0];", "p.partial[0];"),
     # The optimizer, and the bf16 copies of weights.
     ("a weight's copy without the update", "kernels/cpu/adamw.cc", "at.Store(theta, copy + c)", "at.Store(kept, copy + c)"),
+    ("a GPU's key bias without the ranges before", CUDA_KEY_BIAS, "at < end; at += Tile::kLanes) sum += of[at];",
+     "at < begin; at += Tile::kLanes) sum += of[at];"),
+    ("a GPU's key bias with its own range twice", CUDA_KEY_BIAS, "kIsBackward ? p.n_range : tile.range;",
+     "kIsBackward ? p.n_range : tile.range + 1;"),
+    ("a GPU's gradient of a key bias with its own range twice", CUDA_KEY_BIAS, "kIsBackward ? tile.range + 1 : 0;",
+     "kIsBackward ? tile.range : 0;"),
+    ("a GPU's key bias without the tile before", CUDA_KEY_BIAS, "before += totals.all;", "before = totals.all;"),
+    ("a GPU's gradient of a key bias from the first tile on", CUDA_KEY_BIAS, "kKeys * (kIsBackward ? n_tile - 1 - at : at)",
+     "kKeys * at"),
+    ("a GPU's gradient of a key bias from the first key on", CUDA_KEY_BIAS, "kIsBackward ? kRun - 1 - at : at;", "at;"),
+    ("a GPU's key bias of the next head's lanes", CUDA_KEY_BIAS, "if (of == lane) totals.before = totals.all;",
+     "if (of == 0) totals.before = totals.all;"),
+    ("a GPU's key bias with what stands before, not negated", CUDA_KEY_BIAS, "p.before_sign * p.before[tile.series]",
+     "p.before[tile.series]"),
+    ("a GPU's local key bias from the beginning", CUDA_KEY_BIAS, "p.local != nullptr ? 0.0 : before;",
+     "p.local == nullptr ? 0.0 : before;"),
+    ("a GPU's gate of large numbers", CUDA_KEY_BIAS, "Layer::Log1p(Layer::Exp(-fabs(x)))", "Layer::Log1p(Layer::Exp(x))"),
+    ("a GPU's gradient of a gate below 0", CUDA_KEY_BIAS, "(x < 0.0 ? small : 1.0)", "1.0"),
+    ("a GPU's key bias of heads that do not exist", CUDA_KEY_BIAS,
+     "const bool exists = first_key + key < end && first_head + head < p.n_head;\n      body(At(head, key), exists ? row * p.n_key",
+     "const bool exists = first_key + key < end;\n      body(At(head, key), exists ? row * p.n_key"),
+    ("a GPU's gradient of gates that do not exist", CUDA_KEY_BIAS,
+     "const bool exists = first_key + key < end && first_head + head < p.n_head;\n      body(At(head, key), exists ? row * p.n_head",
+     "const bool exists = first_key + key < end;\n      body(At(head, key), exists ? row * p.n_head"),
     ("a GPU's copy of a weight before the update", CUDA_ADAMW,
      "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, theta);",
      "if (of.copy != nullptr) WriteChunk<Layer, kAligned>(of.copy + begin, c, n, g);"),

@@ -23,7 +23,8 @@
 //                          to += x, and to |= bits, in global memory, where other threads and
 //                          blocks may do the same at the same time
 //   PackBf16, PackFp16     two numbers, rounded, as 4 bytes
-//   Exp2, Log
+//   Exp2                   in fp32
+//   Exp, Log, Log1p        in fp64
 //   Pow                    x^y, in fp32
 //   RoundedProduct(x, y)   x y, rounded before anything is added to it
 //   Reciprocal             1 / x, with an error of one unit in the last place

@@ -129,7 +129,9 @@ struct GpuLayer {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
   }
+  static __device__ __forceinline__ double Exp(double x) { return exp(x); }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
+  static __device__ __forceinline__ double Log1p(double x) { return log1p(x); }
   static __device__ __forceinline__ float Pow(float x, float y) { return powf(x, y); }
   static __device__ __forceinline__ float RoundedProduct(float x, float y) {
     return __fmul_rn(x, y);

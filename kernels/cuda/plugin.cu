@@ -122,6 +122,16 @@ extern "C" const char* LongrunColumnSum(const LongrunColumnSumCall* call,
   return longrun::gpu::RunOnGpu(*call, *options);
 }
 
+extern "C" const char* LongrunKeyBiasForward(const LongrunKeyBiasForwardCall* call,
+                                             const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
+extern "C" const char* LongrunKeyBiasBackward(const LongrunKeyBiasBackwardCall* call,
+                                              const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
 extern "C" const char* LongrunAdamW(const LongrunAdamWCall* call,
                                     const LongrunRowOptions* options) {
   return longrun::gpu::RunOnGpu(*call, *options);

@@ -10,6 +10,7 @@
 #include "kernels/cuda/activation-inl.h"
 #include "kernels/cuda/adamw-inl.h"
 #include "kernels/cuda/cross_entropy-inl.h"
+#include "kernels/cuda/key_bias-inl.h"
 #include "kernels/cuda/norm-inl.h"
 #include "kernels/cuda_plugin.h"
 
@@ -160,6 +161,29 @@ class RowCall {
     return error_;
   }
 
+  const char* Run(const LongrunKeyBiasForwardCall& call) {
+    KeyBiasSums p = SumsOf(call.shape);
+    p.a = call.a;
+    p.sign = call.negated != 0 ? 1.0 : -1.0;
+    p.before = call.before;
+    p.before_sign = call.negated != 0 ? -1.0 : 1.0;
+    p.r = call.r;
+    p.local = call.local;
+    p.anchor = call.anchor;
+    LaunchKeyBias<false>(p);
+    return error_;
+  }
+
+  const char* Run(const LongrunKeyBiasBackwardCall& call) {
+    KeyBiasSums p = SumsOf(call.shape);
+    p.a = call.a;
+    p.sign = p.gate_sign * (call.negated != 0 ? 1.0 : -1.0);
+    p.dr = call.dr;
+    p.da = call.da;
+    LaunchKeyBias<true>(p);
+    return error_;
+  }
+
   const char* Run(const LongrunAdamWCall& call) {
     AdamWParams p;
     p.beta1 = call.beta1;
@@ -206,6 +230,8 @@ class RowCall {
   // The least rows of a range: few enough that thousands of blocks share a training step's rows,
   // many enough that the partial sums are small beside the rows.
   static constexpr std::int64_t kNormRows = 16, kElementRows = 64;
+  // A multiple of kKeyBiasBlock.
+  static constexpr std::int64_t kRangeKeys = 256;
 
   // Whether all rows begin at a multiple of 16 bytes, and consist of whole chunks.
   static bool AreAligned(std::int64_t n_channel, std::initializer_list<const void*> arrays) {
@@ -311,16 +337,39 @@ class RowCall {
     AddSums(sums);
   }
 
+  static KeyBiasSums SumsOf(const LongrunKeyBiasShape& shape) {
+    KeyBiasSums p;
+    p.batch = static_cast<int>(shape.batch);
+    p.n_head = static_cast<int>(shape.n_head);
+    p.n_key = static_cast<int>(shape.n_key);
+    p.gate_sign = shape.log_sigmoid != 0 ? -1.0 : 1.0;
+    const std::int64_t keys_of_range = RowsOfRange(shape.n_key, kRangeKeys);
+    p.keys_of_range = static_cast<int>(keys_of_range);
+    p.n_range = static_cast<int>(RangesOf(shape.n_key, keys_of_range));
+    return p;
+  }
+  template <bool kIsBackward>
+  void LaunchKeyBias(KeyBiasSums& p) {
+    if (p.n_range > 1 && p.batch > 0 && p.n_head > 0) {
+      p.range_sums = Take<double>(0, std::int64_t{p.batch} * p.n_head * p.n_range);
+      Launch<KeyBiasRangesKernel<Layer, kIsBackward>>(p);
+    }
+    Launch<KeyBiasKernel<Layer, kIsBackward>>(p);
+  }
+
   // Working memory for the sums of the ranges. It is released in the order of the stream.
   void TakeSums(PartialSums& sums) {
     for (int at = 0; at < sums.n_sum && sums.n_part > 0; ++at) {
-      memory_[at] = options_.allocate(
-          options_.allocate_context,
-          sums.n_part * sums.n_channel * static_cast<std::int64_t>(sizeof(float)), options_.stream);
-      if (memory_[at] == nullptr) error_ = "there is no working memory";
-      sums_[at] = static_cast<float*>(memory_[at]);
+      sums_[at] = Take<float>(at, sums.n_part * sums.n_channel);
       sums.partial[at] = sums_[at];
     }
+  }
+  template <typename T>
+  T* Take(int at, std::int64_t n) {
+    memory_[at] = options_.allocate(options_.allocate_context,
+                                    n * static_cast<std::int64_t>(sizeof(T)), options_.stream);
+    if (memory_[at] == nullptr) error_ = "there is no working memory";
+    return static_cast<T*>(memory_[at]);
   }
   void AddSums(const PartialSums& sums) {
     if (sums.n_sum > 0) Launch<PartialSumKernel<Layer>>(sums);

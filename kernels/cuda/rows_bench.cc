@@ -3,9 +3,10 @@
 //   longrun-cuda-rows-bench [--rounds N] [--rows N] [C ...]
 //
 // Norms, activations and AdamW as a training step in bf16 calls them, for each number of channels;
-// then cross-entropy of a chunk of GPT-2's logits. The median of the rounds, after two that are not
-// counted. GB/s counts each tensor once, as if sums over rows took none, and as if the logits'
-// second reading came from caches. The plug-in lies in the program's folder.
+// then a learned bias per key of 12 heads, and cross-entropy of a chunk of GPT-2's logits. The
+// median of the rounds, after two that are not counted. GB/s counts each tensor once, as if sums
+// over rows took none, and as if the logits' second reading came from caches. The plug-in lies in
+// the program's folder.
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -195,6 +196,25 @@ void MeasureAdamW(const Setting& setting, const GpuTimer& timer) {
   });
 }
 
+// Of one sequence, so that the sums of all ranges depend on each other.
+void MeasureKeyBias(Setting setting, const GpuTimer& timer) {
+  setting.n_channel = 12;
+  const std::int64_t n = setting.n_row * setting.n_channel;
+  const KeyBiasShape shape = {.n_head = setting.n_channel, .n_key = setting.n_row};
+  const Numbers<float> a(n), da(n);
+  const Numbers<double> sums(n), gradient(n);
+  // a, c; a, dc, da.
+  Report(setting, timer, "key bias, forward", 12, [&](const CudaRowOptions& options) {
+    return CudaKeyBiasForward({.shape = shape, .a = a.data(), .r = sums.data(), .negated = true},
+                              options);
+  });
+  Report(setting, timer, "key bias, backward", 16, [&](const CudaRowOptions& options) {
+    return CudaKeyBiasBackward(
+        {.shape = shape, .a = a.data(), .dr = gradient.data(), .da = da.data(), .negated = true},
+        options);
+  });
+}
+
 // Of the 4,096 rows that a step of 16,384 tokens takes at once (model/net/head.cc). The gradient
 // has an array of its own, since logits that were replaced again and again would become equal.
 void MeasureCrossEntropy(int rounds, const GpuTimer& timer) {
@@ -226,6 +246,7 @@ int Main(const std::vector<std::string>& arguments) {
     Measure(setting, timer);
     MeasureAdamW(setting, timer);
   }
+  MeasureKeyBias(setting, timer);
   MeasureCrossEntropy(setting.rounds, timer);
   return 0;
 }

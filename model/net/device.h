@@ -30,8 +30,8 @@ struct Compute {
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
   // These kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
-  // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations, the
-  // gradients of biases, the loss and AdamW on a GPU.
+  // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations, learned biases
+  // per key, the gradients of products' biases, the loss and AdamW on a GPU.
   bool gpu_kernels = false;
 };
 

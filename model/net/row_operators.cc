@@ -86,12 +86,18 @@ Simd SimdOf(const Compute& compute) { return compute.kernels.value_or(Simd::kDef
 template <typename Call>
 void Run(void (*on_cpu)(const Call&, const KernelOptions&),
          Status (*on_gpu)(const Call&, const CudaRowOptions&), const Call& call,
-         const at::Tensor& x, Simd simd) {
-  if (!x.is_cuda()) {
-    on_cpu(call, RowOptions(simd, call.shape.n_channel));
-    return;
+         const at::Tensor& x, const KernelOptions& on_cpu_options) {
+  if (x.is_cuda()) {
+    RunOnGpu(on_gpu, call, x.device());
+  } else {
+    on_cpu(call, on_cpu_options);
   }
-  RunOnGpu(on_gpu, call, x.device());
+}
+template <typename Call>
+void Run(void (*on_cpu)(const Call&, const KernelOptions&),
+         Status (*on_gpu)(const Call&, const CudaRowOptions&), const Call& call,
+         const at::Tensor& x, Simd simd) {
+  Run(on_cpu, on_gpu, call, x, RowOptions(simd, call.shape.n_channel));
 }
 
 Simd SavedSimd(const AutogradContext& context) {
@@ -383,30 +389,37 @@ class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
 class GateSumFunction : public torch::autograd::Function<GateSumFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& given, bool log_sigmoid,
-                            Simd simd) {
+                            bool negated, Simd simd) {
     const at::Tensor h_BTH = given.contiguous();
     const KeyBiasShape shape = ShapeOf(h_BTH, log_sigmoid);
-    at::Tensor r_BHT =
+    at::Tensor sums_BHT =
         at::empty({shape.batch, shape.n_head, shape.n_key}, h_BTH.options().dtype(at::kDouble));
-    KeyBiasForward({.shape = shape, .a = Floats(h_BTH), .r = r_BHT.mutable_data_ptr<double>()},
-                   Options(simd, shape));
+    Run(&KeyBiasForward, &CudaKeyBiasForward,
+        KeyBiasForwardCall{.shape = shape,
+                           .a = Floats(h_BTH),
+                           .r = sums_BHT.mutable_data_ptr<double>(),
+                           .negated = negated},
+        h_BTH, Options(simd, shape));
     context->save_for_backward({h_BTH});
     context->saved_data["log_sigmoid"] = log_sigmoid;
+    context->saved_data["negated"] = negated;
     context->saved_data["simd"] = static_cast<std::int64_t>(simd);
-    return r_BHT;
+    return sums_BHT;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const at::Tensor h_BTH = context->get_saved_variables().front();
     const KeyBiasShape shape = ShapeOf(h_BTH, context->saved_data["log_sigmoid"].toBool());
-    const at::Tensor dr_BHT = gradients[0].contiguous();
+    const at::Tensor gradient_BHT = gradients[0].contiguous();
     at::Tensor dh_BTH = at::empty_like(h_BTH);
-    KeyBiasBackward({.shape = shape,
-                     .a = Floats(h_BTH),
-                     .dr = dr_BHT.const_data_ptr<double>(),
-                     .da = Floats(dh_BTH)},
-                    Options(SavedSimd(*context), shape));
-    return {dh_BTH, {}, {}};
+    Run(&KeyBiasBackward, &CudaKeyBiasBackward,
+        KeyBiasBackwardCall{.shape = shape,
+                            .a = Floats(h_BTH),
+                            .dr = gradient_BHT.const_data_ptr<double>(),
+                            .da = Floats(dh_BTH),
+                            .negated = context->saved_data["negated"].toBool()},
+        h_BTH, Options(SavedSimd(*context), shape));
+    return {dh_BTH, {}, {}, {}};
   }
 
  private:
@@ -503,12 +516,14 @@ at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_
   return at::embedding(weight_VC, ids, padding_id);
 }
 
-at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, const Compute& compute) {
-  if (compute.kernels && IsFp32(h_BTH)) {
-    return GateSumFunction::apply(h_BTH, log_sigmoid, *compute.kernels);
+at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, bool negated,
+                         const Compute& compute) {
+  if (HasKernels(compute) && IsFloat(h_BTH)) {
+    return GateSumFunction::apply(h_BTH, log_sigmoid, negated, SimdOf(compute));
   }
   const at::Tensor steps_BTH = at::softplus(log_sigmoid ? -h_BTH : h_BTH);
-  return -at::cumsum(steps_BTH.transpose(1, 2), 2, at::kDouble);
+  const at::Tensor sums_BHT = at::cumsum(steps_BTH.transpose(1, 2), 2, at::kDouble);
+  return negated ? sums_BHT : -sums_BHT;
 }
 
 }  // namespace longrun

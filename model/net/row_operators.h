@@ -72,7 +72,9 @@ bool TakesStoredWeight(const at::Tensor& x_NI, const at::Tensor& weight, const C
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,
                  const Compute& compute);
 
-// The negative inclusive sums over t of softplus(h), or of softplus(-h): (B, H, T), in double.
-at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, const Compute& compute);
+// The negative inclusive sums over t of softplus(h), or with log_sigmoid of softplus(-h); with
+// `negated` the sums themselves (kernels/key_bias.h): (B, H, T), in double.
+at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, bool negated,
+                         const Compute& compute);
 
 }  // namespace longrun

@@ -7,8 +7,8 @@ reserved no stack, its code neither reads nor writes local memory (LDL, STL), mu
 fp32), and copies to shared memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost
 time.
 
-The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) and AdamW's have no stack and no
-local memory either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
+The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h, key_bias-inl.h) and AdamW's have
+no stack and no local memory either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
 ARCHITECTURE ("sm_80") says which machine code is read, if the library has it for several. The disassemblers
 (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv where there is an
@@ -50,9 +50,9 @@ SPILLS = {"sm_80": SPILLS_OF_8, "sm_89": SPILLS_OF_8,
 FEW_REGISTERS = {"sm_80": 168, "sm_100": 168}
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
 # or 2 of a gradient, and 4 pairs with fp16; 5 operations on elements of 2 types, those of forward
-# also of fp16, and the loss of 3 types, aligned or not.
+# also of fp16, the loss of 3 types, aligned or not, and a key bias forward and backward.
 ROW_KERNELS = {"NormForwardKernel": 50, "NormBackwardKernel": 10, "ElementKernel": 24, "CrossEntropyKernel": 6,
-               "PartialSumKernel": 1, "AdamWKernel": 1}
+               "PartialSumKernel": 1, "AdamWKernel": 1, "KeyBiasRangesKernel": 2, "KeyBiasKernel": 2}
 
 
 def name_of(function):
@@ -98,7 +98,8 @@ def row_kernel_of(function):
 
 def is_aligned(function):
     """Whether a kernel over rows moves 16 bytes at once: RowShape<.., true>, ElementKernel<.., true>, AdamW's."""
-    return "Lb1E" in function or row_kernel_of(function) == "AdamWKernel"
+    kernel = row_kernel_of(function)
+    return kernel == "AdamWKernel" or ("Lb1E" in function and not kernel.startswith("KeyBias"))
 
 
 def run(command, environment):

@@ -376,7 +376,9 @@ struct HostLayer {
     return gpu::ToFp16(low) | static_cast<std::uint32_t>(gpu::ToFp16(high)) << 16;
   }
   static float Exp2(float x) { return x < -126.0F ? 0.0F : std::exp2(x); }
+  static double Exp(double x) { return std::exp(x); }
   static double Log(double x) { return std::log(x); }
+  static double Log1p(double x) { return std::log1p(x); }
   static float Pow(float x, float y) { return std::pow(x, y); }
   static float RoundedProduct(float x, float y) { return x * y; }
   static float Reciprocal(float x) { return 1.0F / x; }

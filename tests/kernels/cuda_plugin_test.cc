@@ -597,6 +597,10 @@ TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
             "cross-entropy in the memory of GPU 1: cross-entropy");
   EXPECT_EQ(message(CudaColumnSum({.n_channel = 1, .total = At<float>(16)}, options)),
             "sum over rows in the memory of GPU 1: column sum");
+  EXPECT_EQ(message(CudaKeyBiasForward({}, options)),
+            "key bias in the memory of GPU 1: key bias forward");
+  EXPECT_EQ(message(CudaKeyBiasBackward({}, options)),
+            "gradient of a key bias in the memory of GPU 1: key bias backward");
   EXPECT_EQ(message(CudaAdamW({.t = At<float>(16), .lr = At<float>(16)}, options)),
             "AdamW in the memory of GPU 1: adamw");
 }
@@ -606,6 +610,9 @@ TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
   EXPECT_DEATH(ToPlugin(ActivationForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
   EXPECT_DEATH(ToPlugin(CrossEntropyCall{.n_row = 1, .n_vocab = 1}), "");
   EXPECT_DEATH(ToPlugin(ColumnSumCall{.n_row = -1, .n_channel = 1, .total = At<float>(16)}), "");
+  const KeyBiasShape keys = {.n_head = 1, .n_key = 1};
+  EXPECT_DEATH(ToPlugin(KeyBiasForwardCall{.shape = keys, .a = At<const float>(16)}), "");
+  EXPECT_DEATH(ToPlugin(KeyBiasBackwardCall{.shape = keys, .a = At<const float>(16)}), "");
   EXPECT_DEATH(ToPlugin(CudaAdamWCall{.t = At<float>(16)}, {}), "");
   const AdamWTensor without_moments[] = {
       {.n = 1, .gradient = At<const float>(16), .parameter = At<float>(16)}};

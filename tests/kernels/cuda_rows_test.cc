@@ -1,6 +1,6 @@
 // What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h,
 // activation.h and cross_entropy.h: sums over rows, AdamW, rows that are not aligned, rows far from
-// 0, ranges of rows.
+// 0, ranges of rows and of keys.
 #include "kernels/cuda_rows.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/reference/key_bias.h"
 #include "kernels/reference/rows.h"
 #include "tests/kernels/row_kernels.h"
 #include "tests/kernels/rows.h"
@@ -62,6 +63,31 @@ void ExpectColumnSums(const testing::RowKernels& kernels) {
 TEST_P(CudaRowsTest, SumsOverRowsAreTheReferenceForEveryShapeAndType) {
   ExpectColumnSums<float>(*GetParam());
   ExpectColumnSums<Bf16>(*GetParam());
+}
+
+// More than 1,024 ranges of the least number of keys.
+TEST_P(CudaRowsTest, KeyBiasesOfManyKeysAreTheReference) {
+  constexpr std::int64_t kKeys = 262'500;
+  const KeyBiasShape shape = {1, 1, kKeys, false};
+  const KeyBiasSize size = {.batch = 1, .n_head = 1, .n_key = kKeys};
+  const std::vector<float> a = Draw<float>(kKeys, 1);
+  const std::vector<double> dr = Draw<double>(kKeys, 2);
+  Guarded<double> r(kKeys);
+  Guarded<float> da(kKeys);
+  GetParam()->Run(KeyBiasForwardCall{.shape = shape, .a = a.data(), .r = r.data()}, 1);
+  ExpectClose(r.doubles(), ReferenceKeyBiasForward(size, ToDoubles(a)), 1e-13, "r");
+  GetParam()->Run(
+      KeyBiasBackwardCall{.shape = shape, .a = a.data(), .dr = dr.data(), .da = da.data()}, 1);
+  ExpectClose(da.doubles(), ReferenceKeyBiasBackward(size, ToDoubles(a), dr), 1e-7, "da");
+  r.ExpectBandsWhole();
+  da.ExpectBandsWhole();
+}
+
+TEST_P(CudaRowsTest, KeyBiasesOfNothingTakeNoMemory) {
+  for (const KeyBiasShape& shape : {KeyBiasShape{0, 2, 700}, {1, 0, 700}, {1, 2, 0}}) {
+    GetParam()->Run(KeyBiasForwardCall{.shape = shape}, 1);
+    GetParam()->Run(KeyBiasBackwardCall{.shape = shape}, 1);
+  }
 }
 
 // ---- AdamW -------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ LONGRUN_SAY(ActivationForward, "activation forward")
 LONGRUN_SAY(ActivationBackward, "activation backward")
 LONGRUN_SAY(CrossEntropy, "cross-entropy")
 LONGRUN_SAY(ColumnSum, "column sum")
+LONGRUN_SAY(KeyBiasForward, "key bias forward")
+LONGRUN_SAY(KeyBiasBackward, "key bias backward")
 LONGRUN_SAY(AdamW, "adamw")
 #endif
 

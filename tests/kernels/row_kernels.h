@@ -1,6 +1,6 @@
-// The kernels that a program of the tests of kernels/norm.h, activation.h and cross_entropy.h
-// tests: those of the CPU for each instruction set, those of kernels/cuda on the host, or on a GPU.
-// Each program links one definition of RowKernelsUnderTest.
+// The kernels that a program of the tests of kernels/norm.h, activation.h, cross_entropy.h and
+// key_bias.h tests: those of the CPU for each instruction set, those of kernels/cuda on the host,
+// or on a GPU. Each program links one definition of RowKernelsUnderTest.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 #include "kernels/activation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/cuda_rows.h"
+#include "kernels/key_bias.h"
 #include "kernels/norm.h"
 #include "tests/commit_seed.h"
 
@@ -33,6 +34,8 @@ class RowKernels {
   virtual void Run(const GatedForwardCall& call, int n_threads) const = 0;
   virtual void Run(const GatedBackwardCall& call, int n_threads) const = 0;
   virtual void Run(const CrossEntropyCall& call, int n_threads) const = 0;
+  virtual void Run(const KeyBiasForwardCall& call, int n_threads) const = 0;
+  virtual void Run(const KeyBiasBackwardCall& call, int n_threads) const = 0;
   // The CPU has no kernels with these two calls.
   virtual void Run(const ColumnSumCall& call) const = 0;
   virtual void Run(const CudaAdamWCall& call) const = 0;
@@ -62,6 +65,10 @@ class RowKernelsTest : public ::testing::TestWithParam<const RowKernels*> {
   static void CrossEntropy(const CrossEntropyCall& call, int n_threads = 1) {
     GetParam()->Run(call, n_threads);
   }
+  static void KeyBiasForward(const KeyBiasForwardCall& call, int n_threads = 1) {
+    GetParam()->Run(call, n_threads);
+  }
+  static void KeyBiasBackward(const KeyBiasBackwardCall& call) { GetParam()->Run(call, 1); }
 
  private:
   ::testing::ScopedTrace trace_;

@@ -133,6 +133,23 @@ class GpuRowKernels final : public RowKernels {
       copies.InAndOut(there.n_row * there.n_vocab, there.logits, there.d_logits);
     });
   }
+  void Run(const KeyBiasForwardCall& call, int) const override {
+    RunOnGpu(call, &CudaKeyBiasForward, [](RowCopies& copies, KeyBiasForwardCall& there) {
+      const std::int64_t n_series = there.shape.batch * there.shape.n_head;
+      const std::int64_t n_key = there.shape.n_key;
+      copies.In(n_series * n_key, there.a);
+      copies.In(n_series, there.before);
+      copies.Out(n_series * n_key, there.r, there.local);
+      copies.Out(n_series * ((n_key + kKeyBiasBlock - 1) / kKeyBiasBlock), there.anchor);
+    });
+  }
+  void Run(const KeyBiasBackwardCall& call, int) const override {
+    RunOnGpu(call, &CudaKeyBiasBackward, [](RowCopies& copies, KeyBiasBackwardCall& there) {
+      const std::int64_t n = there.shape.batch * there.shape.n_head * there.shape.n_key;
+      copies.In(n, there.a, there.dr);
+      copies.Out(n, there.da);
+    });
+  }
   void Run(const ColumnSumCall& call) const override {
     RunOnGpu(call, &CudaColumnSum, [](RowCopies& copies, ColumnSumCall& there) {
       copies.In(there.n_row * there.n_channel, there.x);

@@ -31,6 +31,8 @@ class CudaHostRowKernels final : public RowKernels {
   void Run(const GatedForwardCall& call, int) const override { RunOnHost(call); }
   void Run(const GatedBackwardCall& call, int) const override { RunOnHost(call); }
   void Run(const CrossEntropyCall& call, int) const override { RunOnHost(call); }
+  void Run(const KeyBiasForwardCall& call, int) const override { RunOnHost(call); }
+  void Run(const KeyBiasBackwardCall& call, int) const override { RunOnHost(call); }
   void Run(const ColumnSumCall& call) const override { RunOnHost(call); }
   void Run(const CudaAdamWCall& call) const override {
     const std::vector<LongrunAdamWVector> vectors = AdamWVectors(call.tensors);

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/activation-inl.h"
 #include "kernels/cuda/cross_entropy-inl.h"
+#include "kernels/cuda/key_bias-inl.h"
 #include "kernels/cuda/norm-inl.h"
 #include "tests/kernels/cuda_host.h"
 #include "tests/kernels/row_kernels.h"
@@ -48,6 +49,7 @@ struct Arrays {
   std::vector<float> sums = std::vector<float>(20000);
   std::vector<float> mean = std::vector<float>(100), rstd = std::vector<float>(100, 1.0F);
   std::vector<std::int64_t> targets = std::vector<std::int64_t>(100, 7);
+  std::vector<double> doubles = std::vector<double>(20000, 1.0);
 
   gpu::NormForwardParams Forward() {
     gpu::NormForwardParams p;
@@ -87,6 +89,21 @@ struct Arrays {
     p.d_logits = y.data();
     return p;
   }
+  // Of n keys in one range.
+  gpu::KeyBiasSums KeyBias() {
+    gpu::KeyBiasSums p;
+    p.batch = 1;
+    p.n_head = 8;
+    p.n_key = n;
+    p.n_range = 1;
+    p.keys_of_range = 256;
+    p.a = x.data();
+    p.r = doubles.data();
+    p.range_sums = doubles.data();
+    p.dr = doubles.data();
+    p.da = y.data();
+    return p;
+  }
   gpu::ElementParams Backward(int n_row) {
     gpu::ElementParams p;
     p.n_row = n_row;
@@ -113,6 +130,10 @@ TEST(RowsOnHostTest, TheKernelsAsTheyAreHaveNoError) {
                 narrow.Backward(70))),
             "");
   EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<HostLayer, float, true>>(wide.Loss())), "");
+  Arrays two_tiles(200);
+  EXPECT_EQ((ErrorOf<gpu::KeyBiasRangesKernel<HostLayer, true>>(two_tiles.KeyBias())), "");
+  EXPECT_EQ((ErrorOf<gpu::KeyBiasKernel<HostLayer, false>>(two_tiles.KeyBias())), "");
+  EXPECT_EQ((ErrorOf<gpu::KeyBiasKernel<HostLayer, true>>(two_tiles.KeyBias())), "");
 }
 
 #ifdef __SANITIZE_THREAD__  // accesses to global memory are seen
@@ -145,6 +166,27 @@ TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
   sums.n_part = 30;
   sums.n_channel = 8;
   EXPECT_EQ((ErrorOf<gpu::PartialSumKernel<WithoutBarriers>>(sums)), kRace);
+}
+
+// Of 200 keys: one before the tiles, and four for each of the two.
+template <bool kIsBackward, int kNth>
+void ExpectKeyBiasNeedsBarrier() {
+  Arrays two_tiles(200);
+  const std::string error =
+      ErrorOf<gpu::KeyBiasKernel<WithoutABarrier<kNth>, kIsBackward>>(two_tiles.KeyBias());
+  EXPECT_EQ(error, kRace) << "without barrier " << kNth;
+}
+template <bool kIsBackward>
+void ExpectKeyBiasNeedsBarriers() {
+  ExpectKeyBiasNeedsBarrier<kIsBackward, 1>();
+  ExpectKeyBiasNeedsBarrier<kIsBackward, 3>();
+  ExpectKeyBiasNeedsBarrier<kIsBackward, 4>();
+  ExpectKeyBiasNeedsBarrier<kIsBackward, 5>();
+  ExpectKeyBiasNeedsBarrier<kIsBackward, 6>();
+}
+TEST(RowsOnHostTest, AForgottenBarrierOfAKeyBiasIsFound) {
+  ExpectKeyBiasNeedsBarriers<false>();
+  ExpectKeyBiasNeedsBarriers<true>();
 }
 
 // Between the sums of gamma and of beta, which take the same shared memory.

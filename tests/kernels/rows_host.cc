@@ -34,6 +34,12 @@ class HostRowKernels final : public RowKernels {
   void Run(const CrossEntropyCall& call, int n_threads) const override {
     CrossEntropy(call, Options(n_threads));
   }
+  void Run(const KeyBiasForwardCall& call, int n_threads) const override {
+    KeyBiasForward(call, Options(n_threads));
+  }
+  void Run(const KeyBiasBackwardCall& call, int n_threads) const override {
+    KeyBiasBackward(call, Options(n_threads));
+  }
   void Run(const ColumnSumCall&) const override { LR_CHECK(false); }
   void Run(const CudaAdamWCall&) const override { LR_CHECK(false); }
 

@@ -22,42 +22,44 @@ class Gate final : public AttentionTerm {
         places_(PlacesOf(spec, {spec.key_bias_gate->weight, spec.key_bias_gate->bias})),
         compute_(compute) {}
 
-  // b_BHT: minus the sum up to t of what each token adds to the cost.
+  // What attention takes of b_t, which is minus the sum up to t of what each token adds to the
+  // cost: b_t itself two-sided, else -b_t.
   Tensors Prepare(const TermCall& call) const override {
     const Tensors learned = LearnedAt(places_, call);
     const at::Tensor h_BTH = at::linear(call.x_BTC, learned[0], learned[1]).to(compute_.dtype);
-    at::Tensor b_BHT = CumulatedGate(h_BTH, log_sigmoid_, compute_);
-    if (!call.held_BHT.defined()) return {b_BHT};
-    const std::int64_t n = b_BHT.size(2), begin = call.n_positions - n;
-    if (begin > 0) b_BHT = b_BHT + call.held_BHT.narrow(2, begin - 1, 1);
-    call.held_BHT.narrow(2, begin, n).copy_(b_BHT);
+    at::Tensor sums_BHT = CumulatedGate(h_BTH, log_sigmoid_, !two_sided_, compute_);
+    if (!call.held_BHT.defined()) return {sums_BHT};
+    const std::int64_t n = sums_BHT.size(2), begin = call.n_positions - n;
+    if (begin > 0) sums_BHT = sums_BHT + call.held_BHT.narrow(2, begin - 1, 1);
+    call.held_BHT.narrow(2, begin, n).copy_(sums_BHT);
     return {call.held_BHT.narrow(2, 0, call.n_positions)};
   }
 
   void AddTo(const Tensors& prepared, ScoreBlock& block) override {
-    const at::Tensor& b_BHT = prepared[0];
+    const at::Tensor& sums_BHT = prepared[0];
     at::Tensor& scores = block.scores_BHQK;
     const std::int64_t n_query = scores.size(2), n_key = scores.size(3);
-    const at::Tensor anchor = b_BHT.narrow(2, block.q_begin, 1).detach();
-    const at::Tensor key = (Part(b_BHT, 2, block.k_begin, n_key) - anchor).to(compute_.dtype);
+    const at::Tensor anchor = sums_BHT.narrow(2, block.q_begin, 1).detach();
+    const at::Tensor key = (Part(sums_BHT, 2, block.k_begin, n_key) - anchor).to(compute_.dtype);
     if (!two_sided_) {
-      scores.sub_(key.unsqueeze(2));  // b_i is the same in all of its row, so it cancels
+      scores.add_(key.unsqueeze(2));  // b_i is the same in all of its row, so it cancels
       return;
     }
-    const at::Tensor query = (b_BHT.narrow(2, block.q_begin, n_query) - anchor).to(compute_.dtype);
+    const at::Tensor query =
+        (sums_BHT.narrow(2, block.q_begin, n_query) - anchor).to(compute_.dtype);
     scores = scores - at::abs(query.unsqueeze(3) - key.unsqueeze(2));
   }
 
   // b_i relative to the block's first query.
   at::Tensor LeftOut(const Tensors& prepared, const ScoreBlock& block) const override {
     if (two_sided_) return {};
-    const at::Tensor b_BHQ = prepared[0].narrow(2, block.q_begin, block.scores_BHQK.size(2));
-    return (b_BHQ - b_BHQ.narrow(2, 0, 1)).to(compute_.dtype);
+    const at::Tensor sums_BHQ = prepared[0].narrow(2, block.q_begin, block.scores_BHQK.size(2));
+    return (sums_BHQ.narrow(2, 0, 1) - sums_BHQ).to(compute_.dtype);
   }
 
   void Fill(Tensors prepared, KernelAttentionCall& kernel) const override {
     kernel.two_sided = two_sided_;
-    kernel.key_bias_BHT = two_sided_ ? prepared[0] : -prepared[0];
+    kernel.key_bias_BHT = prepared[0];
   }
 
  private:

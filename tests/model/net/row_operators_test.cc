@@ -174,10 +174,12 @@ TEST_P(RowOperatorsTest, AnEmbeddingIsLibTorchsWithAndWithoutAGradientThatIsTher
 
 TEST_P(RowOperatorsTest, CumulatedGatesAreLibTorchs) {
   for (const bool log_sigmoid : {false, true}) {
-    const Function gate = [log_sigmoid](const Tensors& x, const Compute& compute) -> Tensors {
-      return {CumulatedGate(x[0], log_sigmoid, compute)};
-    };
-    ExpectTheOperator(gate, {Random({2, 200, 3}) * 2.0});
+    for (const bool negated : {false, true}) {
+      const Function gate = [=](const Tensors& x, const Compute& compute) -> Tensors {
+        return {CumulatedGate(x[0], log_sigmoid, negated, compute)};
+      };
+      ExpectTheOperator(gate, {Random({2, 200, 3}) * 2.0});
+    }
   }
 }
 
