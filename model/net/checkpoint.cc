@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/absent.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -69,7 +70,7 @@ Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
     // If only the sync of the rename failed, the folder has its name already, and would be in the
     // way of another try. Report only the first error; the next attempt removes what cannot be
     // removed now.
-    const bool is_renamed = summary.ok() && !PathExists(temporary);
+    const bool is_renamed = summary.ok() && IsAbsent(temporary);
     static_cast<void>(RemoveAll(is_renamed ? folder : temporary));
     return std::move(status).In(Str("writing checkpoint ", folder));
   }
