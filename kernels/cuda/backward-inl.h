@@ -337,7 +337,7 @@ struct DistanceKernel {
   static LR_DEVICE void Run(const Params& p) {
     const int n_diagonal = p.Diagonals();
     const std::int64_t head = Layer::Block() / n_diagonal;
-    const int difference = static_cast<int>(Layer::Block() % n_diagonal) - (p.n_key_tile - 1);
+    const int difference = static_cast<int>(Layer::Block() % n_diagonal) - (p.Squares(p.n_key) - 1);
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
     const int h_kv = h / p.group;
     const int row = Layer::Thread() / 32 * 16;
@@ -352,8 +352,8 @@ struct DistanceKernel {
 
     // Of the thread's distance: query minus key, within a tile, is Thread() - (kRows - 1).
     double sum = 0.0, psi_sum = 0.0;
-    for (int tile = Max(0, difference); tile < Min(p.n_query_tile, p.n_key_tile + difference);
-         ++tile) {
+    const int end = Min(p.Squares(p.n_query), p.Squares(p.n_key) + difference);
+    for (int tile = Max(0, difference); tile < end; ++tile) {
       const int i_0 = tile * kRows, tile_j_0 = (tile - difference) * kRows;
       if (ViewOf(p, b, i_0, kRows, tile_j_0, kRows).is_hidden) continue;
       if (FirstKey(p, b, h, i_0) > tile_j_0) continue;

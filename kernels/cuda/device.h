@@ -153,7 +153,8 @@ struct Params {
   float dropout_factor = 1.0F;
 
   int n_region = 1;
-  int diagonal_rows = kRows;  // see Diagonals(). Where it moves the others, some kernels spill
+  // Of a square; see Diagonals(). It stays here: elsewhere it shifts fields, and kernels spill.
+  int diagonal_rows = kRows;
   Region regions[3];
   Rows q[3], k[3];  // by region, rotated
   Rows v, o;

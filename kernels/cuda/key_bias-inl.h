@@ -103,9 +103,8 @@ struct KeyBiasTile {
   // Puts what is summed into shared memory; 0 for what does not exist.
   LR_DEVICE void Load(int first_key) const {
     if constexpr (kIsBackward) {
-      ForSums(first_key, [&](int to, std::int64_t from) {
-        numbers.Set(to, from < 0 ? 0.0 : p.dr[from]);
-      });
+      ForSums(first_key,
+              [&](int to, std::int64_t from) { numbers.Set(to, from < 0 ? 0.0 : p.dr[from]); });
     } else {
       ForGates(first_key, [&](int to, std::int64_t from) {
         numbers.Set(to, from < 0 ? 0.0 : p.sign * Softplus(Gate(from)));
@@ -239,8 +238,8 @@ struct KeyBiasKernel {
     if constexpr (kIsBackward) {
       tile.ForGates(first_key, [&](int from, std::int64_t to) {
         if (to < 0) return;
-        p.da[to] = static_cast<float>(p.sign * Tile::Sigmoid(tile.Gate(to)) *
-                                      tile.numbers.Get(from));
+        p.da[to] =
+            static_cast<float>(p.sign * Tile::Sigmoid(tile.Gate(to)) * tile.numbers.Get(from));
       });
     } else {
       tile.ForSums(first_key, [&](int from, std::int64_t to) {

@@ -42,9 +42,9 @@ LR_DEVICE RowFactors<false, kFragments, kColumns> RowFactorsOf(const Params& p, 
   return factors;
 }
 
-// Segment `number` of head h: of u from `low`, and less than `high`. The first segment
-// has no lower bound and the last one no upper bound: they are NaN, with which nothing compares. So
-// a u of NaN lies in all segments, and makes a score NaN.
+// Segment `number` of head h: of u from `low`, and less than `high`. The first segment has no lower
+// bound and the last one no upper bound: they are NaN, with which nothing compares. So a u of NaN
+// lies in all segments, and makes a score NaN.
 struct Segment {
   int number = 0;
   float low = 0.0F, high = 0.0F, slope = 0.0F, intercept = 0.0F;

@@ -15,6 +15,28 @@ namespace gpu {
 template <typename Layer>
 inline constexpr std::int64_t kHeldBytes = 32 << 20;
 
+// What a block does, by its number. Blocks begin in the order of their numbers, and the longest
+// ones should begin first, so that at the end no multiprocessor waits for a long one that began
+// late. So the heads of all sequences, n_all_head, are divided into parts of about the same size,
+// and in each part the longest blocks of all its heads come first. A part has at most as many heads
+// as the cache can hold what their blocks walk of, n_walked pairs of rows each. `head` counts the
+// heads of all sequences, and `rank` the n_rank blocks of a head from the longest one.
+struct BlockOfHead {
+  int head, rank;
+};
+template <typename Layer, int kHeadDim>
+LR_DEVICE BlockOfHead LongestFirst(int n_rank, int n_all_head, std::int64_t n_walked) {
+  const std::int64_t head_bytes = 4 * kHeadDim * (n_walked > 0 ? n_walked : 1);
+  const std::int64_t n_fit = kHeldBytes<Layer> / head_bytes;
+  const int n_held = n_fit < n_all_head ? Max(1, static_cast<int>(n_fit)) : n_all_head;
+  const int n_part = (n_all_head + n_held - 1) / n_held;
+  const int n_of_part = (n_all_head + n_part - 1) / n_part;
+  const int block = static_cast<int>(Layer::Block());
+  const int first_head = block / (n_of_part * n_rank) * n_of_part;
+  const int at = block % (n_of_part * n_rank), n = Min(n_of_part, n_all_head - first_head);
+  return {first_head + at % n, at / n};
+}
+
 // What a kernel is made of whose blocks each own rows of one head.
 template <typename TheLayer, typename TheShape, int kTheFragments>
 struct PipelinedKernel {
@@ -34,23 +56,13 @@ struct PipelinedKernel {
   struct OwnRows {
     int head, b, h, first, row;
   };
-  // Under a causal mask, the last queries of a head and its first keys have the most to do. Blocks
-  // begin in the order of their numbers, and the longest ones first, so that at the end no
-  // multiprocessor waits for a long one that began late. So the heads are divided into parts of
-  // about the same size, and in each part the longest blocks of all its heads come first. A part
-  // has at most as many heads as the cache can hold the other sides of, n_walked rows each.
+  // Under a causal mask, the last queries of a head and its first keys have the most to do. The
+  // block walks n_walked rows of the other side.
   template <bool kLastFirst>
   static LR_DEVICE OwnRows Own(int n_row, int n_head, int n_all_head, std::int64_t n_walked) {
-    const std::int64_t head_bytes = 4 * kHeadDim * (n_walked > 0 ? n_walked : 1);
-    const std::int64_t n_fit = kHeldBytes<Layer> / head_bytes;
-    const int n_held = n_fit < n_all_head ? Max(1, static_cast<int>(n_fit)) : n_all_head;
-    const int n_part = (n_all_head + n_held - 1) / n_held;
-    const int n_of_part = (n_all_head + n_part - 1) / n_part;
-    const int n_tile = Tiles(n_row), block = static_cast<int>(Layer::Block());
-    const int first_head = block / (n_of_part * n_tile) * n_of_part;
-    const int at = block % (n_of_part * n_tile), n = Min(n_of_part, n_all_head - first_head);
-    const int tile = kLastFirst ? n_tile - 1 - at / n : at / n;
-    const int head = first_head + at % n;
+    const int n_tile = Tiles(n_row);
+    const auto [head, rank] = LongestFirst<Layer, kHeadDim>(n_tile, n_all_head, n_walked);
+    const int tile = kLastFirst ? n_tile - 1 - rank : rank;
     return {head, head / n_head, head % n_head, tile * kBlockRows,
             Layer::Thread() / 32 * kWarpRows};
   }

@@ -142,7 +142,8 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
         bias.template Add<kFragments, kColumns>(p, Layer::Opaque(h), place, row, column,
                                                 row_factors, s);
-        const std::uint32_t hidden = HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
+        const std::uint32_t hidden =
+            HideScores<Layer, false, Params::kHasPieces>(p, view, b, i_0 + row, j_0, s);
         if constexpr (Params::kHasPieces) GetStatistics(statistics, queries);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           s[m][n][e] = Layer::Exp2(s[m][n][e] * ScaleOf(p) - queries[m][e / 2].lse);
@@ -155,7 +156,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - queries[m][e / 2].delta);
         });
-        HideGradients<Layer, false>(p, view, hidden, i_0 + row, j_0, ds);
+        HideGradients<Layer, false, Params::kHasPieces>(p, view, hidden, i_0 + row, j_0, ds);
         if constexpr (Params::kHasPieces) {
           AddPieces(p, bias, Layer::Opaque(h), Layer::Opaque(i_0), place, row, column, ds, row_sums,
                     segment_sums);
@@ -476,7 +477,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
           }
         }
         bias.template Add<kFragments, kColumns>(p, h, place, row, column, pieces, s);
-        const std::uint32_t hidden = HideScores<Layer, true>(p, view, b, i_0, j_0 + row, s);
+        const std::uint32_t hidden = HideScores<Layer, true, false>(p, view, b, i_0, j_0 + row, s);
         float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
         if constexpr (Params::kHasKeyBias) GetKeyBias(key_bias, of_key);
         LR_UNROLL
@@ -497,7 +498,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - of_query[n][e % 2]);
         });
-        HideGradients<Layer, true>(p, view, hidden, i_0, j_0 + row, ds);
+        HideGradients<Layer, true, false>(p, view, hidden, i_0, j_0 + row, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
         if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, q, from, dk);

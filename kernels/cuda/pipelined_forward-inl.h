@@ -106,7 +106,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         }
         const auto factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
         bias.template Add<kFragments, kColumns>(p, h, place, row, 0, factors, s);
-        HideScores<Layer, false>(p, view, b, i_0 + row, j_0, s);
+        HideScores<Layer, false, false>(p, view, b, i_0 + row, j_0, s);
         Softmax(p, s, largest, sums, o);
         read_next_bias();
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);

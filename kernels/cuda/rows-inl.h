@@ -322,7 +322,7 @@ struct SumKernel {
     const int shifted = difference + p.Squares(p.n_key) * n_row;  // not negative
     double sum = 0.0;
     for (int next = 0; next < 2; ++next) {
-      const int diagonal = shifted / n_row - 1 + next;  // 0: the one of the last keys
+      const int diagonal = shifted / n_row - 1 + next;  // 0: the first queries with the last keys
       const int within = shifted % n_row - next * n_row;
       if (diagonal < 0 || diagonal >= n_diagonal || within <= -n_row) continue;
       const std::int64_t block =

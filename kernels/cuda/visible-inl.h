@@ -131,8 +131,9 @@ LR_DEVICE void ForScores(const Visit& visit) {
 }
 
 // Writes `to` where a query does not see a key, or one of them does not exist, in a call without a
-// mask.
-template <typename Layer, bool kKeysAreRows, int kFragments, int kGroups, typename Params>
+// mask. Rows beyond the last query stay, unless kSumsRows says that the kernel adds rows together.
+template <typename Layer, bool kKeysAreRows, bool kSumsRows, int kFragments, int kGroups,
+          typename Params>
 LR_DEVICE void HideUnmasked(const Params& p, int i_0, int j_0, float to,
                             float (&x)[kFragments][kGroups][4]) {
   const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
@@ -149,8 +150,7 @@ LR_DEVICE void HideUnmasked(const Params& p, int i_0, int j_0, float to,
         end = j < p.n_key ? p.n_query - i_0 : 0;
       } else {
         end = (p.causal != 0 ? Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;
-        // Sums over all pairs of a tile must not have those of rows beyond the last query.
-        if (Params::kHasPieces && i_0 + row >= p.n_query) end = 0;
+        if (kSumsRows && i_0 + row >= p.n_query) end = 0;
       }
       LR_UNROLL
       for (int n = 0; n < kGroups; ++n) {
@@ -222,17 +222,19 @@ LR_DEVICE std::uint32_t HideMasked(const Params& p, int b, int i_0, int j_0,
 // Hides scores of a tile that is not whole: writes kHidden where a query does not see a key, or one
 // of them does not exist. A warp's scores begin at query i_0 and key j_0. Returns what
 // HideGradients needs to know.
-template <typename Layer, bool kKeysAreRows, int kFragments, int kGroups, typename Params>
+template <typename Layer, bool kKeysAreRows, bool kSumsRows, int kFragments, int kGroups,
+          typename Params>
 LR_DEVICE std::uint32_t HideScores(const Params& p, const TileView& view, int b, int i_0, int j_0,
                                    float (&s)[kFragments][kGroups][4]) {
   if (view.is_whole) return 0;
   if constexpr (Params::kHasMask) return HideMasked<Layer, kKeysAreRows>(p, b, i_0, j_0, s);
-  HideUnmasked<Layer, kKeysAreRows>(p, i_0, j_0, kHidden, s);
+  HideUnmasked<Layer, kKeysAreRows, kSumsRows>(p, i_0, j_0, kHidden, s);
   return 0;
 }
 // Writes 0 for the gradients of those scores, which may not be finite. Without a mask, it finds the
 // pairs again, which takes no register in between.
-template <typename Layer, bool kKeysAreRows, int kFragments, int kGroups, typename Params>
+template <typename Layer, bool kKeysAreRows, bool kSumsRows, int kFragments, int kGroups,
+          typename Params>
 LR_DEVICE void HideGradients(const Params& p, const TileView& view, std::uint32_t hidden, int i_0,
                              int j_0, float (&ds)[kFragments][kGroups][4]) {
   if constexpr (Params::kHasMask) {
@@ -241,7 +243,7 @@ LR_DEVICE void HideGradients(const Params& p, const TileView& view, std::uint32_
       if ((hidden >> ((m * kGroups + n) * 4 + e) & 1U) != 0) ds[m][n][e] = 0.0F;
     });
   } else if (!view.is_whole) {
-    HideUnmasked<Layer, kKeysAreRows>(p, i_0, j_0, 0.0F, ds);
+    HideUnmasked<Layer, kKeysAreRows, kSumsRows>(p, i_0, j_0, 0.0F, ds);
   }
 }
 

@@ -1316,6 +1316,21 @@ TEST_P(KernelTest, ABiasOfHiddenKeysIsNotRead) {
   }
 }
 
+// The rows of a tile beyond the last query are not queries that see all keys.
+TEST_P(KernelTest, KeysThatNoQuerySeesAreNotInSumsByDistance) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem({.n_query = 65, .n_key = 128, .head_dim = head_dim}, Scalar::kBf16, random_);
+    problem.AddDistanceTable(random_, 40, 0);
+    const Outcome expected = RunKernel(kernel(), problem);
+    const std::int64_t row = problem.shape.n_kv_head * head_dim;
+    for (std::int64_t b = 0; b < problem.shape.batch; ++b) {
+      const std::int64_t key = (b * problem.shape.n_key + 70) * row;
+      std::fill_n(problem.k.begin() + key, row, std::numeric_limits<double>::quiet_NaN());
+    }
+    EXPECT_EQ(RunKernel(kernel(), problem).d_distance_table, expected.d_distance_table);
+  }
+}
+
 // ---- identities --------------------------------------------------------------------------------
 
 TEST_P(KernelTest, GradientsOfABiasSumToZero) {

@@ -323,8 +323,19 @@ TEST(CudaHost, CountsTheTurnsThatBankConflictsTake) {
   EXPECT_EQ(ConflictsOfNumbers<&ReadFours>(), 4);
 }
 
-// Of attention whose terms have kernels of their own, of attention with a window, and of a few
-// queries of many keys.
+void ExpectNoConflicts(const Problem& problem) {
+  for (const AttentionKernel& kernel : {HostKernel(), HostKernelWithSingleBackward()}) {
+    HostBlock::Current().CountConflicts(true);
+    RunKernel(kernel, problem);
+    HostBlock::Current().CountConflicts(false);
+    EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
+    EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << problem.Name();
+    EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << problem.Name();
+  }
+}
+
+// Of attention whose terms have kernels of their own, with a window, too, and of a few queries of
+// many keys.
 TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
   SeededRandom random(CommitSeed());
   for (const std::int64_t head_dim : {64, 128, 256}) {
@@ -338,19 +349,15 @@ TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
     few.n_query = 9;
     few.n_key = 600;
     for (const ProblemShape& shape : {many, few}) {
-      for (const std::int64_t window : {0, 50}) {
+      for (const int kind : {0, 1, 2, 3}) {
+        if (kind == 3 && head_dim > 128) continue;  // FIRE has no kernel of its own there
         Problem problem(shape, Scalar::kBf16, random);
-        problem.terms.visibility.window = window;
         problem.terms.visibility.q_offset = shape.n_key - shape.n_query;
-        problem.AddSlopes();
-        for (const AttentionKernel& kernel : {HostKernel(), HostKernelWithSingleBackward()}) {
-          HostBlock::Current().CountConflicts(true);
-          RunKernel(kernel, problem);
-          HostBlock::Current().CountConflicts(false);
-          EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
-          EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
-          EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
-        }
+        if (kind < 2) problem.AddSlopes();
+        if (kind == 1) problem.terms.visibility.window = 50;
+        if (kind == 2) problem.AddDistanceTable(random, 40, 0);
+        if (kind == 3) problem.AddPiecewise(random);
+        ExpectNoConflicts(problem);
       }
     }
   }
