@@ -310,7 +310,7 @@ void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Not
   for (const Attempt* const attempt : QuietAttempts(state, now)) {
     const std::string task = attempt->task.substr(0, 8);
     const Worker& worker = state.workers.at(attempt->worker);
-    const std::string room = WaitForRoomText(worker);
+    const std::string room = WaitForRoomText(worker, *attempt, now);
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("task ", task));
     notice->set_text(Str(

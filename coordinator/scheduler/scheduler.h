@@ -494,9 +494,9 @@ bool HasFullDisk(const Worker& worker);
 std::string FullDiskText(const Worker& worker);
 std::string FullDiskRemedy(const Worker& worker);
 
-// "": the worker's disk has room, as far as is known. Else why a trainer there may be waiting, and
-// what to do.
-std::string WaitForRoomText(const Worker& worker);
+// Why the attempt's trainer may be waiting for room on its worker's disk, and what to do. "": the
+// disk has room, as far as is known, or the trainer has reported within its usual time.
+std::string WaitForRoomText(const Worker& worker, const Attempt& attempt, Instant now);
 
 // Whether nothing is heard of a worker: it is LOST, has no session, or is silent.
 bool IsMissed(const State& state, const Worker& worker, Instant now);

@@ -430,7 +430,8 @@ class Finder {
     const std::string where =
         Str("worker ", attempt.worker,
             attempt.device_index >= 0 ? Str(", slot ", attempt.device_index) : "");
-    const std::string room = worker == state_.workers.end() ? "" : WaitForRoomText(worker->second);
+    const std::string room =
+        worker == state_.workers.end() ? "" : WaitForRoomText(worker->second, attempt, moment_.now);
     switch (why.gate) {
       case Gate::kOffered:
         why.text = attempt.state == AttemptState::kOffered
@@ -515,6 +516,11 @@ class Finder {
   std::map<std::string, ClassGate> gates_;  // by class
 };
 
+std::string FreeSpaceText(const Worker& worker) {
+  return Str("free some space ", worker.folder.empty() ? "there" : Str("in ", worker.folder),
+             " on ", worker.host);
+}
+
 // What a reader wants to see first: what waits, what failed, what runs, what has succeeded.
 int RankOf(const WhyGroup& group) {
   if (group.state == TaskState::kSucceeded) return 3;
@@ -525,8 +531,7 @@ int RankOf(const WhyGroup& group) {
 }  // namespace
 
 std::string FullDiskRemedy(const Worker& worker) {
-  return Str("free some space ", worker.folder.empty() ? "there" : Str("in ", worker.folder),
-             " on ", worker.host, "; worker ", worker.id, " then takes tasks by itself");
+  return Str(FreeSpaceText(worker), "; worker ", worker.id, " then takes tasks by itself");
 }
 
 std::string FullDiskText(const Worker& worker) {
@@ -535,14 +540,16 @@ std::string FullDiskText(const Worker& worker) {
              FormatBytes(worker.disk.wanted_bytes), " required (--disk-free-bytes-min)");
 }
 
-std::string WaitForRoomText(const Worker& worker) {
+std::string WaitForRoomText(const Worker& worker, const Attempt& attempt, Instant now) {
   constexpr std::int64_t kLittleBytes = 16 << 20;  // less than most checkpoints
+  constexpr std::int64_t kSilentMs = 60'000;       // a trainer reports about once a second
+  // A trainer that waits for room reports nothing.
+  if (now - attempt.recorded_at <= std::max(kSilentMs, attempt.record_gap_ms)) return "";
   const bool is_known = worker.disk.bytes > 0;
   if (!HasFullDisk(worker) && !(is_known && worker.disk.free_bytes < kLittleBytes)) return "";
   return Str("only ", FormatBytes(worker.disk.free_bytes),
              " are free on the worker's disk, so the trainer may be waiting for room, for ",
-             FormatDurationMs(kRoomPatienceMs), " at most: free some space ",
-             worker.folder.empty() ? "there" : Str("in ", worker.folder), " on ", worker.host,
+             FormatDurationMs(kRoomPatienceMs), " at most: ", FreeSpaceText(worker),
              ", and it goes on");
 }
 
