@@ -10,7 +10,6 @@
 #include <prometheus/text_serializer.h>
 #include <sys/statvfs.h>
 
-#include <charconv>
 #include <exception>
 #include <map>
 #include <mutex>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/host_port.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "metrics/process.h"
@@ -34,15 +34,6 @@ constexpr std::string_view kServerThreads = "16", kRequestTimeoutMs = "1000";
 bool IsLoopback(std::string_view address) {
   return address.starts_with("127.0.0.1:") || address.starts_with("localhost:") ||
          address.starts_with("[::1]:");
-}
-
-bool HasPort(std::string_view address) {
-  constexpr int kPortMax = 65535;
-  const std::string_view digits = address.substr(address.rfind(':') + 1);
-  int port = -1;
-  const auto [end, wrong] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  const bool is_number = wrong == std::errc() && end == digits.data() + digits.size();
-  return is_number && port >= 0 && port <= kPortMax;
 }
 
 prometheus::Labels LabelsOf(const MetricRow& row, LabelValues values) {
@@ -163,7 +154,7 @@ Result<std::string> MetricPage::Expose(const std::string& address) {
                   Str("metrics are served on a loopback address only (127.0.0.1:PORT), not on \"",
                       address, "\": the page has no TLS and no access tokens"));
   }
-  if (!HasPort(address)) {
+  if (!ParseHostPort(address).ok()) {
     return Status(Code::kInvalidArgument,
                   Str("metrics cannot be served on ", address,
                       ": expected a port number from 0 (any free one) to 65535"));

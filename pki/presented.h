@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/status.h"
-#include "pki/host_port.h"
 
 namespace longrun {
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/input.h"
@@ -13,7 +14,6 @@
 #include "client/wire/context.h"
 #include "client/words/render.h"
 #include "pki/certificate.h"
-#include "pki/host_port.h"
 #include "pki/presented.h"
 #include "pki/token.h"
 

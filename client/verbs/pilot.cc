@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/host_port.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -26,7 +27,6 @@
 #include "client/words/sweep_view.h"
 #include "pki/certificate.h"
 #include "pki/files.h"
-#include "pki/host_port.h"
 #include "sweeps/coordinator_address.h"
 
 namespace longrun::client {

@@ -1,11 +1,11 @@
 #include "client/wire/context.h"
 
 #include "base/files.h"
+#include "base/host_port.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "base/user_folders.h"
 #include "base/utf8.h"
-#include "pki/host_port.h"
 #include "pki/presented.h"
 #include "sweeps/coordinator_address.h"
 

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "base/host_port.h"
 #include "base/status.h"
-#include "pki/host_port.h"
 
 namespace longrun::coordinator {
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "pki/host_port.h"
+#include "base/host_port.h"
 #include "tests/hosts/host.h"
 #include "tests/hosts/proxy.h"
 

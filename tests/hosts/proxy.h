@@ -14,9 +14,9 @@
 #include <string>
 #include <thread>
 
+#include "base/host_port.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "pki/host_port.h"
 
 namespace longrun {
 

@@ -122,8 +122,8 @@ TEST(MetricPageTest, AHostOfTheNetworkIsRefused) {
 
 TEST(MetricPageTest, AnAddressWithoutAPortNumberIsRefused) {
   MetricPage page(MetricOwner::kWorker);
-  for (const char* const address :
-       {"127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1", "127.0.0.1:65536", "localhost:9090x"}) {
+  for (const char* const address : {"127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1",
+                                    "127.0.0.1:65536", "localhost:9090x", "127.0.0.1:+80:9090"}) {
     const auto served = page.Expose(address);
     ASSERT_FALSE(served.ok()) << address;
     EXPECT_EQ(served.status().code(), Code::kInvalidArgument);

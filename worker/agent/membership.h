@@ -15,8 +15,8 @@
 #include <string>
 #include <thread>
 
+#include "base/host_port.h"
 #include "base/status.h"
-#include "pki/host_port.h"
 #include "worker/agent/session.h"
 
 namespace longrun::agent {

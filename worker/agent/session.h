@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "base/host_port.h"
 #include "base/status.h"
-#include "pki/host_port.h"
 #include "sweeps/session_messages.h"
 
 namespace grpc {

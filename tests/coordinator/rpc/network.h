@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/host_port.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "pki/certificate.h"
 #include "pki/files.h"
-#include "pki/host_port.h"
 #include "tests/deadline.h"
 #include "tests/wait_until.h"
 

@@ -1,5 +1,5 @@
 // See host_port.h.
-#include "pki/host_port.h"
+#include "base/host_port.h"
 
 #include <algorithm>
 #include <charconv>
