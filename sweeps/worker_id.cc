@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <utility>
 
 #include "base/checked_line.h"
 #include "base/files.h"
+#include "base/random.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -47,6 +50,13 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
 Result<std::string> ReadWorkerId(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
   return ParseWorkerId(text, path);
+}
+
+Result<std::string> ReadFolderId(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
+  std::optional<std::string> id = ReadCheckedLine(Trim(text));
+  if (!id || !IsUlid(*id)) return Status(Code::kDataLoss, Str(path, " is damaged"));
+  return *std::move(id);
 }
 
 }  // namespace longrun

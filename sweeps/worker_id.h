@@ -1,6 +1,7 @@
-// The name of a worker, which is stored in its folder:
+// The name of a worker and the id of its folder, which are stored in this folder:
 //
 //   STATE/worker_id     NAME crc32c=XXXXXXXX
+//   STATE/folder_id     ULID crc32c=XXXXXXXX
 //
 // The checksum protects the name, so that damage is noticed at the start. A worker with a damaged
 // name would count as another worker, and the attempts of the first one would be given up only at
@@ -20,5 +21,7 @@ std::string WorkerIdText(std::string_view id);
 Result<std::string> ParseWorkerId(std::string_view text, const std::string& path);
 // The id in the file `path`; kNotFound if there is no such file.
 Result<std::string> ReadWorkerId(const std::string& path);
+// The folder's id in the file `path`; kDataLoss if the file holds no ULID with its checksum.
+Result<std::string> ReadFolderId(const std::string& path);
 
 }  // namespace longrun

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/checked_line.h"
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -98,10 +97,11 @@ class Looker {
   void LookAtFolderId(const std::string& path) {
     if (!PathExists(path)) return;
     found_.n_files += 1;
-    const Result<std::string> text = ReadFile(path);
-    const bool holds = text.ok() && ReadCheckedLine(Trim(*text)).has_value();
-    if (!holds)
-      Add(Str(path, " is damaged"), "nothing to do: the worker replaces it when it starts");
+    const Status holds = ReadFolderId(path).status();
+    if (holds.ok()) return;
+    Add(holds.message(), holds.code() == Code::kDataLoss
+                             ? "nothing to do: the worker replaces it when it starts"
+                             : kNoWorkerUntilThen);
   }
 
   // Journals and checkpoints of the attempts that are kept here.

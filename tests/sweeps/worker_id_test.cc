@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "base/checked_line.h"
+#include "base/files.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -55,6 +57,19 @@ TEST(WorkerIdTest, WhatIsNoIdIsToldWithTheRemedy) {
     EXPECT_TRUE(message.starts_with("/state/worker_id is damaged: it holds "));
     EXPECT_NE(message.find("`echo NAME > /state/worker_id`"), std::string::npos);
     for (const char c : message) EXPECT_TRUE(c >= ' ' && c <= '~');
+  }
+}
+
+TEST(WorkerIdTest, AFolderIdIsAUlidWithItsChecksum) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "folder_id");
+  const std::string ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV";  // from the specification of ULIDs
+  ASSERT_TRUE(WriteFileAtomic(path, CheckedLine(ulid)).ok());
+  EXPECT_EQ(ReadFolderId(path).value(), ulid);
+
+  for (const std::string& text : {ulid, CheckedLine("box-1"), std::string("x"), std::string()}) {
+    ASSERT_TRUE(WriteFileAtomic(path, text).ok());
+    EXPECT_EQ(ReadFolderId(path).status().code(), Code::kDataLoss) << text;
   }
 }
 

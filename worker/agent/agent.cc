@@ -87,12 +87,10 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 // worker. "" if the id of an older folder is damaged or missing: the coordinator then cannot know
 // that the folder is the same, and the next start of the worker has a new id.
 Result<std::string> FolderId(const std::string& state, bool is_new, SeededRandom& random) {
-  constexpr std::size_t kBytesMax = 4096;
   const std::string path = JoinPath(state, "folder_id");
   if (PathExists(path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
-    const std::optional<std::string> id = ReadCheckedLine(Trim(text));
-    if (id && IsUlid(*id)) return *id;
+    Result<std::string> id = ReadFolderId(path);
+    if (id.ok() || id.status().code() != Code::kDataLoss) return id;
     LogWarning("folder_id_damaged", {{"file", path}, {"done", "replaced by a new one"}});
   }
   std::string id = MakeUlid(WallMs(), random);
