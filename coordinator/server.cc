@@ -29,6 +29,7 @@
 #include "base/file_room.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/random.h"
@@ -52,7 +53,6 @@
 #include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
 #include "pki/files.h"
-#include "pki/host_port.h"
 #include "sweeps/coordinator_address.h"
 
 namespace longrun::coordinator {
@@ -470,8 +470,7 @@ Status Serve(const ServerOptions& options) {
   LookAfterCallers(parts, calls, 1);
   server->GetHealthCheckService()->SetServingStatus(true);
   const AddressFiles files(options.state_folder);
-  const Status announced =
-      files.Write(Str(kUnix, socket_path), metrics_address, listening.network);
+  const Status announced = files.Write(Str(kUnix, socket_path), metrics_address, listening.network);
   if (announced.ok()) {
     LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                         {"network", listening.network},
@@ -480,7 +479,8 @@ Status Serve(const ServerOptions& options) {
     WaitForSignal();
   }
 
-  // Accept nothing new and end the streams; what was posted is still committed and answered.
+  // Accept nothing new and end the streams; what was posted is still committed and answered. If the
+  // address could not be announced, callers may still have found it, so the end is the same.
   parts.stopping = true;
   server->GetHealthCheckService()->SetServingStatus(false);
   core->CloseSessions("the coordinator is stopping");
@@ -496,7 +496,6 @@ Status Serve(const ServerOptions& options) {
   querier->Stop();
   log_writer->Stop();
   core->Stop();
-  // Callers may have come meanwhile, so all of this ends in the same order.
   RETURN_IF_ERROR(announced);
   RETURN_IF_ERROR(store->CheckpointWal(true));
   RETURN_IF_ERROR(files.Remove());
