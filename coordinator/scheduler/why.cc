@@ -246,8 +246,13 @@ class Finder {
         FillBlocked(task, why);
         break;
       case Gate::kBackOff:
-        why.until = task.not_before;
-        why.remedy = "it is tried again by itself after the pause";
+        // After a restore, the pause may end before anything is placed.
+        why.until = std::max(task.not_before, state_.place_not_before);
+        why.remedy =
+            task.not_before < state_.place_not_before
+                ? "it is tried again by itself once the workers have had time to report what they "
+                  "did since the restored backup"
+                : "it is tried again by itself after the pause";
         break;
       case Gate::kRestored:
         why.text =

@@ -614,6 +614,20 @@ TEST_F(WhyTest, AfterARestoreItWaitsUntilTheWorkersHaveReported) {
   EXPECT_EQ(Of(Train()).until, state.place_not_before);
 }
 
+TEST_F(WhyTest, APauseThatEndsBeforeTheWorkersHaveReportedLastsUntilThen) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}, .retry = {.failures_max = 5, .losses_max = 5}});
+  Begin(Current(Train()));
+  Restart(/*restored=*/true);
+  Arrive("w", {CpuSlot()}, 1, {Listed(Current(Train()))});
+  Finish(Current(Train()), Signal(SIGSEGV));
+
+  ASSERT_LT(Train().not_before, state.place_not_before);
+  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended as crashed",
+             "once the workers have had time to report");
+  EXPECT_EQ(Of(Train()).until, state.place_not_before);
+}
+
 TEST_F(WhyTest, ATaskThatThisBuildCannotReadSaysSo) {
   Submit({.context_lengths = {}});
   state.runs.begin()->second.unknown = "position method \"later\" is unknown";
