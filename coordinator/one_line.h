@@ -10,6 +10,11 @@
 
 namespace longrun::coordinator {
 
+// Whether the text is one line of at most bytes_max bytes.
+inline bool IsShortLine(std::string_view text, std::size_t bytes_max) {
+  return text.size() <= bytes_max && IsOneLine(text);
+}
+
 // kInvalidArgument if the text ("the note") is longer than bytes_max, or is not one line.
 inline Status CheckOneLine(std::string_view what, std::string_view text, std::size_t bytes_max) {
   if (text.size() > bytes_max) {

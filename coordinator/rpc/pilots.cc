@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "base/utf8.h"
+#include "coordinator/one_line.h"
 #include "coordinator/rpc/names.h"
 
 namespace longrun::coordinator {
@@ -22,8 +23,6 @@ constexpr int kJobsMax = 10'000;
 constexpr std::size_t kPilotsMax = 1000;
 constexpr std::size_t kTextBytesMax = 2000;
 constexpr std::size_t kEndedShown = 3;
-
-bool IsShown(const std::string& text) { return text.size() <= kTextBytesMax && IsOneLine(text); }
 
 Status CheckPilot(const v1::PilotInfo& pilot) {
   RETURN_IF_ERROR(CheckName(pilot.name(), "pilot"));
@@ -47,7 +46,8 @@ Status CheckPilot(const v1::PilotInfo& pilot) {
       texts.push_back(text);
     }
   }
-  if (std::ranges::all_of(texts, [](const std::string* text) { return IsShown(*text); })) {
+  if (std::ranges::all_of(
+          texts, [](const std::string* text) { return IsShortLine(*text, kTextBytesMax); })) {
     return Status();
   }
   return wrong(Str("a text of it has control characters or more than ", kTextBytesMax, " bytes"));

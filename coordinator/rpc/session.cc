@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "coordinator/one_line.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/rpc/session_memory.h"
@@ -55,11 +56,6 @@ std::int64_t CostOf(const v1::WorkerMessage& message) {
 
 Status Malformed(std::string_view what) { return Status(Code::kInvalidArgument, what); }
 
-// Whether the text is fit to be shown unchanged.
-bool IsShortText(const std::string& text) {
-  return text.size() <= kTextBytesMax && IsOneLine(text);
-}
-
 // A slot's description becomes the permanent execution of every run that begins there.
 Status CheckDevice(const Slot& device) {
   if (device.index < 0) return Malformed(Str("has the index ", device.index));
@@ -70,14 +66,14 @@ Status CheckDevice(const Slot& device) {
     return Malformed(Str("has ", device.memory_bytes, " bytes of memory: expected 1 to 2^56"));
   }
   for (const std::string* text : {&device.name, &device.simd, &device.linear}) {
-    if (text->empty() || !IsShortText(*text)) {
+    if (text->empty() || !IsShortLine(*text, kTextBytesMax)) {
       return Malformed(Str("has a name, simd or linear of ", text->size(), " bytes: expected 1 to ",
                            kTextBytesMax, ", without control characters"));
     }
   }
   for (const std::string* text :
        {&device.bf16, &device.attention, &device.operators, &device.head}) {
-    if (!IsShortText(*text)) {
+    if (!IsShortLine(*text, kTextBytesMax)) {
       return Malformed(Str("has a bf16, attention, operators or head of ", text->size(),
                            " bytes: expected at most ", kTextBytesMax,
                            ", without control characters"));
@@ -92,7 +88,7 @@ Status CheckLabels(const HelloMessage& hello) {
                          " labels: at most ", kLabelsMax, " are allowed"));
   }
   for (const auto& [key, value] : hello.labels) {
-    if (IsSafeName(key) && IsShortText(value)) continue;
+    if (IsSafeName(key) && IsShortLine(value, kTextBytesMax)) continue;
     return Malformed(Str("worker ", hello.worker_id, " has the label \"", Printable(key),
                          "\" with ", value.size(),
                          " bytes: its key must consist of letters, digits, '.', '_' "
@@ -104,7 +100,7 @@ Status CheckLabels(const HelloMessage& hello) {
 
 Status CheckAllocation(const HelloMessage& hello) {
   if (!hello.allocation) return Status();
-  if (!IsShortText(hello.allocation->job)) {
+  if (!IsShortLine(hello.allocation->job, kTextBytesMax)) {
     return Malformed(Str("worker ", hello.worker_id, " has an allocation with a job of ",
                          hello.allocation->job.size(), " bytes: at most ", kTextBytesMax,
                          " are allowed, without control characters"));
@@ -158,7 +154,7 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
                          " devices and ", hello.attempts.size(), " attempts: at most ", kDevicesMax,
                          " and ", kAttemptsMax, " are allowed"));
   }
-  if (!IsShortText(hello.host) || !IsShortText(hello.version)) {
+  if (!IsShortLine(hello.host, kTextBytesMax) || !IsShortLine(hello.version, kTextBytesMax)) {
     return Malformed(Str("worker ", hello.worker_id, " has a host of ", hello.host.size(),
                          " bytes and a version of ", hello.version.size(), ": at most ",
                          kTextBytesMax, " each are allowed, without control characters"));
@@ -193,7 +189,7 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   arrival.worker.capabilities = {hello.capabilities.begin(), hello.capabilities.end()};
   arrival.worker.disk = hello.disk;
   // It may be longer than the other texts, and nothing but words to people depends on it.
-  if (IsShortText(hello.folder)) arrival.worker.folder = std::move(hello.folder);
+  if (IsShortLine(hello.folder, kTextBytesMax)) arrival.worker.folder = std::move(hello.folder);
   arrival.attempts = std::move(hello.attempts);
   arrival.allocation = std::move(hello.allocation);
   return arrival;

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/str.h"
-#include "base/utf8.h"
+#include "coordinator/one_line.h"
 #include "coordinator/plan.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
@@ -41,7 +41,7 @@ std::vector<std::pair<std::string, std::string>> Overrides(
 // Checks the file name and overrides, which are stored with the sweep and shown in messages.
 Status CheckFile(const std::string& file_name,
                  const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
-  if (file_name.size() > kFileNameBytesMax || !IsOneLine(file_name)) {
+  if (!IsShortLine(file_name, kFileNameBytesMax)) {
     return Status(Code::kInvalidArgument,
                   Str("the sweep file's name has ", file_name.size(), " bytes: expected at most ",
                       kFileNameBytesMax, ", without control characters: rename the file"));
