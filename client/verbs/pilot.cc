@@ -86,7 +86,8 @@ Status FillCoordinator(const SlurmArguments& arguments, const std::string& state
     const Result<Destination> destination = DestinationOf(state);
     if (destination.status().code() == Code::kNotFound) {
       return Status(Code::kNotFound, Str("no coordinator runs on ", state,
-                                         ": start one with `longrun up`, or give --coordinator"));
+                                         ": start one with `longrun up --listen HOST:PORT`, or "
+                                         "give --coordinator"));
     }
     RETURN_IF_ERROR(destination.status());
     pilot.coordinator = destination->address;

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/words/render.h"
 #include "sweeps/worker_folder.h"
+#include "sweeps/worker_id.h"
 
 namespace longrun::client {
 namespace {
@@ -40,6 +41,13 @@ void RemoveNoticesOfWork(Repeated<v1::Notice>& notices) {
     return notice.about().starts_with("worker ") || notice.about().starts_with("task ");
   };
   notices.erase(std::remove_if(notices.begin(), notices.end(), is_of_work), notices.end());
+}
+
+// Whether the worker is another than the one of the state folder, and so needs the network.
+bool IsElsewhere(const v1::WorkerInfo* worker, const std::string& state) {
+  if (worker == nullptr) return false;
+  const Result<std::string> own = ReadWorkerId(JoinPath(OwnWorkerFolder(state), "worker_id"));
+  return own.status().code() == Code::kNotFound || (own.ok() && *own != worker->worker_id());
 }
 
 }  // namespace
@@ -104,16 +112,20 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
     }
   }
   const std::int64_t n_trainers = TrainersAtWork(state);
-  return Str(
-      "no service runs on ", state,
-      n_trainers == 0 ? std::string()
-                      : Str(", but ", n_trainers, " of its trainers still ",
-                            n_trainers == 1 ? "runs" : "run", ", and the next service stores what ",
-                            n_trainers == 1 ? "it reports" : "they report"),
-      last == nullptr ? std::string()
-                      : Str("; worker ", last->worker_id(), " was last heard from at ",
-                            FormatWallMs(heard_ms(*last))),
-      ": `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
+  return Str("no service runs on ", state,
+             n_trainers == 0
+                 ? std::string()
+                 : Str(", but ", n_trainers, " of its trainers still ",
+                       n_trainers == 1 ? "runs" : "run", ", and the next service stores what ",
+                       n_trainers == 1 ? "it reports" : "they report"),
+             last == nullptr ? std::string()
+                             : Str("; worker ", last->worker_id(), " was last heard from at ",
+                                   FormatWallMs(heard_ms(*last))),
+             ": `longrun up` continues all work",
+             IsElsewhere(last, state)
+                 ? std::string(" (with --listen HOST:PORT if that worker is to join again)")
+                 : std::string(),
+             "; `longrun run FILE` continues only the sweep in FILE");
 }
 
 // Trainers outlive their worker, and only a worker can stop them.

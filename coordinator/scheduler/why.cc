@@ -42,8 +42,9 @@ std::string_view WorkerRemedy(bool is_remote) {
   return is_remote ? "let one join: start longrun-worker on any machine with a token that "
                      "`longrun admin join-token create` makes (docs/security.md), or `longrun "
                      "pilot slurm` for jobs of a cluster"
-                   : "start one: `longrun up` on this machine, longrun-worker on another, or "
-                     "`longrun pilot slurm` for jobs of a cluster";
+                   : "start one: `longrun up` on this machine; or, if the coordinator runs with "
+                     "--listen HOST:PORT, longrun-worker on another, or `longrun pilot slurm` for "
+                     "jobs of a cluster";
 }
 
 // The fitting slots of a class that take nothing now, by what keeps them.

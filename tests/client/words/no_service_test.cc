@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "client/words/sweep_view.h"
+#include "sweeps/worker_id.h"
 
 namespace longrun::client {
 namespace {
@@ -73,10 +74,21 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
     worker.set_worker_id(id);
     worker.set_heard_wall_ms(heard_wall_ms);
   }
-  EXPECT_EQ(NoServiceText(answer.workers(), "/state"),
-            "no service runs on /state; worker box-1 was last heard from at 2026-01-02T03:04:05Z: "
-            "`longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
   const TempFolder state;
+  const auto expected = [&](std::string_view hint) {
+    return Str("no service runs on ", state.path(),
+               "; worker box-1 was last heard from at 2026-01-02T03:04:05Z: `longrun up` continues "
+               "all work",
+               hint, "; `longrun run FILE` continues only the sweep in FILE");
+  };
+  const std::string id_path = JoinPath(state.path(), "worker/worker_id");
+  ASSERT_TRUE(MakeFolders(FolderOf(id_path)).ok());
+  ASSERT_TRUE(WriteFileAtomic(id_path, WorkerIdText("box-1")).ok());
+  EXPECT_EQ(NoServiceText(answer.workers(), state.path()), expected(""));
+  // The worker is on another machine.
+  ASSERT_TRUE(WriteFileAtomic(id_path, WorkerIdText("box-2")).ok());
+  EXPECT_EQ(NoServiceText(answer.workers(), state.path()),
+            expected(" (with --listen HOST:PORT if that worker is to join again)"));
   const std::string attempt = JoinPath(state.path(), "worker/attempts/01ABC");
   ASSERT_TRUE(MakeFolders(attempt).ok());
   EXPECT_EQ(TrainersAtWork(state.path()), 0);
