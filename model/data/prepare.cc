@@ -30,12 +30,14 @@
 #include "model/data/source_list.h"
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer_file.h"
+#include "model/limits.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::string_view kWorkFolder = "import.tmp";
 constexpr std::string_view kLock = "lock";  // in it
+constexpr std::int64_t kCopies = 2;  // of all tokens: the parts stay until the shards are written
 constexpr std::chrono::milliseconds kTellEvery(200);
 constexpr std::size_t kBeginningsMax = 1000;  // files checked after the first that failed
 
@@ -449,6 +451,27 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   return Status();
 }
 
+// The room that documents by rule take while they are imported; 0 if that is not known beforehand.
+// A rule counts its tokens with the tokenizer `bytes`; others make fewer of the same documents.
+std::int64_t RoomForMade(const PrepareSpec& spec, const Tokenizer& tokenizer,
+                         const std::vector<ListedSource>& sources) {
+  if (spec.tokenizer != "bytes") return 0;
+  std::int64_t n_tokens = 0;
+  for (const ListedSource& source : sources) {
+    n_tokens = std::min(n_tokens + source.made_bytes, kTokensMax);
+  }
+  return kCopies * n_tokens * TokenWidth(tokenizer.vocabulary().n_rows);
+}
+
+// So that an import that cannot end does not fill the disk first.
+Status CheckRoom(std::int64_t n_needed, const std::string& folder) {
+  const Result<std::int64_t> n_free = DiskFreeBytes(folder);
+  if (!n_free.ok() || *n_free + BytesBelow(JoinPath(folder, kWorkFolder)) >= n_needed) {
+    return Status();
+  }
+  return ErrnoStatus(ENOSPC, Str("cannot make ", folder));
+}
+
 // Makes parts, and of them the dataset, in a folder whose lock is held.
 Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options, const SourceFormat& format,
@@ -459,6 +482,7 @@ Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
   // Again, now under the lock: another import may have finished in the meantime.
   RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
+  RETURN_IF_ERROR(CheckRoom(RoomForMade(spec, tokenizer, sources), folder));
   RETURN_IF_ERROR(maker.Run(options));
   RETURN_IF_ERROR(CheckUnchanged(spec, format, fingerprint, sources));
   PrepareProgress progress = maker.Progress();
@@ -500,14 +524,13 @@ Status RemoveFailed(const std::string& folder, bool is_users,
 }
 
 // The room that the whole import takes while it runs, as far as the parts that it has made tell; 0
-// if there are none. The shards take as much as the parts, which stay until the shards are written.
-// Text that was read ahead has no tokens in a part yet, so this is more often too little than too
-// much.
+// if there are none. Text that was read ahead has no tokens in a part yet, so this is more often
+// too little than too much.
 std::int64_t RoomFor(const PrepareProgress& progress, const std::string& work) {
   if (progress.bytes_done == 0) return 0;
   const double share =
       static_cast<double>(progress.bytes) / static_cast<double>(progress.bytes_done);
-  return static_cast<std::int64_t>(2 * std::max(1.0, share) *
+  return static_cast<std::int64_t>(kCopies * std::max(1.0, share) *
                                    static_cast<double>(BytesBelow(work)));
 }
 
@@ -548,7 +571,9 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
   if (status.ok()) return RemoveWork(folder);
   const bool is_disk_full = ShortageOf(status) == Shortage::kDisk;
-  const std::int64_t n_needed = is_disk_full ? RoomFor(maker.Progress(), work) : 0;
+  const std::int64_t n_needed = is_disk_full ? std::max(RoomFor(maker.Progress(), work),
+                                                        RoomForMade(spec, *tokenizer, sources))
+                                             : 0;
   if (maker.bytes_with_part() < options.kept_bytes_min) {
     // The error that stopped the import matters more than one of the removal.
     (void)RemoveFailed(folder, is_users, new_files);

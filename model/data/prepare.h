@@ -48,7 +48,7 @@ struct PrepareProgress {
   std::int64_t files_done = 0;
   std::int64_t files = 0;
   std::int64_t files_before = 0;  // those of files_done that an earlier, interrupted call did
-  std::int64_t bytes_done = 0;    // of the source files on the disk
+  std::int64_t bytes_done = 0;    // of the source files on the disk, and made by rule
   std::int64_t bytes = 0;
   std::int64_t tokens_written = 0;  // of kWriting
   std::int64_t tokens = 0;          // tokenised so far

@@ -158,6 +158,8 @@ Status CompleteSource(const SourceFormat& format, const Json& settings, ListedSo
                      Stamp(sister, Str(sister, ", which goes with ", source.Name()), source.bytes));
     stamps.push_back(std::move(of_sister));
   }
+  if (format.made_bytes != nullptr) source.made_bytes = format.made_bytes(source.path);
+  source.bytes += source.made_bytes;
   source.key = Sha256Hex(CanonicalJson({{"settings", settings},
                                         {"path", ToUtf8(absolute)},
                                         {"files", std::move(stamps)}}))

@@ -13,10 +13,11 @@
 namespace longrun {
 
 struct ListedSource {
-  std::string path{};   // as it can be opened
-  std::string shown{};  // as the user listed it, for messages and the manifest
-  std::string split{};  // "" if a rule decides for each document
-  std::int64_t bytes = 0;
+  std::string path{};           // as it can be opened
+  std::string shown{};          // as the user listed it, for messages and the manifest
+  std::string split{};          // "" if a rule decides for each document
+  std::int64_t bytes = 0;       // of the files, and of the documents that are made from them
+  std::int64_t made_bytes = 0;  // of the latter only
   std::string key{};  // names its part: file (place, size, time of change), tokenizer, settings
 
   // "a.txt (split train)"

@@ -7,6 +7,8 @@
 // `bytes`. Lengths of a rule are in bytes too.
 #include "model/data/synthetic/rule.h"
 
+#include <algorithm>
+
 #include "base/str.h"
 #include "model/data/source/formats.h"
 #include "model/limits.h"
@@ -32,10 +34,26 @@ Result<std::string> ReadAll(ByteStream& stream) {
   }
 }
 
+ParamSpec TokensKey() {
+  return {.name = "tokens", .type = ParamSpec::Type::kCount, .min = 1, .max = kTokensMax};
+}
+
 std::vector<ParamSpec> FileKeys() {
   return {{.name = "seed", .type = ParamSpec::Type::kCount, .default_value = 1, .max = 9e15},
           {.name = "first", .type = ParamSpec::Type::kCount, .default_value = 0, .max = 9e15},
-          {.name = "tokens", .type = ParamSpec::Type::kCount, .min = 1, .max = kTokensMax}};
+          TokensKey()};
+}
+
+std::int64_t MadeBytes(const std::string& path) {
+  SourceInput input(path, [](std::int64_t) { return Status(); });
+  const Result<std::unique_ptr<ByteStream>> stream = input.Open();
+  const Result<std::string> text = stream.ok() ? ReadAll(**stream) : stream.status();
+  const Result<Json> file = text.ok() ? ParseJson(*text) : text.status();
+  if (!file.ok() || !file->is_object()) return 0;
+  const std::vector<ParamSpec> keys = {TokensKey()};
+  const Result<Json> tokens =
+      ResolveParams(keys, {{"tokens", file->value("tokens", Json())}}, "file");
+  return tokens.ok() ? tokens->at("tokens").get<std::int64_t>() : 0;
 }
 
 Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
@@ -59,7 +77,9 @@ Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
     ASSIGN_OR_RETURN(const std::string document, rule.Document(setting, g));
     RETURN_IF_ERROR(sink.Text(document));
     RETURN_IF_ERROR(sink.EndDocument());
+    const std::int64_t n_before = n_tokens;
     n_tokens += std::ssize(document) + 1;
+    RETURN_IF_ERROR(input.TellMade(std::min(n_tokens, n_wanted) - n_before));
   }
   return Status();
 }
@@ -74,6 +94,8 @@ const SourceFormat& RuleFormat() {
       .takes = {},
       .check = &CheckRule,
       .read = &ReadRule,
+      .sister = nullptr,
+      .made_bytes = &MadeBytes,
   };
   return format;
 }

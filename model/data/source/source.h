@@ -57,6 +57,9 @@ struct SourceFormat {
   Status (*read)(SourceInput& input, const SourceOptions& options, DocumentSink& sink) = nullptr;
   // The path of the second file that belongs to a listed one; null if there is none.
   std::string (*sister)(const std::string& path) = nullptr;
+  // The size of the documents that are made from the file, which `read` tells as it makes them; 0
+  // if it cannot be known. Null if the file holds its documents.
+  std::int64_t (*made_bytes)(const std::string& path) = nullptr;
 };
 
 std::span<const SourceFormat* const> SourceFormats();

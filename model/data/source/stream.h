@@ -33,7 +33,7 @@ struct SourceFile {
   std::string sha256;
 };
 
-// Called with the number of bytes just read from the disk.
+// Called with the number of bytes just read from the disk, or made by rule.
 // An error stops the reading and is its result.
 using ReadProgress = std::function<Status(std::int64_t n_bytes)>;
 
@@ -48,6 +48,8 @@ class SourceInput {
   Result<std::unique_ptr<ByteStream>> Open();
   // Reads once more, for its hash, a file that the format reads by other means.
   Status Hash(const std::string& path);
+  // Counts bytes of documents that were made, not read.
+  Status TellMade(std::int64_t n_bytes) { return progress_(n_bytes); }
   // All files that Open and Hash read, which must be at their ends (else a bug).
   std::vector<SourceFile> Files() const;
 

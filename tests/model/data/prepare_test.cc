@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "model/data/dataset.h"
 #include "model/data/inspect.h"
@@ -27,6 +28,26 @@ namespace longrun {
 namespace {
 
 using Strings = std::vector<std::string>;
+
+// Until its end, no file that this process writes gets larger.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t n_bytes) : old_handler_(signal(SIGXFSZ, SIG_IGN)) {
+    LR_CHECK(getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit small = {.rlim_cur = n_bytes, .rlim_max = before_.rlim_max};
+    LR_CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  }
+  ~FileSizeLimit() {
+    LR_CHECK(setrlimit(RLIMIT_FSIZE, &before_) == 0);
+    signal(SIGXFSZ, old_handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_ = {};
+  sighandler_t old_handler_;
+};
 
 class PrepareTest : public testing::Test {
  protected:
@@ -458,16 +479,12 @@ TEST_F(PrepareTest, AnImportThatCannotWriteItsLastFileRemovesAllThatItMade) {
   }
   ASSERT_TRUE(MakeFolders(Folder("users")).ok());
 
-  rlimit before = {};
-  LR_CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const rlimit small = {.rlim_cur = 30'000, .rlim_max = before.rlim_max};
-  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
-  LR_CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const Status made = PrepareDataset(spec, Folder("data"), {.jobs = 1});
-  const Status in_users = PrepareDataset(spec, Folder("users"), {.jobs = 1});
-  LR_CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
-  signal(SIGXFSZ, old_handler);
-
+  Status made, in_users;
+  {
+    const FileSizeLimit limit(30'000);
+    made = PrepareDataset(spec, Folder("data"), {.jobs = 1});
+    in_users = PrepareDataset(spec, Folder("users"), {.jobs = 1});
+  }
   EXPECT_NE(made.message().find("dataset.json"), std::string::npos) << made.message();
   EXPECT_FALSE(PathExists(Folder("data")));
   EXPECT_FALSE(in_users.ok());
@@ -544,6 +561,35 @@ TEST_F(PrepareTest, APartThatWasDamagedMeanwhileIsMadeAgain) {
   ASSERT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .progress = keep}).ok());
   EXPECT_EQ(last.files_before, 1);
   EXPECT_EQ(Documents(Folder("data")), (Strings{"one|", "two|", "three|", "four|"}));
+}
+
+TEST_F(PrepareTest, TheProgressOfDocumentsByRuleCountsTheDocuments) {
+  const std::string rule = R"({"rule": {"rule": "uniform"}, "seed": 1, "tokens": 100000})";
+  const PrepareSpec spec = {.source = {.format = "rule"},
+                            .files = {{"train", {File("a.rule", rule)}}}};
+  PrepareProgress last;
+  const auto keep = [&](const PrepareProgress& progress) { last = progress; };
+  ASSERT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .progress = keep}).ok());
+  EXPECT_EQ(last.bytes, 100'000 + std::ssize(rule));
+  EXPECT_EQ(last.bytes_done, last.bytes);
+}
+
+TEST_F(PrepareTest, DocumentsByRuleForWhichThereIsNoRoomAreNotBegun) {
+  // The largest count: in two copies of two bytes each, 4e15 bytes.
+  const std::string rule =
+      R"({"rule": {"rule": "uniform"}, "seed": 1, "tokens": 1000000000000000})";
+  const PrepareSpec spec = {.source = {.format = "rule"},
+                            .files = {{"train", {File("a.rule", rule)}}}};
+  Status made;
+  {
+    const FileSizeLimit limit(30'000);  // so that a mistake does not fill the disk
+    made = PrepareDataset(spec, Folder("data"), {});
+  }
+  EXPECT_EQ(ShortageOf(made), Shortage::kDisk) << made.message();
+  EXPECT_NE(made.message().find("the import takes about 3638 TiB or more there, and "),
+            std::string::npos)
+      << made.message();
+  EXPECT_FALSE(PathExists(Folder("data")));
 }
 
 TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
