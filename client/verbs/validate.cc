@@ -20,6 +20,15 @@ std::string ErrorJson(const std::string& file, const Status& status) {
   return RenderJson({{"file", file}, {"error", status.message()}});
 }
 
+// What is wrong with the folders of datasets that the file names, as `submit` notes it: the plan's
+// problems about such a key. They are no mistakes of the file.
+void AddDatasetNotes(const v1::PlanSweepResponse& plan, Repeated<std::string>& notes) {
+  for (const std::string& problem : plan.problems()) {
+    const bool is_of_dataset = problem.substr(0, problem.find(": ")).ends_with(".dataset");
+    if (is_of_dataset) *notes.Add() = problem;
+  }
+}
+
 }  // namespace
 
 void AddValidate(Verbs& verbs) {
@@ -45,11 +54,12 @@ void AddValidate(Verbs& verbs) {
     }
     const auto n_runs = plan->runs_size();
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
-    SayNotes(plan->notes());
+    Repeated<std::string> notes = plan->notes();
+    AddDatasetNotes(*plan, notes);
+    SayNotes(notes);
     if (*output == "json") {
       Json json = {{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}};
-      if (!plan->notes().empty())
-        json["notes"] = std::vector<std::string>(plan->notes().begin(), plan->notes().end());
+      if (!notes.empty()) json["notes"] = std::vector<std::string>(notes.begin(), notes.end());
       Print(RenderJson(json));
       return static_cast<int>(kExitOk);
     }
