@@ -38,7 +38,9 @@ Result<std::string> ReadGivenFile(const std::string& file, std::string_view what
     return Status(Code::kInvalidArgument, Str("the name of the ", what, " is empty: name a file"));
   }
   Result<std::string> text = ReadFile(file, bytes_max);
-  if (text.ok() || text.status().code() == Code::kNotFound) return text;
+  const bool is_wrong =
+      text.status().code() != Code::kNotFound && text.status().code() != Code::kPermissionDenied;
+  if (text.ok() || !is_wrong) return text;
   return Status(Code::kInvalidArgument, text.status().message());
 }
 

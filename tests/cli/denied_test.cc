@@ -107,5 +107,15 @@ TEST_F(DeniedTest, SoAreFoldersOfTheStateAndTheStateItself) {
   ExpectNamed(Longrun({"ls"}), state_, "chmod 700 " + state_);
 }
 
+TEST_F(DeniedTest, AFileGivenToACommandIsNotCalledWrong) {
+  const std::string file = JoinPath(temp_.path(), "a.yaml");
+  ASSERT_TRUE(WriteFileAtomic(file, "kind: Sweep\n").ok());
+  Give(file);
+  ASSERT_EQ(chmod(file.c_str(), 0000), 0);
+  for (const char* const verb : {"validate", "plan", "submit"}) {
+    ExpectNamed(Longrun({verb, file}), file, "Permission denied");
+  }
+}
+
 }  // namespace
 }  // namespace longrun
