@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/absent.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
@@ -68,6 +69,12 @@ void AddDataRegister(Verbs& verbs, Verb& data) {
   verb.AddArgument("FOLDER", *folder, "folder that holds dataset.json").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, folder, output] {
+    if (IsAbsent(*folder)) {
+      return Report(Status(Code::kNotFound,
+                           Str("there is no folder ", *folder,
+                               ": name the folder of a dataset, which holds dataset.json; `longrun "
+                               "data import` and `longrun data prepare` make one")));
+    }
     const Status registered = RegisterDataset(*name, *folder, verbs.state, *output);
     return registered.ok() ? kExitOk : Report(registered);
   });
