@@ -168,7 +168,9 @@ class DatasetReader {
     for (const std::string& name : names) {
       const KeyRow& row = RowOf(prefix + name);
       if (row.required && Find(node, name) == nullptr) {
-        Report(place, Str(row.path, ": must be given: ", row.spec.meaning));
+        const std::string choices =
+            row.spec.choices.empty() ? "" : Str(ExpectedValue(row.spec), ", ");
+        Report(place, Str(row.path, ": must be given: ", choices, row.spec.meaning));
       }
     }
   }
