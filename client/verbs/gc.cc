@@ -292,12 +292,10 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                       {"worker_busy", busy}}));
     return kExitOk;
   }
-  const std::int64_t now = n_bytes - (dry_run ? 0 : later);
-  const std::string rest =
-      !dry_run && later > 0 ? Str(" now, ", FormatBytes(later), " more later") : "";
+  const std::string rest = later > 0 ? Str(" now, ", FormatBytes(later), " more later") : "";
   Print(items.empty() ? "nothing to remove\n"
-                      : Str(dry_run ? "would free " : "freed ", FormatBytes(now), rest, "\n\n",
-                            SummaryText(items)));
+                      : Str(dry_run ? "would free " : "freed ", FormatBytes(n_bytes - later), rest,
+                            "\n\n", SummaryText(items)));
   PrintText(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
     SayLine(Str("`longrun gc` without --dry-run removes all of this",
