@@ -11,6 +11,7 @@
 
 #include "base/access.h"
 #include "base/files.h"
+#include "base/shortage.h"
 #include "base/str.h"
 
 namespace longrun::client {
@@ -32,9 +33,7 @@ Status WriteTo(const std::string& path, std::string_view bytes) {
   return status;
 }
 
-}  // namespace
-
-Status WriteOutputFile(const std::string& path, std::string_view bytes) {
+Status Write(const std::string& path, std::string_view bytes) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return WriteFileAtomic(path, bytes);
   const auto refused = [&](std::string_view why) {
@@ -52,6 +51,15 @@ Status WriteOutputFile(const std::string& path, std::string_view bytes) {
     return refused("it is in a state folder, whose files only longrun changes: give another name");
   }
   return WriteFileAtomic(target.string(), bytes);
+}
+
+}  // namespace
+
+Status WriteOutputFile(const std::string& path, std::string_view bytes) {
+  const Status written = Write(path, bytes);
+  if (ShortageOf(written) != Shortage::kDisk) return written;
+  return Status(written.code(),
+                Str(written.message(), "; ", kMakeRoomThere, ", or name a file on another disk"));
 }
 
 }  // namespace longrun::client

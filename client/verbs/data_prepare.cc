@@ -21,6 +21,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/input.h"
 #include "client/console/output.h"
+#include "client/console/output_file.h"
 #include "client/verb.h"
 #include "client/wire/context.h"
 #include "client/words/datasets.h"
@@ -226,7 +227,7 @@ int ReportUnregistered(const std::string& name, const Status& why, const std::st
 // `is_own`: it writes to the state folder, the only one of which `longrun gc` removes anything.
 int ReportFailed(const std::string& name, Status status, bool is_own) {
   if (ShortageOf(status) == Shortage::kDisk) {
-    const std::string_view make_room = is_own ? kMakeRoom : "make room there";
+    const std::string_view make_room = is_own ? kMakeRoom : kMakeRoomThere;
     status =
         Status(status.code(), Str(status.message(), "; ", make_room, ", and repeat the command"));
   }

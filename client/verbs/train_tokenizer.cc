@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/console/output_file.h"
 #include "client/verb.h"
 #include "client/words/render.h"
 #include "model/data/tokenizer/bpe.h"
@@ -109,7 +110,7 @@ Status Train(const Arguments& arguments, bool as_json) {
   const Vocabulary vocabulary =
       RanksWithEndOfText(BaseName(arguments.out), std::move(bytes).value());
   ASSIGN_OR_RETURN(const std::string text, FileText(vocabulary, arguments.out));
-  RETURN_IF_ERROR(WriteFileAtomic(arguments.out, text));
+  RETURN_IF_ERROR(WriteOutputFile(arguments.out, text));
   if (as_json) {
     Print(RenderJson({{"file", arguments.out},
                       {"tokens", vocabulary.tokens.size()},

@@ -237,6 +237,22 @@ TEST_F(LimitsTest, AnImportOnAFullDiskLeavesNothingAndCanBeRepeated) {
   EXPECT_NE(ended.said.find("second: 0\n"), std::string::npos) << ended.said;
 }
 
+TEST_F(LimitsTest, ATokenizerForWhichThereIsNoRoomSaysWhatToDo) {
+  constexpr const char* kScript = R"(
+    mount -t tmpfs -o size=64k none "$2" || exit 99
+    head -c 100000 /dev/zero > "$2/other"
+    "$1" data train-tokenizer "$2/a.tiktoken" --vocab-size 260 "$3" 2>&1
+  )";
+  const Ended ended =
+      RunMounting(kScript, {Program("longrun"), Disk(), Write("a.txt", SmallText())});
+  if (MayNotMount(ended)) GTEST_SKIP() << "no file system may be mounted here: " << ended.said;
+  EXPECT_EQ(ended.code, 1) << ended.said;
+  EXPECT_NE(ended.said.find("a.tiktoken: No space left on device; make room there, or name a file "
+                            "on another disk"),
+            std::string::npos)
+      << ended.said;
+}
+
 // The state folder has room for everything but the checkpoint: its training waits and loses
 // nothing.
 TEST_F(LimitsTest, ACheckpointForWhichThereIsNoRoomIsStoredOnceThereIs) {

@@ -46,6 +46,14 @@ TEST_F(OutputFileTest, APipeIsWrittenToAndStays) {
   close(reader);
 }
 
+// Each write to this device fails as on a full disk.
+TEST_F(OutputFileTest, OfAFullDiskItSaysWhatToDo) {
+  const Status written = WriteOutputFile("/dev/full", "x");
+  EXPECT_EQ(written.message(),
+            "cannot write /dev/full: No space left on device; make room there, or name a file on "
+            "another disk");
+}
+
 TEST_F(OutputFileTest, WhatIsNotToBeReplacedStays) {
   ASSERT_TRUE(MakeFolders(PathOf("state")).ok());
   ASSERT_TRUE(WriteFileAtomic(PathOf("state/database.id"), "id").ok());
