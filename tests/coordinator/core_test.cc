@@ -73,7 +73,9 @@ class CoreTest : public testing::Test {
 
   void Start() {
     store = Store::Open(folder.path(), {.is_momentary = is_momentary}).value();
-    artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
+    artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
+                                     .wall_ms = [this] { return WallMs() + later_ms; }})
+                    .value();
     metrics = std::make_unique<Metrics>();
     CoreOptions options;
     options.disk_low_water_bytes = disk_low_water_bytes;
@@ -140,6 +142,7 @@ class CoreTest : public testing::Test {
 
   TempFolder folder;
   std::int64_t disk_low_water_bytes = 0;
+  std::int64_t later_ms = 0;  // of the clock of `artifacts`
   std::int64_t lease_ms = SchedulerLimits().lease_ms;
   bool is_momentary = false;
   std::mutex ticks_mutex;  // guards n_ticks
@@ -262,6 +265,21 @@ TEST_F(CoreTest, WhatWasAcknowledgedIsThereAfterARestart) {
 }
 
 // Invariant I-23.
+// What the last start of this database has listed goes when its time has come.
+TEST_F(CoreTest, BytesThatLostTheirLastReferenceBeforeAStartGo) {
+  const std::string sha256 = Sha256Hex("dropped");
+  const std::string list_path = JoinPath(folder.path(), "dropped_artifacts.json");
+  Upload("dropped");
+  const std::int64_t may_go_at_ms = artifacts->Find(sha256).value().may_go_at_ms;
+  const Json list = {{"database", Str(store->coordinator_id(), "/", store->Load()->restore_count)},
+                     {"dropped", {{sha256, may_go_at_ms}}}};
+  ASSERT_TRUE(WriteFileAtomic(list_path, CanonicalJson(list)).ok());
+  later_ms = 3'600'000;
+  Restart();
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return !artifacts->Find(sha256).ok(); }));
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return !PathExists(list_path); }));
+}
+
 TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();
