@@ -30,6 +30,12 @@ class GarbageTest : public testing::Test {
     return sha256;
   }
   bool IsThere(const std::string& sha256) { return artifacts->Find(sha256).ok(); }
+  // Starts again when all times are over, and looks at what the list names.
+  void LookAfterAStart() {
+    wall_ms += 3'600'000;
+    Start();
+    EXPECT_EQ(remover->Look(), -1);
+  }
 
   TempFolder folder;
   const std::string list_path = JoinPath(folder.path(), "dropped_artifacts.json");
@@ -102,9 +108,7 @@ TEST_F(GarbageTest, WhatLostItsLastReferenceGoesInTimeAlsoIfTheCoordinatorWasSta
   EXPECT_TRUE(IsThere(dropped));
   remover->Add({dropped});  // `longrun gc` has found it, too
   EXPECT_EQ(remover->Look(), 400'000);
-  wall_ms += 3'600'000;
-  Start();
-  EXPECT_EQ(remover->Look(), -1);
+  LookAfterAStart();
   EXPECT_FALSE(IsThere(dropped));
   EXPECT_FALSE(PathExists(list_path));
 }
@@ -115,9 +119,7 @@ TEST_F(GarbageTest, WhatLostItsLastReferenceJustBeforeAStopIsListed) {
   remover->Start();
   remover->AddDropped({dropped});
   remover.reset();
-  wall_ms += 3'600'000;
-  Start();
-  EXPECT_EQ(remover->Look(), -1);
+  LookAfterAStart();
   EXPECT_FALSE(IsThere(dropped));
 }
 
@@ -130,9 +132,7 @@ TEST_F(GarbageTest, WhatSomebodyAskedForSinceItWasDroppedStaysAfterAStart) {
   EXPECT_TRUE(artifacts->Has(before));
   remover->Look();
   EXPECT_TRUE(artifacts->Has(since));
-  wall_ms += 3'600'000;
-  Start();
-  EXPECT_EQ(remover->Look(), -1);
+  LookAfterAStart();
   EXPECT_TRUE(IsThere(before));
   EXPECT_TRUE(IsThere(since));
 }
@@ -141,11 +141,9 @@ TEST_F(GarbageTest, WhatAnotherDatabaseDroppedStays) {
   const std::string dropped = Upload("dropped");
   remover->AddDropped({dropped});
   remover->Look();
-  wall_ms += 3'600'000;
   for (const char* const other : {"01BX5ZZKBKACTAV9WEVGEMMVRZ/1", "01BX5ZZKBKACTAV9WEVGEMMVS0/0"}) {
     database = other;
-    Start();
-    EXPECT_EQ(remover->Look(), -1);
+    LookAfterAStart();
     EXPECT_TRUE(IsThere(dropped)) << other;
   }
 }
@@ -157,9 +155,7 @@ TEST_F(GarbageTest, AListThatCannotBeReadNamesNothing) {
        {std::string(), begin, begin + "[]}", begin + "{\"../../longrun.db\":0}}",
         Str(begin, "{\"", sha256, "\":\"0\"}}"), std::string("[]"), std::string("{}")}) {
     ASSERT_TRUE(WriteFileAtomic(list_path, text).ok());
-    wall_ms += 3'600'000;
-    Start();
-    EXPECT_EQ(remover->Look(), -1);
+    LookAfterAStart();
     EXPECT_TRUE(IsThere(sha256)) << text;
   }
 }

@@ -12,20 +12,11 @@ class AllocationTest : public SchedulerTest {
   StepResult Come(std::optional<std::int64_t> work_left_ms, SessionId session = 1,
                   const std::string& incarnation = "A", std::vector<LiveAttempt> attempts = {},
                   const std::string& worker = "pilot-1") {
-    WorkerArrived hello = {.session = session,
-                           .worker = {.id = worker,
-                                      .incarnation = incarnation,
-                                      .folder_id = folder_id,
-                                      .host = "node-1",
-                                      .version = "0.1.0",
-                                      .slots = {CpuSlot()},
-                                      .dataset_digests = {},
-                                      .session = {},
-                                      .busy = {},
-                                      .pauses = {}},
-                           .attempts = std::move(attempts)};
-    hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = work_left_ms};
-    return Do(hello);
+    WorkerArrived arrival = Arrival(worker, {CpuSlot()}, session, std::move(attempts), incarnation);
+    arrival.worker.folder_id = folder_id;
+    arrival.worker.host = "node-1";
+    arrival.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = work_left_ms};
+    return Do(arrival);
   }
   StepResult Beat(std::vector<LiveAttempt> attempts = {}, SessionId session = 1) {
     return Do(WorkerHeard{.session = session, .number = 1, .attempts = std::move(attempts)});

@@ -64,19 +64,24 @@ class SchedulerTest : public ::testing::Test {
             .simd = "avx2",
             .linear = "aten/AuthenticAMD"};
   }
+  static WorkerArrived Arrival(const std::string& worker, std::vector<Slot> slots,
+                               SessionId session, std::vector<LiveAttempt> attempts = {},
+                               const std::string& incarnation = "A") {
+    return {.session = session,
+            .worker = {.id = worker,
+                       .incarnation = incarnation,
+                       .host = worker + ".example",
+                       .version = "0.1.0",
+                       .slots = std::move(slots),
+                       .dataset_digests = {},
+                       .session = {},
+                       .busy = {},
+                       .pauses = {}},
+            .attempts = std::move(attempts)};
+  }
   StepResult Arrive(const std::string& worker, std::vector<Slot> slots, SessionId session,
                     std::vector<LiveAttempt> attempts = {}, const std::string& incarnation = "A") {
-    return Do(WorkerArrived{.session = session,
-                            .worker = {.id = worker,
-                                       .incarnation = incarnation,
-                                       .host = worker + ".example",
-                                       .version = "0.1.0",
-                                       .slots = std::move(slots),
-                                       .dataset_digests = {},
-                                       .session = {},
-                                       .busy = {},
-                                       .pauses = {}},
-                            .attempts = std::move(attempts)});
+    return Do(Arrival(worker, std::move(slots), session, std::move(attempts), incarnation));
   }
 
   // The one task of a kind.

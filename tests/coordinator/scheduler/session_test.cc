@@ -335,18 +335,10 @@ class SameIdTest : public SessionTest {
   StepResult ArriveFrom(const std::string& folder_id, SessionId session,
                         const std::string& host = "w.example",
                         std::vector<LiveAttempt> attempts = {}, const std::string& start = "A") {
-    return Do(WorkerArrived{.session = session,
-                            .worker = {.id = "w",
-                                       .incarnation = start,
-                                       .folder_id = folder_id,
-                                       .host = host,
-                                       .version = "0.1.0",
-                                       .slots = {CpuSlot()},
-                                       .dataset_digests = {},
-                                       .session = {},
-                                       .busy = {},
-                                       .pauses = {}},
-                            .attempts = std::move(attempts)});
+    WorkerArrived arrival = Arrival("w", {CpuSlot()}, session, std::move(attempts), start);
+    arrival.worker.folder_id = folder_id;
+    arrival.worker.host = host;
+    return Do(arrival);
   }
   // The first worker keeps all that it has.
   void ExpectRefused(const StepResult& result, SessionId session) {

@@ -588,19 +588,9 @@ TEST_F(WhyTest, OfTwoStoppedWorkersTheOneThatIsNotDrainedIsNamed) {
 TEST_F(WhyTest, AnAllocationThatIsTooShortIsSaid) {
   Submit({.context_lengths = {}});
   Train().needs_ms = 60'000;
-  WorkerArrived hello = {.session = 1,
-                         .worker = {.id = "pilot-1",
-                                    .incarnation = "A",
-                                    .host = "node-1",
-                                    .version = "0.1.0",
-                                    .slots = {CpuSlot()},
-                                    .dataset_digests = {},
-                                    .session = {},
-                                    .busy = {},
-                                    .pauses = {}},
-                         .attempts = {}};
-  hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = 30'000};
-  Do(hello);
+  WorkerArrived arrival = Arrival("pilot-1", {CpuSlot()}, 1);
+  arrival.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = 30'000};
+  Do(arrival);
 
   EXPECT_WHY(Of(Train()), kTooShort, "only to workers that have at least 1min", "longer --time");
 }

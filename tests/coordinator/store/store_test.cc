@@ -9,6 +9,7 @@
 #include <cctype>
 #include <fstream>
 
+#include "base/check.h"
 #include "base/open_file.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
@@ -174,22 +175,34 @@ class StoreTest : public testing::Test {
       Do(AttemptAccepted{.session = 1, .attempt = start->task.attempt, .epoch = start->task.epoch});
       const std::vector<BatchRecord> journal = SampleJournal(start->task);
       // In two parts, so that the store is read back in the middle of an attempt.
-      const auto middle = journal.begin() + 3;
-      Do(JournalReceived{.session = 1,
-                         .attempt = start->task.attempt,
-                         .epoch = start->task.epoch,
-                         .first_seq = 1,
-                         .records = {journal.begin(), middle}});
-      Do(JournalReceived{.session = 1,
-                         .attempt = start->task.attempt,
-                         .epoch = start->task.epoch,
-                         .first_seq = 4,
-                         .records = {middle, journal.end()}});
-      AttemptFinished end = SampleEnd(start->task, static_cast<std::int64_t>(journal.size()));
+      Deliver(start->task, journal, 1, 3);
+      Deliver(start->task, journal, 4, std::ssize(journal));
+      AttemptFinished end = SampleEnd(start->task, std::ssize(journal));
       end.session = 1;
       Do(end);
       Do(TimePassed{});
     }
+  }
+
+  // The first task of a new sweep, which a worker of one slot has accepted.
+  TaskFile AcceptFirst() {
+    Do(SampleSubmission(kSweepId));
+    Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+    const auto start = std::ranges::find_if(
+        commands, [](const Command& c) { return std::holds_alternative<SendStart>(c); });
+    LR_CHECK(start != commands.end());
+    TaskFile file = std::get<SendStart>(*start).task;
+    Do(AttemptAccepted{.session = 1, .attempt = file.attempt, .epoch = file.epoch});
+    return file;
+  }
+  // Its records from `first` to `last`, counted from 1.
+  void Deliver(const TaskFile& file, const std::vector<BatchRecord>& journal, std::int64_t first,
+               std::int64_t last) {
+    Do(JournalReceived{.session = 1,
+                       .attempt = file.attempt,
+                       .epoch = file.epoch,
+                       .first_seq = first,
+                       .records = {journal.begin() + first - 1, journal.begin() + last}});
   }
 
   // As another build would have written it: with checksums.
@@ -1046,19 +1059,8 @@ TEST_F(StoreTest, ATaskInAStateThatThisBuildDoesNotKnowStandsStillAlone) {
 
 // What is damaged of an attempt costs that attempt; the next one goes on.
 TEST_F(StoreTest, ALiveAttemptOfWhichARecordCannotBeReadIsFollowedByAnother) {
-  Do(SampleSubmission(kSweepId));
-  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
-  const auto start = std::ranges::find_if(
-      commands, [](const Command& c) { return std::holds_alternative<SendStart>(c); });
-  ASSERT_NE(start, commands.end());
-  const TaskFile file = std::get<SendStart>(*start).task;
-  const std::vector<BatchRecord> journal = SampleJournal(file);
-  Do(AttemptAccepted{.session = 1, .attempt = file.attempt, .epoch = file.epoch});
-  Do(JournalReceived{.session = 1,
-                     .attempt = file.attempt,
-                     .epoch = file.epoch,
-                     .first_seq = 1,
-                     .records = {journal.begin(), journal.begin() + 2}});
+  const TaskFile file = AcceptFirst();
+  Deliver(file, SampleJournal(file), 1, 2);
   store.reset();
   ChangeBehindItsBack("UPDATE record SET line = 'torn' WHERE seq = 2");
   store = OpenStore();
@@ -1079,24 +1081,11 @@ TEST_F(StoreTest, ALiveAttemptOfWhichARecordCannotBeReadIsFollowedByAnother) {
 
 // Its worker comes back after the coordinator was restarted.
 TEST_F(StoreTest, OfAnAttemptThatWasLostTheTimeOfItsTrainersStartIsLoaded) {
-  Do(SampleSubmission(kSweepId));
-  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
-  const auto start = std::ranges::find_if(
-      commands, [](const Command& c) { return std::holds_alternative<SendStart>(c); });
-  ASSERT_NE(start, commands.end());
-  const TaskFile file = std::get<SendStart>(*start).task;
+  const TaskFile file = AcceptFirst();
   std::vector<BatchRecord> journal = SampleJournal(file);
   ASSERT_EQ(journal[1].record.kind, RecordKind::kStarted);
   journal[3].record.t_ms = journal[1].record.t_ms + 2'000;
-  const auto deliver = [&](std::int64_t first, std::int64_t last) {
-    Do(JournalReceived{.session = 1,
-                       .attempt = file.attempt,
-                       .epoch = file.epoch,
-                       .first_seq = first,
-                       .records = {journal.begin() + first - 1, journal.begin() + last}});
-  };
-  Do(AttemptAccepted{.session = 1, .attempt = file.attempt, .epoch = file.epoch});
-  deliver(1, 3);
+  Deliver(file, journal, 1, 3);
   const Instant heard_at = now;
   while (now - heard_at <= state.limits.lease_ms) {
     now += state.limits.suspend_ms - 10;  // a longer time is not counted: the machine slept
@@ -1106,7 +1095,7 @@ TEST_F(StoreTest, OfAnAttemptThatWasLostTheTimeOfItsTrainersStartIsLoaded) {
   ASSERT_LT(state.attempts.at(file.attempt).duration_ms, 1'000);
   ASSERT_NO_FATAL_FAILURE(Load());
   Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
-  deliver(4, 4);
+  Deliver(file, journal, 4, 4);
 
   EXPECT_EQ(state.attempts.at(file.attempt).duration_ms, 2'000);
 }
