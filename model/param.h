@@ -44,7 +44,7 @@ struct ParamSpec {
   Json default_value = nullptr;  // null: must be given, unless is_optional
   // If it is not given, or given with its default, the resolved parameters do not have it.
   bool is_optional = false;
-  double min = 0.0;              // of numbers and list items, inclusive; `max` of text, in bytes
+  double min = 0.0;  // of numbers and list items, inclusive; `max` of text, in bytes
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList
   std::vector<std::string> choices_unbuilt = {};  // known names, refused as not implemented

@@ -23,6 +23,8 @@ Result<int> AgreeOnProtocol(const ProtocolRange& worker, const ProtocolRange& co
           worker_is_older ? coordinator.oldest : worker.oldest));
 }
 
-std::vector<std::string> OwnCapabilities() { return {std::string(kHoldCapability), std::string(kDatasetsCapability)}; }
+std::vector<std::string> OwnCapabilities() {
+  return {std::string(kHoldCapability), std::string(kDatasetsCapability)};
+}
 
 }  // namespace longrun

@@ -14,9 +14,8 @@ namespace {
 std::string ReportedText(const v1::PilotInfo& pilot) {
   if (pilot.stopped()) return "stopped";
   constexpr std::int64_t kNowMs = 60'000;
-  return pilot.reported_ms_ago() < kNowMs
-             ? "now"
-             : Str(FormatDurationMs(pilot.reported_ms_ago()), " ago");
+  return pilot.reported_ms_ago() < kNowMs ? "now"
+                                          : Str(FormatDurationMs(pilot.reported_ms_ago()), " ago");
 }
 
 }  // namespace

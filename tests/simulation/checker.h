@@ -107,8 +107,8 @@ class SimChecker {
   const std::vector<std::unique_ptr<SimWorker>>& workers_;
   std::optional<Task> fenced_task_;  // of the step in progress, as it was before
   bool takes_id_ = false;  // the step in progress: the id in a Hello is that of a worker elsewhere
-  std::string over_;                 // the attempt of that step, if it had ended before, or ""
-  Instant over_ms_ = 0;              // its duration before
+  std::string over_;       // the attempt of that step, if it had ended before, or ""
+  Instant over_ms_ = 0;    // its duration before
   std::map<std::string, SeenTask> tasks_;
   std::map<std::string, std::int64_t> attempt_round_;         // attempt -> retry_round
   std::map<std::string, std::int64_t> round_before_restore_;  // of those that a backup did not have
