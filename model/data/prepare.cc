@@ -230,7 +230,7 @@ class PartMaker {
 
   const std::vector<PartFacts>& parts() const { return parts_; }
 
-  // The size of the source files that have a part.
+  // The size of the source files that have a part, and of the documents made from them.
   std::int64_t bytes_with_part() const { return bytes_with_part_.load(); }
 
   PrepareProgress Progress() const {
@@ -452,24 +452,16 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
 }
 
 // The room that documents by rule take while they are imported; 0 if that is not known beforehand.
-// A rule counts its tokens with the tokenizer `bytes`; others make fewer of the same documents.
+// A rule counts its tokens with the tokenizer `bytes`; others make fewer of the same documents, and
+// so does a packing that chooses some of them.
 std::int64_t RoomForMade(const PrepareSpec& spec, const Tokenizer& tokenizer,
                          const std::vector<ListedSource>& sources) {
-  if (spec.tokenizer != "bytes") return 0;
+  if (spec.tokenizer != "bytes" || ChoosesDocuments(spec.packing)) return 0;
   std::int64_t n_tokens = 0;
   for (const ListedSource& source : sources) {
     n_tokens = std::min(n_tokens + source.made_bytes, kTokensMax);
   }
   return kCopies * n_tokens * TokenWidth(tokenizer.vocabulary().n_rows);
-}
-
-// So that an import that cannot end does not fill the disk first.
-Status CheckRoom(std::int64_t n_needed, const std::string& folder) {
-  const Result<std::int64_t> n_free = DiskFreeBytes(folder);
-  if (!n_free.ok() || *n_free + BytesBelow(JoinPath(folder, kWorkFolder)) >= n_needed) {
-    return Status();
-  }
-  return ErrnoStatus(ENOSPC, Str("cannot make ", folder));
 }
 
 // Makes parts, and of them the dataset, in a folder whose lock is held.
@@ -482,7 +474,6 @@ Status MakeUnderLock(const PrepareSpec& spec, const std::string& folder,
   // Again, now under the lock: another import may have finished in the meantime.
   RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
-  RETURN_IF_ERROR(CheckRoom(RoomForMade(spec, tokenizer, sources), folder));
   RETURN_IF_ERROR(maker.Run(options));
   RETURN_IF_ERROR(CheckUnchanged(spec, format, fingerprint, sources));
   PrepareProgress progress = maker.Progress();
@@ -548,6 +539,15 @@ Status WithRoom(const Status& status, std::int64_t n_needed, const std::string& 
                                    needed.empty() ? " are free there" : " are free"));
 }
 
+// Checked first, so that an import that cannot finish does not fill the disk. A file system may
+// compress, and keep some room for root: only what exceeds the free room by far is refused.
+Status CheckRoom(std::int64_t n_needed, const std::string& folder) {
+  constexpr std::int64_t kCompression = 4;
+  const Result<std::int64_t> n_free = DiskFreeBytes(IsFolder(folder) ? folder : FolderOf(folder));
+  if (!n_free.ok() || *n_free >= n_needed / kCompression) return Status();
+  return WithRoom(ErrnoStatus(ENOSPC, Str("cannot make ", folder)), n_needed, folder);
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -561,6 +561,9 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
+  const std::int64_t n_made = RoomForMade(spec, *tokenizer, sources);
+  // With parts of an import before, how much is still needed is not known here.
+  if (!PathExists(work)) RETURN_IF_ERROR(CheckRoom(n_made, folder));
   const bool is_users = PathExists(folder) && !PathExists(work);
   std::vector<std::string> new_files;
   for (const std::string_view name : {kTokenizerFile, kVocabularyFile}) {
@@ -571,9 +574,8 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   Status status = MakeUnderLock(spec, folder, options, *format, *tokenizer, sources, maker);
   if (status.ok()) return RemoveWork(folder);
   const bool is_disk_full = ShortageOf(status) == Shortage::kDisk;
-  const std::int64_t n_needed = is_disk_full ? std::max(RoomFor(maker.Progress(), work),
-                                                        RoomForMade(spec, *tokenizer, sources))
-                                             : 0;
+  const std::int64_t n_needed =
+      is_disk_full ? std::max(RoomFor(maker.Progress(), work), n_made) : 0;
   if (maker.bytes_with_part() < options.kept_bytes_min) {
     // The error that stopped the import matters more than one of the removal.
     (void)RemoveFailed(folder, is_users, new_files);

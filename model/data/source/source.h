@@ -57,7 +57,7 @@ struct SourceFormat {
   Status (*read)(SourceInput& input, const SourceOptions& options, DocumentSink& sink) = nullptr;
   // The path of the second file that belongs to a listed one; null if there is none.
   std::string (*sister)(const std::string& path) = nullptr;
-  // The size of the documents that are made from the file, which `read` tells as it makes them; 0
+  // The size of the documents that are made from the file, which `read` reports as it makes them; 0
   // if it cannot be known. Null if the file holds its documents.
   std::int64_t (*made_bytes)(const std::string& path) = nullptr;
 };

@@ -592,6 +592,23 @@ TEST_F(PrepareTest, DocumentsByRuleForWhichThereIsNoRoomAreNotBegun) {
   EXPECT_FALSE(PathExists(Folder("data")));
 }
 
+TEST_F(PrepareTest, PartsStayIfThereIsNoRoomForTheRest) {
+  const PrepareSpec spec = {
+      .source = {.format = "rule"},
+      .files = {{"train",
+                 {File("a.rule", R"({"rule": {"rule": "uniform"}, "seed": 1, "tokens": 1000})"),
+                  File("b.rule", "broken")}}}};
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .kept_bytes_min = 0}).ok());
+  File("b.rule", R"({"rule": {"rule": "uniform"}, "seed": 1, "tokens": 1000000000000000})");
+  Strings notes;
+  const auto keep = [&](const std::string& note) { notes.push_back(note); };
+  const FileSizeLimit limit(30'000);
+  ASSERT_FALSE(
+      PrepareDataset(spec, Folder("data"), {.jobs = 1, .kept_bytes_min = 1, .note = keep}).ok());
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_TRUE(notes[0].starts_with("1 of 2 files are tokenised, and are kept in ")) << notes[0];
+}
+
 TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
   PrepareSpec spec = Lines(File("a.txt", "one\n"));
   const std::string folder = Made(spec);
