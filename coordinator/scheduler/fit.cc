@@ -165,16 +165,24 @@ std::string WantedText(const ReadyClass& ready) {
              " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
 }
 
-// How a worker whose CPU slots have too little memory could run the class; "" if it could not, or
-// lacks something else.
+// How a worker whose CPU slots have too little memory or too few threads could run the class; "" if
+// it could not, or lacks something else.
 std::string FewerSlotsText(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
-  if (slot.kind != DeviceKind::kCpu || slot.memory_bytes >= ready.cpu_memory_bytes) return "";
-  std::int64_t n_bytes = 0;
+  const auto threads = ready.execution ? ready.execution->threads : slot.threads;
+  const bool has_memory = slot.memory_bytes >= ready.cpu_memory_bytes;
+  const bool has_threads = slot.threads >= threads;
+  if (slot.kind != DeviceKind::kCpu || has_memory == has_threads) return "";
+  Slot all = slot;
+  all.memory_bytes = all.threads = 0;
   for (const Slot& one : worker.slots) {
-    if (one.kind == DeviceKind::kCpu) n_bytes += one.memory_bytes;
+    if (one.kind != DeviceKind::kCpu) continue;
+    all.memory_bytes += one.memory_bytes;
+    all.threads += one.threads;
   }
-  if (CountLacks(ready, worker, slot) > 1 || n_bytes < ready.cpu_memory_bytes) return "";
-  return Str("give each slot of worker ", worker.id, " more memory (fewer --cpu-slots), or ");
+  const bool suffices = all.memory_bytes >= ready.cpu_memory_bytes && all.threads >= threads;
+  if (CountLacks(ready, worker, slot) > 1 || !suffices) return "";
+  return Str("give each slot of worker ", worker.id, has_memory ? " more threads" : " more memory",
+             " (fewer --cpu-slots), or ");
 }
 
 // Why no known slot can run the tasks of a class, and what ends that.

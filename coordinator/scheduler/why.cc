@@ -220,6 +220,15 @@ class Finder {
     LR_CHECK(false);
   }
 
+  // After a restore, the pause may end before anything is placed.
+  void FillBackOff(const Task& task, Why& why) {
+    why.until = std::max(task.not_before, state_.place_not_before);
+    why.remedy = task.not_before < state_.place_not_before
+                     ? "it is tried again by itself once the workers have had time to report what "
+                       "they did since the backup"
+                     : "it is tried again by itself after the pause";
+  }
+
   Why Of(const Task& task) {
     if (IsBeingSubmitted(state_, task.id)) {
       return {.gate = Gate::kNone, .text = "its sweep is still being submitted"};
@@ -247,13 +256,7 @@ class Finder {
         FillBlocked(task, why);
         break;
       case Gate::kBackOff:
-        // After a restore, the pause may end before anything is placed.
-        why.until = std::max(task.not_before, state_.place_not_before);
-        why.remedy =
-            task.not_before < state_.place_not_before
-                ? "it is tried again by itself once the workers have had time to report what they "
-                  "did since the restored backup"
-                : "it is tried again by itself after the pause";
+        FillBackOff(task, why);
         break;
       case Gate::kRestored:
         why.text =

@@ -155,6 +155,23 @@ TEST_F(WhyTest, AWorkerWithMemoryForOneSlotOnlyIsToHaveFewer) {
              "with a cpu slot of at least ");
 }
 
+TEST_F(WhyTest, AWorkerWithThreadsForOneSlotOnlyIsToHaveFewer) {
+  Slot whole = CpuSlot();
+  whole.threads = 2;
+  Arrive("w", {whole}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(SIGSEGV));
+  std::vector<Slot> halves = {CpuSlot(0), CpuSlot(1)};
+  for (Slot& slot : halves) slot.threads = 1;
+  Arrive("w", halves, 2, {}, "B");
+  WaitHeard(60'000);
+
+  EXPECT_WHY(Of(Train()), kNoFit, "its number of threads is 1, not 2",
+             "give each slot of worker w more threads (fewer --cpu-slots), or connect a worker "
+             "with ");
+}
+
 // Runs stick to instruction set, matrix path and device name.
 TEST_F(WhyTest, InAMixedClusterItSaysThatTheRunIsBoundToTheSettingsWithWhichItBegan) {
   Arrive("w", {GpuSlot("NVIDIA H100")}, 1);
