@@ -248,6 +248,8 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
   sqlite3_busy_timeout(db.get(), 1000);
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
+  // Text in double quotes is a name: a misspelled column must not become a string.
+  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   // Our views call json_extract, which this SQLite counts as unsafe there. They are ours, and the
   // authorizer also checks the functions of views.
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);

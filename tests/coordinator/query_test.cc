@@ -408,6 +408,8 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
        "examples"},
       {"SELECT 'ü', positon FROM runs",
        "line 1, column 13: no view here has a column \"positon\"; did you mean \"position\"?"},
+      {"SELECT avg(\"positon\") FROM runs",
+       "line 1, column 12: no view here has a column \"positon\"; did you mean \"position\"?"},
       {"SELECT r.seeed FROM runs r",
        "line 1, column 8: no view here has a column \"seeed\"; did you mean \"seed\"?"},
       {"SELECT perplexity FROM runs",
