@@ -130,8 +130,12 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
 
 // Trainers outlive their worker, and only a worker can stop them.
 std::string TrainersGoOnText(const std::string& state) {
-  return Str("no service is running for ", state,
-             ", so its trainers keep running: `longrun up` starts a service, which stops them");
+  const std::string_view trainers =
+      TrainersAtWork(state) > 0 ? ", so its trainers keep running: `longrun up` starts a service, "
+                                  "which stops them"
+                                : ": `longrun up` starts one, which ends the tasks that are "
+                                  "stopping; none of their trainers runs here any more";
+  return Str("no service is running for ", state, trainers);
 }
 
 std::string NoServiceText(SweepCalls& calls, const std::string& state) {
