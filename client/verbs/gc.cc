@@ -298,7 +298,8 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                             "\n\n", SummaryText(items)));
   PrintText(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
-    SayLine(Str("`longrun gc` without --dry-run removes all of this",
+    SayLine(Str("`longrun gc` without --dry-run removes ",
+                later > 0 ? "these, some of them later" : "all of this",
                 arguments.list ? "" : "; --list shows each item"));
   }
   if (later > 0) {
