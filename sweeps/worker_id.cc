@@ -53,8 +53,11 @@ Result<std::string> ReadWorkerId(const std::string& path) {
 }
 
 Result<std::string> ReadFolderId(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
-  std::optional<std::string> id = ReadCheckedLine(Trim(text));
+  const Result<std::string> text = ReadFile(path, kBytesMax);
+  const bool is_too_long = text.status().code() == Code::kResourceExhausted;
+  if (!text.ok() && !is_too_long) return text.status();
+  std::optional<std::string> id;
+  if (text.ok()) id = ReadCheckedLine(Trim(*text));
   if (!id || !IsUlid(*id)) return Status(Code::kDataLoss, Str(path, " is damaged"));
   return *std::move(id);
 }
