@@ -5,7 +5,8 @@
 //
 // Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
 //          wait for the GPU. The working memory that sums over rows take is O(C), up to 1,024 rows
-//          of C floats for each sum, and 1,024 doubles for each head of a key bias
+//          of C floats for each sum, and 1,024 doubles for each head of a
+//          sequence for a key bias
 // Types:   as in these headers
 // Bits:    the same each time and on every GPU: sums over rows are added in an order that depends
 //          only on the sizes

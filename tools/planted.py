@@ -509,8 +509,8 @@ ERRORS = [
     ("a GPU's gradient of beta from the parts of gamma", CUDA_COLUMNS, "is_second ? p.partial[1] : p.partial[0];", "p.partial[0];"),
     # The optimizer, and the bf16 copies of weights.
     ("a weight's copy without the update", "kernels/cpu/adamw.cc", "at.Store(theta, copy + c)", "at.Store(kept, copy + c)"),
-    ("a GPU's key bias without the ranges before", CUDA_KEY_BIAS, "at < end; at += Tile::kLanes) sum += of[at];",
-     "at < begin; at += Tile::kLanes) sum += of[at];"),
+    ("a GPU's key bias without the ranges before", CUDA_KEY_BIAS, "sum = tile.Total(sum).all;",
+     "sum = tile.Total(0.0 * sum).all;"),
     ("a GPU's key bias with its own range twice", CUDA_KEY_BIAS, "kIsBackward ? p.n_range : tile.range;",
      "kIsBackward ? p.n_range : tile.range + 1;"),
     ("a GPU's gradient of a key bias with its own range twice", CUDA_KEY_BIAS, "kIsBackward ? tile.range + 1 : 0;",

@@ -21,7 +21,7 @@ std::string ErrorJson(const std::string& file, const Status& status) {
 }
 
 // What is wrong with the folders of datasets that the file names, as `submit` notes it: the plan's
-// problems about such a key. They are no mistakes of the file.
+// problems about such a key. They are not mistakes in the file.
 void AddDatasetNotes(const v1::PlanSweepResponse& plan, Repeated<std::string>& notes) {
   for (const std::string& problem : plan.problems()) {
     const bool is_of_dataset = problem.substr(0, problem.find(": ")).ends_with(".dataset");

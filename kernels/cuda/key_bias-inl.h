@@ -3,8 +3,8 @@
 //
 // A block owns a range of keys of eight heads, whose numbers lie side by side in a. There are two
 // kernels: the first one leaves the sum of each range in working memory, and the second one begins
-// with the sums of the ranges before its own, in their order. The ranges depend only on the number
-// of keys, so the bits are the same each time and on every GPU.
+// with the sums of the ranges before its own. The ranges, and the order in which they are added,
+// depend only on the number of keys, so the bits are the same each time and on every GPU.
 #pragma once
 
 #include "kernels/cuda/device.h"

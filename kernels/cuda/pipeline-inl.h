@@ -18,9 +18,9 @@ inline constexpr std::int64_t kHeldBytes = 32 << 20;
 // What a block does, by its number. Blocks begin in the order of their numbers, and the longest
 // ones should begin first, so that at the end no multiprocessor waits for a long one that began
 // late. So the heads of all sequences, n_all_head, are divided into parts of about the same size,
-// and in each part the longest blocks of all its heads come first. A part has at most as many heads
-// as the cache can hold what their blocks walk of, n_walked pairs of rows each. `head` counts the
-// heads of all sequences, and `rank` the n_rank blocks of a head from the longest one.
+// and in each part the longest blocks of all its heads come first. A part has at most so many heads
+// that the rows their blocks walk, n_walked pairs for each head, fit into the cache. `head` counts
+// the heads of all sequences, and `rank` the n_rank blocks of a head from the longest one.
 struct BlockOfHead {
   int head, rank;
 };

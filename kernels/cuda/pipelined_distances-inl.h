@@ -1,8 +1,8 @@
 // The gradients by distance of bf16 calls with few terms: of a distance table, and of FIRE's psi. A
 // block owns one diagonal of squares of 128 queries and as many keys of one head, and computes the
 // gradients of their scores again. On a diagonal, query minus key is the same for the same pair of
-// every square, so that a thread adds up its pairs in registers, in fp32, and the block combines
-// the sums of its threads only once, at the end, in fp64.
+// every square, so that a thread adds up its pairs in registers, and the block combines the sums of
+// its threads only once, at the end: those of a warp in fp32, and the warps in fp64.
 #pragma once
 
 #include "kernels/cuda/pipelined_backward-inl.h"
@@ -46,8 +46,8 @@ struct PipelinedDistanceKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     return static_cast<std::int64_t>(p.batch) * p.n_head * p.Diagonals();
   }
 
-  // What a block owns. The squares of its diagonal are numbered by their queries, and `end` is
-  // behind the last one.
+  // What a block owns. The squares of its diagonal are numbered by their queries, and `end`
+  // comes after the last one.
   struct OwnDiagonal {
     int b, h, h_kv, difference, end;
     std::int64_t sums;  // where those of its distances are
@@ -154,8 +154,8 @@ struct PipelinedDistanceKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     WriteTotals(p, own, sums);
   }
 
-  // The first square that may have a visited pair; `end`: none. That of most diagonals which are
-  // hidden is known without a look at each square.
+  // The first square that may have a visited pair; `end`: none. For most hidden diagonals, this is
+  // known without looking at each square.
   static LR_DEVICE int FirstSquare(const Params& p, const OwnDiagonal& own) {
     const int middle = p.distance + own.difference * kBlockRows;
     const int nearest = middle - (kBlockRows - 1), farthest = middle + (kBlockRows - 1);

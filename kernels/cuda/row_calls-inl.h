@@ -230,8 +230,8 @@ class RowCall {
   // The least rows of a range: few enough that thousands of blocks share a training step's rows,
   // many enough that the partial sums are small beside the rows.
   static constexpr std::int64_t kNormRows = 16, kElementRows = 64;
-  // A multiple of kKeyBiasBlock.
   static constexpr std::int64_t kRangeKeys = 256;
+  static_assert(kRangeKeys % KeyBiasTile<Layer, false>::kKeys == 0);
 
   // Whether all rows begin at a multiple of 16 bytes, and consist of whole chunks.
   static bool AreAligned(std::int64_t n_channel, std::initializer_list<const void*> arrays) {

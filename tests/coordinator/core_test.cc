@@ -264,7 +264,6 @@ TEST_F(CoreTest, WhatWasAcknowledgedIsThereAfterARestart) {
   EXPECT_EQ(SweepState(), "SUCCEEDED");
 }
 
-// Invariant I-23.
 // What the last start of this database has listed goes when its time has come.
 TEST_F(CoreTest, BytesThatLostTheirLastReferenceBeforeAStartGo) {
   const std::string sha256 = Sha256Hex("dropped");
@@ -280,6 +279,7 @@ TEST_F(CoreTest, BytesThatLostTheirLastReferenceBeforeAStartGo) {
   EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return !PathExists(list_path); }));
 }
 
+// Invariant I-23.
 TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();

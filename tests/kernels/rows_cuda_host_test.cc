@@ -168,6 +168,8 @@ TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
   EXPECT_EQ((ErrorOf<gpu::PartialSumKernel<WithoutBarriers>>(sums)), kRace);
 }
 
+static_assert(gpu::KeyBiasTile<HostLayer, false>::kKeys == kKeyBiasBlock);
+
 // Of 200 keys: one before the tiles, and four for each of the two.
 template <bool kIsBackward, int kNth>
 void ExpectKeyBiasNeedsBarrier() {

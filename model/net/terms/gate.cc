@@ -22,8 +22,8 @@ class Gate final : public AttentionTerm {
         places_(PlacesOf(spec, {spec.key_bias_gate->weight, spec.key_bias_gate->bias})),
         compute_(compute) {}
 
-  // What attention takes of b_t, which is minus the sum up to t of what each token adds to the
-  // cost: b_t itself two-sided, else -b_t.
+  // Returns b_t if the bias is two-sided, else -b_t, as attention takes it. b_t is minus the sum of
+  // the tokens' costs up to t.
   Tensors Prepare(const TermCall& call) const override {
     const Tensors learned = LearnedAt(places_, call);
     const at::Tensor h_BTH = at::linear(call.x_BTC, learned[0], learned[1]).to(compute_.dtype);
