@@ -111,8 +111,11 @@ struct KeyBiasTile {
       });
     }
   }
-  // The sums of the thread's run up to each of its keys; returns the last one.
-  LR_DEVICE double SumRun(double (&sums)[kRun]) const {
+  // Loads a tile. The sums of the thread's run up to each of its keys; returns the last one.
+  LR_DEVICE double SumRun(int first_key, double (&sums)[kRun]) const {
+    Layer::Barrier();  // the tile before has been read
+    Load(first_key);
+    Layer::Barrier();
     const int head = Layer::Thread() / kLanes;
     double sum = 0.0;
     LR_UNROLL
@@ -158,24 +161,28 @@ struct KeyBiasTile {
   std::int64_t series = 0;  // the sequence and the head
 };
 
+// What the two kernels share.
 template <typename TheLayer, bool kIsBackward>
-struct KeyBiasRangesKernel {
+struct KeyBiasTileKernel {
   using Layer = TheLayer;
   using Params = KeyBiasSums;
   using Tile = KeyBiasTile<Layer, kIsBackward>;
   static int SharedBytes(const Params& /*p*/) { return Tile::kBytes; }
   static std::int64_t Blocks(const Params& p) { return Tile::Blocks(p); }
+};
+
+template <typename TheLayer, bool kIsBackward>
+struct KeyBiasRangesKernel : KeyBiasTileKernel<TheLayer, kIsBackward> {
+  using Base = KeyBiasTileKernel<TheLayer, kIsBackward>;
+  using typename Base::Layer, typename Base::Params, typename Base::Tile;
 
   static LR_DEVICE void Run(const Params& p) {
     typename Layer::Arena arena;
     const Tile tile(p, arena);
     double sum = 0.0;
     tile.ForTiles([&](int first_key) {
-      Layer::Barrier();  // the tile before has been read
-      tile.Load(first_key);
-      Layer::Barrier();
       double sums[Tile::kRun];
-      sum += tile.SumRun(sums);
+      sum += tile.SumRun(first_key, sums);
     });
     const double all = tile.Total(sum).all;
     if (tile.lane == 0 && tile.HasHead()) {
@@ -185,23 +192,17 @@ struct KeyBiasRangesKernel {
 };
 
 template <typename TheLayer, bool kIsBackward>
-struct KeyBiasKernel {
-  using Layer = TheLayer;
-  using Params = KeyBiasSums;
-  using Tile = KeyBiasTile<Layer, kIsBackward>;
-  static int SharedBytes(const Params& /*p*/) { return Tile::kBytes; }
-  static std::int64_t Blocks(const Params& p) { return Tile::Blocks(p); }
+struct KeyBiasKernel : KeyBiasTileKernel<TheLayer, kIsBackward> {
+  using Base = KeyBiasTileKernel<TheLayer, kIsBackward>;
+  using typename Base::Layer, typename Base::Params, typename Base::Tile;
 
   static LR_DEVICE void Run(const Params& p) {
     typename Layer::Arena arena;
     const Tile tile(p, arena);
     double before = BeforeRange(p, tile);
     tile.ForTiles([&](int first_key) {
-      Layer::Barrier();  // the tile before has been stored
-      tile.Load(first_key);
-      Layer::Barrier();
       double sums[Tile::kRun];
-      const typename Tile::Totals totals = tile.Total(tile.SumRun(sums));
+      const typename Tile::Totals totals = tile.Total(tile.SumRun(first_key, sums));
       if (!kIsBackward && p.anchor != nullptr && tile.lane == 0 && tile.HasHead()) {
         const std::int64_t n_block = (p.n_key + Tile::kKeys - 1) / Tile::kKeys;
         p.anchor[tile.series * n_block + first_key / Tile::kKeys] = before;
@@ -222,11 +223,13 @@ struct KeyBiasKernel {
   static LR_DEVICE double BeforeRange(const Params& p, const Tile& tile) {
     double sum = 0.0;
     if (tile.HasHead()) {
-      const double* const of = p.range_sums + tile.series * p.n_range;
+      const std::int64_t of_series = tile.series * p.n_range;
       const int begin = kIsBackward ? tile.range + 1 : 0;
       const int end = kIsBackward ? p.n_range : tile.range;
       LR_ROLL
-      for (int at = begin + tile.lane; at < end; at += Tile::kLanes) sum += of[at];
+      for (int at = begin + tile.lane; at < end; at += Tile::kLanes) {
+        sum += p.range_sums[of_series + at];
+      }
     }
     sum = tile.Total(sum).all;
     if (!kIsBackward && p.before != nullptr && tile.HasHead()) {
