@@ -381,7 +381,7 @@ ERRORS = [
      "p.causal != 0 && farthest < kBlockRows)"),
     ("a diagonal with sinks called hidden", PIPELINED_DISTANCES, "p.window > 0 && p.n_sink == 0 &&", "p.window > 0 &&"),
     ("a diagonal at the edge of a window called hidden", PIPELINED_DISTANCES, "(nearest >= p.window ||",
-     "(farthest >= p.window ||"),
+     "(nearest >= p.window - 2 * kBlockRows ||"),
     ("hidden diagonals without zeros", PIPELINED_DISTANCES, "      WriteZeros(p, own);\n", ""),
     ("a diagonal computed twice", PIPELINED_DISTANCES, "first - beyond / 2;", "last + beyond / 2;"),
     ("another head's sums of a diagonal", PIPELINED_DISTANCES, "head) * n_diagonal + diagonal", "h) * n_diagonal + diagonal"),

@@ -493,6 +493,18 @@ TEST_P(KernelTest, MasksOverSeveralTilesAreTheReferences) {
   }
 }
 
+// Squares of 128 far beyond the window have no visible pairs but those of the sinks.
+TEST_P(KernelTest, DistanceTablesHaveTheSinksOfFarQueries) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    Problem problem({.batch = 1, .n_query = 420, .n_key = 420, .head_dim = head_dim}, Scalar::kBf16,
+                    random_);
+    problem.terms.visibility = {.window = Between(1, 60), .n_sink = Between(1, 80)};
+    problem.AddDistanceTable(random_, 400, 0);
+    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem), BoundsOf(tested(), problem),
+                  problem);
+  }
+}
+
 // So have calls with a piecewise linear function, a mask or none, and no other term.
 TEST_P(KernelTest, PiecewiseLinearBiasesOverSeveralTilesAreTheReferences) {
   for (int round = 0; round < 6; ++round) {
