@@ -43,7 +43,7 @@ void RemoveNoticesOfWork(Repeated<v1::Notice>& notices) {
   notices.erase(std::remove_if(notices.begin(), notices.end(), is_of_work), notices.end());
 }
 
-// Whether the worker is another than the one of the state folder, and so needs the network.
+// Whether the worker is not the state folder's own, and so connects over the network.
 bool IsElsewhere(const v1::WorkerInfo* worker, const std::string& state) {
   if (worker == nullptr) return false;
   const Result<std::string> own = ReadWorkerId(JoinPath(OwnWorkerFolder(state), "worker_id"));
