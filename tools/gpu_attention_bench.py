@@ -28,7 +28,8 @@ import subprocess
 import sys
 import time
 
-TERMS = ["none", "key_bias", "alibi", "distance_table", "kerple", "fire", "rotation", "window", "documents"]
+TERMS = ["none", "key_bias", "two_sided", "alibi", "distance_table", "kerple", "fire", "rotation", "window",
+         "documents"]
 LAST_QUERY_TERMS = ["none", "key_bias", "alibi", "rotation"]
 SKIPPING = ["key_bias", "alibi"]
 PEERS = ["flash", "cudnn", "efficient", "cudnn_dense_bias", "flex"]
@@ -124,6 +125,10 @@ class Term:
         if name == "key_bias":
             bias = learn(args.batch, args.heads, length)
             self.score = lambda s, b, h, query, key: s + bias[b, h, key]
+        elif name == "two_sided":
+            bias = learn(args.batch, args.heads, length)
+            self.score = lambda s, b, h, query, key: s + torch.where(
+                query >= key, bias[b, h, query] - bias[b, h, key], bias[b, h, key] - bias[b, h, query])
         elif name == "alibi":
             slope = torch.tensor([2.0 ** (-8.0 * (h + 1) / args.heads) for h in range(args.heads)], device=device)
             self.score = lambda s, b, h, query, key: s - slope[h] * (query - key)
@@ -165,7 +170,7 @@ class Peers:
         if not self.args.last_query:
             peers.append(("cudnn_dense_bias", "alibi"))
             peers += [("flex", terms) for terms in ("key_bias", "none", "alibi", "distance_table", "kerple", "window",
-                                                    "documents") if length in self.args.flex_lengths]
+                                                    "documents", "two_sided") if length in self.args.flex_lengths]
         return [(peer, terms) for peer, terms in peers if peer in self.args.peers and terms in self.args.terms
                 and (peer, terms) not in self.missing]
 
@@ -178,7 +183,7 @@ class Peers:
     def dense(self, name, length, dtype):
         """(1, H, T, T) or (B, H, T, T): what is added to the scores, -inf where a key is hidden."""
         torch, term = self.torch, self.term(name, length)
-        b = torch.arange(self.args.batch if name == "key_bias" else 1, device=self.device).view(-1, 1, 1, 1)
+        b = torch.arange(self.args.batch if name in ("key_bias", "two_sided") else 1, device=self.device).view(-1, 1, 1, 1)
         h = torch.arange(self.args.heads, device=self.device).view(1, -1, 1, 1)
         query = torch.arange(length, device=self.device).view(1, 1, -1, 1)
         key = torch.arange(length, device=self.device).view(1, 1, 1, -1)

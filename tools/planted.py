@@ -53,6 +53,7 @@ CUDA_LAYER, CUDA_PIPELINE, CUDA_PIECES, CUDA_VISIBLE, PIPELINED_FORWARD, PIPELIN
         "device.h", "pipeline-inl.h", "pieces-inl.h", "visible-inl.h", "pipelined_forward-inl.h",
         "pipelined_backward-inl.h", "query_sums-inl.h"))
 PIPELINED_DISTANCES = "kernels/cuda/pipelined_distances-inl.h"
+CUDA_TWO_SIDED = "kernels/cuda/two_sided-inl.h"
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -364,6 +365,30 @@ ERRORS = [
     ("row factors of the other tile", PIPELINED_BACKWARD, "row_factors.GetTwo(from + 8 * n", "row_factors.GetTwo(column + 8 * n"),
     ("rows beyond the last query in a segment", CUDA_VISIBLE, "i_0 + row >= p.n_query) end = 0;", "i_0 + row >= p.n_query) end = end;"),
     ("a gradient of a pair that a window hides", CUDA_VISIBLE, "if (hidden == 0) return;", "if (hidden != 1) return;"),
+    # Two-sided biases.
+    ("keys after their query with the sign of those before it", CUDA_TWO_SIDED, "farthest < 0 ? -1 : 0", "farthest < 0 ? 1 : 0"),
+    ("a tile on the diagonal taken for one before it", CUDA_TWO_SIDED, "nearest >= 0 ? 1", "nearest >= -8 ? 1"),
+    ("a tile on the diagonal taken for one after it", CUDA_TWO_SIDED, "farthest < 0 ? -1", "farthest <= 8 ? -1"),
+    ("a query's own position on the side after it", CUDA_TWO_SIDED, "farthest < 0 ? -1", "farthest <= 0 ? -1"),
+    ("sides of transposed scores turned round", CUDA_TWO_SIDED, "(kKeysAreRows ? column - row : row - column) < 0",
+     "(row - column) < 0"),
+    ("sides by the whole tile's first row", CUDA_TWO_SIDED, "const int row = 16 * m + 8", "const int row = 8"),
+    ("a two-sided bias of the column less the row", CUDA_PIPELINE, "(kKeysAreRows ? -1.0F : 1.0F) * (side < 0", "(side < 0"),
+    ("numbers of the other tile's columns", CUDA_PIPELINE, "numbers_.GetTwo(place * kNumbers + column + 8 * n + 2 * (thread % 4)",
+     "numbers_.GetTwo((1 - place) * kNumbers + column + 8 * n + 2 * (thread % 4)"),
+    ("numbers of rows by their place and not their position", CUDA_PIPELINE, "KeyAt(p, first + 8 * n)", "first + 8 * n"),
+    ("numbers of columns by their place and not their position", CUDA_PIPELINE, "KeyAt(p, i_0 + Layer::Thread())",
+     "i_0 + Layer::Thread()"),
+    ("gradients of a query's number with one sign", PIPELINED_BACKWARD, "Base::AddRowSums(ds, sides.Sign(ds), row_sums)",
+     "Base::AddRowSums(ds, 1.0F, row_sums)"),
+    ("gradients of a key's number with the query's sign", PIPELINED_BACKWARD, "sign = -sides.Sign(ds)", "sign = sides.Sign(ds)"),
+    ("a key's number without its query's gradient", PIPELINED_BACKWARD, "sum += p.query_bias[head * p.n_query + i];", ""),
+    ("a key's number with another query's gradient", PIPELINED_BACKWARD, "const int i = own - p.distance;", "const int i = own;"),
+    ("keys in a pipeline before the queries whose sums they add", CUDA_CALL,
+     "        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();\n"
+     "        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();\n",
+     "        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();\n"
+     "        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();\n"),
     # Sums by distance over diagonals of squares.
     ("queries copied over a square that others read", PIPELINED_DISTANCES,
      "Layer::Barrier();  // the queries before have been read\n", ""),
@@ -423,11 +448,11 @@ ERRORS = [
      "Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0", "false"),
     ("queries of the next head", PIPELINED_BACKWARD, "tile = (head + 1) * n_tile;", "tile = (head + 1) * n_tile + 1;"),
     ("the last heads in parts of more", CUDA_PIPELINE, "n = Min(n_of_part, n_all_head - first_head);", "n = n_of_part;"),
-    ("an lse without the anchor of its keys", PIPELINED_BACKWARD, "static_cast<float>((sum - anchor) * kLog2E)",
-     "static_cast<float>((sum + anchor) * kLog2E)"),
+    ("an lse without the anchor of its keys", PIPELINED_BACKWARD, "static_cast<float>((sum - LseAnchor(p, anchor)) * kLog2E)",
+     "static_cast<float>((sum + LseAnchor(p, anchor)) * kLog2E)"),
     ("sums of a head that go on in the next", PIPELINED_BACKWARD, "      ClearBiasSums(sums);\n    }", "    }"),
     ("a head without its own key bias", PIPELINED_BACKWARD,
-     "if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias);", ""),
+     "if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias, bias);", ""),
     ("heads whose queries all skip a block's keys", PIPELINED_BACKWARD, "for (; h < h_end; ++h) {",
      "for (h_end = Min(h_end, h + 1); h < h_end; ++h) {"),
     ("no barrier before other warps' ds are read", PIPELINED_BACKWARD,

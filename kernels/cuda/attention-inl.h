@@ -435,8 +435,9 @@ class AttentionCall {
     if (!has_single_backward_ || !TakesPipelined<Bf16Math>()) return false;
     return WithSkips([this](auto known) {
       using Known = decltype(known);
-      // The kernel of queries also computes the gradients of a piecewise linear function.
-      if constexpr (Known::kHasPieces) {
+      // The kernel of queries also computes gradients of a piecewise linear function, and of a
+      // two-sided bias.
+      if constexpr (Known::kHasPieces || Known::kIsTwoSided) {
         return false;
       } else {
         return p_.head_dim <= 64 ? TrySingleBackward<Known, 64>() : TrySingleBackward<Known, 128>();
@@ -559,22 +560,23 @@ class AttentionCall {
       return rows.data == nullptr || (rows.scalar == Math::kScalar && rows.is_aligned != 0);
     };
     const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
-    return p_.head_dim <= 128 && p_.two_sided == 0 && p_.has_dropout == 0 && terms_.n_region == 0 &&
+    return p_.head_dim <= 128 && p_.has_dropout == 0 && terms_.n_region == 0 &&
            has_key_bias + has_table + p_.has_piecewise + terms_.has_rotation <= 1 &&
            is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
-  // Calls launch with parameters of the kind that describes the call's bias, which is no piecewise
-  // linear function.
+  // Calls launch with parameters of the kind that describes the call's bias, which is neither
+  // two-sided nor a piecewise linear function.
   template <typename LaunchWithKnown>
   bool WithFewTerms(const LaunchWithKnown& launch) {
     if (p_.has_key_bias != 0) return launch(KeyBiasParams());
     if (p_.table != nullptr) return launch(TableParams());
     return launch(PlainParams());
   }
-  // The same, for kernels that are compiled for such functions, and for calls with a mask.
+  // The same, for kernels that are compiled for such biases, and for calls with a mask.
   template <typename LaunchWithKnown>
   bool WithMask(const LaunchWithKnown& launch) {
     if (p_.has_piecewise != 0) return WithMask(PiecesParams(), launch);
+    if (p_.two_sided != 0) return WithMask(TwoSidedParams(), launch);
     return WithFewTerms([this, &launch](auto known) { return WithMask(known, launch); });
   }
   template <typename Known, typename LaunchWithKnown>
@@ -595,7 +597,8 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
-    const bool is_few = HasFewTerms<Math>() && !HasMask() && p_.has_piecewise == 0;
+    const bool is_few =
+        HasFewTerms<Math>() && !HasMask() && p_.has_piecewise == 0 && p_.two_sided == 0;
     if (!is_few || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale, and number the

@@ -9,6 +9,7 @@
 //
 //   none, rotation    the latter of 64 channels
 //   key_bias          a learned number for each key and head, as cable has
+//   two_sided         the same as cable bidirectional has it, but for queries that see no key ahead
 //   alibi             slopes, which are not learned
 //   distance_table    128 learned numbers for each head, as t5 has
 //   kerple            a learned number for each of the T distances
@@ -150,13 +151,13 @@ class Terms {
   void Add(AttentionBackwardCall& backward) {
     const std::string& name = setting_.terms;
     const auto length = static_cast<std::size_t>(setting_.length);
-    if (name == "key_bias") {
+    if (name == "key_bias" || name == "two_sided") {
       // As the prefix sums of a learned bias.
       std::vector<double> bias(static_cast<std::size_t>(setting_.batch * setting_.n_head) * length);
       for (std::size_t at = 0; at < bias.size(); ++at) {
         bias[at] = 0.01 * static_cast<double>(at % length);
       }
-      all_.key_bias = KeyBias{.values = Keep(bias)};
+      all_.key_bias = KeyBias{.values = Keep(bias), .two_sided = name == "two_sided"};
       backward.d_key_bias = GradientOf(bias.size());
     } else if (name == "alibi") {
       all_.key_bias = KeyBias{.slope = Keep(Slopes())};
@@ -184,7 +185,7 @@ class Terms {
   const AttentionTerms& all() const { return all_; }
 
   static constexpr const char* kAllTerms =
-      "none,key_bias,alibi,distance_table,kerple,fire,rotation,window,documents";
+      "none,key_bias,two_sided,alibi,distance_table,kerple,fire,rotation,window,documents";
 
  private:
   std::span<const double> Keep(const std::vector<double>& numbers) {

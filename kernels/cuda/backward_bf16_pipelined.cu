@@ -10,6 +10,8 @@ LR_COMPILE_MASKED(PipelinedQueryKernel, Bf16Math);
 LR_COMPILE_MASKED(PipelinedKeyKernel, Bf16Math);
 LR_COMPILE_PIECES(PipelinedQueryKernel, Bf16Math);
 LR_COMPILE_PIECES(PipelinedKeyKernel, Bf16Math);
+LR_COMPILE_TWO_SIDED(PipelinedQueryKernel, Bf16Math);
+LR_COMPILE_TWO_SIDED(PipelinedKeyKernel, Bf16Math);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SkippingParams<KeyBiasParams>);
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SkippingParams<TableParams>);
 

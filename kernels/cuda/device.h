@@ -220,6 +220,7 @@ struct RotatedFewQueriesParams : SplitParams {
 struct FewParams : Params {
   static constexpr bool kCopiesRows = true, kMayHaveLow = false;
   static constexpr bool kHasKeyBias = false, kHasTable = false, kHasPieces = false;
+  static constexpr bool kIsTwoSided = false;
   static constexpr bool kHasLow = false;
   static constexpr bool kSkips = false, kAddsQueries = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
@@ -241,6 +242,14 @@ struct RotatedParams : PlainParams {
 struct KeyBiasParams : FewParams {
   static constexpr bool kHasKeyBias = true;
   static constexpr const float* table = nullptr;
+};
+// A two-sided one, in kernels that are pipelined.
+struct TwoSidedParams : FewParams {
+  static constexpr bool kHasKeyBias = true, kIsTwoSided = true;
+  static constexpr int has_key_bias = 1, two_sided = 1;
+  static constexpr const std::int32_t* first_key = nullptr;
+  static constexpr const float* table = nullptr;
+  using Params::query_bias;
 };
 // A distance table.
 struct TableParams : FewParams {

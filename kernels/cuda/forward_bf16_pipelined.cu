@@ -8,6 +8,7 @@ LR_COMPILE_FEW(PipelinedForwardKernel, Bf16Math);
 LR_COMPILE_NARROW(PipelinedForwardKernel, Bf16Math, RotatedParams);
 LR_COMPILE_MASKED(PipelinedForwardKernel, Bf16Math);
 LR_COMPILE_PIECES(PipelinedForwardKernel, Bf16Math);
+LR_COMPILE_TWO_SIDED(PipelinedForwardKernel, Bf16Math);
 LR_COMPILE_NARROW(PipelinedForwardKernel, Bf16Math, MaskedParams<RotatedParams>);
 
 }  // namespace gpu

@@ -8,6 +8,7 @@ LR_COMPILE_FEW(PipelinedForwardKernel, Fp16Math);
 LR_COMPILE_NARROW(PipelinedForwardKernel, Fp16Math, RotatedParams);
 LR_COMPILE_MASKED(PipelinedForwardKernel, Fp16Math);
 LR_COMPILE_PIECES(PipelinedForwardKernel, Fp16Math);
+LR_COMPILE_TWO_SIDED(PipelinedForwardKernel, Fp16Math);
 LR_COMPILE_NARROW(PipelinedForwardKernel, Fp16Math, MaskedParams<RotatedParams>);
 
 }  // namespace gpu

@@ -42,6 +42,9 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
 #define LR_COMPILE_PIECES(Kernel, Math)          \
   LR_COMPILE_NARROW(Kernel, Math, PiecesParams); \
   LR_COMPILE_NARROW(Kernel, Math, MaskedParams<PiecesParams>)
+#define LR_COMPILE_TWO_SIDED(Kernel, Math)         \
+  LR_COMPILE_NARROW(Kernel, Math, TwoSidedParams); \
+  LR_COMPILE_NARROW(Kernel, Math, MaskedParams<TwoSidedParams>)
 #define LR_COMPILE_MASKED(Kernel, Math)                         \
   LR_COMPILE_NARROW(Kernel, Math, MaskedParams<PlainParams>);   \
   LR_COMPILE_NARROW(Kernel, Math, MaskedParams<KeyBiasParams>); \

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/pieces-inl.h"
 #include "kernels/cuda/products-inl.h"
+#include "kernels/cuda/two_sided-inl.h"
 #include "kernels/cuda/visible-inl.h"
 
 namespace longrun {
@@ -65,6 +66,21 @@ struct PipelinedKernel {
     const int tile = kLastFirst ? n_tile - 1 - rank : rank;
     return {head, head / n_head, head % n_head, tile * kBlockRows,
             Layer::Thread() / 32 * kWarpRows};
+  }
+
+  // In shared memory, a thread has slots of its own for numbers of its rows that would not fit into
+  // registers.
+  static constexpr int kRowSlots = 2 * kFragments * kThreads;
+  using Slots = typename Layer::template Shared<float>;
+  static LR_DEVICE int SlotOf(int m, int half) {
+    return (2 * m + half) * kThreads + Layer::Thread();
+  }
+  static LR_DEVICE void GetSlots(const Slots& slots, float (&of_row)[kFragments][2]) {
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) of_row[m][half] = slots.Get(SlotOf(m, half));
+    }
   }
 };
 
@@ -172,16 +188,24 @@ LR_DEVICE float ScaleOf(const Params& p) {
 
 // The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of
 // the next tile, and puts them into their place; it may compute in between.
-// If keys are rows, it has no key biases: a row's bias depends on no tile.
+// If keys are rows, it has no one-sided key biases: a row's bias depends on no tile. A two-sided one
+// takes a number of the row and one of the column. Those of rows, too, are kept here.
 template <typename Layer, typename Params, bool kKeysAreRows, int kQueries, int kKeys>
 class TileBias {
  public:
-  static constexpr bool kHasKeyBias = Params::kHasKeyBias && !kKeysAreRows;
+  static constexpr bool kHasKeyBias = Params::kHasKeyBias && (!kKeysAreRows || Params::kIsTwoSided);
   static constexpr bool kHasDistances = Params::kHasTable || Params::kHasPieces;
-  static constexpr int kNumbers = kHasDistances ? kQueries + kKeys : kHasKeyBias ? kKeys : 0;
-  static constexpr int kBytes = 2 * 4 * kNumbers;
+  static constexpr int kRowNumbers = kKeysAreRows ? kKeys : kQueries;
+  static constexpr int kColumnNumbers = kKeysAreRows ? kQueries : kKeys;
+  static constexpr int kNumbers = kHasDistances ? kQueries + kKeys
+                                  : kHasKeyBias ? kColumnNumbers
+                                                : 0;
+  // Each thread has slots of its own for its rows, which would not fit into registers.
+  static constexpr int kOwnRows = Params::kIsTwoSided ? kRowNumbers / (8 * kWarps) : 0;
+  static constexpr int kBytes = 4 * (2 * kNumbers + kOwnRows * kThreads);
   LR_DEVICE explicit TileBias(typename Layer::Arena& arena)
-      : numbers_(arena.template Take<float>(2 * kNumbers)) {}
+      : numbers_(arena.template Take<float>(2 * kNumbers)),
+        of_rows_(arena.template Take<float>(kOwnRows * kThreads)) {}
 
   // Of queries from i_0 and keys from j_0.
   LR_DEVICE void Read(const Params& p, int b, int h, int i_0, int j_0, double anchor) {
@@ -198,10 +222,9 @@ class TileBias {
         }
       }
     } else if constexpr (kHasKeyBias) {
-      const int j = j_0 + Layer::Thread();
-      if (Layer::Thread() < kKeys) {
-        const double number = j < p.n_key ? KeyNumber(p, b, Layer::Opaque(h), j) - anchor : 0.0;
-        next_[0] = static_cast<float>(number * kLog2E);
+      if (Layer::Thread() < kColumnNumbers) {
+        const int j = kKeysAreRows ? KeyAt(p, i_0 + Layer::Thread()) : j_0 + Layer::Thread();
+        next_[0] = AnchoredNumber(p, b, Layer::Opaque(h), j, anchor);
       }
     }
   }
@@ -210,6 +233,14 @@ class TileBias {
     for (int n = 0; n < kEach; ++n) {
       const int at = Layer::Thread() + n * kThreads;
       if (at < kNumbers) numbers_.Set(place * kNumbers + at, next_[n]);
+    }
+  }
+  // Puts the numbers of the thread's rows, the first of which is `first`, if the bias is two-sided.
+  LR_DEVICE void PutRows(const Params& p, int b, int h, int first, double anchor) const {
+    LR_ROLL
+    for (int n = 0; n < kOwnRows; ++n) {
+      const int j = kKeysAreRows ? first + 8 * n : KeyAt(p, first + 8 * n);
+      of_rows_.Set(n * kThreads + Layer::Thread(), AnchoredNumber(p, b, h, j, anchor));
     }
   }
   // Products become scores in base 2, if there is a bias. The warp's rows begin at `row` of the
@@ -241,6 +272,41 @@ class TileBias {
           for (int e = 0; e < 4; ++e) s[m][n][e] = s[m][n][e] * p.scale + bias[e % 2];
         }
       }
+    }
+  }
+  // The same for a two-sided bias.
+  template <int kFragments, int kColumns>
+  LR_DEVICE void AddTwoSided(const Params& p, int place, int column,
+                             const Sides<Layer, kKeysAreRows, kFragments, kColumns>& sides,
+                             float (&s)[kFragments][kColumns / 8][4]) const {
+    static_assert(kOwnRows == 2 * kFragments);
+    const int thread = Layer::Opaque(Layer::Thread()), side = sides.Side();
+    // Of the row's number less the column's.
+    const float sign = (kKeysAreRows ? -1.0F : 1.0F) * (side < 0 ? -1.0F : 1.0F);
+    float of_row[kOwnRows];
+    LR_UNROLL
+    for (int n = 0; n < kOwnRows; ++n) of_row[n] = sign * of_rows_.Get(n * kThreads + thread);
+    const auto add = [&](const auto& is_ahead) {
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        float of_column[2];
+        numbers_.GetTwo(place * kNumbers + column + 8 * n + 2 * (thread % 4), of_column);
+        LR_UNROLL
+        for (float& number : of_column) number *= sign;
+        LR_UNROLL
+        for (int m = 0; m < kFragments; ++m) {
+          LR_UNROLL
+          for (int e = 0; e < 4; ++e) {
+            const float bias = of_row[2 * m + e / 2] - of_column[e % 2];
+            s[m][n][e] = s[m][n][e] * p.scale + (is_ahead(m, n, e) ? -bias : bias);
+          }
+        }
+      }
+    };
+    if (side != 0) {
+      add([](int, int, int) { return false; });
+    } else {
+      add([&](int m, int n, int e) { return sides.IsAhead(m, n, e); });
     }
   }
   // Calls visit(m, n, e, number) for each of a thread's scores, with the number of its distance.
@@ -322,7 +388,7 @@ class TileBias {
     }
   }
 
-  typename Layer::template Shared<float> numbers_;
+  typename Layer::template Shared<float> numbers_, of_rows_;
   float next_[kEach > 0 ? kEach : 1] = {};
 };
 

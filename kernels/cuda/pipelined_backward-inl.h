@@ -26,7 +26,7 @@ struct QueryStatistics {
     const std::int64_t at = (static_cast<std::int64_t>(b) * p.n_head + h) * p.n_query + i;
     const double sum = ReadNumber(p.lse, at);
     const bool saw_none = sum == static_cast<double>(kHidden);
-    query.lse = saw_none ? 0.0F : static_cast<float>((sum - anchor) * kLog2E);
+    query.lse = saw_none ? 0.0F : static_cast<float>((sum - LseAnchor(p, anchor)) * kLog2E);
     query.delta = p.delta[at];
     return query;
   }
@@ -38,10 +38,25 @@ struct BackwardKernel : PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <
   using Base = PipelinedKernel<TheLayer, TheShape, TheShape::kHeadDim <= 64 ? 2 : 1>;
   static constexpr int kTileRows = 64, kColumns = 32;
   static constexpr int kTileBytes = 2 * Base::kHeadDim * (2 * Base::kBlockRows + 4 * kTileRows);
+  using Sums = typename Base::Layer::template Shared<double>;
 
-  // Where a thread has its slot in shared memory for one of its rows.
-  static LR_DEVICE int SlotOf(int m, int half) {
-    return (2 * m + half) * kThreads + Base::Layer::Thread();
+  // Adds the sums of rows of a warp's x, times the sign, to what its threads have in their slots.
+  static LR_DEVICE void AddRowSums(const float (&x)[Base::kFragments][kColumns / 8][4], float sign,
+                                   const Sums& sums) {
+    LR_UNROLL
+    for (int m = 0; m < Base::kFragments; ++m) {
+      float of_tile[2] = {0.0F, 0.0F};
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        LR_UNROLL
+        for (int e = 0; e < 4; ++e) of_tile[e / 2] += x[m][n][e];
+      }
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int at = Base::SlotOf(m, half);
+        sums.Set(at, sums.Get(at) + static_cast<double>(sign * of_tile[half]));
+      }
+    }
   }
 };
 
@@ -52,12 +67,13 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       Base::kColumns, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kTileRows>;
-  using Sums = typename Layer::template Shared<double>;
+  using typename Base::Sums;
   using Scores = float[kFragments][kColumns / 8][4];
   using Numbers = typename Layer::template Shared<float>;
-  // With pieces, a thread has slots for what would not fit into registers: the statistics of its
-  // rows, and the sums that are gradients of their row factors.
-  static constexpr int kSlots = Params::kHasPieces ? 2 * kFragments * kThreads : 0;
+  // With pieces or a two-sided bias, a thread has slots for what would not fit into registers: the
+  // statistics of its rows, and the sums that are gradients of their row factors or biases.
+  static constexpr bool kHasSlots = Params::kHasPieces || Params::kIsTwoSided;
+  static constexpr int kSlots = kHasSlots ? Base::kRowSlots : 0;
 
   // The sums of all segments: one of ds u and one of ds for each.
   static LR_BOTH int SegmentSums(const Params& p) {
@@ -98,6 +114,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.o_gradient, b, h, i_0, p.n_query, o_gradient, 0);
       Layer::CommitCopies();
       CopyKeys<Layer, kHeadDim, kTileRows>(p, b, h_kv, tiles.n - 1, k, Tile(), v);
+      bias.PutRows(p, b, h, i_0 + row + g, anchor);
       bias.Read(p, b, h, i_0, (tiles.n - 1) * kTileRows, anchor);
       bias.Put((tiles.n - 1) & 1);
       LR_UNROLL
@@ -106,7 +123,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
         for (int half = 0; half < 2; ++half) {
           const int i = i_0 + row + 16 * m + 8 * half + g;
           queries[m][half] = QueryStatistics::Of(p, b, h, i, anchor);
-          if constexpr (Params::kHasPieces) {
+          if constexpr (kHasSlots) {
             statistics.Set(Base::SlotOf(m, half), queries[m][half].lse);
             statistics.Set(kSlots + Base::SlotOf(m, half), queries[m][half].delta);
           }
@@ -139,12 +156,17 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
           AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(of_q[step], k, from,
                                                                            16 * step, s);
         }
-        const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
-        bias.template Add<kFragments, kColumns>(p, Layer::Opaque(h), place, row, column,
-                                                row_factors, s);
+        const Sides<Layer, false, kFragments, kColumns> sides{p.distance + i_0 + row - j_0};
+        if constexpr (Params::kIsTwoSided) {
+          bias.AddTwoSided(p, place, column, sides, s);
+        } else {
+          const auto row_factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
+          bias.template Add<kFragments, kColumns>(p, Layer::Opaque(h), place, row, column,
+                                                  row_factors, s);
+        }
         const std::uint32_t hidden =
             HideScores<Layer, false, Params::kHasPieces>(p, view, b, i_0 + row, j_0, s);
-        if constexpr (Params::kHasPieces) GetStatistics(statistics, queries);
+        if constexpr (kHasSlots) GetStatistics(statistics, queries);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           s[m][n][e] = Layer::Exp2(s[m][n][e] * ScaleOf(p) - queries[m][e / 2].lse);
         });
@@ -162,6 +184,9 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
                     segment_sums);
         }
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
+        if constexpr (Params::kIsTwoSided) {
+          if (p.query_bias != nullptr) Base::AddRowSums(ds, sides.Sign(ds), row_sums);
+        }
       }
       if (key_tile > tiles.first) {
         const int first = Layer::Opaque(i_0);
@@ -177,8 +202,12 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
                                        dq[m]);
     }
     if constexpr (Params::kHasPieces) {
-      WriteRowSums(p, own.head, i_0 + row + g, row_sums);
+      // Slopes are in base 2.
+      WriteRowSums(p, own.head, i_0 + row + g, row_sums, kLn2, p.row_sums);
       WriteSegmentSums(p, own.head, i_0, segment_sums);
+    }
+    if constexpr (Params::kIsTwoSided) {
+      WriteRowSums(p, own.head, i_0 + row + g, row_sums, 1.0, p.query_bias);
     }
   }
 
@@ -230,9 +259,10 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       }
     }
   }
-  // Writes the sums of the rows of the thread's quad, the first of which is query i.
-  static LR_DEVICE void WriteRowSums(const Params& p, int head, int i, const Sums& row_sums) {
-    if (p.row_sums == nullptr) return;
+  // Writes the sums of the rows of the thread's quad, the first of which is query i, times `factor`.
+  static LR_DEVICE void WriteRowSums(const Params& p, int head, int i, const Sums& row_sums,
+                                     double factor, double* to) {
+    if (to == nullptr) return;
     LR_ROLL
     for (int m = 0; m < kFragments; ++m) {
       double sums[2] = {row_sums.Get(Base::SlotOf(m, 0)), row_sums.Get(Base::SlotOf(m, 1))};
@@ -241,8 +271,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       for (int half = 0; half < 2; ++half) {
         const int own = i + 16 * m + 8 * half;
         if (Layer::Thread() % 4 == 0 && own < p.n_query) {
-          // Slopes are in base 2.
-          p.row_sums[static_cast<std::int64_t>(head) * p.n_query + own] = sums[half] * kLn2;
+          to[static_cast<std::int64_t>(head) * p.n_query + own] = sums[half] * factor;
         }
       }
     }
@@ -284,18 +313,20 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       Base::kColumns, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
   using Numbers = typename Layer::template Shared<float>;
-  using Sums = typename Layer::template Shared<double>;
+  using typename Base::Sums;
   using Bias = TileBias<Layer, Params, true, kTileRows, kBlockRows>;
   // Each thread has slots of its own for the biases of its keys and the sums of their gradients,
-  // which would not fit into registers.
-  static constexpr int kSlots = Params::kHasKeyBias ? 2 * kFragments * kThreads : 0;
+  // which would not fit into registers. TileBias has those of a two-sided bias.
+  static constexpr int kSumSlots = Params::kHasKeyBias ? Base::kRowSlots : 0;
+  static constexpr bool kHasOneSided = Params::kHasKeyBias && !Params::kIsTwoSided;
+  static constexpr int kSlots = kHasOneSided ? Base::kRowSlots : 0;
   // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
   static constexpr int kRowFactors = Params::kHasPieces ? 2 * kTileRows : 0;
   // What the loop needs only beside its scores: it has no registers left to keep it in.
   static constexpr bool kKeepsAside =
-      Params::kAddsQueries || Params::kHasMask || Params::kHasPieces;
+      Params::kAddsQueries || Params::kHasMask || Params::kHasPieces || Params::kIsTwoSided;
   static constexpr int kAside = kKeepsAside ? 12 : 0;
   using Aside = typename Layer::template Shared<int>;
   // Places in it. Two tiles, this one and the next, have two places like the tiles themselves.
@@ -304,8 +335,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   using Scores = SwizzledRows<kTileRows>;
 
   static int SharedBytes(const Params& /*p*/) {
-    return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots + 2 * kScores +
-           4 * (kFactors + kRowFactors + kAside);
+    return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 8 * kSumSlots + 2 * kScores +
+           4 * (kSlots + kFactors + kRowFactors + kAside);
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
@@ -384,7 +415,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Numbers lse = arena.template Take<float>(2 * kTileRows);
     const Numbers delta = arena.template Take<float>(2 * kTileRows);
     const Numbers key_bias = arena.template Take<float>(kSlots);
-    const Sums bias_sums = arena.template Take<double>(kSlots);
+    const Sums bias_sums = arena.template Take<double>(kSumSlots);
     const Tile of_queries = arena.template Take<std::uint16_t>(kScores);
     const Numbers factors = arena.template Take<float>(kFactors);
     const Numbers row_factors = arena.template Take<float>(kRowFactors);
@@ -409,7 +440,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
           row_factors.Set(at, RowFactorOf(p, i_0 + Layer::Thread()));
         }
       }
-      bias.Read(p, b, h, i_0, j_0, 0.0);
+      bias.Read(p, b, h, i_0, j_0, KeyAnchor(p, b, h, j_0));
       bias.Put(place);
     };
     const auto copy_queries = [&](int from, int place) {
@@ -427,12 +458,13 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     }
 
     float dk[kFragments][kHeadDim / 8][4] = {}, dv[kFragments][kHeadDim / 8][4] = {};
-    const float scale = Bias::kHasDistances ? 1.0F : p.scale;
+    // The biases of a tile are added before the exponentials, and those of keys in their exponents.
+    const float scale = Bias::kHasDistances || Bias::kHasKeyBias ? 1.0F : p.scale;
     if constexpr (Params::kHasKeyBias) {
       ClearBiasSums(bias_sums);
       // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
       WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + row + g, bias_sums);
-      if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias);
+      if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias, bias);
     }
     for (int place = 0; tile < tile_end; place = 1 - place) {
       int next = NextTile(p, b, h_kv, j_0, tile + 1, aside);
@@ -449,7 +481,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       for (int column = 0; column < kTileRows; column += kColumns) {
         int i_0 = i_tile + column;
         const int from = place * kTileRows + column;
-        if constexpr (Params::kHasMask) {
+        if constexpr (Params::kHasMask || Params::kIsTwoSided) {
           i_0 = QueryOf(p, aside.Get(kTwoTiles + 2 * place)) + column;
           b = aside.Get(kSequence);
           j_0 = aside.Get(kFirstKey);
@@ -476,10 +508,15 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
             row_factors.GetTwo(from + 8 * n + 2 * t, pieces.of[n]);
           }
         }
-        bias.template Add<kFragments, kColumns>(p, h, place, row, column, pieces, s);
+        const Sides<Layer, true, kFragments, kColumns> sides{p.distance + i_0 - j_0 - row};
+        if constexpr (Params::kIsTwoSided) {
+          bias.AddTwoSided(p, place, column, sides, s);
+        } else {
+          bias.template Add<kFragments, kColumns>(p, h, place, row, column, pieces, s);
+        }
         const std::uint32_t hidden = HideScores<Layer, true, false>(p, view, b, i_0, j_0 + row, s);
         float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
-        if constexpr (Params::kHasKeyBias) GetKeyBias(key_bias, of_key);
+        if constexpr (kHasOneSided) Base::GetSlots(key_bias, of_key);
         LR_UNROLL
         for (int n = 0; n < kColumns / 8; ++n) lse.GetTwo(from + 8 * n + 2 * t, of_query[n]);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
@@ -503,7 +540,11 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
         AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
         if constexpr (Params::kHasKeyBias) {
-          if (p.d_key_bias.data != nullptr) AddBiasSums(ds, bias_sums);
+          if (p.d_key_bias.data != nullptr) {
+            float sign = 1.0F;
+            if constexpr (Params::kIsTwoSided) sign = -sides.Sign(ds);
+            Base::AddRowSums(ds, sign, bias_sums);
+          }
         }
       }
       if constexpr (Params::kAddsQueries) Layer::Barrier();  // all warps have put their scores
@@ -522,7 +563,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         const int h = HeadOf(p, h_kv, tile), next_h = HeadOf(p, h_kv, next);
         if (next_h != h) {
           WriteBiasSums(p, b, h, next_h, OwnKey(j_0), bias_sums);
-          if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias);
+          if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias, bias);
         }
       }
       if (next < tile_end) put_numbers(next, 1 - place);
@@ -618,49 +659,30 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const int thread = Layer::Opaque(Layer::Thread());
     return j_0 + thread / 32 * kWarpRows + thread % 32 / 4;
   }
-  // What is subtracted from the biases of a block's keys, and from the lse of their queries.
+  // What is subtracted from the biases of a block's keys, and from the lse of their queries or, if
+  // the bias is two-sided, from their biases.
   static LR_DEVICE double KeyAnchor(const Params& p, int b, int h, int j_0) {
     return Params::kHasKeyBias ? KeyNumber(p, b, h, Layer::Opaque(j_0)) : 0.0;
   }
   // Puts the biases of the thread's keys into their slots.
-  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, const Numbers& bias) {
+  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, const Numbers& key_bias,
+                                   const Bias& bias) {
     const double anchor = KeyAnchor(p, b, h, j_0);
-    LR_ROLL
-    for (int slot = 0; slot < 2 * kFragments; ++slot) {
-      const int j = OwnKey(j_0) + 8 * slot;
-      const double number = j < p.n_key ? KeyNumber(p, b, h, j) - anchor : 0.0;
-      bias.Set(slot * kThreads + Layer::Thread(), static_cast<float>(number * kLog2E));
-    }
-  }
-  static LR_DEVICE void GetKeyBias(const Numbers& bias, float (&of_key)[kFragments][2]) {
-    LR_UNROLL
-    for (int m = 0; m < kFragments; ++m) {
-      LR_UNROLL
-      for (int half = 0; half < 2; ++half) of_key[m][half] = bias.Get(Base::SlotOf(m, half));
-    }
-  }
-  static LR_DEVICE void AddBiasSums(const float (&ds)[kFragments][kColumns / 8][4],
-                                    const Sums& sums) {
-    LR_UNROLL
-    for (int m = 0; m < kFragments; ++m) {
-      float of_tile[2] = {0.0F, 0.0F};
-      LR_UNROLL
-      for (int n = 0; n < kColumns / 8; ++n) {
-        LR_UNROLL
-        for (int e = 0; e < 4; ++e) of_tile[e / 2] += ds[m][n][e];
-      }
-      LR_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int at = Base::SlotOf(m, half);
-        sums.Set(at, sums.Get(at) + static_cast<double>(of_tile[half]));
+    bias.PutRows(p, b, h, OwnKey(j_0), anchor);
+    if constexpr (kHasOneSided) {
+      LR_ROLL
+      for (int slot = 0; slot < 2 * kFragments; ++slot) {
+        const int j = OwnKey(j_0) + 8 * slot;
+        key_bias.Set(slot * kThreads + Layer::Thread(), AnchoredNumber(p, b, h, j, anchor));
       }
     }
   }
   static LR_DEVICE void ClearBiasSums(const Sums& sums) {
-    for (int at = Layer::Thread(); at < kSlots; at += kThreads) sums.Set(at, 0.0);
+    for (int at = Layer::Thread(); at < kSumSlots; at += kThreads) sums.Set(at, 0.0);
   }
   // Writes the sums of head h, for the thread's keys from j on, and 0 for the heads after it before
-  // h_end; then begins new sums.
+  // h_end; then begins new sums. If the bias is two-sided, a key at which a query is also has the
+  // query's.
   static LR_DEVICE void WriteBiasSums(const Params& p, int b, int h, int h_end, int j,
                                       const Sums& sums) {
     if (p.d_key_bias.data == nullptr) return;
@@ -674,9 +696,13 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         LR_UNROLL
         for (int half = 0; half < 2; ++half) {
           const int own = j + 16 * m + 8 * half;
-          if (Layer::Thread() % 4 == 0 && own < p.n_key) {
-            WriteNumber(p.d_key_bias, head * p.n_key + own, of_keys[half]);
+          if (Layer::Thread() % 4 != 0 || own >= p.n_key) continue;
+          double sum = of_keys[half];
+          if constexpr (Params::kIsTwoSided) {
+            const int i = own - p.distance;
+            if (i >= 0 && i < p.n_query) sum += p.query_bias[head * p.n_query + i];
           }
+          WriteNumber(p.d_key_bias, head * p.n_key + own, sum);
         }
       }
       ClearBiasSums(sums);

@@ -14,9 +14,10 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
   using Base = PipelinedKernel<TheLayer, TheShape, 2>;
   using Base::kHeadDim, Base::kFragments, Base::kWarpRows, Base::kBlockRows, Base::kSteps;
   using typename Base::Layer, typename Base::Math, typename Base::Params, typename Base::Tile;
-  // What finds hidden pairs takes registers, and so do the row factors of pieces.
+  // What finds hidden pairs takes registers, and so do the row factors of pieces and the biases of
+  // rows.
   static constexpr int kColumns =
-      kHeadDim <= 64 && !Params::kHasMask && !Params::kHasPieces ? 64 : 32;
+      kHeadDim <= 64 && !Params::kHasMask && !Params::kHasPieces && !Params::kIsTwoSided ? 64 : 32;
   static constexpr float kGrowth = 8.0F;
   // Queries of wider heads do not fit into registers beside o.
   static constexpr bool kQueriesStay = kHeadDim <= 64;
@@ -54,6 +55,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
       }
       Layer::CommitCopies();
       CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, tiles.n - 1, k, k_low, v);
+      bias.PutRows(p, b, h, i_0 + row + Layer::Thread() % 32 / 4, anchor);
       bias.Read(p, b, h, i_0, (tiles.n - 1) * kColumns, anchor);
       bias.Put((tiles.n - 1) & 1);
       Layer::template WaitCopies<1>();
@@ -104,8 +106,13 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
             add(low, k);
           }
         }
-        const auto factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
-        bias.template Add<kFragments, kColumns>(p, h, place, row, 0, factors, s);
+        if constexpr (Params::kIsTwoSided) {
+          const Sides<Layer, false, kFragments, kColumns> sides{p.distance + i_0 + row - j_0};
+          bias.AddTwoSided(p, place, 0, sides, s);
+        } else {
+          const auto factors = RowFactorsOf<Layer, kFragments, kColumns>(p, i_0 + row);
+          bias.template Add<kFragments, kColumns>(p, h, place, row, 0, factors, s);
+        }
         HideScores<Layer, false, false>(p, view, b, i_0 + row, j_0, s);
         Softmax(p, s, largest, sums, o);
         read_next_bias();
@@ -126,7 +133,8 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         const int i = first + Layer::Thread() % 32 / 4 + 8 * half;
         if (i < p.n_query && Layer::Thread() % 4 == 0) {
           const double lse = sum == 0.0F ? static_cast<double>(kHidden)
-                                         : anchor + static_cast<double>(largest[m][half]) * kLn2 +
+                                         : LseAnchor(p, anchor) +
+                                               static_cast<double>(largest[m][half]) * kLn2 +
                                                Layer::Log(static_cast<double>(sum));
           WriteNumber(p.lse, static_cast<std::int64_t>(own.head) * p.n_query + i, lse);
         }

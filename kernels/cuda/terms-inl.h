@@ -97,6 +97,13 @@ LR_DEVICE double AnchorOf(const Params& p, int b, int h, int i) {
   return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));
 }
 
+// The number of key j, less the anchor, in base 2. Keys beyond the last one have 0.
+template <typename Params>
+LR_DEVICE float AnchoredNumber(const Params& p, int b, int h, int j, double anchor) {
+  const double number = j < p.n_key ? KeyNumber(p, b, h, j) - anchor : 0.0;
+  return static_cast<float>(number * kLog2E);
+}
+
 // What scores, and so lse, lack because of the anchor. A two-sided bias is a difference, which has
 // no anchor.
 template <typename Params>
@@ -134,12 +141,10 @@ struct TileNumbers {
   }
   template <typename Params>
   LR_DEVICE void ReadKey(const Params& p, int b, int h, int j, int at, double anchor) const {
-    const bool exists = j < p.n_key;
-    if (p.has_key_bias != 0) {
-      const double bias = exists ? (KeyNumber(p, b, h, j) - anchor) * kLog2E : 0.0;
-      key_bias.Set(at, static_cast<float>(bias));
+    if (p.has_key_bias != 0) key_bias.Set(at, AnchoredNumber(p, b, h, j, anchor));
+    if (p.document_begin != nullptr) {
+      key_begin.Set(at, j < p.n_key ? Begin(p, b, p.k_offset + j) : 0);
     }
-    if (p.document_begin != nullptr) key_begin.Set(at, exists ? Begin(p, b, p.k_offset + j) : 0);
   }
   // Fills in the numbers of queries [i_0, i_0 + n), if a term has any.
   template <typename Params>
@@ -156,7 +161,7 @@ struct TileNumbers {
     int begin = 0;
     if (i < p.n_query) {
       if (p.two_sided != 0) {
-        own = static_cast<float>((KeyNumber(p, b, h, KeyAt(p, i)) - anchor) * kLog2E);
+        own = AnchoredNumber(p, b, h, KeyAt(p, i), anchor);
       }
       if (p.has_piecewise != 0) row_factor = p.row_factor[p.q_offset + i];
       if (p.document_begin != nullptr) begin = Begin(p, b, p.q_offset + i);

@@ -578,6 +578,36 @@ TEST_P(KernelTest, TwoSidedBiasesAreTheReferences) {
   }
 }
 
+// So have calls with such a bias and no other term but a mask, on a GPU: most tiles lie on one side
+// of the diagonal, and some on both.
+TEST_P(KernelTest, TwoSidedBiasesOverSeveralTilesAreTheReferences) {
+  for (int round = 0; round < 12; ++round) {
+    ProblemShape shape = SeveralTiles(round % 2 == 0 ? 64 : 128, 200, 300);
+    shape.n_query = std::min(shape.n_query, shape.n_key);
+    const std::int64_t offset = Between(0, shape.n_key - shape.n_query);
+    const bool causal = random_.Chance(0.2);
+    const std::int64_t window = round % 3 == 1 ? Between(1, 150) : 0;
+    const std::int64_t n_sink = causal && window > 0 ? Between(0, 80) : 0;
+    const double drifts[] = {-0.3, -0.02, 0.02, 0.3};
+    const double drift = drifts[random_.Below(4)];
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility = {
+          .causal = causal, .q_offset = offset, .window = window, .n_sink = n_sink};
+      if (round % 3 == 2) {
+        p.SetDocuments(
+            {0, static_cast<std::int32_t>(Between(1, 64)), static_cast<std::int32_t>(shape.n_key)});
+      }
+      if (round < 9) {
+        p.AddKeyBias(random_, true, drift);
+      } else {
+        p.AddSlopes();
+        for (double& slope : p.slopes) slope = -slope;
+        p.terms.key_bias->two_sided = true;
+      }
+    });
+  }
+}
+
 TEST_P(KernelTest, DistanceTablesAreTheReferences) {
   for (const std::int64_t n_distance : {3, 30, 400}) {
     ForEachType({.n_query = 150, .n_key = 170, .head_dim = 16}, [&](Problem& p) {

@@ -28,7 +28,7 @@ DISTANCES = "PipelinedDistanceKernelBf16"
 KERNELS = [f"{FORWARD}Bf16", f"{FORWARD}Fp16", "PipelinedQueryKernelBf16", KEYS]
 SINGLE_PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 SINGLE_PARAMS += [f"Masked{params}" for params in SINGLE_PARAMS]
-PARAMS = [*SINGLE_PARAMS, "PiecesParams", "MaskedPiecesParams"]
+PARAMS = [*SINGLE_PARAMS, "PiecesParams", "MaskedPiecesParams", "TwoSidedParams", "MaskedTwoSidedParams"]
 HEAD_DIMS = [64, 128]
 FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesParams"],
                "FewQueriesKernelFp16": ["FewQueriesParams", "RotatedFewQueriesParams"],
