@@ -32,6 +32,8 @@ SANITIZED = [
     ("memcheck", ATTENTION, "*MasksOver*", False),
     ("racecheck", ATTENTION, "*MasksOver*", False),
     ("racecheck", ATTENTION, "*MasksOver*", True),
+    ("memcheck", ATTENTION, "*TwoSided*", False),
+    ("racecheck", ATTENTION, "*TwoSidedBiasesOver*", False),
     ("memcheck", ATTENTION, "*Piecewise*", False),
     ("racecheck", ATTENTION, "*PiecewiseLinearBiasesOver*", False),
     ("memcheck", ATTENTION, "*FewQueries*:*AQueryOfKeys*", False),
