@@ -372,7 +372,7 @@ ERRORS = [
     ("a query's own position on the side after it", CUDA_TWO_SIDED, "farthest < 0 ? -1", "farthest <= 0 ? -1"),
     ("sides of transposed scores turned round", CUDA_TWO_SIDED, "(kKeysAreRows ? column - row : row - column) < 0",
      "(row - column) < 0"),
-    ("sides by the whole tile's first row", CUDA_TWO_SIDED, "const int row = 16 * m + 8", "const int row = 8"),
+    ("sides by the whole tile's first row", CUDA_TWO_SIDED, "const int row = 16 * m + 8", "const int row = 0 * m + 8"),
     ("a two-sided bias of the column less the row", CUDA_PIPELINE, "(kKeysAreRows ? -1.0F : 1.0F) * (side < 0", "(side < 0"),
     ("numbers of the other tile's columns", CUDA_PIPELINE, "numbers_.GetTwo(place * kNumbers + column + 8 * n + 2 * (thread % 4)",
      "numbers_.GetTwo((1 - place) * kNumbers + column + 8 * n + 2 * (thread % 4)"),
