@@ -1231,7 +1231,7 @@ class Expander {
   // Plans the evaluation under a plain window, at the context lengths that are longer than the
   // window: at the others the window hides nothing.
   void AddWindowBaseline(const Point& point, const ResolvedEvaluation& resolved,
-                         const std::vector<Json>& extensions, PlannedRun& planned) const {
+                         const std::vector<Json>& extensions, PlannedRun& planned) {
     if (!resolved.has_window_baseline || !OwnExtension(point).empty()) return;
     const Json window = WindowBaseline(planned.run);
     if (window.is_null() || std::ranges::find(extensions, window) != extensions.end()) return;
@@ -1242,11 +1242,22 @@ class Expander {
     if (!baseline.cells.empty()) planned.evaluations.push_back(std::move(baseline));
   }
 
-  static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved, const Json& extension,
-                                          const std::string& run_key) {
+  // Without cells after a report.
+  PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved, const Json& extension,
+                                   const std::string& run_key) {
     PlannedEvaluation planned = {.evaluation = WithExtension(resolved.evaluation, extension),
                                  .cells = {}};
     planned.text = EvaluationText(planned.evaluation);
+    n_result_ += std::ssize(resolved.context_lengths) * std::ssize(resolved.rows);
+    if (n_result_ > kResultsMax) {
+      Report(PlaceOf("spec.evaluate"),
+             Str("spec.evaluate: the runs, extensions, context lengths and rows of each length are "
+                 "together more than the ",
+                 kResultsMax,
+                 " results that a sweep may have; measure fewer context lengths or depths, or "
+                 "split the sweep into several"));
+      return planned;
+    }
     for (const std::int64_t context_length : resolved.context_lengths) {
       const std::string cell = CellKey(run_key, planned.text, context_length);
       for (const RowName& row : resolved.rows) {
@@ -1268,6 +1279,7 @@ class Expander {
   std::vector<Problem>& notes_;
   std::set<Problem> seen_;  // of problems and notes
   std::vector<PlannedRun> runs_;
+  std::int64_t n_result_ = 0;                                           // planned so far
   std::map<std::string, std::size_t> keys_;                             // run key to index in runs_
   std::map<std::string, std::size_t> points_;                           // point to index in runs_
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset

@@ -14,6 +14,9 @@ inline constexpr int kYamlNodesMax = 100'000;
 // Points of the matrix, before `exclude` and with `include`. A sweep of this size can still be
 // planned, sent in one message and shown within seconds.
 inline constexpr std::int64_t kRunsMax = 100'000;
+// Rows of results that a sweep asks for: they are planned in memory before the sweep is accepted, a
+// fifth of a GiB for each million.
+inline constexpr std::int64_t kResultsMax = 2'000'000;
 // Entries of `exclude`; each is compared with every point.
 inline constexpr std::size_t kExcludesMax = 1000;
 // Errors reported in one answer.
