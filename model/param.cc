@@ -11,6 +11,7 @@
 #include "base/leading_zero.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 namespace longrun {
 namespace {
@@ -22,7 +23,7 @@ std::string Shown(const Json& value) {
   constexpr std::size_t kShownMax = 60;
   // Not CanonicalJson: the shown value may be invalid (a NaN from YAML, bytes that are not UTF-8).
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > kShownMax) text = text.substr(0, kShownMax) + "...";
+  if (text.size() > kShownMax) text = Str(CutAt(text, kShownMax), "...");
   return text;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "sweeps/claim.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
@@ -33,8 +34,7 @@ std::vector<std::string> LinesOf(std::vector<Problem> problems, std::string_view
           OneLine(Str(file_name, ":", place.line, ":", place.column, ": ", problem.message)));
     } else {
       const auto& [path, value] = overrides[static_cast<std::size_t>(place.source) - 1];
-      lines.push_back(
-          OneLine(Str("--set ", path, "=", value.substr(0, 60), ": ", problem.message)));
+      lines.push_back(OneLine(Str("--set ", path, "=", CutAt(value, 60), ": ", problem.message)));
     }
   }
   return lines;

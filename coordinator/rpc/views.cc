@@ -13,6 +13,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/scheduler/unheard.h"
 #include "coordinator/store/damage.h"
@@ -33,7 +34,7 @@ std::int32_t Count32(std::int64_t n) {
 void FillProgress(const std::optional<ProgressRecord>& progress, v1::TaskProgress* message) {
   message->set_loss(std::numeric_limits<double>::quiet_NaN());
   if (!progress) return;
-  message->set_phase(progress->phase.substr(0, kPhaseBytesMax));
+  message->set_phase(std::string(CutAt(progress->phase, kPhaseBytesMax)));
   message->set_done(progress->done.value_or(0));
   message->set_of(progress->of.value_or(0));
   message->set_tokens_per_s(progress->tokens_per_s.value_or(0));

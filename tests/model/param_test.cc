@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
+
 namespace longrun {
 namespace {
 
@@ -92,6 +94,15 @@ TEST(ParamTest, AWordMayStandForAList) {
   EXPECT_EQ(Error({{"layers", {10}}}), "layers[0]: expected an integer from 0 to 9, found 10");
   EXPECT_EQ(Error({{"lengths", "all"}}),
             "lengths: expected a list of integers from 1 to 4096, found \"all\"");
+}
+
+// Messages cross the wire, which carries only UTF-8.
+TEST(ParamTest, ALongValueIsNotCutInsideACharacter) {
+  for (int n = 50; n < 62; ++n) {
+    const std::string error =
+        Error({{"kind", Json::array({std::string(n, 'x') + "\u00e9\u20ac\u00e9"})}});
+    EXPECT_TRUE(CheckUtf8(error, "the error", "").ok()) << error;
+  }
 }
 
 TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {

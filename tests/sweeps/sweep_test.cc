@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/evaluation_name.h"
@@ -523,6 +524,31 @@ TEST(SweepLimitsTest, RefusesTooManyExcludes) {
   for (std::size_t i = 0; i <= kExcludesMax; ++i) entries += "{seed: 9},";
   const Result<Sweep> sweep = Parse(SmallSweep(Str("exclude: [", entries, "]")));
   EXPECT_EQ(ErrorOf(sweep), "sweep.yaml:8:12: spec.exclude: 1001 entries; at most 1000");
+}
+
+TEST(SweepLimitsTest, ALongOverrideIsNotCutInsideACharacter) {
+  for (int n = 50; n < 62; ++n) {
+    const std::string error =
+        ErrorOf(Parse(SmallSweep(), {{"train.tokens", std::string(n, 'x') + "\u00e9\u20ac"}}));
+    EXPECT_TRUE(CheckUtf8(error, "the error", "").ok()) << error;
+  }
+}
+
+TEST(SweepLimitsTest, RefusesTooManyResults) {
+  constexpr int kDepths = 100;
+  const auto parse = [&](std::int64_t n_length) {
+    std::string lengths;
+    for (std::int64_t at = 0; at < n_length; ++at) lengths += Str(1000 + at, ",");
+    return Parse(SmallSweep(Str("evaluate: [{needle: {context_lengths: [", lengths,
+                                "], depths: ", kDepths, ", baseline: none}}]")));
+  };
+  // Each length has a row for each depth, and their mean.
+  EXPECT_EQ(
+      ErrorOf(parse(kResultsMax / (kDepths + 1) + 1)),
+      "sweep.yaml:8:13: spec.evaluate: the runs, extensions, context lengths and rows of each "
+      "length are together more than the 2000000 results that a sweep may have; measure "
+      "fewer context lengths or depths, or split the sweep into several");
+  EXPECT_TRUE(parse(20).ok());
 }
 
 TEST(SweepLimitsTest, ShowsTheFirstFiftyErrors) {

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "model/data/tokenizer/bpe.h"
 #include "model/data/tokenizer/gpt2_scanner.h"
 #include "model/data/tokenizer/kinds.h"
@@ -64,7 +65,7 @@ std::string Named(std::string_view path, std::string_view key) {
 
 std::string Shown(const Json& json) {
   const std::string text = CanonicalJson(json);
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+  return text.size() <= 60 ? text : Str(CutAt(text, 57), "...");
 }
 
 Status CheckKeys(const Json& object, std::string_view path, const std::vector<KeyRule>& rules) {
