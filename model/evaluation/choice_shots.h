@@ -23,7 +23,10 @@ struct ShotRules {
 };
 
 // `examples` are those of a file of their own; nullptr: there is none. kInvalidArgument if there
-// are fewer examples than shots.
+// are fewer examples than shots. The check makes no contexts, which may be much longer than the
+// files.
+Status CheckShots(const ShotRules& rules, const std::vector<ChoiceItem>* examples,
+                  const std::vector<ChoiceItem>& items);
 Status AddShots(const ShotRules& rules, const std::vector<ChoiceItem>* examples,
                 std::vector<ChoiceItem>& items);
 

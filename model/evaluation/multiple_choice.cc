@@ -48,25 +48,23 @@ ShotRules ShotsOf(const Json& params) {
   return {.n_shots = params.at("shots"), .seed = params.at("shots_seed")};
 }
 
-// `name` is of the file that has the examples. Errors begin with "NAME: ".
-Status AddShotsFrom(std::string_view name, const Json& params,
-                    const std::vector<ChoiceItem>* examples, std::vector<ChoiceItem>& items) {
-  const Status status = AddShots(ShotsOf(params), examples, items);
+// `name` is of the file that has the examples.
+Status WithName(std::string_view name, const Status& status) {
   return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
 }
 
 // Errors of both begin with "NAME: " or "NAME:LINE: ".
 Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
-  ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
+  ASSIGN_OR_RETURN(const std::vector<ChoiceItem> items,
                    ParseChoiceItems(name, bytes, ProtocolOf(params)));
-  return params.contains(kExamplesParam) ? Status() : AddShotsFrom(name, params, nullptr, items);
+  if (params.contains(kExamplesParam)) return Status();
+  return WithName(name, CheckShots(ShotsOf(params), nullptr, items));
 }
 
 Status CheckExamples(std::string_view name, std::string_view bytes, const Json& params) {
   ASSIGN_OR_RETURN(const std::vector<ChoiceItem> examples,
                    ParseChoiceItems(name, bytes, ProtocolOf(params)));
-  std::vector<ChoiceItem> none;
-  return AddShotsFrom(name, params, &examples, none);
+  return WithName(name, CheckShots(ShotsOf(params), &examples, {}));
 }
 
 // ---- answers -----------------------------------------------------------------------------------
@@ -183,8 +181,9 @@ Result<Asked> Ask(const EvaluationRequest& request) {
     ASSIGN_OR_RETURN(examples, ItemsOf(kExamplesParam, asked.params, request.files_dir));
   }
   const char* const source = has_examples ? kExamplesParam : "file";
-  RETURN_IF_ERROR(AddShotsFrom(asked.params.at(source).get_ref<const std::string&>(), asked.params,
-                               has_examples ? &examples : nullptr, asked.items));
+  RETURN_IF_ERROR(
+      WithName(asked.params.at(source).get_ref<const std::string&>(),
+               AddShots(ShotsOf(asked.params), has_examples ? &examples : nullptr, asked.items)));
   return asked;
 }
 

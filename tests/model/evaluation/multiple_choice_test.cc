@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "model/evaluation/choice_items.h"
 #include "model/evaluation/choice_score.h"
@@ -243,6 +244,32 @@ TEST(ChoiceShotsTest, TheSeedAndTheLineDecideAndNothingElse) {
   EXPECT_TRUE(AddShots({}, nullptr, plain).ok());
   EXPECT_EQ(plain.size(), 2u);  // without shots every line is asked
   EXPECT_EQ(plain[1].context, "b");
+}
+
+TEST(ChoiceShotsTest, ExamplesAreTheFirstPlacesOfAShuffle) {
+  const std::string letters = "abcdefghijklmnopqrst";
+  constexpr std::size_t kShots = 12;
+  std::vector<ChoiceItem> items = Letters(letters, "");
+  ASSERT_TRUE(AddShots({.n_shots = kShots, .seed = 5}, nullptr, items).ok());
+  for (std::size_t q = 0; q < letters.size(); ++q) {
+    std::string others = letters;
+    others.erase(q, 1);
+    SeededRandom random(StreamKey(5, 0, static_cast<std::uint64_t>(items[q].line)));
+    for (std::size_t i = 0; i < kShots; ++i) {
+      std::swap(others[i], others[i + random.Below(others.size() - i)]);
+    }
+    std::string expected;
+    for (const char c : others.substr(0, kShots)) expected += Str(c, " yes ", c, "\n\n");
+    EXPECT_EQ(items[q].context, expected + letters[q]);
+  }
+}
+
+// A coordinator checks files from others: the contexts of this one would have 10 GB.
+TEST(ChoiceShotsTest, TheCheckMakesNoContexts) {
+  const std::vector<ChoiceItem> items(
+      100'000, {.line = 1, .context = std::string(100, 'x'), .choices = {"yes", "no"}});
+  EXPECT_TRUE(CheckShots({.n_shots = 1000, .seed = 1}, nullptr, items).ok());
+  EXPECT_FALSE(CheckShots({.n_shots = 100'000, .seed = 1}, nullptr, items).ok());
 }
 
 TEST(ChoiceShotsTest, AFileOfExamplesIsUsedAloneAndEveryQuestionIsAsked) {
