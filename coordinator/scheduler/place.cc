@@ -227,15 +227,18 @@ void EndBackOffs(StepContext& step) {
 }  // namespace
 
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
-  std::int64_t step_end = std::numeric_limits<std::int64_t>::max();
-  if (const auto last = state.attempts.find(task.attempt); last != state.attempts.end()) {
+  const auto last = state.attempts.find(task.attempt);
+  const auto is_usable = [&](const CheckpointRef& checkpoint) {
+    if (last == state.attempts.end() || checkpoint.attempt == last->first) return true;
     const Attempt& attempt = last->second;
-    if (attempt.failure_class == FailureOf(FailureClass::kData).name && attempt.resume) {
-      step_end = attempt.resume->step;
-    }
-  }
+    const std::int64_t resumed = attempt.resume ? attempt.resume->step : -1;
+    // What the last attempt passed over could not be read, and stays passed over if that attempt
+    // wrote nothing: its worker may not even have taken the offer.
+    if (checkpoint.step != resumed) return checkpoint.step < resumed;
+    return attempt.failure_class != FailureOf(FailureClass::kData).name;
+  };
   for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
-    if (it->step < step_end) return *it;
+    if (is_usable(*it)) return *it;
   }
   // Without a checkpoint of its own, it starts where its parent ended.
   const std::string& parent = state.runs.at(task.run_key).run.parent;

@@ -170,6 +170,35 @@ TEST_F(IngestTest, ACheckpointThatWasPassedOverMakesRoomForWhatIsWrittenAfterThe
   EXPECT_EQ(Current(Train()).resume->step, 15);
 }
 
+// Nor is a damaged checkpoint tried again if the attempt after the fall-back is lost before it has
+// written anything: that would count as a second failure.
+TEST_F(IngestTest, ACheckpointThatWasPassedOverIsNotTriedAgainAfterALostAttempt) {
+  SampleJournal journal = Begin(Current(Train()));
+  for (const int step : {10, 20}) journal.Checkpoint(Sha256Hex(Str(step)), step, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(75));
+  Accept(Current(Train()));
+  Finish(Current(Train()), Exit(65));
+  int number = 0;
+  const auto wait_for_offer = [&] {
+    for (int i = 0; i < 120 && Train().state == TaskState::kReady; ++i) {
+      Wait(1000);
+      Do(WorkerHeard{.session = 1, .number = number++, .attempts = {}});
+    }
+    ASSERT_NE(Train().state, TaskState::kReady);
+  };
+  wait_for_offer();
+  ASSERT_EQ(Current(Train()).resume->step, 10);
+
+  Wait(state.limits.offer_ms + 1);
+  Do(WorkerHeard{.session = 1, .number = number++, .attempts = {}});
+  wait_for_offer();
+
+  EXPECT_EQ(Current(Train()).n, 4);
+  EXPECT_EQ(Current(Train()).resume->step, 10);
+  EXPECT_EQ(Train().failures, 1);
+}
+
 // Invariant I-9.
 TEST_F(IngestTest, TrainingSucceedsWithItsFinalCheckpointAndTheEvaluationMayStart) {
   Complete(Current(Train()));
