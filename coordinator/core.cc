@@ -671,10 +671,17 @@ void Core::Deliver(const SendStart& start) {
     if (!reference) continue;
     auto files = store_.CheckpointFiles(reference->sha256);
     if (!files.ok()) {
-      // The offer expires, and the next placement makes a new one.
+      // The same offer would fail each time, so the attempt ends as it does where a checkpoint's
+      // bytes are damaged: an earlier checkpoint is tried, or the task fails.
       LogError("checkpoint_files_missing",
                {{"attempt", task.attempt}, {"error", files.status().message()}});
-      return;
+      return Post(AttemptRejected{.session = start.session,
+                                  .attempt = task.attempt,
+                                  .epoch = task.epoch,
+                                  .failure_class = std::string(FailureOf(FailureClass::kData).name),
+                                  .reason = Str("the files of the checkpoint that it starts from "
+                                                "cannot be read from the database: ",
+                                                files.status().message())});
     }
     message.checkpoints.push_back({.sha256 = reference->sha256, .files = std::move(files).value()});
   }

@@ -297,6 +297,37 @@ TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_EQ(sink->Next<NackMessage>().expected_seq, 7);
 }
 
+// Else the same offer would be made and withdrawn for ever, in the place of other work.
+TEST_F(CoreTest, ATaskWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
+  Upload("manifest");
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  CarryOut(*sink, session);
+  core.reset();
+  store.reset();
+  ASSERT_TRUE(Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kWrite)
+                  .value()
+                  ->Execute("DELETE FROM checkpoint_file")
+                  .ok());
+  Start();
+
+  const auto next = std::make_shared<FakeSession>();
+  Arrive(next, 2);
+
+  std::string message;
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] {
+    const Status looked = core->LookAndWait([&](const State& state) {
+      for (const auto& [id, attempt] : state.attempts) {
+        if (attempt.failure_class == "data") message = attempt.message;
+      }
+    });
+    return looked.ok() && !message.empty();
+  }));
+  EXPECT_NE(message.find("cannot be read from the database: no checkpoint "), std::string::npos)
+      << message;
+}
+
 // An order for a worker names what it reads by digest; a path of this machine only crosses a unix
 // socket.
 class SourcesTest : public CoreTest {
