@@ -112,6 +112,12 @@ void Metrics::PreregisterWorker(std::string_view worker) {
   }
 }
 
+void Metrics::ForgetWorker(std::string_view worker) {
+  for (const FailureRow& row : FailureTable()) {
+    page_.Remove(Metric::kAttemptFailures, {row.name, worker});
+  }
+}
+
 void Metrics::SetSessions(std::int64_t n) { page_.Set(Metric::kSessions, {}, Number(n)); }
 
 void Metrics::SetSessionMemory(std::int64_t n_bytes) {

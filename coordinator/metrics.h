@@ -74,6 +74,7 @@ class Metrics {
 
   void SetWorkers(const WorkerCounts& counts);
   void PreregisterWorker(std::string_view worker);  // starts its failure counts at 0
+  void ForgetWorker(std::string_view worker);       // ends their series
   void SetSessions(std::int64_t n);
   void SetSessionMemory(std::int64_t n_bytes);
   void CountLeaseExpiration();

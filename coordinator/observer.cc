@@ -107,6 +107,12 @@ void Observer::CountWorkers(const State& state) {
     counts.slots_free += n_slots - n_busy - n_quarantined;
   }
   metrics_.SetWorkers(counts);
+  // Jobs of a cluster come as workers that nobody sees again.
+  std::erase_if(known_workers_, [&](const std::string& id) {
+    if (state.workers.contains(id)) return false;
+    metrics_.ForgetWorker(id);
+    return true;
+  });
 }
 
 void Observer::CountUnplaced(const State& state) {

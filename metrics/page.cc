@@ -222,9 +222,11 @@ void MetricPage::Observe(Metric metric, LabelValues labels, double value) {
 }
 
 void MetricPage::Remove(Metric metric, LabelValues labels) {
-  LR_CHECK(RowOf(metric).type == MetricType::kGauge);
+  const MetricType type = RowOf(metric).type;
+  LR_CHECK(type == MetricType::kGauge || type == MetricType::kCounter);
   const std::lock_guard lock(impl_->mutex);
-  impl_->gauges.at(metric).Remove(RowOf(metric), labels);
+  if (type == MetricType::kGauge) impl_->gauges.at(metric).Remove(RowOf(metric), labels);
+  if (type == MetricType::kCounter) impl_->counters.at(metric).Remove(RowOf(metric), labels);
 }
 
 void MetricPage::Clear(Metric metric) {

@@ -44,8 +44,9 @@ class MetricPage {
   void Add(Metric metric, LabelValues labels, double by = 1);
   void Set(Metric metric, LabelValues labels, double value);
   void Observe(Metric metric, LabelValues labels, double value);
-  void Remove(Metric metric, LabelValues labels);  // of a gauge; its series ends
-  void Clear(Metric metric);                       // all series of a gauge
+  // Of a gauge or a counter, which then begins at 0 if it comes again; its series ends.
+  void Remove(Metric metric, LabelValues labels);
+  void Clear(Metric metric);  // all series of a gauge
 
  private:
   struct Impl;
