@@ -95,17 +95,23 @@ std::optional<ExitRecord> ReapChildren(int trainer_pid) {
 }
 
 // Waits until the trainer itself has ended, and passes requests to stop on to it.
-ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals) {
+ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals, RecentOomKills oom_kills) {
+  // A killed trainer takes a while to give its memory back, but less than this.
+  constexpr timespec kHalfOfLately = {.tv_sec = 60, .tv_nsec = 0};
   bool stop_requested = false;
   for (;;) {
-    const int signal = sigwaitinfo(&signals, nullptr);
+    const int signal = sigtimedwait(&signals, nullptr, &kHalfOfLately);
     if (signal == SIGCHLD) {
       std::optional<ExitRecord> exit = ReapChildren(trainer_pid);
       if (!exit) continue;
       exit->stop_requested = stop_requested;
+      exit->oom_kill = exit->signal == SIGKILL && oom_kills.Any(CountOomKills(""));
       return *exit;
     }
-    if (signal < 0) continue;  // interrupted by a signal that we do not wait for
+    if (signal < 0) {
+      if (errno == EAGAIN) oom_kills.Note(CountOomKills(""));
+      continue;  // or interrupted by a signal that we do not wait for
+    }
     stop_requested = true;
     kill(trainer_pid, SIGTERM);
     kill(trainer_pid, SIGCONT);  // one that somebody stopped writes its checkpoint, too
@@ -191,7 +197,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   RETURN_IF_ERROR(SetLimits());
   ShimRecord shim = {.shim = {.pid = getpid(), .start_ticks = *ProcessStartTicks(getpid())},
                      .trainer = std::nullopt};
-  const std::optional<std::int64_t> oom_kills_before = CountOomKills("");
+  const RecentOomKills oom_kills(CountOomKills(""));
   const Result<int> pid = PrepareAndStart(folder, trainer, shim);
   if (!pid) {
     LogError("trainer_not_started", {{"error", pid.status().message()}});
@@ -204,11 +210,8 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   const Status written = WriteShim(folder, shim);
   if (!written.ok()) LogWarning("shim_record_not_written", {{"error", written.message()}});
 
-  ExitRecord exit = WaitForTrainer(*pid, signals);
+  const ExitRecord exit = WaitForTrainer(*pid, signals, oom_kills);
   EndDescendants(*pid);
-  const std::optional<std::int64_t> oom_kills = CountOomKills("");
-  exit.oom_kill =
-      exit.signal == SIGKILL && oom_kills && oom_kills_before && *oom_kills > *oom_kills_before;
   Failpoint("shim_before_exit_json");
   RETURN_IF_ERROR(WriteExitPatiently(folder, exit));
   return 0;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace longrun::agent {
 
@@ -25,5 +26,19 @@ int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
 // or, if there is none, on the whole machine. nullopt if neither can be read. `root` is the prefix
 // of /proc and /sys.
 std::optional<std::int64_t> CountOomKills(const std::string& root);
+
+// Whether the killer has acted lately: it also kills trainers of other slots, long before this one
+// is killed by somebody else.
+class RecentOomKills {
+ public:
+  using Count = std::optional<std::int64_t>;
+  explicit RecentOomKills(Count now) : newer_(now), older_(now) {}
+  // To be called once in each half of the time that counts as lately.
+  void Note(Count now) { older_ = std::exchange(newer_, now); }
+  bool Any(Count now) const { return now && older_ && *now > *older_; }
+
+ private:
+  Count newer_, older_;
+};
 
 }  // namespace longrun::agent

@@ -112,6 +112,18 @@ TEST_F(ExecTest, OutOfMemoryKillsAreCountedInTheGroupElseOnTheMachine) {
   EXPECT_EQ(CountOomKills(root), 1);
 }
 
+TEST_F(ExecTest, AnOutOfMemoryKillOfAnotherTrainerLongAgoDoesNotCount) {
+  RecentOomKills kills(3);
+  EXPECT_FALSE(kills.Any(3));
+  EXPECT_TRUE(kills.Any(4));
+  kills.Note(4);
+  EXPECT_TRUE(kills.Any(4));
+  kills.Note(4);
+  EXPECT_FALSE(kills.Any(4));
+  EXPECT_TRUE(kills.Any(5));
+  EXPECT_FALSE(RecentOomKills(std::nullopt).Any(1));
+}
+
 TEST_F(ExecTest, ATerminationIsPassedOnAndTheTrainerYields) {
   const int pid = StartShim({{"steps", 1'000'000}});
   AwaitRecords(5);
