@@ -671,10 +671,13 @@ void Core::Deliver(const SendStart& start) {
     if (!reference) continue;
     auto files = store_.CheckpointFiles(reference->sha256);
     if (!files.ok()) {
-      // The same offer would fail each time, so the attempt ends as it does where a checkpoint's
-      // bytes are damaged: an earlier checkpoint is tried, or the task fails.
       LogError("checkpoint_files_missing",
                {{"attempt", task.attempt}, {"error", files.status().message()}});
+      const Code code = files.status().code();
+      // The offer expires, and the next one may be complete.
+      if (code != Code::kNotFound && code != Code::kDataLoss) return;
+      // Each offer would fail so. The attempt ends as it does where a checkpoint's bytes are
+      // damaged: an earlier checkpoint is tried, or the task fails.
       return Post(AttemptRejected{.session = start.session,
                                   .attempt = task.attempt,
                                   .epoch = task.epoch,

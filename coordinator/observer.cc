@@ -88,7 +88,9 @@ void Observer::CountTasks(const State& state) {
 void Observer::CountWorkers(const State& state) {
   WorkerCounts counts;
   for (const auto& [id, worker] : state.workers) {
-    if (known_workers_.insert(id).second) metrics_.PreregisterWorker(id);
+    const auto [known, is_new] = known_workers_.try_emplace(id);
+    if (is_new) metrics_.PreregisterWorker(id);
+    known->second = std::nullopt;
     const bool suspect = BootMs() - worker.heard_at > state.limits.suspect_ms;
     const bool connected = worker.session && !suspect;
     std::int64_t& count = worker.lost                       ? counts.gone
@@ -107,12 +109,19 @@ void Observer::CountWorkers(const State& state) {
     counts.slots_free += n_slots - n_busy - n_quarantined;
   }
   metrics_.SetWorkers(counts);
-  // Jobs of a cluster come as workers that nobody sees again.
-  std::erase_if(known_workers_, [&](const std::string& id) {
-    if (state.workers.contains(id)) return false;
-    metrics_.ForgetWorker(id);
-    return true;
-  });
+  // Jobs of a cluster come as workers that nobody sees again. How they ended is to be scraped first.
+  constexpr std::int64_t kKeptMs = 600'000;
+  for (auto known = known_workers_.begin(); known != known_workers_.end();) {
+    auto& [id, gone_since] = *known;
+    const bool is_gone = !state.workers.contains(id);
+    if (is_gone && !gone_since) gone_since = BootMs();
+    if (is_gone && BootMs() - *gone_since >= kKeptMs) {
+      metrics_.ForgetWorker(id);
+      known = known_workers_.erase(known);
+    } else {
+      ++known;
+    }
+  }
 }
 
 void Observer::CountUnplaced(const State& state) {

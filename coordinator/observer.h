@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
 
 #include "coordinator/metrics.h"
@@ -32,7 +32,8 @@ class Observer {
   Metrics& metrics_;
   std::int64_t counted_version_ = -1;
   std::map<std::string, Instant> ready_at_;  // by task: waiting for a start since then
-  std::set<std::string> known_workers_;      // workers whose failures are counted
+  // Workers whose failures are counted, and since when they have been gone.
+  std::map<std::string, std::optional<Instant>> known_workers_;
 };
 
 }  // namespace longrun::coordinator

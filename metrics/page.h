@@ -44,7 +44,7 @@ class MetricPage {
   void Add(Metric metric, LabelValues labels, double by = 1);
   void Set(Metric metric, LabelValues labels, double value);
   void Observe(Metric metric, LabelValues labels, double value);
-  // Of a gauge or a counter, which then begins at 0 if it comes again; its series ends.
+  // Ends a series of a gauge or a counter. A counter that comes back begins at 0.
   void Remove(Metric metric, LabelValues labels);
   void Clear(Metric metric);  // all series of a gauge
 

@@ -388,7 +388,7 @@ class Expander {
       const bool has_plain = std::ranges::find(extensions, Json()) != extensions.end();
       if (!has_plain && resolved.variants_are_models && resolved.rows.size() > 1) {
         PlannedEvaluation plain = PlanEvaluation(resolved, Json(), planned.run_key);
-        std::erase_if(plain.cells, [](const ExpectedCell& cell) { return cell.variant.empty(); });
+        DropCells(plain, [](const ExpectedCell& cell) { return cell.variant.empty(); });
         planned.evaluations.push_back(std::move(plain));
       }
       AddWindowBaseline(point, resolved, extensions, planned);
@@ -1236,10 +1236,14 @@ class Expander {
     const Json window = WindowBaseline(planned.run);
     if (window.is_null() || std::ranges::find(extensions, window) != extensions.end()) return;
     PlannedEvaluation baseline = PlanEvaluation(resolved, window, planned.run_key);
-    std::erase_if(baseline.cells, [&](const ExpectedCell& cell) {
+    DropCells(baseline, [&](const ExpectedCell& cell) {
       return cell.context_length <= planned.run.train.train_length;
     });
     if (!baseline.cells.empty()) planned.evaluations.push_back(std::move(baseline));
+  }
+
+  void DropCells(PlannedEvaluation& planned, const auto& is_dropped) {
+    n_result_ -= static_cast<std::int64_t>(std::erase_if(planned.cells, is_dropped));
   }
 
   // Without cells after a report.
@@ -1248,13 +1252,12 @@ class Expander {
     PlannedEvaluation planned = {.evaluation = WithExtension(resolved.evaluation, extension),
                                  .cells = {}};
     planned.text = EvaluationText(planned.evaluation);
-    n_result_ += std::ssize(resolved.context_lengths) * std::ssize(resolved.rows);
-    if (n_result_ > kResultsMax) {
+    const std::int64_t n_most = std::ssize(resolved.context_lengths) * std::ssize(resolved.rows);
+    if (n_result_ + n_most > kResultsMax) {
       Report(PlaceOf("spec.evaluate"),
-             Str("spec.evaluate: the runs, extensions, context lengths and rows of each length are "
-                 "together more than the ",
-                 kResultsMax,
-                 " results that a sweep may have; measure fewer context lengths or depths, or "
+             Str("spec.evaluate: this sweep asks for more than ", kResultsMax,
+                 " results (runs x extensions x context lengths x rows of each length), which is "
+                 "the most that a sweep may have; measure fewer context lengths or depths, or "
                  "split the sweep into several"));
       return planned;
     }
@@ -1270,6 +1273,7 @@ class Expander {
                                  .depth = row.depth});
       }
     }
+    n_result_ += std::ssize(planned.cells);
     return planned;
   }
 

@@ -183,7 +183,8 @@ class Peers:
     def dense(self, name, length, dtype):
         """(1, H, T, T) or (B, H, T, T): what is added to the scores, -inf where a key is hidden."""
         torch, term = self.torch, self.term(name, length)
-        b = torch.arange(self.args.batch if name in ("key_bias", "two_sided") else 1, device=self.device).view(-1, 1, 1, 1)
+        n_batch = self.args.batch if name in ("key_bias", "two_sided") else 1
+        b = torch.arange(n_batch, device=self.device).view(-1, 1, 1, 1)
         h = torch.arange(self.args.heads, device=self.device).view(1, -1, 1, 1)
         query = torch.arange(length, device=self.device).view(1, 1, -1, 1)
         key = torch.arange(length, device=self.device).view(1, 1, 1, -1)

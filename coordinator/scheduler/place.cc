@@ -231,11 +231,14 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   const auto is_usable = [&](const CheckpointRef& checkpoint) {
     if (last == state.attempts.end() || checkpoint.attempt == last->first) return true;
     const Attempt& attempt = last->second;
-    const std::int64_t resumed = attempt.resume ? attempt.resume->step : -1;
-    // What the last attempt passed over could not be read, and stays passed over if that attempt
-    // wrote nothing: its worker may not even have taken the offer.
-    if (checkpoint.step != resumed) return checkpoint.step < resumed;
-    return attempt.failure_class != FailureOf(FailureClass::kData).name;
+    const bool is_data = attempt.failure_class == FailureOf(FailureClass::kData).name;
+    if (is_data && attempt.resume) return checkpoint.step < attempt.resume->step;
+    // What the last attempt passed over stays passed over if that attempt wrote nothing: its worker
+    // may not even have taken the offer. A round of retries without a failure has passed over none,
+    // and what an adopted attempt started from is not known before its first record.
+    const bool is_adopted = attempt.device_index < 0 && attempt.durable_seq == 0;
+    if (task.failures == 0 || is_adopted) return true;
+    return attempt.resume && checkpoint.step <= attempt.resume->step;
   };
   for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
     if (is_usable(*it)) return *it;

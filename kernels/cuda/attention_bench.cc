@@ -9,7 +9,7 @@
 //
 //   none, rotation    the latter of 64 channels
 //   key_bias          a learned number for each key and head, as cable has
-//   two_sided         the same as cable bidirectional has it, but for queries that see no key ahead
+//   two_sided         the same, as in cable bidirectional; here no query sees a key after it
 //   alibi             slopes, which are not learned
 //   distance_table    128 learned numbers for each head, as t5 has
 //   kerple            a learned number for each of the T distances

@@ -188,8 +188,8 @@ LR_DEVICE float ScaleOf(const Params& p) {
 
 // The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of
 // the next tile, and puts them into their place; it may compute in between.
-// If keys are rows, it has no one-sided key biases: a row's bias depends on no tile. A two-sided one
-// takes a number of the row and one of the column. Those of rows, too, are kept here.
+// If keys are rows, it has no one-sided key biases: a row's bias depends on no tile. A two-sided
+// bias takes a number of the row and one of the column; both are kept here.
 template <typename Layer, typename Params, bool kKeysAreRows, int kQueries, int kKeys>
 class TileBias {
  public:

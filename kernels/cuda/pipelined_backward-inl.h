@@ -1,6 +1,7 @@
 // Backward for bf16 calls with few terms, in two kernels as in backward-inl.h: PipelinedQueryKernel
 // owns queries and computes dq~; PipelinedKeyKernel owns keys and computes dk~, dv and the gradient
-// of the key bias from transposed scores, whose rows are keys. A block owns 128 rows of a narrow
+// of the key bias from transposed scores, whose rows are keys. The kernel of queries sums the
+// queries' part of the gradient of a two-sided bias. A block owns 128 rows of a narrow
 // head, or 64 of a wide one. It walks tiles of 64 rows of the other side in halves, so that the
 // scores and their gradients fit into registers beside the sums.
 //
@@ -259,7 +260,7 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
       }
     }
   }
-  // Writes the sums of the rows of the thread's quad, the first of which is query i, times `factor`.
+  // Writes the sums of the rows of the thread's quad, times `factor`. The first row is query i.
   static LR_DEVICE void WriteRowSums(const Params& p, int head, int i, const Sums& row_sums,
                                      double factor, double* to) {
     if (to == nullptr) return;

@@ -141,10 +141,13 @@ struct TileNumbers {
   }
   template <typename Params>
   LR_DEVICE void ReadKey(const Params& p, int b, int h, int j, int at, double anchor) const {
-    if (p.has_key_bias != 0) key_bias.Set(at, AnchoredNumber(p, b, h, j, anchor));
-    if (p.document_begin != nullptr) {
-      key_begin.Set(at, j < p.n_key ? Begin(p, b, p.k_offset + j) : 0);
+    const bool exists = j < p.n_key;
+    // Not AnchoredNumber(), with which nvcc gives the kernel of few queries more registers.
+    if (p.has_key_bias != 0) {
+      const double bias = exists ? (KeyNumber(p, b, h, j) - anchor) * kLog2E : 0.0;
+      key_bias.Set(at, static_cast<float>(bias));
     }
+    if (p.document_begin != nullptr) key_begin.Set(at, exists ? Begin(p, b, p.k_offset + j) : 0);
   }
   // Fills in the numbers of queries [i_0, i_0 + n), if a term has any.
   template <typename Params>

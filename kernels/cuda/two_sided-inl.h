@@ -13,8 +13,8 @@ template <typename Layer, bool kKeysAreRows, int kFragments, int kColumns>
 struct Sides {
   int distance = 0;  // query minus key of the warp's first row and its first column
 
-  // 1: no key is after its query; -1: all are; 0: some are. At the query's own position, the bias is
-  // 0 with either sign, but what the kernels of queries and of keys add to the gradient of r only
+  // 1: no key is after its query; -1: all are; 0: some are. At the query's own position, the bias
+  // is 0 with either sign, but what the kernels of queries and of keys add to the gradient of r only
   // cancels if both have the same sign there.
   LR_DEVICE int Side() const {
     constexpr int kWarpRows = 16 * kFragments;

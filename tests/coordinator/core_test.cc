@@ -297,8 +297,8 @@ TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_EQ(sink->Next<NackMessage>().expected_seq, 7);
 }
 
-// Else the same offer would be made and withdrawn for ever, in the place of other work.
-TEST_F(CoreTest, ATaskWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
+// Else the same offer would be made and withdrawn for ever, instead of other work.
+TEST_F(CoreTest, AnAttemptWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
   Upload("manifest");
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();

@@ -543,11 +543,10 @@ TEST(SweepLimitsTest, RefusesTooManyResults) {
                                 "], depths: ", kDepths, ", baseline: none}}]")));
   };
   // Each length has a row for each depth, and their mean.
-  EXPECT_EQ(
-      ErrorOf(parse(kResultsMax / (kDepths + 1) + 1)),
-      "sweep.yaml:8:13: spec.evaluate: the runs, extensions, context lengths and rows of each "
-      "length are together more than the 2000000 results that a sweep may have; measure "
-      "fewer context lengths or depths, or split the sweep into several");
+  EXPECT_EQ(ErrorOf(parse(kResultsMax / (kDepths + 1) + 1)),
+            "sweep.yaml:8:13: spec.evaluate: this sweep asks for more than 2000000 results (runs x "
+            "extensions x context lengths x rows of each length), which is the most that a sweep "
+            "may have; measure fewer context lengths or depths, or split the sweep into several");
   EXPECT_TRUE(parse(20).ok());
 }
 

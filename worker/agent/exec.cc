@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -97,21 +99,25 @@ std::optional<ExitRecord> ReapChildren(int trainer_pid) {
 // Waits until the trainer itself has ended, and passes requests to stop on to it.
 ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals, RecentOomKills oom_kills) {
   // A killed trainer takes a while to give its memory back, but less than this.
-  constexpr timespec kHalfOfLately = {.tv_sec = 60, .tv_nsec = 0};
+  constexpr std::int64_t kIntervalMs = 60'000;
+  std::int64_t next_ms = BootMs() + kIntervalMs;
   bool stop_requested = false;
   for (;;) {
-    const int signal = sigtimedwait(&signals, nullptr, &kHalfOfLately);
+    const std::int64_t left_ms = std::max<std::int64_t>(0, next_ms - BootMs());
+    const timespec left = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1'000'000};
+    const int signal = sigtimedwait(&signals, nullptr, &left);
     if (signal == SIGCHLD) {
-      std::optional<ExitRecord> exit = ReapChildren(trainer_pid);
-      if (!exit) continue;
-      exit->stop_requested = stop_requested;
-      exit->oom_kill = exit->signal == SIGKILL && oom_kills.Any(CountOomKills(""));
-      return *exit;
+      if (std::optional<ExitRecord> exit = ReapChildren(trainer_pid); exit) {
+        exit->stop_requested = stop_requested;
+        exit->oom_kill = exit->signal == SIGKILL && oom_kills.Any(CountOomKills(""));
+        return *exit;
+      }
     }
-    if (signal < 0) {
-      if (errno == EAGAIN) oom_kills.Note(CountOomKills(""));
-      continue;  // or interrupted by a signal that we do not wait for
+    if (BootMs() >= next_ms) {
+      oom_kills.Note(CountOomKills(""));
+      next_ms = BootMs() + kIntervalMs;
     }
+    if (signal == SIGCHLD || signal < 0) continue;  // nobody has asked for a stop
     stop_requested = true;
     kill(trainer_pid, SIGTERM);
     kill(trainer_pid, SIGCONT);  // one that somebody stopped writes its checkpoint, too

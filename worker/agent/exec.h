@@ -33,7 +33,7 @@ class RecentOomKills {
  public:
   using Count = std::optional<std::int64_t>;
   explicit RecentOomKills(Count now) : newer_(now), older_(now) {}
-  // To be called once in each half of the time that counts as lately.
+  // Call it once in each interval. Kills of the last one to two intervals count.
   void Note(Count now) { older_ = std::exchange(newer_, now); }
   bool Any(Count now) const { return now && older_ && *now > *older_; }
 

@@ -11,6 +11,16 @@ class IngestTest : public SchedulerTest {
     Submit({});
   }
   std::size_t Rows(const Attempt& attempt) { return store.records[attempt.id].size(); }
+  // Lets time pass, with a worker that is heard, until the training is offered again.
+  void AwaitOffer() {
+    for (int i = 0; i < 120 && Train().state == TaskState::kReady; ++i) {
+      Wait(1000);
+      Do(WorkerHeard{.session = 1, .number = ++n_heard, .attempts = {}});
+    }
+    ASSERT_NE(Train().state, TaskState::kReady);
+  }
+
+  int n_heard = 0;
 };
 
 TEST_F(IngestTest, StartedMakesTheTaskRun) {
@@ -147,10 +157,7 @@ TEST_F(IngestTest, ACheckpointThatWasPassedOverMakesRoomForWhatIsWrittenAfterThe
   ASSERT_EQ(Current(Train()).resume->step, 20);
   Accept(Current(Train()));
   Finish(Current(Train()), Exit(65));
-  for (int i = 0; i < 120 && Train().state == TaskState::kReady; ++i) {
-    Wait(1000);
-    Do(WorkerHeard{.session = 1, .number = i, .attempts = {}});
-  }
+  AwaitOffer();
   const Attempt& third = Current(Train());
   ASSERT_EQ(third.resume->step, 10);
   SampleJournal resumed = Begin(third);
@@ -179,24 +186,35 @@ TEST_F(IngestTest, ACheckpointThatWasPassedOverIsNotTriedAgainAfterALostAttempt)
   Finish(Current(Train()), Exit(75));
   Accept(Current(Train()));
   Finish(Current(Train()), Exit(65));
-  int number = 0;
-  const auto wait_for_offer = [&] {
-    for (int i = 0; i < 120 && Train().state == TaskState::kReady; ++i) {
-      Wait(1000);
-      Do(WorkerHeard{.session = 1, .number = number++, .attempts = {}});
-    }
-    ASSERT_NE(Train().state, TaskState::kReady);
-  };
-  wait_for_offer();
+  AwaitOffer();
   ASSERT_EQ(Current(Train()).resume->step, 10);
 
   Wait(state.limits.offer_ms + 1);
-  Do(WorkerHeard{.session = 1, .number = number++, .attempts = {}});
-  wait_for_offer();
+  AwaitOffer();
 
   EXPECT_EQ(Current(Train()).n, 4);
   EXPECT_EQ(Current(Train()).resume->step, 10);
   EXPECT_EQ(Train().failures, 1);
+}
+
+// The failures were the dataset's, which has been restored since.
+TEST_F(IngestTest, AfterARetryTheCheckpointsThatWerePassedOverAreTriedAgain) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint(Sha256Hex("20"), 20, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(75));
+  Accept(Current(Train()));
+  Finish(Current(Train()), Exit(65));
+  AwaitOffer();
+  ASSERT_FALSE(Current(Train()).resume.has_value());
+  Accept(Current(Train()));
+  Finish(Current(Train()), Exit(65));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
+
+  Do(RetryRequested{.sweep_id = "", .tasks = {Train().id}});
+
+  ASSERT_TRUE(Current(Train()).resume.has_value());
+  EXPECT_EQ(Current(Train()).resume->step, 20);
 }
 
 // Invariant I-9.

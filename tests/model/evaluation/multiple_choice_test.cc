@@ -20,6 +20,7 @@
 #include "model/evaluation/choice_shots.h"
 #include "model/evaluation/choice_text.h"
 #include "model/evaluation/input_file.h"
+#include "tests/heap.h"
 #include "tests/model/evaluation/questions.h"
 #include "tests/model/evaluation/toy_model.h"
 
@@ -264,12 +265,21 @@ TEST(ChoiceShotsTest, ExamplesAreTheFirstPlacesOfAShuffle) {
   }
 }
 
-// A coordinator checks files from others: the contexts of this one would have 10 GB.
-TEST(ChoiceShotsTest, TheCheckMakesNoContexts) {
-  const std::vector<ChoiceItem> items(
-      100'000, {.line = 1, .context = std::string(100, 'x'), .choices = {"yes", "no"}});
-  EXPECT_TRUE(CheckShots({.n_shots = 1000, .seed = 1}, nullptr, items).ok());
-  EXPECT_FALSE(CheckShots({.n_shots = 100'000, .seed = 1}, nullptr, items).ok());
+// A coordinator checks files from others, whose contexts may be much longer than the file: these
+// would have 200 MB.
+TEST(ChoiceShotsTest, TheCheckOfAFileMakesNoContexts) {
+  std::string file;
+  for (int n = 0; n < 2000; ++n) {
+    file += Str(R"({"ctx": ")", std::string(100, 'x'),
+                R"(", "endings": ["yes", "no"], "label": 0})", "\n");
+  }
+  const Evaluation& evaluation = MultipleChoiceEvaluation();
+  for (const FileParam& param : evaluation.files) {
+    const Json params = {{"protocol", "nanogpt"}, {"shots", 1000}, {"shots_seed", 1}};
+    const std::int64_t before = HeapNow().asked;
+    EXPECT_TRUE(param.check("items.jsonl", file, params).ok());
+    EXPECT_LT(HeapNow().asked - before, 20 * std::ssize(file)) << param.name;
+  }
 }
 
 TEST(ChoiceShotsTest, AFileOfExamplesIsUsedAloneAndEveryQuestionIsAsked) {
