@@ -244,8 +244,13 @@ class AttentionCall {
     p_.q_offset = Int(see.q_offset);
     p_.k_offset = Int(see.k_offset);
     p_.distance = p_.q_offset - p_.k_offset;
-    p_.window = Clamped(see.window);
-    p_.n_sink = Clamped(see.n_sink);
+    // A window that hides nothing would take the kernels that look for hidden pairs.
+    const int farthest = p_.distance + p_.n_query - 1, ahead = p_.n_key - 1 - p_.distance;
+    const int longest = see.causal != 0 ? farthest : Max(farthest, ahead);
+    if (see.window <= longest) {
+      p_.window = Clamped(see.window);
+      p_.n_sink = Clamped(see.n_sink);
+    }
     p_.document_begin = see.document_begin.n > 0 ? see.document_begin.data : nullptr;
     p_.n_position = Max(p_.k_offset + p_.n_key, p_.q_offset + p_.n_query);
     if (terms_.has_key_bias != 0) {

@@ -389,6 +389,33 @@ TEST(CudaHost, FewQueriesInFp32ReadKeysWithoutBankConflicts) {
   }
 }
 
+// ---- windows -----------------------------------------------------------------------------------
+
+// A call without a window has other kernels, whose sums are in another order.
+TEST(Windows, OneThatHidesNothingGivesTheBitsOfNone) {
+  SeededRandom random(CommitSeed());
+  for (const bool causal : {true, false}) {
+    constexpr std::int64_t kOffset = 70;
+    Problem problem({.n_head = 2, .n_query = 100, .n_key = 230, .head_dim = 64}, Scalar::kBf16,
+                    random);
+    problem.terms.visibility = {.causal = causal, .q_offset = kOffset};
+    const Outcome none = RunKernel(HostKernel(), problem);
+    // The longest distances are 169 behind, and 159 ahead.
+    const auto with = [&](std::int64_t window) {
+      problem.terms.visibility.window = window;
+      return RunKernel(HostKernel(), problem);
+    };
+    for (const std::int64_t window : {std::int64_t{170}, std::int64_t{1} << 40}) {
+      const Outcome hides_none = with(window);
+      EXPECT_EQ(hides_none.o, none.o) << window;
+      EXPECT_EQ(hides_none.lse, none.lse) << window;
+      EXPECT_EQ(hides_none.dq, none.dq) << window;
+      EXPECT_EQ(hides_none.dk, none.dk) << window;
+    }
+    EXPECT_NE(with(169).lse, none.lse);
+  }
+}
+
 // ---- working memory ----------------------------------------------------------------------------
 
 // The bytes that forward and backward ask for, where each term's numbers have a gradient.
