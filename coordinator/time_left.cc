@@ -23,6 +23,14 @@ double ShareOfCheckpoint(const Task& task, const Run& run) {
   return std::clamp(step / static_cast<double>(run.train.steps()), 0.0, 1.0);
 }
 
+// Whether no slot can run the task, or one of those that it needs.
+bool LacksSlot(const State& state, const Task& task) {
+  const auto ready = state.index.ready.find(task.ready_class);
+  if (ready != state.index.ready.end()) return !ready->second.unfit.empty();
+  const auto needed = state.tasks.find(task.needs);
+  return needed != state.tasks.end() && LacksSlot(state, needed->second);
+}
+
 }  // namespace
 
 const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
@@ -59,7 +67,10 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
 
 TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant now) {
   const RunRecord& record = state.runs.at(task.run_key);
-  Open open{.work = WorkOf(state, task), .run_key = task.run_key, .base = record.run.BaseKey()};
+  Open open{.work = WorkOf(state, task),
+            .run_key = task.run_key,
+            .base = record.run.BaseKey(),
+            .has_slot = !LacksSlot(state, task)};
   const auto attempt = state.attempts.find(task.attempt);
   const bool runs = attempt != state.attempts.end() && IsLive(attempt->second.state) &&
                     IsHeardOf(state, attempt->second.worker, now);
@@ -144,7 +155,13 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     total.n = std::max(total.n, part.n);
     total.basis = part.basis;
   };
+  std::set<std::string> runs_without_slot;
   for (const Open& open : open_) {
+    if (!open.has_slot) {
+      remaining.tasks_without_slot += 1;
+      runs_without_slot.insert(open.run_key);
+      continue;
+    }
     std::optional<Estimate> part = whole.at(open.work);
     double share = 1 - open.share_done;
     if (open.seconds_left) {
@@ -165,6 +182,11 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     base_of[open.run_key] = open.base;
   }
   for (const New& one : all_new) {
+    if (runs_without_slot.contains(one.run_key) || runs_without_slot.contains(one.base)) {
+      runs_without_slot.insert(one.run_key);
+      remaining.tasks_without_slot += 1;
+      continue;
+    }
     if (!one.time) {
       remaining.tasks_not_measured += 1;
       continue;

@@ -26,7 +26,9 @@ namespace longrun::coordinator {
 struct Remaining {
   std::optional<Estimate> time = {};    // of all tasks with a known speed; absent if there is none
   std::int64_t tasks_not_measured = 0;  // not in `time`: no similar task was measured yet
-  std::int64_t slots = 0;               // that share the work: SlotsFor
+  // Not in `time`: no slot can run them now (ReadyClass::unfit), or they wait for such tasks.
+  std::int64_t tasks_without_slot = 0;
+  std::int64_t slots = 0;  // that share the work: SlotsFor
 };
 
 // A watcher keeps this object between two looks. One thread at a time.
@@ -72,6 +74,7 @@ class TimeLeft {
     double share_done = 0;
     std::optional<double> seconds_left = {};  // as reported by the task
     std::string device = {};                  // device of a task that reports its time
+    bool has_slot = true;                     // false: see Remaining::tasks_without_slot
   };
   // An attempt's last report about its own kind of work; reports of validations do not change it.
   struct Said {

@@ -143,7 +143,7 @@ std::string SweepText(const v1::GetSweepResponse& sweep, const std::vector<int>&
   TaskTable tasks = TasksOf(sweep.runs(), shown, /*in_full=*/false);
   DropEmptyWorkers(tasks);
   const std::string ran = TimeRunText(info);
-  const std::string left = TimeLeftText(sweep.time_left());
+  const std::string left = TimeLeftText(sweep.time_left(), info.name());
   return Str(info.name(), " (", info.sweep_id(), "): ", info.state(), ", submitted ",
              FirstSubmitted(info), ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
              kept.empty() ? "" : kept + "\n", LabelLine("labels", LabelsText(info.labels())),

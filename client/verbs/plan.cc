@@ -227,16 +227,20 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool 
     text += Str(Pending(service_runs), ": ", FlopsText(plan.under_way_flops()),
                 " FLOPs, including the part that is done\n");
   }
-  if (HasTime(plan.wall_time())) {
+  // Tasks without a slot take no time on any slot; the time left says so.
+  if (HasTime(plan.wall_time()) && plan.time_left().tasks_without_slot() == 0) {
     const std::int64_t n_slots = plan.slots();
     const bool are_there = plan.slots_of() == "workers";
     text += Str("on the ", Counted(n_slots, "slot"),
                 are_there ? " known now: " : " known last: ", TimeText(plan.wall_time()),
                 ", estimated from tasks that ran on ", plan.device(), "\n");
   }
-  if (const std::string left = TimeLeftText(plan.time_left()); !left.empty()) {
-    text +=
-        Str(left, ", including tasks that are ", Pending(service_runs), " or wait for a slot\n");
+  if (const std::string left = TimeLeftText(plan.time_left(), plan.name()); !left.empty()) {
+    text += left;
+    if (HasTime(plan.time_left().time())) {
+      text += Str(", including tasks that are ", Pending(service_runs), " or wait for a slot");
+    }
+    text += "\n";
   }
   std::int64_t n_not_applicable = 0;
   for (const v1::PlannedRunInfo& run : plan.runs()) n_not_applicable += run.cells_not_applicable();

@@ -376,9 +376,15 @@ std::string EstimateText(const std::string& likely, const std::string& low,
   return low == high ? likely : Str(likely, " (", low, " to ", high, ")");
 }
 
-std::string TimeLeftText(const v1::TimeLeft& left) {
+std::string TimeLeftText(const v1::TimeLeft& left, const std::string& sweep) {
   const v1::TimeEstimate& time = left.time();
-  if (time.n() == 0) return "";
+  const auto n_without_slot = left.tasks_without_slot();
+  const std::string why = Str("(`longrun why ", sweep, "` says why)");
+  if (time.n() == 0) {
+    return n_without_slot == 0 ? std::string()
+                               : Str("time left: not known, since no slot can run ",
+                                     Counted(n_without_slot, "task"), " ", why);
+  }
   const auto text = [](double seconds) {
     const std::int64_t whole = std::llround(seconds);
     return FormatDurationMs(std::max<std::int64_t>(whole, 1) * 1000);
@@ -390,13 +396,17 @@ std::string TimeLeftText(const v1::TimeLeft& left) {
              n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
              n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
                                  " whose time cannot be predicted yet")
-                           : "");
+                           : "",
+             n_without_slot > 0
+                 ? Str(n_unknown > 0 ? ", and " : ", not counting ",
+                       Counted(n_without_slot, "task"), " that no slot can run ", why)
+                 : "");
 }
 
 std::string RenderProgress(const SweepProgress& progress, std::size_t n_lines) {
   const Runs& runs = progress.runs;
   const std::set<std::string> other_axes = OtherAxes(runs);
-  const std::string left = TimeLeftText(progress.time_left);
+  const std::string left = TimeLeftText(progress.time_left, progress.info.name());
   const std::string last =
       Str(left.empty() ? "" : left + "\n",
           progress.workers == nullptr ? "" : WorkersLine(*progress.workers) + "\n");

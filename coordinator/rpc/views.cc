@@ -104,6 +104,7 @@ void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message) {
   if (remaining.time) FillTime(*remaining.time, message->mutable_time());
   message->set_tasks_not_measured(static_cast<std::int32_t>(remaining.tasks_not_measured));
   message->set_slots(static_cast<std::int32_t>(remaining.slots));
+  message->set_tasks_without_slot(static_cast<std::int32_t>(remaining.tasks_without_slot));
 }
 
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {

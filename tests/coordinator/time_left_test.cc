@@ -111,5 +111,29 @@ TEST_F(TimeLeftTest, ACancelledTaskThatIsStillStoppingTakesNoTime) {
   EXPECT_EQ(left.tasks_not_measured, 0);
 }
 
+// A run began with two threads, and every slot has one: its training and its evaluation cannot run,
+// nor can an evaluation that a plan adds. The other run's training takes 50 s.
+TEST_F(TimeLeftTest, TasksThatNoSlotCanRunAreCountedWithoutATime) {
+  const std::string begun = state_.runs.begin()->first;
+  Execution two_threads;
+  two_threads.threads = 2;
+  two_threads.simd = "avx2";
+  two_threads.linear = "aten/AuthenticAMD";
+  state_.runs.begin()->second.execution = two_threads;
+  for (auto& [id, task] : state_.tasks) task.ready_class.clear();
+  state_.index.ready.clear();
+  AfterLoad(state_, now_, 1);
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+
+  const Remaining left =
+      Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
+           {{.run_key = begun, .time = Estimate{.likely_s = 40, .n = 1, .basis = "same kind"}}});
+
+  EXPECT_EQ(left.tasks_without_slot, 3);
+  EXPECT_EQ(left.tasks_not_measured, 1);  // the other run's evaluation
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 50, 1);
+}
+
 }  // namespace
 }  // namespace longrun::coordinator

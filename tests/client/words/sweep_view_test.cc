@@ -147,17 +147,33 @@ TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {
   v1::TimeLeft left = Sweep().time_left();
   left.set_tasks_not_measured(1);
   EXPECT_EQ(
-      TimeLeftText(left),
+      TimeLeftText(left, "a"),
       "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 1 task whose time "
       "cannot be predicted yet");
   left.mutable_time()->set_likely_s(50.2);
   left.mutable_time()->set_low_s(49.9);
   left.mutable_time()->set_high_s(50.4);
   left.clear_tasks_not_measured();
-  EXPECT_EQ(TimeLeftText(left), "time left: about 50s on 2 slots");
+  EXPECT_EQ(TimeLeftText(left, "a"), "time left: about 50s on 2 slots");
   left.mutable_time()->set_n(0);
-  EXPECT_EQ(TimeLeftText(left), "");
-  EXPECT_EQ(TimeLeftText(v1::TimeLeft()), "");
+  EXPECT_EQ(TimeLeftText(left, "a"), "");
+  EXPECT_EQ(TimeLeftText(v1::TimeLeft(), "a"), "");
+}
+
+TEST(TimeLeftTextTest, PromisesNoTimeForTasksThatNoSlotCanRun) {
+  v1::TimeLeft left = Sweep().time_left();
+  left.set_tasks_without_slot(2);
+  EXPECT_EQ(TimeLeftText(left, "a"),
+            "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 2 tasks that no "
+            "slot can run (`longrun why a` says why)");
+  left.set_tasks_not_measured(1);
+  EXPECT_EQ(TimeLeftText(left, "a"),
+            "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 1 task whose "
+            "time cannot be predicted yet, and 2 tasks that no slot can run (`longrun why a` says "
+            "why)");
+  left.clear_time();
+  EXPECT_EQ(TimeLeftText(left, "a"),
+            "time left: not known, since no slot can run 2 tasks (`longrun why a` says why)");
 }
 
 }  // namespace
