@@ -1,16 +1,15 @@
 // longrun admin: who may use a coordinator from other machines, and what they did; backups
 // (admin_backup.cc).
 #include <netdb.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/host_name.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"
@@ -35,16 +34,15 @@ int ReportOrOk(const Status& status) {
 // The names under which this machine is usually reached.
 std::vector<std::string> OwnNames() {
   std::vector<std::string> names;
-  std::array<char, 256> host{};
-  if (gethostname(host.data(), host.size() - 1) == 0) {
+  if (const std::string host = HostName(); !host.empty()) {
     addrinfo hints{};
     hints.ai_flags = AI_CANONNAME;
     addrinfo* found = nullptr;
-    if (getaddrinfo(host.data(), nullptr, &hints, &found) == 0) {
+    if (getaddrinfo(host.c_str(), nullptr, &hints, &found) == 0) {
       if (found->ai_canonname != nullptr) names.emplace_back(found->ai_canonname);
       freeaddrinfo(found);
     }
-    names.emplace_back(host.data());
+    names.push_back(host);
   }
   names.insert(names.end(), {"localhost", "127.0.0.1", "::1"});
   std::vector<std::string> unique;

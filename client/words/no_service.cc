@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/host_name.h"
 #include "base/str.h"
 #include "client/words/render.h"
 #include "sweeps/worker_folder.h"
@@ -43,9 +44,10 @@ void RemoveNoticesOfWork(Repeated<v1::Notice>& notices) {
   notices.erase(std::remove_if(notices.begin(), notices.end(), is_of_work), notices.end());
 }
 
-// Whether the worker is not the state folder's own, and so connects over the network.
+// Whether the worker is on another machine, and so connects over the network.
 bool IsElsewhere(const v1::WorkerInfo* worker, const std::string& state) {
-  if (worker == nullptr) return false;
+  if (worker == nullptr || worker->host() == HostName()) return false;
+  // This machine may have had another name.
   const Result<std::string> own = ReadWorkerId(JoinPath(OwnWorkerFolder(state), "worker_id"));
   return own.status().code() == Code::kNotFound || (own.ok() && *own != worker->worker_id());
 }

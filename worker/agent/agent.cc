@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
+#include "base/host_name.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -50,10 +51,9 @@ constexpr int kUploadThreads = 2;
 constexpr int kFetchThreads = 4;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
 
-std::string HostName() {
-  char name[256] = {};
-  if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "worker";
-  return name;
+std::string OwnHost() {
+  const std::string name = HostName();
+  return name.empty() ? "worker" : name;
 }
 
 // The folder's worker id; a new folder gets `wanted`, or an id made from the host's name.
@@ -76,7 +76,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
   std::string id = wanted;
   if (id.empty()) {
     const std::string ulid = MakeUlid(WallMs(), random);
-    id = Str(HostName().substr(0, 64), "-", ulid.substr(ulid.size() - 6));
+    id = Str(OwnHost().substr(0, 64), "-", ulid.substr(ulid.size() - 6));
     if (!IsSafeName(id)) id = Str("worker-", ulid.substr(ulid.size() - 6));
   }
   RETURN_IF_ERROR(WriteFileAtomic(path, WorkerIdText(id)));
@@ -552,7 +552,7 @@ HelloMessage Agent::Hello() {
                         .protocol_newest = kProtocolNewest,
                         .worker_id = worker_id_,
                         .incarnation = incarnation_,
-                        .host = HostName(),
+                        .host = OwnHost(),
                         .version = Str(kVersion, " ", BuildCommit()),
                         .pid = getpid(),
                         .devices = devices_,

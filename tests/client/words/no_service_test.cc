@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/host_name.h"
 #include "base/str.h"
 #include "client/words/sweep_view.h"
 #include "sweeps/worker_id.h"
@@ -72,6 +73,7 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
         std::pair("box-3", std::int64_t{0})}) {
     v1::WorkerInfo& worker = *answer.add_workers();
     worker.set_worker_id(id);
+    worker.set_host("elsewhere.example.org");
     worker.set_heard_wall_ms(heard_wall_ms);
   }
   const TempFolder state;
@@ -89,6 +91,9 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
   ASSERT_TRUE(WriteFileAtomic(id_path, WorkerIdText("box-2")).ok());
   EXPECT_EQ(NoServiceText(answer.workers(), state.path()),
             expected(" (with --listen HOST:PORT if that worker is to join again)"));
+  // A second worker of this machine, with a folder of its own, uses the socket.
+  answer.mutable_workers(0)->set_host(HostName());
+  EXPECT_EQ(NoServiceText(answer.workers(), state.path()), expected(""));
   const std::string attempt = JoinPath(state.path(), "worker/attempts/01ABC");
   ASSERT_TRUE(MakeFolders(attempt).ok());
   EXPECT_EQ(TrainersAtWork(state.path()), 0);
