@@ -440,6 +440,23 @@ class PlanMaker {
 
 }  // namespace
 
+std::string DatasetProblem(const DatasetRow& dataset, bool is_remote) {
+  const std::string& name = dataset.info.name;
+  if (IsMissing(JoinPath(dataset.folder, kManifestName))) {
+    return Str("dataset \"", name, "\" is no longer in ",
+               is_remote ? "its folder on the coordinator's machine" : dataset.folder,
+               ": put it back; if it was moved, register its new place", is_remote ? " there" : "",
+               ": `longrun data register ", name, " FOLDER`; or import it again");
+  }
+  const Status read = ReadManifest(dataset.folder).status();
+  if (read.code() != Code::kDataLoss) return "";  // a worker may still be able to read it
+  return Str("dataset \"", name, "\": ",
+             is_remote ? Str("its manifest is damaged: on the coordinator's machine, `longrun data "
+                             "verify ",
+                             name, "` says how; import the dataset again")
+                       : read.message());
+}
+
 std::vector<std::string> DatasetProblems(const Sweep& sweep,
                                          const std::vector<DatasetRow>& datasets, bool is_remote) {
   std::map<std::string, std::string> names;  // and the key that gives each
@@ -456,22 +473,8 @@ std::vector<std::string> DatasetProblems(const Sweep& sweep,
   for (const auto& [name, key] : names) {
     const auto dataset = std::ranges::find(datasets, name, &DatasetNameOf);
     if (dataset == datasets.end()) continue;
-    const std::string& folder = dataset->folder;
-    if (IsMissing(JoinPath(folder, kManifestName))) {
-      problems.push_back(Str(key, ": dataset \"", name, "\" is no longer in ",
-                             is_remote ? "its folder on the coordinator's machine" : folder,
-                             ": put it back; if it was moved, register its new place",
-                             is_remote ? " there" : "", ": `longrun data register ", name,
-                             " FOLDER`; or import it again"));
-      continue;
-    }
-    const Status read = ReadManifest(folder).status();
-    if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
-    problems.push_back(Str(key, ": dataset \"", name, "\": ",
-                           is_remote ? Str("its manifest is damaged: on the coordinator's machine, "
-                                           "`longrun data verify ",
-                                           name, "` says how; import the dataset again")
-                                     : read.message()));
+    const std::string problem = DatasetProblem(*dataset, is_remote);
+    if (!problem.empty()) problems.push_back(Str(key, ": ", problem));
   }
   return problems;
 }

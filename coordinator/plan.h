@@ -75,9 +75,12 @@ struct SweepPlan {
   std::vector<DatasetTravel> travels;  // by name
 };
 
-// What is wrong with the registered folders of the datasets that the sweep reads. A worker that has
-// a copy of a dataset does not need the folder; any other worker does. For a caller on another
-// machine, without the folders' paths.
+// What is wrong with a dataset's registered folder, and the remedy; "" if nothing is. A worker that
+// has a copy of the dataset does not need the folder; any other worker does. `is_remote`: for a
+// caller on another machine, without the folder's path.
+std::string DatasetProblem(const DatasetRow& dataset, bool is_remote);
+
+// The same of the datasets that the sweep reads, each with the key that names the dataset.
 std::vector<std::string> DatasetProblems(const Sweep& sweep,
                                          const std::vector<DatasetRow>& datasets, bool is_remote);
 

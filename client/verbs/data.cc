@@ -27,7 +27,8 @@ namespace {
 int List(const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::ReachToRead(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<v1::ListDatasetsResponse> answer = (*coordinator)->connection().ListDatasets();
+  const Result<v1::ListDatasetsResponse> answer =
+      (*coordinator)->connection().ListDatasets(/*looks=*/true);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
     Print(RenderJson(ToJson(answer->datasets())));
@@ -56,6 +57,9 @@ int List(const std::string& output, const std::string& state) {
     align.push_back(Align::kLeft);
   }
   Print(output == "csv" ? RenderCsv(header, rows) : RenderColumns(header, align, rows));
+  for (const v1::DatasetInfo& dataset : answer->datasets()) {
+    if (!dataset.problem().empty()) SayLine(dataset.problem());
+  }
   return kExitOk;
 }
 

@@ -171,8 +171,10 @@ Result<v1::StoreDatasetResponse> SweepCalls::StoreDataset(const v1::StoreDataset
   return Ask<v1::StoreDatasetResponse>(request, kStoreMs);
 }
 
-Result<v1::ListDatasetsResponse> SweepCalls::ListDatasets() {
-  return Ask<v1::ListDatasetsResponse>(v1::ListDatasetsRequest());
+Result<v1::ListDatasetsResponse> SweepCalls::ListDatasets(bool looks) {
+  v1::ListDatasetsRequest request;
+  request.set_looks(looks);
+  return Ask<v1::ListDatasetsResponse>(request);
 }
 
 Result<v1::RemoveDatasetResponse> SweepCalls::RemoveDataset(const std::string& name) {

@@ -66,7 +66,8 @@ class SweepCalls {
   Result<v1::RegisterDatasetResponse> RegisterDataset(const std::string& name,
                                                       const std::string& folder);
   Result<v1::StoreDatasetResponse> StoreDataset(const v1::StoreDatasetRequest& request);
-  Result<v1::ListDatasetsResponse> ListDatasets();
+  // `looks`: at their folders, for DatasetInfo.problem. An earlier coordinator does not look.
+  Result<v1::ListDatasetsResponse> ListDatasets(bool looks = false);
   Result<v1::RemoveDatasetResponse> RemoveDataset(const std::string& name);
   Result<v1::RegisterModelResponse> RegisterModel(const v1::RegisterModelRequest& request);
   Result<v1::ListModelsResponse> ListModels();

@@ -15,6 +15,7 @@
 #include "base/folder_size.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "coordinator/plan.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "coordinator/rpc/owners.h"
@@ -289,14 +290,20 @@ Status StoreDataset(Call& call, const v1::StoreDatasetRequest& request,
   return Status();
 }
 
-Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
+Status ListDatasets(Call& call, const v1::ListDatasetsRequest& request,
                     v1::ListDatasetsResponse* response) {
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   ASSIGN_OR_RETURN(const Storing caller, StoringOf(call));
+  // A look at a folder that does not answer would never end.
+  std::set<std::string> silent;
+  RETURN_IF_ERROR(
+      call.parts.core.LookAndWait([&](const State& state) { silent = state.silent_datasets; }));
   for (const DatasetRow& row : call.parts.core.datasets()) {
     v1::DatasetInfo* const message = response->add_datasets();
     FillDataset(row, caller.owner, message);
     if (is_remote) message->clear_folder();
+    if (!request.looks() || silent.contains(row.info.digest)) continue;
+    message->set_problem(DatasetProblem(row, is_remote));
   }
   return Status();
 }
