@@ -159,9 +159,8 @@ class PlanMaker {
   const std::vector<TimeLeft::New>& all_new() const { return all_new_; }
 
   SweepPlan Make() {
-    for (std::string& problem : DatasetProblems(sweep_, datasets_, is_remote_)) {
-      AddProblem(std::move(problem));
-    }
+    plan_.dataset_problems = DatasetProblems(sweep_, datasets_, is_remote_);
+    plan_.problems = plan_.dataset_problems;
     for (const PlannedRun& planned : sweep_.runs) {
       plan_.runs.push_back(PlanRun(planned));
       if (HasWork(plan_.runs.back())) NoteRead(planned);

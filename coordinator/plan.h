@@ -70,9 +70,10 @@ struct SweepPlan {
       wall_time;       // with all slots that fit; absent if none fits, or if slot_time is absent
   Slots slots;         // that fit
   std::string device;  // its measured tasks predict the times; "": none
-  std::vector<std::string> problems;   // what cannot run at present, with the remedy
-  std::optional<Remaining> time_left;  // of the whole sweep, if some of it is under way
-  std::vector<DatasetTravel> travels;  // by name
+  std::vector<std::string> problems;          // what cannot run at present, with the remedy
+  std::vector<std::string> dataset_problems;  // those of them that are DatasetProblems()
+  std::optional<Remaining> time_left;         // of the whole sweep, if some of it is under way
+  std::vector<DatasetTravel> travels;         // by name
 };
 
 // What is wrong with a dataset's registered folder, and the remedy; "" if nothing is. A worker that

@@ -20,15 +20,6 @@ std::string ErrorJson(const std::string& file, const Status& status) {
   return RenderJson({{"file", file}, {"error", status.message()}});
 }
 
-// What is wrong with the folders of datasets that the file names, as `submit` notes it: the plan's
-// problems about such a key. They are not mistakes in the file.
-void AddDatasetNotes(const v1::PlanSweepResponse& plan, Repeated<std::string>& notes) {
-  for (const std::string& problem : plan.problems()) {
-    const bool is_of_dataset = problem.substr(0, problem.find(": ")).ends_with(".dataset");
-    if (is_of_dataset) *notes.Add() = problem;
-  }
-}
-
 }  // namespace
 
 void AddValidate(Verbs& verbs) {
@@ -55,7 +46,7 @@ void AddValidate(Verbs& verbs) {
     const auto n_runs = plan->runs_size();
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
     Repeated<std::string> notes = plan->notes();
-    AddDatasetNotes(*plan, notes);
+    notes.MergeFrom(plan->dataset_problems());  // no mistakes in the file; `submit` notes them, too
     SayNotes(notes);
     if (*output == "json") {
       Json json = {{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}};

@@ -56,6 +56,7 @@ void FillResponse(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepRespon
   if (plan.wall_time) FillTime(*plan.wall_time, response->mutable_wall_time());
   if (plan.time_left) FillTimeLeft(*plan.time_left, response->mutable_time_left());
   for (const std::string& problem : plan.problems) response->add_problems(problem);
+  for (const std::string& problem : plan.dataset_problems) response->add_dataset_problems(problem);
   for (const std::string& note : sweep.notes) response->add_notes(note);
 }
 

@@ -222,6 +222,7 @@ TEST_F(PlanTest, CheckpointsThatExceedTheDiskAreAProblem) {
   EXPECT_TRUE(Plan({}, n_bytes).problems.empty());
   const SweepPlan plan = Plan({}, n_bytes - 1);
   ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_TRUE(plan.dataset_problems.empty());
   EXPECT_TRUE(plan.problems[0].starts_with("disk: the checkpoints that are kept need about "))
       << plan.problems[0];
 }
@@ -233,6 +234,7 @@ TEST_F(PlanTest, ADatasetThatIsGoneOrDamagedIsAProblem) {
   ASSERT_EQ(plan.problems.size(), 1U);
   EXPECT_EQ(plan.problems[0].substr(0, 53 + folder.path().size()),
             Str("matrix.dataset: dataset \"toy\" is no longer in ", folder.path(), ": put i"));
+  EXPECT_EQ(plan.dataset_problems, plan.problems);
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kManifestName), "{").ok());
   plan = Plan();
   ASSERT_EQ(plan.problems.size(), 1U);
