@@ -159,7 +159,8 @@ class FieldReader {
       first = pair[0].get<double>();
       second = pair[1].get<double>();
     } else {
-      errors_.Add(key, Invalid(Str(key, ": expected a list of two numbers")));
+      errors_.Add(key, Invalid(Str(key, ": expected a list of two numbers",
+                                   pair.is_array() ? Str(", found a list of ", pair.size()) : "")));
     }
   }
   template <typename Config>

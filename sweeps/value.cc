@@ -147,6 +147,9 @@ std::string ExpectedInFile(const ParamSpec& spec) {
 
 Status Mismatch(const ParamSpec& spec, const YamlNode& node) {
   std::string message = Str("expected ", ExpectedInFile(spec), ", found ", ShowNode(node));
+  // Only its length tells a wrong list from the expected one.
+  const bool is_list = node.kind == YamlNode::Kind::kList;
+  if (is_list && spec.type == Type::kNumberPair) StrAppend(message, Str(" of ", node.items.size()));
   message += Remedy(spec, node);
   if (spec.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
     if (const std::string nearest = Nearest(node.text, spec.choices); !nearest.empty()) {

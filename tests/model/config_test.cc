@@ -418,7 +418,7 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
   EXPECT_EQ(message([](Json& json) { json["optimizer"]["beta"] = 3; }),
             "train.optimizer.beta: unknown key; did you mean \"betas\"?");
   EXPECT_EQ(message([](Json& json) { json["optimizer"]["betas"] = Json::array({0.9}); }),
-            "train.optimizer.betas: expected a list of two numbers");
+            "train.optimizer.betas: expected a list of two numbers, found a list of 1");
   EXPECT_EQ(message([](Json& json) { json["schedule"]["warmup"] = 3; }),
             "train.schedule.warmup: unknown key; did you mean \"warmup_tokens\"?");
   EXPECT_EQ(message([](Json& json) { json["validate"] = 3; }), "train.validate: expected a map");
