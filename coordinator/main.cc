@@ -381,7 +381,7 @@ int Main(int argc, char** argv) {
   }
   if (!status.ok()) {
     std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
-    return kExitConfiguration;
+    return status.code() == Code::kInvalidArgument ? kExitBadUsage : kExitConfiguration;
   }
   if (options.is_momentary) KeepToTheSocket(options);
   umask(0077);

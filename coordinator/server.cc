@@ -91,6 +91,7 @@ int ExitCode(const Status& status) {
     case Code::kPermissionDenied:
       return kExitNoPermission;
     case Code::kInvalidArgument:
+      return kExitBadUsage;
     case Code::kFailedPrecondition:
     case Code::kNotFound:
     case Code::kAlreadyExists:

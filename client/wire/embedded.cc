@@ -244,6 +244,7 @@ void EndProcess(int pid) {
 
 Code CodeOfExit(int exit_code) {
   if (exit_code == kExitTaken) return Code::kUnavailable;
+  if (exit_code == kExitBadUsage) return Code::kInvalidArgument;
   if (exit_code == kExitLimit) return Code::kResourceExhausted;
   return exit_code == kExitNoPermission ? Code::kPermissionDenied : Code::kFailedPrecondition;
 }

@@ -15,6 +15,7 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/failpoint.h"
@@ -256,18 +257,19 @@ TEST_F(WaitingDaemonTest, EndsWhenItIsAskedTo) {
 // Nobody has a certificate or a token here, and metrics are refused beyond loopback: a service with
 // this environment cannot start.
 TEST_F(DaemonTest, ThatOfACommandServesNeitherOtherMachinesNorMetrics) {
-  const std::vector<std::vector<std::string>> environments = {
-      {"LONGRUN_LISTEN=127.0.0.1:0"}, {"LONGRUN_LISTEN=nowhere"}, {"LONGRUN_METRICS=0.0.0.0:0"}};
-  for (const std::vector<std::string>& one : environments) {
-    environment = one;
+  const std::vector<std::pair<std::string, int>> variables = {{"LONGRUN_LISTEN=127.0.0.1:0", 78},
+                                                              {"LONGRUN_LISTEN=nowhere", 64},
+                                                              {"LONGRUN_METRICS=0.0.0.0:0", 64}};
+  for (const auto& [variable, code] : variables) {
+    environment = {variable};
     std::string said;
-    EXPECT_EQ(RefusedWith({}, &said), 78) << one[0];
+    EXPECT_EQ(RefusedWith({}, &said), code) << variable;
 
     Start({"--momentary"});
-    EXPECT_EQ(Info().metrics_address(), "") << one[0];
-    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.network"))) << one[0];
-    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.metrics"))) << one[0];
-    EXPECT_EQ(End(SIGTERM).code, 0) << one[0];
+    EXPECT_EQ(Info().metrics_address(), "") << variable;
+    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.network"))) << variable;
+    EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.metrics"))) << variable;
+    EXPECT_EQ(End(SIGTERM).code, 0) << variable;
   }
 }
 
@@ -286,14 +288,14 @@ TEST_F(DaemonTest, ARepairDoesNotWaitForACommand) {
 TEST_F(DaemonTest, TwoPlacesOfOneKindAreRefused) {
   std::string said;
 
-  EXPECT_EQ(RefusedWith({"--listen", "unix:/a", "--listen", "unix:/b"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "unix:/a", "--listen", "unix:/b"}, &said), 64);
   EXPECT_NE(said.find("give at most one unix:PATH and one HOST:PORT"), std::string::npos) << said;
 }
 
 TEST_F(DaemonTest, AFirstBackOffLongerThanTheLimitIsRefused) {
   std::string said;
 
-  EXPECT_EQ(RefusedWith({"--back-off-base-ms", "200", "--back-off-limit-ms", "100"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--back-off-base-ms", "200", "--back-off-limit-ms", "100"}, &said), 64);
   EXPECT_NE(said.find("--back-off-base-ms 200 is more than --back-off-limit-ms 100"),
             std::string::npos)
       << said;
@@ -301,7 +303,7 @@ TEST_F(DaemonTest, AFirstBackOffLongerThanTheLimitIsRefused) {
 
 TEST_F(DaemonTest, MetricsAreRefusedBeyondLoopbackAndOnAPortInUse) {
   std::string said;
-  EXPECT_EQ(RefusedWith({"--metrics", "0.0.0.0:0"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--metrics", "0.0.0.0:0"}, &said), 64);
   EXPECT_NE(said.find("loopback"), std::string::npos) << said;
   Start();
   const std::string taken(Trim(ReadFile(JoinPath(state, "coordinator.metrics")).value()));
@@ -356,12 +358,12 @@ TEST_F(DaemonTest, AStateFolderWithACommaNamesWhereTheSocketIs) {
 TEST_F(DaemonTest, ASocketThatNobodyCouldReachIsRefused) {
   std::string said;
 
-  EXPECT_EQ(RefusedWith({"--listen", "unix:/tmp/a,b"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "unix:/tmp/a,b"}, &said), 64);
   EXPECT_NE(said.find("--listen unix:/tmp/a,b: the path of the socket, /tmp/a,b, has a comma"),
             std::string::npos)
       << said;
   const std::string name(100, 'n');  // short enough until it is absolute
-  EXPECT_EQ(RefusedWith({"--listen", "unix:" + name}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "unix:" + name}, &said), 64);
   EXPECT_NE(said.find("bytes: expected 1 to 107"), std::string::npos) << said;
 }
 

@@ -51,11 +51,11 @@ TEST_F(NetworkTest, WrongPlacesToListenAreNamed) {
   std::string said;
   EXPECT_EQ(RefusedWith({"--listen", place.Text()}, &said), 69);
   EXPECT_NE(said.find("another program listens on"), std::string::npos) << said;
-  EXPECT_EQ(RefusedWith({"--listen", "nowhere.invalid:7443"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "nowhere.invalid:7443"}, &said), 64);
   EXPECT_NE(said.find("cannot be resolved"), std::string::npos) << said;
-  EXPECT_EQ(RefusedWith({"--listen", "192.0.2.1:7443"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "192.0.2.1:7443"}, &said), 64);
   EXPECT_NE(said.find("no address of this machine"), std::string::npos) << said;
-  EXPECT_EQ(RefusedWith({"--listen", "here"}, &said), 78);
+  EXPECT_EQ(RefusedWith({"--listen", "here"}, &said), 64);
   EXPECT_NE(said.find("expected HOST:PORT"), std::string::npos) << said;
   state = first_state;
 }
