@@ -342,7 +342,9 @@ class Expander {
     std::set<std::string> trained_before = TrainedBefore(point);
     CheckTrainedText(trained_before, dataset);
     CheckPrecisions(run.model);
-    if (problems_.size() > n_problems || !problems_.empty()) return;
+    // Extensions are checked for every run, so that each model that they do not fit is named. With
+    // any other problem, what they are checked against may be wrong.
+    if (problems_.size() > n_problems || problems_.size() > n_of_extensions_) return;
     // A parent depends on the seed, so a run that continues another cannot be reused
     // with another seed.
     if (!is_like_last && run.parent.empty() && stage_ == nullptr) {
@@ -367,18 +369,21 @@ class Expander {
     if (planned.axes["train_length"].is_null()) {
       planned.axes["train_length"] = planned.run.train.train_length;
     }
-    const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
-    if (!is_new) {
-      return Report(
-          stage_ != nullptr ? stage_->place : point[0]->place,
-          Str("spec.matrix: ", planned.axes.dump(), " and ", runs_[twin->second].axes.dump(),
-              " are the same run", "; remove one of them"));
+    if (problems_.empty()) {  // then every earlier run is in runs_
+      const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
+      if (!is_new) {
+        return Report(
+            stage_ != nullptr ? stage_->place : point[0]->place,
+            Str("spec.matrix: ", planned.axes.dump(), " and ", runs_[twin->second].axes.dump(),
+                " are the same run", "; remove one of them"));
+      }
     }
     std::int64_t n_longest = 0;
     for (const ResolvedEvaluation& resolved : evaluations) {
       for (const std::int64_t n : resolved.context_lengths) n_longest = std::max(n_longest, n);
     }
     const std::vector<Json> extensions = ExtensionsOf(point, planned.run, n_longest);
+    n_of_extensions_ += problems_.size() - n_problems;
     if (!problems_.empty()) return;
     for (const ResolvedEvaluation& resolved : evaluations) {
       for (const Json& extension : extensions) {
@@ -1281,7 +1286,8 @@ class Expander {
   const Json of_every_run_;  // the spec without its matrix
   std::vector<Problem>& problems_;
   std::vector<Problem>& notes_;
-  std::set<Problem> seen_;  // of problems and notes
+  std::set<Problem> seen_;           // of problems and notes
+  std::size_t n_of_extensions_ = 0;  // of problems_, those that ExtensionsOf() has reported
   std::vector<PlannedRun> runs_;
   std::int64_t n_result_ = 0;                                           // planned so far
   std::map<std::string, std::size_t> keys_;                             // run key to index in runs_
