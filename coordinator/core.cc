@@ -117,13 +117,17 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   }
   core->state_.limits = core->options_.limits;
   core->state_.boot = BootId();
-  ASSIGN_OR_RETURN(core->waits_for_workers_, store.IsRestored());
+  ASSIGN_OR_RETURN(const std::optional<std::int64_t> restored_wall_ms, store.RestoredWallMs());
+  core->waits_for_workers_ = restored_wall_ms.has_value();
+  if (restored_wall_ms > 0) core->state_.restored_at = FormatWallMs(*restored_wall_ms);
   AfterLoad(core->state_, BootMs(), core->options_.seed, core->waits_for_workers_);
   if (core->waits_for_workers_) {
-    LogInfo("backup_restored",
-            {{"restore_count", Str(core->state_.restore_count)},
-             {"waits_ms", Str(core->options_.limits.lease_ms)},
-             {"meaning", "workers report what they have done since, before any task is placed"}});
+    LogInfo(
+        "backup_restored",
+        {{"restored_at", core->state_.restored_at.empty() ? "unknown" : core->state_.restored_at},
+         {"restore_count", Str(core->state_.restore_count)},
+         {"waits_ms", Str(core->options_.limits.lease_ms)},
+         {"meaning", "workers report what they have done since, before any task is placed"}});
   }
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   // Nothing records across a restart when bytes of a shared store were last asked for.

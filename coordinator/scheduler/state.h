@@ -518,6 +518,7 @@ struct State {
   std::string boot = {};         // the boot of this machine from which `now` counts; "": unknown
   Instant booted_at = 0;         // leases count from this time at the earliest
   Instant place_not_before = 0;  // after a restore, until workers have reported
+  std::string restored_at = {};  // when that restore was, for people; "": not known
   Instant last_event_at = 0;
   std::set<std::string> silent_datasets = {};  // digests; their folders do not answer
   SeededRandom random{0};                      // attempt ids, jitter

@@ -259,9 +259,10 @@ class Finder {
         FillBackOff(task, why);
         break;
       case Gate::kRestored:
-        why.text =
-            "a backup was restored, and nothing is started until the workers have had time to "
-            "report what they did since";
+        why.text = Str(
+            "a backup was restored", state_.restored_at.empty() ? "" : " at ", state_.restored_at,
+            ", and nothing is started until the workers have had time to report what they did "
+            "since");
         why.until = state_.place_not_before;
         why.remedy = "it starts by itself";
         break;

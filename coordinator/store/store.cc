@@ -431,9 +431,10 @@ Status Store::CountStart() {
   return Status();
 }
 
-Result<bool> Store::IsRestored() {
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM meta WHERE key = ?"));
-  return row.Bind(kRestoredKey).Step();
+Result<std::optional<std::int64_t>> Store::RestoredWallMs() {
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT value FROM meta WHERE key = ?"));
+  ASSIGN_OR_RETURN(const bool is_restored, row.Bind(kRestoredKey).Step());
+  return is_restored ? std::optional(row.Int(0)) : std::nullopt;
 }
 
 Status Store::ForgetRestored() { return DropMeta(*connection_, kRestoredKey); }

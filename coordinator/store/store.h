@@ -140,9 +140,9 @@ class Store {
   Result<std::vector<ModelRow>> LoadModels();
   Result<IdentityRows> LoadIdentity();
 
-  // Whether the database was restored from a backup, and no coordinator has waited yet for the
-  // workers to report (restore.h).
-  Result<bool> IsRestored();
+  // When the database was restored from a backup, if no coordinator has waited yet for the workers
+  // to report (restore.h); nullopt: it was not restored, or one has. 0: the time is damaged.
+  Result<std::optional<std::int64_t>> RestoredWallMs();
   Status ForgetRestored();  // in a transaction
 
   // One transaction: Begin, any number of Apply and of the Puts and Drops below, then Commit. After

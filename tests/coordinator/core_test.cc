@@ -229,7 +229,7 @@ TEST_F(CoreTest, TheWaitAfterARestoreEndsInAServiceOnly) {
   Start();
   AwaitTicks(3);
   Restart();
-  EXPECT_TRUE(store->IsRestored().value());
+  EXPECT_TRUE(store->RestoredWallMs().value().has_value());
 
   is_momentary = false;
   Restart();
@@ -243,7 +243,7 @@ TEST_F(CoreTest, TheWaitAfterARestoreEndsInAServiceOnly) {
   }
   AwaitTicks(2);
   core.reset();
-  EXPECT_FALSE(store->IsRestored().value());
+  EXPECT_FALSE(store->RestoredWallMs().value().has_value());
 }
 
 // Invariant I-5.

@@ -617,7 +617,10 @@ TEST_F(WhyTest, AfterARestoreItWaitsUntilTheWorkersHaveReported) {
   Restart(/*restored=*/true);
   Arrive("w", {CpuSlot()}, 1);
 
-  EXPECT_WHY(Of(Train()), kRestored, "a backup was restored", "by itself");
+  EXPECT_WHY(Of(Train()), kRestored, "a backup was restored, and", "by itself");
+  state.restored_at = "2026-01-02T03:04:05Z";
+  EXPECT_WHY(Of(Train()), kRestored, "a backup was restored at 2026-01-02T03:04:05Z, and nothing",
+             "by itself");
   EXPECT_EQ(Of(Train()).until, state.place_not_before);
 }
 

@@ -367,7 +367,11 @@ TEST_F(BackupTest, TheFirstStartAfterARestoreWaitsForTheWorkers) {
   for (const bool is_first : {true, false}) {
     auto store = Store::Open(At("other"));
     ASSERT_TRUE(store.ok()) << store.status().message();
-    EXPECT_EQ((*store)->IsRestored().value(), is_first);
+    const std::optional<std::int64_t> restored_wall_ms = (*store)->RestoredWallMs().value();
+    ASSERT_EQ(restored_wall_ms.has_value(), is_first);
+    if (is_first) {
+      EXPECT_GT(*restored_wall_ms, 1'700'000'000'000);
+    }
     ASSERT_TRUE((*store)->Begin().ok());
     ASSERT_TRUE((*store)->ForgetRestored().ok());
     ASSERT_TRUE((*store)->Commit().ok());
@@ -375,7 +379,7 @@ TEST_F(BackupTest, TheFirstStartAfterARestoreWaitsForTheWorkers) {
   }
   const auto never = Store::Open(sample.folder());
   ASSERT_TRUE(never.ok());
-  EXPECT_FALSE((*never)->IsRestored().value());
+  EXPECT_FALSE((*never)->RestoredWallMs().value().has_value());
 }
 
 TEST_F(BackupTest, WorkersThatRenewedSinceAreAcceptedAndThoseThatJoinedSinceAreListed) {
