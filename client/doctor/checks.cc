@@ -20,6 +20,7 @@
 #include "base/subnormals.h"
 #include "base/units.h"
 #include "base/user_folders.h"
+#include "base/version.h"
 #include "client/wire/damage_notice.h"
 #include "client/wire/retrying_client.h"
 #include "client/wire/writable.h"
@@ -87,6 +88,19 @@ Finding CheckLibTorch(const MachineFacts& machine) {
   return Fail(Str(machine.trainer, " does not start: ",
                   error.ok() ? std::string(Trim(*error)) : std::string("no message")),
               remedy);
+}
+
+// A program that does not say its version may be one of the user's own.
+Finding CheckPrograms(const MachineFacts& machine) {
+  const std::string own = Str(kVersion, " (", BuildCommit(), ")");
+  std::vector<std::string> others;
+  for (const auto& [program, version] : machine.programs) {
+    if (!version.empty() && version != own) others.push_back(Str(program, " is ", version));
+  }
+  if (others.empty()) return Ok(Str("all of version ", own));
+  return Warn(Str("longrun is ", own, ", but ", Join(others, ", ")),
+              "build all programs from the same sources (`./dev build`), or install all of them "
+              "from one release");
 }
 
 std::string RateText(const KnownRate& rate) {
@@ -473,21 +487,14 @@ Finding CheckPorts(const MachineFacts& machine) {
 }
 
 constexpr Check kChecks[] = {
-    {.name = "libtorch", .run = &CheckLibTorch},
-    {.name = "cpu", .run = &CheckCpu},
-    {.name = "gpu", .run = &CheckGpu},
-    {.name = "memory", .run = &CheckMemory},
-    {.name = "disk", .run = &CheckDisk},
-    {.name = "sync", .run = &CheckSync},
-    {.name = "limits", .run = &CheckLimits},
-    {.name = "clock", .run = &CheckClock},
-    {.name = "environment", .run = &CheckEnvironment},
-    {.name = "state", .run = &CheckFolder},
-    {.name = "socket", .run = &CheckSocket},
-    {.name = "locks", .run = &CheckLocks},
-    {.name = "database", .run = &CheckDatabase},
-    {.name = "worker", .run = &CheckWorkerId},
-    {.name = "ports", .run = &CheckPorts},
+    {.name = "libtorch", .run = &CheckLibTorch}, {.name = "programs", .run = &CheckPrograms},
+    {.name = "cpu", .run = &CheckCpu},           {.name = "gpu", .run = &CheckGpu},
+    {.name = "memory", .run = &CheckMemory},     {.name = "disk", .run = &CheckDisk},
+    {.name = "sync", .run = &CheckSync},         {.name = "limits", .run = &CheckLimits},
+    {.name = "clock", .run = &CheckClock},       {.name = "environment", .run = &CheckEnvironment},
+    {.name = "state", .run = &CheckFolder},      {.name = "socket", .run = &CheckSocket},
+    {.name = "locks", .run = &CheckLocks},       {.name = "database", .run = &CheckDatabase},
+    {.name = "worker", .run = &CheckWorkerId},   {.name = "ports", .run = &CheckPorts},
 };
 
 }  // namespace

@@ -23,6 +23,7 @@ namespace longrun::client {
 namespace {
 
 constexpr std::string_view kNvidiaVendor = "0x10de";
+constexpr std::int64_t kVersionMs = 60'000;  // a trainer loads LibTorch first
 
 std::int64_t SoftLimit(__rlimit_resource resource) {
   rlimit limit{};
@@ -89,6 +90,28 @@ std::optional<int> CountGpus() {
   return static_cast<int>(n);
 }
 
+// In "longrun-trainer 0.1.0 (3f2a91c0b7d4), numerics 1, ...", the part up to the parenthesis.
+std::string VersionIn(std::string_view said) {
+  constexpr std::string_view kName = "longrun-";
+  const std::size_t begin = said.find(' ');
+  const std::size_t end = said.substr(0, said.find('\n')).find(')');
+  if (!said.starts_with(kName) || end == std::string_view::npos || begin > end) return "";
+  return std::string(said.substr(begin + 1, end - begin));
+}
+
+ProgramVersion AskVersion(const std::string& program) {
+  const TempFolder temporary;
+  const std::string said = JoinPath(temporary.path(), "said");
+  const Result<int> pid = Spawn({.argv = {program, "--version"},
+                                 .env = {"PATH=/usr/bin:/bin"},
+                                 .stdout_path = said,
+                                 .stderr_path = "/dev/null",
+                                 .die_with_parent = true});
+  if (!pid.ok() || !WaitFor(*pid, kVersionMs).ok()) return {.program = program, .version = ""};
+  const Result<std::string> text = ReadFile(said, 4096);
+  return {.program = program, .version = text.ok() ? VersionIn(*text) : ""};
+}
+
 }  // namespace
 
 std::string NearestFolder(std::string folder) {
@@ -122,6 +145,9 @@ MachineFacts LookAtMachine(const std::string& state) {
   machine.nvidia_gpus = CountGpus();
   machine.metrics_address = GetEnv("LONGRUN_METRICS").value_or("");
   machine.ignored_variables = IgnoredFolderVariables();
+  machine.programs = {AskVersion(JoinPath(ProgramFolder(), "longrun-coordinator")),
+                      AskVersion(JoinPath(ProgramFolder(), "longrun-worker")),
+                      AskVersion(machine.trainer)};
   return machine;
 }
 

@@ -11,6 +11,12 @@
 
 namespace longrun::client {
 
+// "/usr/bin/longrun-worker" is "0.1.0 (3f2a91c0b7d4)".
+struct ProgramVersion {
+  std::string program;
+  std::string version;  // with the commit, as `--version` says; "" if it does not say one
+};
+
 struct MachineFacts {
   std::string state;    // folder, absolute
   std::string trainer;  // program
@@ -31,6 +37,7 @@ struct MachineFacts {
   std::optional<int> nvidia_gpus = {};
   std::string metrics_address = {};                 // $LONGRUN_METRICS, or ""
   std::vector<std::string> ignored_variables = {};  // IgnoredFolderVariables()
+  std::vector<ProgramVersion> programs = {};        // those that `longrun` starts
 };
 
 // The folder, or its nearest existing parent.

@@ -14,6 +14,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "base/version.h"
 #include "client/doctor/checks.h"
 #include "sweeps/worker_id.h"
 #include "worker/agent/devices.h"
@@ -85,6 +86,15 @@ TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
   Script("broken-trainer",
          "#!/bin/sh\necho 'libtorch_cpu.so: cannot open shared object file' >&2\nexit 127\n");
   Expect("libtorch", CheckVerdict::kFail, "libtorch_cpu.so: cannot open shared object file");
+}
+
+TEST_F(DoctorTest, ProgramsOfOtherVersionsAreNamed) {
+  const std::string own = Str(kVersion, " (", BuildCommit(), ")");
+  machine.programs = {{"/bin/longrun-coordinator", own}, {"/home/me/my-trainer", ""}};
+  Expect("programs", CheckVerdict::kOk, own);
+  machine.programs.push_back({"/bin/longrun-worker", "0.0.9 (3f2a91c0b7d4)"});
+  Expect("programs", CheckVerdict::kWarn,
+         Str("longrun is ", own, ", but /bin/longrun-worker is 0.0.9 (3f2a91c0b7d4)"));
 }
 
 TEST_F(DoctorTest, ACpuThatWasMeasuredIsSaidWithItsPathsAndWhatTheyReach) {
