@@ -169,8 +169,8 @@ class DatasetReader {
       const KeyRow& row = RowOf(prefix + name);
       if (row.required && Find(node, name) == nullptr) {
         const std::string choices =
-            row.spec.choices.empty() ? "" : Str(ExpectedValue(row.spec), ", ");
-        Report(place, Str(row.path, ": must be given: ", choices, row.spec.meaning));
+            row.spec.choices.empty() ? "" : Str(" (", ExpectedValue(row.spec), ")");
+        Report(place, Str(row.path, ": must be given", choices, ": ", row.spec.meaning));
       }
     }
   }
