@@ -8,6 +8,7 @@
 #include "model/data/synthetic/rule.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/str.h"
 #include "model/data/source/formats.h"
@@ -34,29 +35,20 @@ Result<std::string> ReadAll(ByteStream& stream) {
   }
 }
 
-ParamSpec TokensKey() {
-  return {.name = "tokens", .type = ParamSpec::Type::kCount, .min = 1, .max = kTokensMax};
-}
-
 std::vector<ParamSpec> FileKeys() {
   return {{.name = "seed", .type = ParamSpec::Type::kCount, .default_value = 1, .max = 9e15},
           {.name = "first", .type = ParamSpec::Type::kCount, .default_value = 0, .max = 9e15},
-          TokensKey()};
+          {.name = "tokens", .type = ParamSpec::Type::kCount, .min = 1, .max = kTokensMax}};
 }
 
-std::int64_t MadeBytes(const std::string& path) {
-  SourceInput input(path, [](std::int64_t) { return Status(); });
-  const Result<std::unique_ptr<ByteStream>> stream = input.Open();
-  const Result<std::string> text = stream.ok() ? ReadAll(**stream) : stream.status();
-  const Result<Json> file = text.ok() ? ParseJson(*text) : text.status();
-  if (!file.ok() || !file->is_object()) return 0;
-  const std::vector<ParamSpec> keys = {TokensKey()};
-  const Result<Json> tokens =
-      ResolveParams(keys, {{"tokens", file->value("tokens", Json())}}, "file");
-  return tokens.ok() ? tokens->at("tokens").get<std::int64_t>() : 0;
-}
+struct RuleFile {
+  ResolvedRule rule;
+  std::uint64_t seed = 0;
+  std::uint64_t first = 0;
+  std::int64_t n_tokens = 0;
+};
 
-Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
+Result<RuleFile> ParseRuleFile(SourceInput& input) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ByteStream> stream, input.Open());
   ASSIGN_OR_RETURN(const std::string text, ReadAll(*stream));
   ASSIGN_OR_RETURN(Json file, ParseJson(text));
@@ -65,21 +57,35 @@ Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
                   "expected an object like {\"rule\": {\"rule\": \"uniform\"}, \"seed\": 1, "
                   "\"tokens\": 100000}");
   }
-  ASSIGN_OR_RETURN(const ResolvedRule rule, ResolvedRule::Resolve(file.at("rule")));
+  ASSIGN_OR_RETURN(ResolvedRule rule, ResolvedRule::Resolve(file.at("rule")));
   file.erase("rule");
   ASSIGN_OR_RETURN(const Json keys, ResolveParams(FileKeys(), file, "file"));
-  const RuleSetting setting = {
-      .seed = keys.at("seed").get<std::uint64_t>(),
-      .n_tokens = [](std::string_view document) { return std::ssize(document); }};
-  const auto n_wanted = keys.at("tokens").get<std::int64_t>();
+  return RuleFile{.rule = std::move(rule),
+                  .seed = keys.at("seed").get<std::uint64_t>(),
+                  .first = keys.at("first").get<std::uint64_t>(),
+                  .n_tokens = keys.at("tokens").get<std::int64_t>()};
+}
+
+// Reading the file reports its mistakes.
+std::int64_t MadeBytes(const std::string& path) {
+  SourceInput input(path, [](std::int64_t) { return Status(); });
+  const Result<RuleFile> file = ParseRuleFile(input);
+  return file.ok() ? file->n_tokens : 0;
+}
+
+Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
+  ASSIGN_OR_RETURN(const RuleFile file, ParseRuleFile(input));
+  const RuleSetting setting = {.seed = file.seed, .n_tokens = [](std::string_view document) {
+                                 return std::ssize(document);
+                               }};
   std::int64_t n_tokens = 0;
-  for (auto g = keys.at("first").get<std::uint64_t>(); n_tokens < n_wanted; ++g) {
-    ASSIGN_OR_RETURN(const std::string document, rule.Document(setting, g));
+  for (std::uint64_t g = file.first; n_tokens < file.n_tokens; ++g) {
+    ASSIGN_OR_RETURN(const std::string document, file.rule.Document(setting, g));
     RETURN_IF_ERROR(sink.Text(document));
     RETURN_IF_ERROR(sink.EndDocument());
     const std::int64_t n_before = n_tokens;
     n_tokens += std::ssize(document) + 1;
-    RETURN_IF_ERROR(input.TellMade(std::min(n_tokens, n_wanted) - n_before));
+    RETURN_IF_ERROR(input.ReportMade(std::min(n_tokens, file.n_tokens) - n_before));
   }
   return Status();
 }

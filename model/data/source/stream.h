@@ -49,7 +49,7 @@ class SourceInput {
   // Reads once more, for its hash, a file that the format reads by other means.
   Status Hash(const std::string& path);
   // Counts bytes of documents that were made, not read.
-  Status TellMade(std::int64_t n_bytes) { return progress_(n_bytes); }
+  Status ReportMade(std::int64_t n_bytes) { return progress_(n_bytes); }
   // All files that Open and Hash read, which must be at their ends (else a bug).
   std::vector<SourceFile> Files() const;
 
