@@ -97,9 +97,16 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
   const std::string attempt = JoinPath(state.path(), "worker/attempts/01ABC");
   ASSERT_TRUE(MakeFolders(attempt).ok());
   EXPECT_EQ(TrainersAtWork(state.path()), 0);
+  EXPECT_EQ(TrainersGoOnText(state.path()),
+            Str("no service is running for ", state.path(),
+                ": `longrun up` starts one, which ends the tasks that are stopping; none of their "
+                "trainers runs here any more"));
   const Result<FileLock> shim = FileLock::Acquire(JoinPath(attempt, "shim.lock"), "a shim");
   ASSERT_TRUE(shim.ok());
   EXPECT_EQ(TrainersAtWork(state.path()), 1);
+  EXPECT_EQ(TrainersGoOnText(state.path()),
+            Str("no service is running for ", state.path(),
+                ", so its trainers keep running: `longrun up` starts a service, which stops them"));
   EXPECT_TRUE(
       NoServiceText(Repeated<v1::WorkerInfo>(), state.path())
           .starts_with(Str("no service runs on ", state.path(),
