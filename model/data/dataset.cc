@@ -128,6 +128,7 @@ class ShardedSplit final : public TokenSplit {
       if (!continued)
         document_starts_.push_back(begin + static_cast<std::int64_t>(shard.document_starts()[i]));
     }
+    shard.ForgetDocuments();
     shard_begins_.push_back(begin + static_cast<std::int64_t>(shard.header().n_tokens));
     shards_.push_back(std::move(shard));
   }

@@ -1,6 +1,6 @@
-// A tokenised dataset: a folder of memory-mapped token shards (shard.h) with its manifest
-// dataset.json, its tokenizer, and each token's byte length. Opened read-only; a folder without a
-// manifest is unfinished and refused.
+// A tokenised dataset: a folder of token shards (shard.h) with its manifest dataset.json, its
+// tokenizer, and each token's byte length. Opened read-only; a folder without a manifest is
+// unfinished and refused.
 //
 //   FOLDER/dataset.json        the manifest, written last
 //   FOLDER/tokenizer.json      name, fingerprint, special ids, bytes of text per id

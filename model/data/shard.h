@@ -1,5 +1,4 @@
-// A token shard, `.lrtk`: little-endian, every section aligned to 4096 bytes, so that it can be
-// memory-mapped.
+// A token shard, `.lrtk`: little-endian, every section aligned to 4096 bytes.
 //
 //   offset 0      ShardHeader, then zeros
 //   4096          tokens, 1, 2 or 4 bytes each
@@ -119,8 +118,9 @@ class ShardWriter {
   bool in_document_ = false;       // tokens of an unfinished document were written
 };
 
-// One shard, memory-mapped. Open checks the document table, and every field of the header against
-// the file; a block's hash is checked when the block is first read.
+// One shard, read by position. Open checks the document table, and every field of the header
+// against the file; a block's hash is checked when the block is first read. If the file changes or
+// its disk fails later, the next read returns kDataLoss.
 class ShardReader {
  public:
   // kNotFound, or kDataLoss naming the file, the field, the value found and the value expected.
@@ -133,6 +133,7 @@ class ShardReader {
   const ShardHeader& header() const;
   std::span<const std::uint64_t> document_starts() const;  // n_documents + 1
   std::span<const ShardDocument> documents() const;
+  void ForgetDocuments();  // frees the memory of both tables, which are empty from then on
   std::int64_t file_bytes() const;
   // Copies tokens [begin, begin + out.size()), which must be inside the shard (else a bug).
   // kDataLoss names the damaged block. May be called from any thread.

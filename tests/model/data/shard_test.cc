@@ -1,6 +1,8 @@
 #include "model/data/shard.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <functional>
@@ -167,6 +169,50 @@ TEST_F(ShardTest, ManyThreadsReadOneShard) {
     for (auto& out : read) threads.emplace_back([&] { EXPECT_TRUE(shard.Read(0, out).ok()); });
   }
   for (const auto& out : read) EXPECT_EQ(out, tokens);
+}
+
+// The user may change the dataset's folder while a daemon reads it.
+TEST_F(ShardTest, AFileCutShortAfterItWasOpenedIsAnError) {
+  ShardWriter writer(Options(folder_.path(), 1 << 27));
+  ASSERT_TRUE(writer.Add(Tokens(1300000)).ok());
+  ASSERT_TRUE(writer.Finish().ok());
+  const std::string path = JoinPath(folder_.path(), "changed.lrtk");
+  ASSERT_EQ(rename(Path().c_str(), path.c_str()), 0);
+  const ShardReader shard = ShardReader::Open(path).value();
+  std::vector<std::int32_t> tokens(1000);
+  ASSERT_TRUE(shard.Read(0, tokens).ok());
+
+  ASSERT_EQ(truncate(path.c_str(), 4096 + 1000), 0);
+
+  // The first block was verified, the second one was not.
+  ExpectDataLoss(shard.Read(0, tokens), "cannot read bytes 5096 to 6095: the file has become");
+  ExpectDataLoss(shard.Read(524288, tokens), "cannot read bytes 1052672 to 2101247: the file has");
+  ExpectDataLoss(shard.Verify(), "import the dataset again");
+  EXPECT_EQ(shard.document_starts().back(), 1300000u);
+}
+
+TEST_F(ShardTest, ThereMayBeMoreShardsThanAProcessMayOpenFiles) {
+  WriteOne();
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit lower = {.rlim_cur = 160, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+
+  std::vector<ShardReader> shards;
+  std::vector<std::int32_t> tokens(60);
+  for (int i = 0; i < 200; ++i) {
+    shards.push_back(ShardReader::Open(Path()).value());
+    ASSERT_TRUE(shards.back().Read(0, tokens).ok());
+  }
+
+  EXPECT_EQ(std::vector<std::int32_t>(tokens.begin() + 30, tokens.end()), Tokens(30));
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_EQ(unlink(Path().c_str()), 0);
+  EXPECT_TRUE(shards.front().Read(0, tokens).ok());
+  const Status status = shards.back().Read(0, tokens);
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find("the file was removed or replaced"), std::string::npos)
+      << status.message();
 }
 
 TEST_F(ShardTest, LargeVocabulariesTakeFourBytes) {
