@@ -108,6 +108,16 @@ std::string ExitText(int exit_code) {
   return Str("the trainer ended with exit code ", exit_code);
 }
 
+// What the signal that ended a trainer means, for people. SIGBUS has no class of its own: either a
+// file or a device can be its cause.
+std::string SignalText(int signal) {
+  if (signal != SIGBUS) return Str("the trainer died of signal ", signal);
+  return Str("the trainer died of signal ", signal,
+             " (SIGBUS): a file that it had mapped, such as a checkpoint or a program, became "
+             "shorter or cannot be read from its disk, or a device failed: look at the system log "
+             "of the worker's machine");
+}
+
 // From where a task starts that is tried again, or goes on; "" where it has no checkpoints.
 std::string StartOf(const State& state, const Task& task) {
   if (task.kind != TaskKind::kTrain) return "";
@@ -289,7 +299,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (message.empty() && evidence.signal == SIGTERM && evidence.stop_requested) {
       message = "the trainer was asked to stop while it was starting";
     } else if (message.empty() && evidence.signal != 0) {
-      message = Str("the trainer died of signal ", evidence.signal);
+      message = SignalText(evidence.signal);
     } else if (message.empty() && evidence.exit_known) {
       message = ExitText(evidence.exit_code);
     }

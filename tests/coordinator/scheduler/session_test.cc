@@ -561,6 +561,10 @@ TEST_F(SessionTest, ATrainerThatDiesWhileItIsCancelledSaysOfWhat) {
        "the trainer was asked to stop while it was starting"},
       {{.exit_known = true, .signal = 11, .stop_requested = true},
        "crashed while it was being cancelled: the trainer died of signal 11"},
+      {{.exit_known = true, .signal = 7, .stop_requested = true},
+       "crashed while it was being cancelled: the trainer died of signal 7 (SIGBUS): a file that "
+       "it had mapped, such as a checkpoint or a program, became shorter or cannot be read from "
+       "its disk, or a device failed: look at the system log of the worker's machine"},
       {{.exit_known = true, .signal = 9, .oom_kill = true, .stop_requested = true},
        "out_of_memory while it was being cancelled: the trainer died of signal 9"},
       {{.exit_known = true, .exit_code = 74, .stop_requested = true},
