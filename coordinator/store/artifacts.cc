@@ -196,12 +196,12 @@ std::optional<NoRoom> ArtifactStore::LacksRoom() {
   return no_room_ && BootMs() - no_room_at_ms_ <= kNoRoomMs ? no_room_ : std::nullopt;
 }
 
-Status ArtifactStore::NoteUnused(const std::string& sender, const std::string& sha256,
-                                 std::int64_t n_bytes) {
+Result<std::int64_t> ArtifactStore::NoteUnused(const std::string& sender, const std::string& sha256,
+                                               std::int64_t n_bytes) {
   const std::lock_guard lock(mutex_);
-  std::map<std::string, std::int64_t>& unused = unused_[sender];
+  std::map<std::string, Unused>& unused = unused_[sender];
   std::int64_t n_others = 0;
-  for (const auto& [other, other_bytes] : unused) n_others += other == sha256 ? 0 : other_bytes;
+  for (const auto& [other, one] : unused) n_others += other == sha256 ? 0 : one.n_bytes;
   if (n_bytes > options_.unused_bytes_max - n_others) {
     return Status(
         Code::kResourceExhausted,
@@ -211,15 +211,30 @@ Status ArtifactStore::NoteUnused(const std::string& sender, const std::string& s
             "register`), wait ten minutes until they are removed, or have the "
             "coordinator started with larger --unused-upload-bytes"));
   }
-  unused[sha256] = n_bytes;
-  return Status();
+  const std::int64_t upload_n = ++n_limited_;
+  const auto [entry, is_new] = unused.try_emplace(sha256);
+  Unused& own = entry->second;
+  const bool is_stored = !is_new && own.upload_n == 0;
+  if (!is_stored) own = {.n_bytes = n_bytes, .upload_n = upload_n};
+  return upload_n;
 }
 
-void ArtifactStore::ForgetUnused(const std::string& sender, const std::string& sha256) {
+void ArtifactStore::KeepUnused(const std::string& sender, const std::string& sha256) {
   const std::lock_guard lock(mutex_);
   const auto unused = unused_.find(sender);
   if (unused == unused_.end()) return;
-  unused->second.erase(sha256);
+  const auto entry = unused->second.find(sha256);
+  if (entry != unused->second.end()) entry->second.upload_n = 0;
+}
+
+void ArtifactStore::ForgetUnused(const std::string& sender, const std::string& sha256,
+                                 std::int64_t upload_n) {
+  const std::lock_guard lock(mutex_);
+  const auto unused = unused_.find(sender);
+  if (unused == unused_.end()) return;
+  const auto entry = unused->second.find(sha256);
+  if (entry == unused->second.end() || entry->second.upload_n != upload_n) return;
+  unused->second.erase(entry);
   if (unused->second.empty()) unused_.erase(unused);
 }
 
@@ -252,8 +267,7 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Resume(const std::
   std::unique_ptr<Upload> upload(
       new Upload(*this, sha256, sender, n_bytes_total, offset, {.part = std::move(part)}));
   if (!may_take_all) {
-    RETURN_IF_ERROR(NoteUnused(sender, sha256, n_bytes_total));
-    upload->is_limited_ = true;
+    ASSIGN_OR_RETURN(upload->unused_n_, NoteUnused(sender, sha256, n_bytes_total));
   }
   RETURN_IF_ERROR(Reserve(sender, n_bytes_total - offset, may_take_all));
   upload->n_reserved_ = n_bytes_total - offset;
@@ -272,7 +286,7 @@ ArtifactStore::Upload::Upload(ArtifactStore& store, std::string sha256, std::str
 
 ArtifactStore::Upload::~Upload() {
   if (n_bytes_ == 0 || place_.part == nullptr) Drop();
-  if (is_limited_) store_.ForgetUnused(sender_, sha256_);
+  if (unused_n_ != 0) store_.ForgetUnused(sender_, sha256_, unused_n_);
   Unreserve(n_reserved_);
 }
 
@@ -368,7 +382,7 @@ Status ArtifactStore::Upload::Finish() {
     if (store_.options_.is_shared) store_.NoteWanted(sha256_, /*is_checked=*/true);
     return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
   });
-  if (stored.ok()) is_limited_ = false;  // it stays counted until it is used or removed
+  if (stored.ok() && unused_n_ != 0) store_.KeepUnused(sender_, sha256_);
   return stored;
 }
 

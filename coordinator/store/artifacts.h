@@ -120,7 +120,7 @@ class ArtifactStore {
     std::int64_t n_bytes_;         // so far
     std::int64_t n_hashed_ = 0;    // of those
     std::int64_t n_reserved_ = 0;  // of the disk, for the rest
-    bool is_limited_ = false;      // counts among the sender's unused bytes
+    std::int64_t unused_n_ = 0;    // of its entry among the sender's unused bytes; 0: none
     Place place_;
     Sha256 hash_;
     WriteBack write_back_;
@@ -179,9 +179,15 @@ class ArtifactStore {
   explicit ArtifactStore(Options options);
   // Takes room on the disk for an upload, until it is written or ends.
   Status Reserve(const std::string& sender, std::int64_t n_bytes, bool may_take_all);
-  // Counts the artifact among the sender's unused bytes, until it is forgotten.
-  Status NoteUnused(const std::string& sender, const std::string& sha256, std::int64_t n_bytes);
-  void ForgetUnused(const std::string& sender, const std::string& sha256);
+  // Counts the artifact among the sender's unused bytes, until it is forgotten. Returns a number
+  // for the upload.
+  Result<std::int64_t> NoteUnused(const std::string& sender, const std::string& sha256,
+                                  std::int64_t n_bytes);
+  // The upload has stored the artifact, which stays counted until it is used or removed.
+  void KeepUnused(const std::string& sender, const std::string& sha256);
+  // The upload has ended. If a newer one has taken it over, or the artifact is stored, it stays
+  // counted.
+  void ForgetUnused(const std::string& sender, const std::string& sha256, std::int64_t upload_n);
   void ForgetUnused(const std::string& sha256);  // of all senders
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
@@ -209,8 +215,13 @@ class ArtifactStore {
   std::map<std::string, std::int64_t> reserved_;  // bytes still to come, by sender
   std::optional<NoRoom> no_room_;                 // of the last upload that found none
   std::int64_t no_room_at_ms_ = 0;                // boot clock
-  // By sender: the size of each artifact that was sent, or is being sent, and is not used yet.
-  std::map<std::string, std::map<std::string, std::int64_t>> unused_;
+  // An artifact that was sent, or is being sent, and is not used yet.
+  struct Unused {
+    std::int64_t n_bytes = 0;
+    std::int64_t upload_n = 0;  // of the upload that sends it; 0: it is stored
+  };
+  std::map<std::string, std::map<std::string, Unused>> unused_;  // by sender and SHA-256
+  std::int64_t n_limited_ = 0;                                   // number of uploads noted there
 };
 
 }  // namespace longrun::coordinator

@@ -234,6 +234,28 @@ TEST_F(UnfinishedTest, WhatOneSenderHasSentAndNothingUsesHasALimit) {
   EXPECT_TRUE(Send(kAda, bytes + "!", 0, bytes.size() + 1).ok());
 }
 
+TEST_F(UnfinishedTest, AnUploadThatWasTakenOverOrRepeatedStillCounts) {
+  store.reset();
+  store =
+      ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"), .unused_bytes_max = 30})
+          .value();
+  const std::string other = "another text";
+  {
+    Result<Upload> first = Begin(kAda, bytes, 0);  // 19 bytes
+    const Result<Upload> second = Begin(kAda, bytes, 0);
+    ASSERT_TRUE(first.ok() && second.ok());
+    first->reset();
+    EXPECT_EQ(Begin(kAda, other, 0).status().code(), Code::kResourceExhausted);
+    ASSERT_TRUE((*second)->Write(bytes).ok());
+    ASSERT_TRUE((*second)->Finish().ok());
+  }
+  EXPECT_EQ(Begin(kAda, other, 0).status().code(), Code::kResourceExhausted);
+
+  EXPECT_TRUE(Send(kAda, bytes, 0, 5).ok());  // the same once more, and breaks
+
+  EXPECT_EQ(Begin(kAda, other, 0).status().code(), Code::kResourceExhausted);
+}
+
 TEST_F(UnfinishedTest, TheOldestGoBeyondTheLimitsAndAllAfterADay) {
   std::int64_t later_ms = 0;
   UnfinishedUploads uploads({.folder = JoinPath(folder.path(), "limited"),
