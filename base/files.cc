@@ -102,12 +102,20 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
 }
 
 Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode) {
-  // The leading dot distinguishes it from all our names (IsSafeName).
+  // In a container, a process may have the same number as the one before it, which was killed and
+  // left its file. The file stays, since it may also be that of a process in another container.
+  constexpr int kNamesTried = 1000;
   static std::atomic<std::uint64_t> n_written{0};
-  const std::string temporary =
-      JoinPath(FolderOf(path),
-               Str(".", BaseName(path), ".tmp-", int{getpid()}, "-", n_written.fetch_add(1)));
-  Status status = WriteNewFile(temporary, path, bytes, mode);
+  std::string temporary;
+  Status status;
+  for (int i = 0; i < kNamesTried; ++i) {
+    // The leading dot distinguishes it from all our names (IsSafeName).
+    temporary = JoinPath(FolderOf(path), Str(".", BaseName(path), ".tmp-", int{getpid()}, "-",
+                                             n_written.fetch_add(1)));
+    status = WriteNewFile(temporary, path, bytes, mode);
+    if (status.code() != Code::kAlreadyExists) break;
+  }
+  if (status.code() == Code::kAlreadyExists) return status;
   if (status.ok()) status = RenameSync(temporary, path);
   if (!status.ok()) unlink(temporary.c_str());
   return status;

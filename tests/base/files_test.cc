@@ -1,6 +1,7 @@
 // Files: whole or not at all, and locks that end with their holder.
 #include "base/files.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include <cstring>
 #include <optional>
 #include <thread>
+
+#include "base/str.h"
 
 namespace longrun {
 namespace {
@@ -44,6 +47,25 @@ TEST(FilesTest, FailedWriteLeavesNothingBehind) {
   EXPECT_NE(status.message().find(path), std::string::npos) << status.message();
   EXPECT_EQ(ListFolder(folder.path()).value(), std::vector<std::string>{"taken"});
   EXPECT_EQ(WriteFileAtomic(JoinPath(folder.path(), "absent/f"), "x").code(), Code::kNotFound);
+}
+
+// A process that was killed, and whose number this one has, left its files; this one has written
+// fewer than 500.
+TEST(FilesTest, ATemporaryFileThatIsThereAlreadyIsLeftAlone) {
+  const TempFolder folder;
+  const auto left = [&](int n) {
+    return JoinPath(folder.path(), Str(".f.tmp-", int{getpid()}, "-", n));
+  };
+  for (int n = 0; n < 500; ++n) {
+    const int fd = open(left(n).c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
+    ASSERT_GE(fd, 0);
+    close(fd);
+  }
+
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "f"), "x").ok());
+
+  EXPECT_EQ(ReadFile(JoinPath(folder.path(), "f")).value(), "x");
+  EXPECT_EQ(ListFolder(folder.path()).value().size(), 501u);
 }
 
 TEST(FilesTest, LimitOfReadingIsKept) {
