@@ -95,6 +95,11 @@ Status ArtifactStore::Adopt(const std::string& sha256, std::int64_t n_bytes,
                   "the artifact store of this coordinator is not shared: upload the bytes");
   }
   RETURN_IF_ERROR(shared_.Check(sha256, n_bytes, go_on));
+  {
+    // The worker that put it there may have been killed before it synced the folder.
+    const std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(SyncName(PathOf(sha256)));
+  }
   NoteWanted(sha256, /*is_checked=*/true);
   return Status();
 }
@@ -109,8 +114,24 @@ bool ArtifactStore::Has(const std::string& sha256) {
   }
   const timespec now = TimeOf(options_.wall_ms());
   const timespec times[] = {now, now};
+  const std::string path = PathOf(sha256);
   const std::lock_guard lock(mutex_);
-  return utimensat(AT_FDCWD, PathOf(sha256).c_str(), times, 0) == 0;
+  if (utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return false;
+  if (synced_.contains(FolderOf(path))) return true;
+  // An earlier process may have been killed after the rename of an upload and before the sync. The
+  // sender drops its copy if we have the bytes, and a power failure would then take ours.
+  const Status synced = SyncName(path);
+  if (!synced.ok()) {
+    LogWarning("artifact_not_synced", {{"sha256", sha256}, {"error", synced.message()}});
+  }
+  return synced.ok();
+}
+
+Status ArtifactStore::SyncName(const std::string& path) {
+  RETURN_IF_ERROR(SyncFolder(FolderOf(path)));
+  RETURN_IF_ERROR(SyncFolder(options_.folder));  // the two-digit folder may be new
+  synced_.insert(FolderOf(path));
+  return Status();
 }
 
 Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) const {
@@ -377,10 +398,21 @@ Status ArtifactStore::Upload::Finish() {
     const std::string path = store_.PathOf(sha256_);
     const std::lock_guard lock(store_.mutex_);
     RETURN_IF_ERROR(MakeFolder(FolderOf(path), 0700));
-    RETURN_IF_ERROR(RenameSync(place_.part == nullptr ? place_.path : place_.part->path(), path));
+    const bool was_there = PathExists(path);
+    const std::string& from = place_.part == nullptr ? place_.path : place_.part->path();
+    if (rename(from.c_str(), path.c_str()) != 0) {
+      return ErrnoStatus(errno, Str("cannot rename ", from, " to ", path));
+    }
     place_.path.clear();
+    if (Status synced = store_.SyncName(path); !synced.ok()) {
+      // Nobody may be told that the store has it. Rows may refer to a file that was there before;
+      // its folder is synced when somebody asks for it.
+      if (!was_there) unlink(path.c_str());
+      store_.synced_.erase(FolderOf(path));
+      return synced;
+    }
     if (store_.options_.is_shared) store_.NoteWanted(sha256_, /*is_checked=*/true);
-    return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
+    return Status();
   });
   if (stored.ok() && unused_n_ != 0) store_.KeepUnused(sender_, sha256_);
   return stored;

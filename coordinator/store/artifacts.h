@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,7 +58,7 @@ class ArtifactStore {
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
 
   bool is_shared() const { return options_.is_shared; }
-  // Makes the bytes young if they are there.
+  // If the bytes are there, makes them young, and makes sure that they outlast a power failure.
   bool Has(const std::string& sha256);
   // Whether a record may refer to the bytes, which are made young. In a shared folder, only those
   // that this process has read or received; does not look at the folder then.
@@ -191,6 +192,8 @@ class ArtifactStore {
   void ForgetUnused(const std::string& sha256);  // of all senders
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
+  // Syncs the folders of the artifact with this path. mutex_ is held.
+  Status SyncName(const std::string& path);
   // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If
   // the file was requested less than `keep_ms` ago, leaves it in place and returns false.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to, std::int64_t keep_ms);
@@ -211,7 +214,10 @@ class ArtifactStore {
   std::map<std::string, Wanted> wanted_;
   // Guards the members below, and keeps a file from being removed while Has() looks at it.
   std::mutex mutex_;
-  std::int64_t n_begun_ = 0;                      // number of temporary paths
+  std::int64_t n_begun_ = 0;  // number of temporary paths
+  // The two-digit folders in which all names are on the disk: this process has synced them once,
+  // and syncs each name that it adds.
+  std::set<std::string> synced_;
   std::map<std::string, std::int64_t> reserved_;  // bytes still to come, by sender
   std::optional<NoRoom> no_room_;                 // of the last upload that found none
   std::int64_t no_room_at_ms_ = 0;                // boot clock

@@ -1,6 +1,7 @@
 #include "coordinator/store/artifacts.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <limits>
 
@@ -137,6 +138,67 @@ TEST_F(ArtifactsTest, WhatIsAskedForWhileItIsBeingRemovedStays) {
 
   EXPECT_EQ(young.size(), 1u);
   EXPECT_TRUE(store->Has(sha256));
+}
+
+// Nothing can be opened, so no folder can be synced.
+class NoOpenFiles {
+ public:
+  NoOpenFiles() {
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit none = {.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  }
+  ~NoOpenFiles() { EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(ArtifactsTest, BytesWhoseNameCouldNotBeSyncedAreNotThere) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(MakeFolders(JoinPath(folder.path(), "artifacts/" + sha256.substr(0, 2))).ok());
+  auto upload = store->Begin(sha256, 5);
+  ASSERT_TRUE(upload.ok() && (*upload)->Write("bytes").ok());
+  {
+    const NoOpenFiles limit;
+    EXPECT_EQ((*upload)->Finish().code(), Code::kResourceExhausted);
+  }
+
+  EXPECT_FALSE(store->Has(sha256));
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  EXPECT_TRUE(store->Has(sha256));
+}
+
+TEST_F(ArtifactsTest, BytesThatWereThereStayWhenASecondUploadCannotBeSynced) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  auto upload = store->Begin(sha256, 5);
+  ASSERT_TRUE(upload.ok() && (*upload)->Write("bytes").ok());
+  {
+    const NoOpenFiles limit;
+    EXPECT_EQ((*upload)->Finish().code(), Code::kResourceExhausted);
+    EXPECT_FALSE(store->Has(sha256));
+  }
+
+  EXPECT_TRUE(store->Has(sha256));
+}
+
+// The process before may have been killed between the rename of a file and the sync.
+TEST_F(ArtifactsTest, BytesOfAnEarlierProcessAreSyncedBeforeTheyCount) {
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(Put(*Open(), "bytes", sha256).ok());
+  const auto store = Open();
+  {
+    const NoOpenFiles limit;
+    EXPECT_FALSE(store->Has(sha256));
+  }
+
+  EXPECT_TRUE(store->Has(sha256));
+
+  const NoOpenFiles limit;
+  EXPECT_TRUE(store->Has(sha256));  // synced once
 }
 
 TEST_F(ArtifactsTest, ARemovalThatACrashInterruptedIsFinishedAtTheNextStart) {
