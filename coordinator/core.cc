@@ -94,7 +94,8 @@ Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions
       options_(std::move(options)),
       observer_(metrics),
       stored_parts_(std::make_unique<Batch>()),
-      offers_(kOfferThreads) {}
+      offers_(kOfferThreads),
+      checks_(/*n_threads=*/1) {}
 
 Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
                                           CoreOptions options) {
@@ -162,6 +163,7 @@ void Core::Stop() {
     stopping_ = true;
   }
   offers_.Drop();
+  checks_.Drop();
   queued_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
@@ -529,6 +531,7 @@ Status Core::Finish(Batch& batch) {
     for (const Command& command : stepped.result.commands) {
       std::visit([this](const auto& one) { Deliver(one); }, command);
     }
+    for (const std::string& sha256 : stepped.result.doubtful_checkpoints) CheckCheckpoint(sha256);
     auto leftover = std::exchange(stepped.result.leftover, nullptr);
     if (stepped.done) stepped.done(stepped.result);
     // Only now: others have waited for the commit, which need not share a processor with this.
@@ -594,6 +597,48 @@ void Core::MarkStoredBytes(JournalReceived& event) {
                              return artifacts_.MayBeReferredTo(file.sha256);
                            });
     }
+  }
+}
+
+void Core::CheckCheckpoint(const std::string& sha256) {
+  auto files = store_.CheckpointFiles(sha256);
+  if (!files.ok()) {
+    LogWarning("checkpoint_not_checked",
+               {{"checkpoint", sha256}, {"error", files.status().message()}});
+    return;
+  }
+  {
+    // All evaluations of a run may fail together.
+    const std::lock_guard lock(mutex_);
+    if (!doubtful_checkpoints_.insert(sha256).second) return;
+  }
+  checks_.Post({}, [this, sha256, files = std::move(files).value()] {
+    MoveDamaged(sha256, files);
+    const std::lock_guard lock(mutex_);
+    doubtful_checkpoints_.erase(sha256);
+  });
+}
+
+void Core::MoveDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files) {
+  const auto go_on = [this] { return IsStopping() ? Stopping() : Status(); };
+  for (const ArtifactFile& file : files) {
+    const Result<std::string> moved = artifacts_.MoveIfDamaged(file.sha256, go_on);
+    if (moved.status().code() == Code::kNotFound) continue;
+    if (!moved.ok()) {
+      LogWarning("checkpoint_not_checked",
+                 {{"checkpoint", checkpoint}, {"error", moved.status().message()}});
+      return;
+    }
+    if (moved->empty()) continue;
+    LogError("artifact_damaged",
+             {{"sha256", file.sha256},
+              {"checkpoint", checkpoint},
+              {"file", file.name},
+              {"moved_to", *moved},
+              {"meaning",
+               "an attempt could not start from this checkpoint; the file is stored again when a "
+               "worker writes the checkpoint again, or when the model is imported again"},
+              {"remedy", "look at the disk of the artifact store; a backup may have the file"}});
   }
 }
 

@@ -214,6 +214,10 @@ class Core {
   // Null if the session has ended. The worker's next session repeats what is still needed.
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
+  // Reads the files of a checkpoint, on another thread, and moves damaged ones out of the way. A
+  // worker that writes the same checkpoint again would not send files that are there.
+  void CheckCheckpoint(const std::string& sha256);
+  void MoveDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files);
   void CheckpointWal();
   Status EachSecond();
   void NoteSilentFolders();
@@ -235,12 +239,13 @@ class Core {
   Observer observer_;
   std::unique_ptr<Batch> stored_parts_;  // parts of a submission that are not committed yet
 
-  mutable std::mutex mutex_;  // guards the seven below
+  mutable std::mutex mutex_;  // guards the eight below
   std::deque<Item> queue_;
   std::deque<EventItem> parts_;
   std::set<std::shared_ptr<Waiter>> waiters_;
   bool stopping_ = false;
   bool stopped_ = false;
+  std::set<std::string> doubtful_checkpoints_;  // whose check waits or runs
   std::shared_ptr<const std::vector<DatasetRow>> datasets_ =
       std::make_shared<const std::vector<DatasetRow>>();
   std::vector<ModelRow> models_;
@@ -252,6 +257,7 @@ class Core {
 
   std::unique_ptr<GarbageRemover> garbage_;
   KeyedJobs offers_;  // by the digests of the datasets that they read; its jobs use all the above
+  KeyedJobs checks_;  // of checkpoints; likewise
   std::atomic<std::int64_t> version_ = 0;
   std::atomic<bool> disk_is_low_ = false;
   std::thread thread_;

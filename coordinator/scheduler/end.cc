@@ -186,6 +186,10 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   const bool had_started = attempt.state == AttemptState::kRunning;
   MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message, end);
   if (failure_class == FailureClass::kPreempted) NoteCutShort(step, attempt);
+  if (failure_class == FailureClass::kData) {
+    const auto start = attempt.resume ? attempt.resume : InitOf(step.state, attempt);
+    if (start) step.result.doubtful_checkpoints.push_back(start->sha256);
+  }
   DecideTask(step, task, attempt, row, attempt.message);
   if (row.blames_slot) NoteSlotFailure(step, attempt);
   if (had_started && failure_class == FailureClass::kPreempted) {

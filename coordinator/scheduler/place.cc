@@ -140,16 +140,6 @@ std::optional<Placement> NextPlacement(const State& state, FittingSlots& free,
   return next;
 }
 
-// The start of a task if not a checkpoint of its own: an evaluation's weights, or those of the
-// imported model or the other run with which a training begins.
-std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
-                                    const Run& run) {
-  if (attempt.resume) return std::nullopt;
-  if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
-  if (!run.init) return std::nullopt;
-  return CheckpointRef{.attempt = "", .checkpoint = "", .sha256 = run.init->sha256, .step = 0};
-}
-
 TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attempt,
                       const RunRecord& run, const Slot& slot) {
   TaskFile file;
@@ -160,7 +150,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.kind = task.kind;
   file.run = run.run;
   file.evaluation = task.evaluation;
-  file.init = InitOf(state, task, attempt, run.run);
+  file.init = InitOf(state, attempt);
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
   file.execution = *ExecutionOf(state, run);
@@ -225,6 +215,15 @@ void EndBackOffs(StepContext& step) {
 }
 
 }  // namespace
+
+std::optional<CheckpointRef> InitOf(const State& state, const Attempt& attempt) {
+  if (attempt.resume) return std::nullopt;
+  const Task& task = state.tasks.at(attempt.task);
+  if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
+  const Run& run = state.runs.at(task.run_key).run;
+  if (!run.init) return std::nullopt;
+  return CheckpointRef{.attempt = "", .checkpoint = "", .sha256 = run.init->sha256, .step = 0};
+}
 
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   const auto last = state.attempts.find(task.attempt);

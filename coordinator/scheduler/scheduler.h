@@ -398,7 +398,10 @@ struct StepResult {
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
   std::vector<std::string> foreign;        // the same: it spoke of an attempt of another worker
   std::vector<std::string> differences;    // for the log: a number that was measured again differs
-  std::optional<Instant> wake_at;          // TimePassed is needed by then
+  // Checkpoints (the SHA-256 of their manifests) whose stored files may be damaged: an attempt that
+  // started from one has ended as `data`.
+  std::vector<std::string> doubtful_checkpoints;
+  std::optional<Instant> wake_at;  // TimePassed is needed by then
   // Tables that nothing needs any more, and that take long to destroy: not on the core's thread.
   std::shared_ptr<const void> leftover;
 };

@@ -163,6 +163,9 @@ void PlaceReadyTasks(StepContext& step);
 // the last attempt could not read the one that it was given. If the training has none, the final
 // checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
+// The start of an attempt if not a checkpoint of its own task: an evaluation's weights, or those of
+// the imported model or the other run with which a training begins.
+std::optional<CheckpointRef> InitOf(const State& state, const Attempt& attempt);  // place.cc
 
 // ---- fit.cc -------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -22,6 +23,7 @@ namespace {
 
 constexpr const char* kTemporary = "tmp";
 constexpr const char* kUnfinished = "unfinished";
+constexpr const char* kDamaged = "damaged";
 constexpr std::int64_t kKeepIncomingMs = 86'400'000;
 constexpr std::int64_t kNoRoomMs = 15'000;
 constexpr std::size_t kHashSliceBytes = std::size_t{32} << 20;
@@ -448,6 +450,51 @@ bool ArtifactStore::DropDamaged(const std::string& sha256, const std::string& li
   }
   ForgetUnused(sha256);
   return true;
+}
+
+namespace {
+
+// Whether the bytes of an open file have this digest; false if the disk cannot read them.
+Result<bool> HasDigest(int fd, const std::string& sha256, const std::function<Status()>& go_on) {
+  Sha256 hash;
+  std::vector<char> buffer(kArtifactFrameBytesMax);
+  while (true) {
+    RETURN_IF_ERROR(go_on());
+    const ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EIO) return false;
+    if (n < 0) return ErrnoStatus(errno, Str("cannot read artifact ", sha256));
+    if (n == 0) return hash.FinishHex() == sha256;
+    hash.Update(buffer.data(), static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+Result<std::string> ArtifactStore::MoveIfDamaged(const std::string& sha256,
+                                                 const std::function<Status()>& go_on) {
+  ASSIGN_OR_RETURN(const Found found, Find(sha256));
+  const Descriptor fd(open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open artifact ", sha256));
+  ASSIGN_OR_RETURN(const bool is_intact, HasDigest(fd.get(), sha256, go_on));
+  if (is_intact) return std::string();
+  std::string to = JoinPath(JoinPath(options_.folder, kDamaged), sha256);
+  RETURN_IF_ERROR(MakeFolder(FolderOf(to), 0700));
+  {
+    const std::lock_guard lock(mutex_);
+    struct stat read {
+    }, stored{};
+    const bool is_same = fstat(fd.get(), &read) == 0 && stat(found.path.c_str(), &stored) == 0 &&
+                         read.st_dev == stored.st_dev && read.st_ino == stored.st_ino;
+    if (!is_same) return std::string();  // it was replaced or removed meanwhile
+    if (rename(found.path.c_str(), to.c_str()) != 0) {
+      return ErrnoStatus(errno, Str("cannot move ", found.path, " to ", to));
+    }
+    const std::lock_guard wanted_lock(wanted_mutex_);
+    wanted_.erase(sha256);
+  }
+  ForgetUnused(sha256);
+  return to;
 }
 
 std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(

@@ -155,6 +155,12 @@ class ArtifactStore {
   // a new one.
   bool DropDamaged(const std::string& sha256, const std::string& link);
 
+  // Reads an artifact. If its bytes do not have its digest or cannot be read, moves it to
+  // FOLDER/damaged, so that whoever has good ones sends them again, and returns its new path; "" if
+  // it is intact. kNotFound. `go_on` is asked now and then: an error of it ends the work.
+  Result<std::string> MoveIfDamaged(const std::string& sha256,
+                                    const std::function<Status()>& go_on);
+
   // If the disk has too little room: bytes that rows referred to stay only this long after they
   // were last requested, which is enough for a COMMIT. A worker whose record finds its bytes gone
   // is told so, and sends them again.

@@ -328,6 +328,32 @@ TEST_F(CoreTest, AnAttemptWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
       << message;
 }
 
+// The worker keeps no copy, and trains again only where the store lacks the bytes.
+TEST_F(CoreTest, DamagedFilesOfACheckpointThatCouldNotBeReadMakeWay) {
+  Upload("manifest");
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  TaskFile task = CarryOut(*sink, session);
+  while (task.kind == TaskKind::kTrain) task = sink->NextTask();
+  const std::string sha256 = Sha256Hex("manifest");
+  ASSERT_EQ(task.init->sha256, sha256);
+  const std::string path = artifacts->Find(sha256)->path;
+  ASSERT_TRUE(WriteFileAtomic(path, "manifesu").ok());
+  ASSERT_TRUE(artifacts->Has(sha256));
+
+  core->Post(AttemptRejected{.session = session,
+                             .attempt = task.attempt,
+                             .epoch = task.epoch,
+                             .failure_class = "data",
+                             .reason = "wrong SHA-256"});
+
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return !artifacts->Has(sha256); }));
+  EXPECT_EQ(ReadFile(JoinPath(folder.path(), "artifacts/damaged/" + sha256)).value(), "manifesu");
+  Upload("manifest");
+  EXPECT_EQ(ReadFile(path).value(), "manifest");
+}
+
 // An order for a worker names what it reads by digest; a path of this machine only crosses a unix
 // socket.
 class SourcesTest : public CoreTest {

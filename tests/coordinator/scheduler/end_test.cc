@@ -314,6 +314,25 @@ TEST_F(EndTest, AnAttemptOfWhichOnlyTheJournalCameRanForNoTime) {
   EXPECT_EQ(state.attempts.at(id).duration_ms, 0);
 }
 
+TEST_F(EndTest, TheCheckpointOfAnAttemptThatEndsAsDataIsInDoubt) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint(Sha256Hex("step 50"), 50, false);
+  Deliver(Current(Train()), journal);
+  EXPECT_TRUE(Finish(Current(Train()), Signal(9)).doubtful_checkpoints.empty());
+  AwaitPlacement();
+  Begin(Current(Train()));
+  const StepResult resumed = Finish(Current(Train()), Exit(65));
+  EXPECT_EQ(resumed.doubtful_checkpoints, std::vector{Sha256Hex("step 50")});
+  AwaitPlacement();
+  ASSERT_FALSE(Current(Train()).resume.has_value());
+  Complete(Current(Train()));
+  Begin(Current(Evaluate()));
+
+  const StepResult evaluated = Finish(Current(Evaluate()), Exit(65));
+
+  EXPECT_EQ(evaluated.doubtful_checkpoints, std::vector{Sha256Hex("final")});
+}
+
 TEST_F(EndTest, TheAdviceIsLeftOutWhereTheMessageHasTheRemedy) {
   const std::string advice(FailureOf(FailureClass::kData).advice);
   for (const auto& [message, is_told] :

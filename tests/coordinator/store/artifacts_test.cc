@@ -140,6 +140,28 @@ TEST_F(ArtifactsTest, WhatIsAskedForWhileItIsBeingRemovedStays) {
   EXPECT_TRUE(store->Has(sha256));
 }
 
+TEST_F(ArtifactsTest, OnlyDamagedBytesAreMovedAndGoodOnesMayComeAgain) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+  const auto go_on = [] { return Status(); };
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).value(), "");
+  ASSERT_TRUE(store->Has(sha256));
+  ASSERT_TRUE(WriteFileAtomic(store->Find(sha256)->path, "bytez").ok());
+  const auto stop = [] { return Status(Code::kUnavailable, "stopping"); };
+  EXPECT_EQ(store->MoveIfDamaged(sha256, stop).status().code(), Code::kUnavailable);
+  ASSERT_TRUE(store->Has(sha256));
+
+  const std::string moved = store->MoveIfDamaged(sha256, go_on).value();
+
+  EXPECT_EQ(ReadFile(moved).value(), "bytez");
+  EXPECT_FALSE(store->Has(sha256));
+  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).status().code(), Code::kNotFound);
+  EXPECT_EQ(store->List().value().size(), 0u);
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).value(), "");
+}
+
 // Nothing can be opened, so no folder can be synced.
 class NoOpenFiles {
  public:
