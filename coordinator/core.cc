@@ -601,44 +601,42 @@ void Core::MarkStoredBytes(JournalReceived& event) {
 }
 
 void Core::CheckCheckpoint(const std::string& sha256) {
+  // All evaluations of a run may fail together, and again when they are tried again: because of a
+  // dataset, for example.
+  constexpr std::int64_t kAgainMs = 3'600'000;
+  const std::int64_t now = BootMs();
+  std::erase_if(checked_at_, [&](const auto& one) { return one.second + kAgainMs <= now; });
+  if (!checked_at_.emplace(sha256, now).second) return;
   auto files = store_.CheckpointFiles(sha256);
   if (!files.ok()) {
     LogWarning("checkpoint_not_checked",
                {{"checkpoint", sha256}, {"error", files.status().message()}});
     return;
   }
-  {
-    // All evaluations of a run may fail together.
-    const std::lock_guard lock(mutex_);
-    if (!doubtful_checkpoints_.insert(sha256).second) return;
-  }
-  checks_.Post({}, [this, sha256, files = std::move(files).value()] {
-    MoveDamaged(sha256, files);
-    const std::lock_guard lock(mutex_);
-    doubtful_checkpoints_.erase(sha256);
-  });
+  checks_.Post({},
+               [this, sha256, files = std::move(files).value()] { NoteDamaged(sha256, files); });
 }
 
-void Core::MoveDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files) {
+void Core::NoteDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files) {
   const auto go_on = [this] { return IsStopping() ? Stopping() : Status(); };
   for (const ArtifactFile& file : files) {
-    const Result<std::string> moved = artifacts_.MoveIfDamaged(file.sha256, go_on);
-    if (moved.status().code() == Code::kNotFound) continue;
-    if (!moved.ok()) {
+    const Result<bool> is_damaged = artifacts_.NoteIfDamaged(file.sha256, go_on);
+    if (is_damaged.status().code() == Code::kNotFound) continue;
+    if (!is_damaged.ok()) {
       LogWarning("checkpoint_not_checked",
-                 {{"checkpoint", checkpoint}, {"error", moved.status().message()}});
+                 {{"checkpoint", checkpoint}, {"error", is_damaged.status().message()}});
       return;
     }
-    if (moved->empty()) continue;
+    if (!*is_damaged) continue;
     LogError("artifact_damaged",
              {{"sha256", file.sha256},
               {"checkpoint", checkpoint},
               {"file", file.name},
-              {"moved_to", *moved},
               {"meaning",
                "an attempt could not start from this checkpoint; the file is stored again when a "
                "worker writes the checkpoint again, or when the model is imported again"},
-              {"remedy", "look at the disk of the artifact store; a backup may have the file"}});
+              {"remedy",
+               "look at the disk of the artifact store, and restore the file if a backup has it"}});
   }
 }
 

@@ -214,10 +214,10 @@ class Core {
   // Null if the session has ended. The worker's next session repeats what is still needed.
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
-  // Reads the files of a checkpoint, on another thread, and moves damaged ones out of the way. A
-  // worker that writes the same checkpoint again would not send files that are there.
+  // Reads the files of a checkpoint, on another thread, and notes the damaged ones. Else a worker
+  // that writes the same checkpoint again would not send them.
   void CheckCheckpoint(const std::string& sha256);
-  void MoveDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files);
+  void NoteDamaged(const std::string& checkpoint, const std::vector<ArtifactFile>& files);
   void CheckpointWal();
   Status EachSecond();
   void NoteSilentFolders();
@@ -237,15 +237,15 @@ class Core {
   bool waits_for_workers_ = false;  // a backup was restored: nothing is placed yet
   ResidentMemory memory_;
   Observer observer_;
-  std::unique_ptr<Batch> stored_parts_;  // parts of a submission that are not committed yet
+  std::map<std::string, Instant> checked_at_;  // when CheckCheckpoint was last asked
+  std::unique_ptr<Batch> stored_parts_;        // parts of a submission that are not committed yet
 
-  mutable std::mutex mutex_;  // guards the eight below
+  mutable std::mutex mutex_;  // guards the seven below
   std::deque<Item> queue_;
   std::deque<EventItem> parts_;
   std::set<std::shared_ptr<Waiter>> waiters_;
   bool stopping_ = false;
   bool stopped_ = false;
-  std::set<std::string> doubtful_checkpoints_;  // whose check waits or runs
   std::shared_ptr<const std::vector<DatasetRow>> datasets_ =
       std::make_shared<const std::vector<DatasetRow>>();
   std::vector<ModelRow> models_;

@@ -23,7 +23,6 @@ namespace {
 
 constexpr const char* kTemporary = "tmp";
 constexpr const char* kUnfinished = "unfinished";
-constexpr const char* kDamaged = "damaged";
 constexpr std::int64_t kKeepIncomingMs = 86'400'000;
 constexpr std::int64_t kNoRoomMs = 15'000;
 constexpr std::size_t kHashSliceBytes = std::size_t{32} << 20;
@@ -108,16 +107,16 @@ Status ArtifactStore::Adopt(const std::string& sha256, std::int64_t n_bytes,
 
 bool ArtifactStore::Has(const std::string& sha256) {
   if (!IsSha256Hex(sha256)) return false;
+  const std::string path = PathOf(sha256);
+  const std::lock_guard lock(mutex_);
+  if (IsKnownDamaged(sha256)) return false;
   if (options_.is_shared) {
-    const std::lock_guard lock(mutex_);
-    if (!FileBytes(PathOf(sha256)).ok()) return false;
+    if (!FileBytes(path).ok()) return false;
     NoteWanted(sha256, /*is_checked=*/false);
     return true;
   }
   const timespec now = TimeOf(options_.wall_ms());
   const timespec times[] = {now, now};
-  const std::string path = PathOf(sha256);
-  const std::lock_guard lock(mutex_);
   if (utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return false;
   if (synced_.contains(FolderOf(path))) return true;
   // An earlier process may have been killed after the rename of an upload and before the sync. The
@@ -454,6 +453,12 @@ bool ArtifactStore::DropDamaged(const std::string& sha256, const std::string& li
 
 namespace {
 
+ArtifactStore::FileVersion VersionOf(const struct stat& info) {
+  return {.inode = info.st_ino,
+          .n_bytes = info.st_size,
+          .modified_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
 // Whether the bytes of an open file have this digest; false if the disk cannot read them.
 Result<bool> HasDigest(int fd, const std::string& sha256, const std::function<Status()>& go_on) {
   Sha256 hash;
@@ -471,30 +476,28 @@ Result<bool> HasDigest(int fd, const std::string& sha256, const std::function<St
 
 }  // namespace
 
-Result<std::string> ArtifactStore::MoveIfDamaged(const std::string& sha256,
-                                                 const std::function<Status()>& go_on) {
+Result<bool> ArtifactStore::NoteIfDamaged(const std::string& sha256,
+                                          const std::function<Status()>& go_on) {
   ASSIGN_OR_RETURN(const Found found, Find(sha256));
   const Descriptor fd(open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open artifact ", sha256));
   ASSIGN_OR_RETURN(const bool is_intact, HasDigest(fd.get(), sha256, go_on));
-  if (is_intact) return std::string();
-  std::string to = JoinPath(JoinPath(options_.folder, kDamaged), sha256);
-  RETURN_IF_ERROR(MakeFolder(FolderOf(to), 0700));
-  {
-    const std::lock_guard lock(mutex_);
-    struct stat read {
-    }, stored{};
-    const bool is_same = fstat(fd.get(), &read) == 0 && stat(found.path.c_str(), &stored) == 0 &&
-                         read.st_dev == stored.st_dev && read.st_ino == stored.st_ino;
-    if (!is_same) return std::string();  // it was replaced or removed meanwhile
-    if (rename(found.path.c_str(), to.c_str()) != 0) {
-      return ErrnoStatus(errno, Str("cannot move ", found.path, " to ", to));
-    }
-    const std::lock_guard wanted_lock(wanted_mutex_);
-    wanted_.erase(sha256);
-  }
-  ForgetUnused(sha256);
-  return to;
+  if (is_intact) return false;
+  // Has() changes the time of a file, so it must not come between.
+  const std::lock_guard lock(mutex_);
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot open artifact ", sha256));
+  damaged_.insert_or_assign(sha256, VersionOf(info));
+  return true;
+}
+
+bool ArtifactStore::IsKnownDamaged(const std::string& sha256) {
+  const auto known = damaged_.find(sha256);
+  if (known == damaged_.end()) return false;
+  struct stat info {};
+  if (stat(PathOf(sha256).c_str(), &info) == 0 && VersionOf(info) == known->second) return true;
+  damaged_.erase(known);  // it was replaced, mended or removed
+  return false;
 }
 
 std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(

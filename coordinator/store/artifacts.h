@@ -155,11 +155,18 @@ class ArtifactStore {
   // a new one.
   bool DropDamaged(const std::string& sha256, const std::string& link);
 
-  // Reads an artifact. If its bytes do not have its digest or cannot be read, moves it to
-  // FOLDER/damaged, so that whoever has good ones sends them again, and returns its new path; "" if
-  // it is intact. kNotFound. `go_on` is asked now and then: an error of it ends the work.
-  Result<std::string> MoveIfDamaged(const std::string& sha256,
-                                    const std::function<Status()>& go_on);
+  // Reads an artifact. If its bytes do not have its digest or cannot be read, returns true, and
+  // Has() says from then on, until the file changes, that it is not there, so that whoever has good
+  // bytes sends them. The file stays: nobody may have better ones. kNotFound. `go_on` is asked now
+  // and then: an error of it ends the work.
+  Result<bool> NoteIfDamaged(const std::string& sha256, const std::function<Status()>& go_on);
+
+  // What changes if a file is written.
+  struct FileVersion {
+    std::uint64_t inode = 0;
+    std::int64_t n_bytes = 0, modified_ns = 0;
+    bool operator==(const FileVersion&) const = default;
+  };
 
   // If the disk has too little room: bytes that rows referred to stay only this long after they
   // were last requested, which is enough for a COMMIT. A worker whose record finds its bytes gone
@@ -204,6 +211,7 @@ class ArtifactStore {
   // the file was requested less than `keep_ms` ago, leaves it in place and returns false.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to, std::int64_t keep_ms);
 
+  bool IsKnownDamaged(const std::string& sha256);  // the caller holds mutex_
   std::int64_t RequestedAtMs(const std::string& sha256, std::int64_t modified_ms) const;
   void NoteWanted(const std::string& sha256, bool is_checked);
 
@@ -220,7 +228,8 @@ class ArtifactStore {
   std::map<std::string, Wanted> wanted_;
   // Guards the members below, and keeps a file from being removed while Has() looks at it.
   std::mutex mutex_;
-  std::int64_t n_begun_ = 0;  // number of temporary paths
+  std::int64_t n_begun_ = 0;                    // number of temporary paths
+  std::map<std::string, FileVersion> damaged_;  // by SHA-256
   // The two-digit folders in which all names are on the disk: this process has synced them once,
   // and syncs each name that it adds.
   std::set<std::string> synced_;

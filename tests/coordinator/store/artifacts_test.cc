@@ -140,26 +140,39 @@ TEST_F(ArtifactsTest, WhatIsAskedForWhileItIsBeingRemovedStays) {
   EXPECT_TRUE(store->Has(sha256));
 }
 
-TEST_F(ArtifactsTest, OnlyDamagedBytesAreMovedAndGoodOnesMayComeAgain) {
+TEST_F(ArtifactsTest, DamagedBytesAreNotThereUntilGoodOnesCome) {
   const auto store = Open();
   const std::string sha256 = Sha256Hex("bytes");
   const auto go_on = [] { return Status(); };
   ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
-  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).value(), "");
+  EXPECT_FALSE(store->NoteIfDamaged(sha256, go_on).value());
   ASSERT_TRUE(store->Has(sha256));
-  ASSERT_TRUE(WriteFileAtomic(store->Find(sha256)->path, "bytez").ok());
+  const std::string path = store->Find(sha256)->path;
+  ASSERT_TRUE(WriteFileAtomic(path, "bytez").ok());
   const auto stop = [] { return Status(Code::kUnavailable, "stopping"); };
-  EXPECT_EQ(store->MoveIfDamaged(sha256, stop).status().code(), Code::kUnavailable);
+  EXPECT_EQ(store->NoteIfDamaged(sha256, stop).status().code(), Code::kUnavailable);
   ASSERT_TRUE(store->Has(sha256));
 
-  const std::string moved = store->MoveIfDamaged(sha256, go_on).value();
+  EXPECT_TRUE(store->NoteIfDamaged(sha256, go_on).value());
 
-  EXPECT_EQ(ReadFile(moved).value(), "bytez");
   EXPECT_FALSE(store->Has(sha256));
-  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).status().code(), Code::kNotFound);
-  EXPECT_EQ(store->List().value().size(), 0u);
+  EXPECT_EQ(ReadFile(path).value(), "bytez");  // nobody may have better ones
   ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
-  EXPECT_EQ(store->MoveIfDamaged(sha256, go_on).value(), "");
+  EXPECT_TRUE(store->Has(sha256));
+  EXPECT_EQ(ReadFile(path).value(), "bytes");
+  EXPECT_EQ(store->NoteIfDamaged(Sha256Hex("others"), go_on).status().code(), Code::kNotFound);
+}
+
+TEST_F(ArtifactsTest, DamagedBytesThatAreMendedInTheirPlaceAreThere) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  const std::string path = store->Find(sha256)->path;
+  ASSERT_TRUE(WriteFileAtomic(path, "bytez").ok());
+  ASSERT_TRUE(store->NoteIfDamaged(sha256, [] { return Status(); }).value());
+  ASSERT_FALSE(store->Has(sha256));
+  ASSERT_TRUE(WriteFileAtomic(path, "bytes").ok());
+  EXPECT_TRUE(store->Has(sha256));
 }
 
 // Nothing can be opened, so no folder can be synced.
