@@ -159,10 +159,11 @@ class SweepService final : public v1::SweepService::CallbackService {
         [=](Call& call) { return CheckStoreDataset(call, *request, response); },
         [=](Call& call) { return coordinator::StoreDataset(call, *request, response); });
   }
+  // A look at a folder may wait for a disk that does not answer, and must not hold up other calls.
   Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest* request,
                       v1::ListDatasetsResponse* response) override {
-    return Answer(parts_.executor, context, "ListDatasets", &coordinator::ListDatasets, request,
-                  response);
+    Executor& executor = request->looks() ? parts_.transfers : parts_.executor;
+    return Answer(executor, context, "ListDatasets", &coordinator::ListDatasets, request, response);
   }
   // On the submitter's thread, so that no submission asks for it in the meantime.
   Unary* RemoveDataset(Context* context, const v1::RemoveDatasetRequest* request,
