@@ -1,6 +1,7 @@
 #include "model/data/shard.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -332,8 +333,17 @@ Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
 namespace {
 
 // A dataset may have more shards than a process may open files. So all readers of a process keep at
-// most this many open, and open the other shards again for each read.
-constexpr int kKeptOpenMax = 128;
+// most this many open, and open the other shards again for each read. Most of the limit is left to
+// the rest of the process.
+int KeptOpenMax() {
+  static const int n_max = [] {
+    constexpr rlim_t kMax = 128, kShare = 8;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    return static_cast<int>(std::min(kMax, limit.rlim_cur / kShare));
+  }();
+  return n_max;
+}
 std::atomic<int> n_kept_open{0};
 
 // The bytes of a shard, read by position. They are not mapped: the folder belongs to the user, who
@@ -362,7 +372,7 @@ class ShardBytes {
     if (!S_ISREG(info_.st_mode)) {
       return Status(Code::kDataLoss, Str(path_, " is not a regular file"));
     }
-    if (n_kept_open.fetch_add(1) < kKeptOpenMax) {
+    if (n_kept_open.fetch_add(1) < KeptOpenMax()) {
       fd_ = fd.Release();
     } else {
       n_kept_open.fetch_sub(1);
