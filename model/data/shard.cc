@@ -386,15 +386,24 @@ class ShardBytes {
     const Descriptor fd(OpenFile());
     if (!fd.is_open() && errno != ENOENT) return ErrnoStatus(errno, Str("cannot open ", path_));
     struct stat info {};
+    // An automounter may mount the same file system again with another st_dev.
     const bool is_same = fd.is_open() && ::fstat(fd.get(), &info) == 0 &&
-                         info.st_dev == info_.st_dev && info.st_ino == info_.st_ino;
-    if (!is_same) return Unreadable(offset, out.size(), "the file was removed or replaced");
+                         info.st_ino == info_.st_ino && info.st_size == info_.st_size;
+    if (!is_same) {
+      return Unreadable(offset, out.size(), "the file was removed, replaced or resized");
+    }
     return ReadFrom(fd.get(), offset, out);
   }
 
  private:
   // Without O_NONBLOCK, opening a pipe would wait for its writer.
-  int OpenFile() const { return ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC); }
+  int OpenFile() const {
+    int fd = -1;
+    do {
+      fd = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+  }
 
   Status ReadFrom(int fd, std::uint64_t offset, std::span<std::byte> out) const {
     while (!out.empty()) {

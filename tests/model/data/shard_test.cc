@@ -211,7 +211,7 @@ TEST_F(ShardTest, ThereMayBeMoreShardsThanAProcessMayOpenFiles) {
   EXPECT_TRUE(shards.front().Read(0, tokens).ok());
   const Status status = shards.back().Read(0, tokens);
   EXPECT_EQ(status.code(), Code::kDataLoss);
-  EXPECT_NE(status.message().find("the file was removed or replaced"), std::string::npos)
+  EXPECT_NE(status.message().find("the file was removed, replaced or resized"), std::string::npos)
       << status.message();
 }
 
