@@ -119,8 +119,9 @@ class ShardWriter {
 };
 
 // One shard, read by position. Open checks the document table, and every field of the header
-// against the file; a block's hash is checked when the block is first read. If the file changes or
-// its disk fails later, the next read returns kDataLoss.
+// against the file; a block's hash is checked when the block is first read. If the file becomes
+// shorter or its disk fails later, a read of the missing bytes returns kDataLoss. A later change
+// within a block that was checked is not noticed.
 class ShardReader {
  public:
   // kNotFound, or kDataLoss naming the file, the field, the value found and the value expected.
