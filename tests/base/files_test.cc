@@ -49,23 +49,29 @@ TEST(FilesTest, FailedWriteLeavesNothingBehind) {
   EXPECT_EQ(WriteFileAtomic(JoinPath(folder.path(), "absent/f"), "x").code(), Code::kNotFound);
 }
 
-// A process that was killed, and whose number this one has, left its files; this one has written
-// fewer than 500.
+// A process that was killed, and whose number this one has, left the next three temporary files.
 TEST(FilesTest, ATemporaryFileThatIsThereAlreadyIsLeftAlone) {
   const TempFolder folder;
-  const auto left = [&](int n) {
-    return JoinPath(folder.path(), Str(".f.tmp-", int{getpid()}, "-", n));
-  };
-  for (int n = 0; n < 500; ++n) {
-    const int fd = open(left(n).c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
+  const std::string name = Str(".f.tmp-", int{getpid()}, "-");
+  // A file does not replace a folder, and the error names the temporary file.
+  ASSERT_TRUE(MakeFolders(JoinPath(folder.path(), "probe/f/inside")).ok());
+  const std::string probe{WriteFileAtomic(JoinPath(folder.path(), "probe/f"), "x").message()};
+  const std::size_t at = probe.find(name);
+  ASSERT_NE(at, std::string::npos) << probe;
+  const int last = std::stoi(probe.substr(at + name.size()));
+  const std::string written = JoinPath(folder.path(), "written");
+  ASSERT_TRUE(MakeFolders(written).ok());
+  for (int n = last + 1; n <= last + 3; ++n) {
+    const int fd = open(JoinPath(written, Str(name, n)).c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
     ASSERT_GE(fd, 0);
     close(fd);
   }
 
-  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "f"), "x").ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(written, "f"), "x").ok());
 
-  EXPECT_EQ(ReadFile(JoinPath(folder.path(), "f")).value(), "x");
-  EXPECT_EQ(ListFolder(folder.path()).value().size(), 501u);
+  EXPECT_EQ(ReadFile(JoinPath(written, "f")).value(), "x");
+  EXPECT_EQ(ListFolder(written).value().size(), 4u);
+  EXPECT_EQ(FileBytes(JoinPath(written, Str(name, last + 1))).value(), 0);
 }
 
 TEST(FilesTest, LimitOfReadingIsKept) {

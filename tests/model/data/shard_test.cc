@@ -191,22 +191,37 @@ TEST_F(ShardTest, AFileCutShortAfterItWasOpenedIsAnError) {
   EXPECT_EQ(shard.document_starts().back(), 1300000u);
 }
 
+// The soft limit of this process on open files, put back at the end.
+class OpenFilesLimit {
+ public:
+  explicit OpenFilesLimit(rlim_t n_files) {
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit lower = {.rlim_cur = n_files, .rlim_max = before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+  }
+  ~OpenFilesLimit() { EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before_), 0); }
+  OpenFilesLimit(const OpenFilesLimit&) = delete;
+  OpenFilesLimit& operator=(const OpenFilesLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
 TEST_F(ShardTest, ThereMayBeMoreShardsThanAProcessMayOpenFiles) {
   WriteOne();
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit lower = {.rlim_cur = 160, .rlim_max = before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
-
   std::vector<ShardReader> shards;
   std::vector<std::int32_t> tokens(60);
-  for (int i = 0; i < 200; ++i) {
-    shards.push_back(ShardReader::Open(Path()).value());
-    ASSERT_TRUE(shards.back().Read(0, tokens).ok());
+  {
+    const OpenFilesLimit limit(160);
+    for (int i = 0; i < 200; ++i) {
+      Result<ShardReader> shard = ShardReader::Open(Path());
+      ASSERT_TRUE(shard.ok()) << shard.status().message();
+      shards.push_back(std::move(shard).value());
+      ASSERT_TRUE(shards.back().Read(0, tokens).ok());
+    }
   }
 
   EXPECT_EQ(std::vector<std::int32_t>(tokens.begin() + 30, tokens.end()), Tokens(30));
-  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   ASSERT_EQ(unlink(Path().c_str()), 0);
   EXPECT_TRUE(shards.front().Read(0, tokens).ok());
   const Status status = shards.back().Read(0, tokens);
