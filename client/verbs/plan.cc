@@ -202,8 +202,9 @@ std::vector<std::string> ProblemLines(const Repeated<std::string>& problems) {
   return lines;
 }
 
-std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool is_remote,
-                     const RunLimit& limit) {
+// `submitted`: the sweep of the plan's name, "" if there is none.
+std::string PlanText(const v1::PlanSweepResponse& plan, const std::string& submitted,
+                     bool service_runs, bool is_remote, const RunLimit& limit) {
   const auto n_runs = static_cast<std::size_t>(plan.runs_size());
   const std::size_t n_shown = limit.Of("table", n_runs);
   std::string text =
@@ -235,7 +236,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, bool 
                 are_there ? " known now: " : " known last: ", TimeText(plan.wall_time()),
                 ", estimated from tasks that ran on ", plan.device(), "\n");
   }
-  if (const std::string left = TimeLeftText(plan.time_left(), plan.name()); !left.empty()) {
+  if (const std::string left = TimeLeftText(plan.time_left(), submitted); !left.empty()) {
     text += left;
     if (HasTime(plan.time_left().time())) {
       text += Str(", including tasks that are ", Pending(service_runs), " or wait for a slot");
@@ -467,6 +468,10 @@ void AddPlan(Verbs& verbs) {
     const Result<ClaimsPlan> claims = plan.ok() && checked.ok()
                                           ? PlanClaims(*request, *plan, *pilot, client)
                                           : Result<ClaimsPlan>(ClaimsPlan());
+    // The tasks without a slot may be those of another sweep.
+    const bool is_submitted = *output == "table" && plan.ok() &&
+                              plan->time_left().tasks_without_slot() > 0 &&
+                              client.GetSweep(plan->name(), true).ok();
     waiting.reset();
     if (!plan.ok()) return client.ReportFailure(plan.status());
     if (!checked.ok()) return client.ReportFailure(checked);
@@ -488,7 +493,8 @@ void AddPlan(Verbs& verbs) {
       if (*output == "csv") {
         Print(PlanCsv(*plan, n_shown));
       } else {
-        PrintText(PlanText(*plan, service_runs, IsContext(verbs.state), *limit) +
+        PrintText(PlanText(*plan, is_submitted ? plan->name() : "", service_runs,
+                           IsContext(verbs.state), *limit) +
                   ClaimsText(*claims));
       }
       if (!service_runs && IsUnderWay(*plan)) {

@@ -379,11 +379,11 @@ std::string EstimateText(const std::string& likely, const std::string& low,
 std::string TimeLeftText(const v1::TimeLeft& left, const std::string& sweep) {
   const v1::TimeEstimate& time = left.time();
   const auto n_without_slot = left.tasks_without_slot();
-  const std::string why = Str("(`longrun why ", sweep, "` says why)");
+  const std::string why = sweep.empty() ? "" : Str(" (`longrun why ", sweep, "` says why)");
   if (time.n() == 0) {
     return n_without_slot == 0 ? std::string()
                                : Str("time left: not known, since no slot can run ",
-                                     Counted(n_without_slot, "task"), " ", why);
+                                     Counted(n_without_slot, "task"), why);
   }
   const auto text = [](double seconds) {
     const std::int64_t whole = std::llround(seconds);
@@ -397,10 +397,9 @@ std::string TimeLeftText(const v1::TimeLeft& left, const std::string& sweep) {
              n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
                                  " whose time cannot be predicted yet")
                            : "",
-             n_without_slot > 0
-                 ? Str(n_unknown > 0 ? ", and " : ", not counting ",
-                       Counted(n_without_slot, "task"), " that no slot can run ", why)
-                 : "");
+             n_without_slot > 0 ? Str(n_unknown > 0 ? ", and " : ", not counting ",
+                                      Counted(n_without_slot, "task"), " that no slot can run", why)
+                                : "");
 }
 
 std::string RenderProgress(const SweepProgress& progress, std::size_t n_lines) {

@@ -53,7 +53,7 @@ std::string EstimateText(const std::string& likely, const std::string& low,
 
 // "time left: about 3min (2min to 6min) on 2 slots"; "" if it is not known. A time that nobody can
 // keep is not promised: of tasks without a slot, it only says how many there are, and that
-// `longrun why SWEEP` says why.
+// `longrun why SWEEP` says why. `sweep`: "" if it is not submitted.
 std::string TimeLeftText(const v1::TimeLeft& left, const std::string& sweep);
 
 // The indices of at most `n_max` runs, in their order. Runs that are working or have failed are

@@ -176,5 +176,16 @@ TEST(TimeLeftTextTest, PromisesNoTimeForTasksThatNoSlotCanRun) {
             "time left: not known, since no slot can run 2 tasks (`longrun why a` says why)");
 }
 
+// The plan of a file that was never submitted may share unfinished runs with another sweep.
+TEST(TimeLeftTextTest, NamesNoSweepThatIsNotSubmitted) {
+  v1::TimeLeft left = Sweep().time_left();
+  left.set_tasks_without_slot(2);
+  EXPECT_EQ(TimeLeftText(left, ""),
+            "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 2 tasks that no "
+            "slot can run");
+  left.clear_time();
+  EXPECT_EQ(TimeLeftText(left, ""), "time left: not known, since no slot can run 2 tasks");
+}
+
 }  // namespace
 }  // namespace longrun::client
