@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 
 #include "base/clock.h"
@@ -99,17 +100,36 @@ std::string VersionIn(std::string_view said) {
   return std::string(said.substr(begin + 1, end - begin));
 }
 
-ProgramVersion AskVersion(const std::string& program) {
+// Whether the child ended within the time. If it did not, it is killed.
+bool HasEnded(int pid, std::int64_t timeout_ms) {
+  const auto ended = WaitFor(pid, timeout_ms);
+  if (ended.ok() && *ended) return true;
+  kill(pid, SIGKILL);
+  (void)WaitFor(pid, -1);
+  return false;
+}
+
+// Asks all at once, so that they share one timeout.
+std::vector<ProgramVersion> AskVersions(const std::vector<std::string>& programs) {
   const TempFolder temporary;
-  const std::string said = JoinPath(temporary.path(), "said");
-  const Result<int> pid = Spawn({.argv = {program, "--version"},
-                                 .env = {"PATH=/usr/bin:/bin"},
-                                 .stdout_path = said,
-                                 .stderr_path = "/dev/null",
-                                 .die_with_parent = true});
-  if (!pid.ok() || !WaitFor(*pid, kVersionMs).ok()) return {.program = program, .version = ""};
-  const Result<std::string> text = ReadFile(said, 4096);
-  return {.program = program, .version = text.ok() ? VersionIn(*text) : ""};
+  const auto said = [&](std::size_t i) { return JoinPath(temporary.path(), Str("said-", i)); };
+  std::vector<Result<int>> pids;
+  for (std::size_t i = 0; i < programs.size(); ++i) {
+    pids.push_back(Spawn({.argv = {programs[i], "--version"},
+                          .env = {"PATH=/usr/bin:/bin"},
+                          .stdout_path = said(i),
+                          .stderr_path = "/dev/null",
+                          .die_with_parent = true}));
+  }
+  const std::int64_t deadline_ms = BootMs() + kVersionMs;
+  std::vector<ProgramVersion> versions;
+  for (std::size_t i = 0; i < programs.size(); ++i) {
+    const bool has_ended =
+        pids[i].ok() && HasEnded(*pids[i], std::max<std::int64_t>(deadline_ms - BootMs(), 0));
+    const Result<std::string> text = has_ended ? ReadFile(said(i), 4096) : std::string();
+    versions.push_back({.program = programs[i], .version = text.ok() ? VersionIn(*text) : ""});
+  }
+  return versions;
 }
 
 }  // namespace
@@ -145,9 +165,8 @@ MachineFacts LookAtMachine(const std::string& state) {
   machine.nvidia_gpus = CountGpus();
   machine.metrics_address = GetEnv("LONGRUN_METRICS").value_or("");
   machine.ignored_variables = IgnoredFolderVariables();
-  machine.programs = {AskVersion(JoinPath(ProgramFolder(), "longrun-coordinator")),
-                      AskVersion(JoinPath(ProgramFolder(), "longrun-worker")),
-                      AskVersion(machine.trainer)};
+  machine.programs = AskVersions({JoinPath(ProgramFolder(), "longrun-coordinator"),
+                                  JoinPath(ProgramFolder(), "longrun-worker"), machine.trainer});
   return machine;
 }
 
