@@ -2,6 +2,7 @@
 #include "coordinator/time_left.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -29,6 +30,34 @@ bool LacksSlot(const State& state, const Task& task) {
   if (ready != state.index.ready.end()) return !ready->second.unfit.empty();
   const auto needed = state.tasks.find(task.needs);
   return needed != state.tasks.end() && LacksSlot(state, needed->second);
+}
+
+// Whether some slot could run the READY evaluation if its memory and its cache were large enough.
+bool LacksOnlyRoom(const State& state, const Task& task) {
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [id, worker] : state.workers) {
+    if (worker.lost || worker.drain || !CanGetFiles(worker)) continue;
+    for (Slot slot : worker.slots) {
+      if (worker.quarantined.contains(slot.index)) continue;
+      slot.memory_bytes = kMax;
+      if (CouldTake(state, task, slot.kind, {slot}, kMax)) return true;
+    }
+  }
+  return false;
+}
+
+// Of a task that lacks a slot: whether all others of its run lack one, too. An evaluation of long
+// contexts may need more memory than every slot has, and shorter ones of its run need less.
+// `known`: of evaluations, by ready class.
+bool RunLacksSlot(const State& state, const Task& task, std::map<std::string, bool>& known) {
+  const auto ready = state.index.ready.find(task.ready_class);
+  if (task.kind == TaskKind::kTrain || ready == state.index.ready.end()) return true;
+  const auto [lacks, is_new] = known.try_emplace(task.ready_class, true);
+  if (is_new) {
+    lacks->second =
+        state.silent_datasets.contains(ready->second.dataset_digest) || !LacksOnlyRoom(state, task);
+  }
+  return lacks->second;
 }
 
 }  // namespace
@@ -97,12 +126,15 @@ TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant no
 
 void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, Instant now) {
   open_.clear();
+  std::map<std::string, bool> known;
   for (const Task* const task : tasks) {
     const bool is_read = WhyUnknown(state, *task).empty();
     const bool has_work = task->kind == TaskKind::kTrain || !task->evaluation.is_null();
     // A cancelled trainer only writes its checkpoint.
     if (IsTerminal(task->state) || task->cancel_wanted || !is_read || !has_work) continue;
     open_.push_back(OpenOf(state, *task, now));
+    Open& open = open_.back();
+    open.run_has_slot = open.has_slot || !RunLacksSlot(state, *task, known);
   }
   n_slots_ = SlotsFor(state, DeviceChoice::kAny).n;
 }
@@ -159,7 +191,7 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
   for (const Open& open : open_) {
     if (!open.has_slot) {
       remaining.tasks_without_slot += 1;
-      runs_without_slot.insert(open.run_key);
+      if (!open.run_has_slot) runs_without_slot.insert(open.run_key);
       continue;
     }
     std::optional<Estimate> part = whole.at(open.work);

@@ -75,6 +75,7 @@ class TimeLeft {
     std::optional<double> seconds_left = {};  // as reported by the task
     std::string device = {};                  // device of a task that reports its time
     bool has_slot = true;                     // false: see Remaining::tasks_without_slot
+    bool run_has_slot = true;                 // false: nor can slots run other tasks of its run
   };
   // An attempt's last report about its own kind of work; reports of validations do not change it.
   struct Said {

@@ -135,5 +135,35 @@ TEST_F(TimeLeftTest, TasksThatNoSlotCanRunAreCountedWithoutATime) {
   EXPECT_NEAR(left.time->likely_s, 50, 1);
 }
 
+// One slot: two trainings of 50 s each, and a new evaluation of 40 s. If the slot could not compute
+// as the run began, the new evaluation could not run either.
+TEST_F(TimeLeftTest, AnEvaluationThatNeedsTooMuchMemoryDoesNotLeaveOutOthersOfItsRun) {
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  const std::string run_key = state_.runs.begin()->first;
+  for (auto& [id, task] : state_.tasks) {
+    const bool is_its = task.run_key == run_key && task.kind == TaskKind::kEvaluate;
+    if (is_its) task.ready_class = "large";
+  }
+  state_.index.ready["large"].cpu_memory_bytes = std::int64_t{1} << 50;
+  state_.index.ready["large"].unfit = "its memory is too small";
+  const Estimate new_time = {
+      .low_s = 30, .likely_s = 40, .high_s = 60, .n = 1, .basis = "same kind"};
+
+  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
+                              {{.run_key = run_key, .time = new_time}});
+
+  EXPECT_EQ(left.tasks_without_slot, 1);
+  EXPECT_EQ(left.tasks_not_measured, 1);  // the other run's evaluation
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 100 + 40, 2);
+
+  Execution two_threads;
+  two_threads.threads = 2;
+  two_threads.simd = "avx2";
+  two_threads.linear = "aten/AuthenticAMD";
+  state_.index.ready["large"].execution = two_threads;
+  EXPECT_EQ(Left({}, {{.run_key = run_key, .time = new_time}}).tasks_without_slot, 2);
+}
+
 }  // namespace
 }  // namespace longrun::coordinator
