@@ -109,7 +109,7 @@ void Observer::CountWorkers(const State& state) {
     counts.slots_free += n_slots - n_busy - n_quarantined;
   }
   metrics_.SetWorkers(counts);
-  // Jobs of a cluster come as workers that nobody sees again. How they ended is to be scraped first.
+  // Jobs of a cluster come as workers that nobody sees again. Their ends are to be scraped first.
   constexpr std::int64_t kKeptMs = 600'000;
   for (auto known = known_workers_.begin(); known != known_workers_.end();) {
     auto& [id, gone_since] = *known;

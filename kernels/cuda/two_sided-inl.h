@@ -14,8 +14,8 @@ struct Sides {
   int distance = 0;  // query minus key of the warp's first row and its first column
 
   // 1: no key is after its query; -1: all are; 0: some are. At the query's own position, the bias
-  // is 0 with either sign, but what the kernels of queries and of keys add to the gradient of r only
-  // cancels if both have the same sign there.
+  // is 0 with either sign. What the kernels of queries and of keys add to the gradient of r there
+  // only cancels if both have the same sign.
   LR_DEVICE int Side() const {
     constexpr int kWarpRows = 16 * kFragments;
     const int nearest = distance + 1 - (kKeysAreRows ? kWarpRows : kColumns);

@@ -578,8 +578,8 @@ TEST_P(KernelTest, TwoSidedBiasesAreTheReferences) {
   }
 }
 
-// On a GPU, calls with such a bias and no other term but a mask have kernels of their own, for which
-// most tiles lie on one side of the diagonal, and some on both.
+// On a GPU, calls with such a bias and no other term but a mask have kernels of their own, for
+// which most tiles lie on one side of the diagonal, and some on both.
 TEST_P(KernelTest, TwoSidedBiasesOverSeveralTilesAreTheReferences) {
   for (int round = 0; round < 12; ++round) {
     ProblemShape shape = SeveralTiles(round % 2 == 0 ? 64 : 128, 200, 300);
