@@ -71,16 +71,8 @@ struct PipelinedKernel {
   // In shared memory, a thread has slots of its own for numbers of its rows that would not fit into
   // registers.
   static constexpr int kRowSlots = 2 * kFragments * kThreads;
-  using Slots = typename Layer::template Shared<float>;
   static LR_DEVICE int SlotOf(int m, int half) {
     return (2 * m + half) * kThreads + Layer::Thread();
-  }
-  static LR_DEVICE void GetSlots(const Slots& slots, float (&of_row)[kFragments][2]) {
-    LR_UNROLL
-    for (int m = 0; m < kFragments; ++m) {
-      LR_UNROLL
-      for (int half = 0; half < 2; ++half) of_row[m][half] = slots.Get(SlotOf(m, half));
-    }
   }
 };
 
@@ -188,8 +180,9 @@ LR_DEVICE float ScaleOf(const Params& p) {
 
 // The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of
 // the next tile, and puts them into their place; it may compute in between.
-// If keys are rows, it has no one-sided key biases: a row's bias depends on no tile. A two-sided
-// bias takes a number of the row and one of the column; both are kept here.
+// A one-sided key bias is a number of each key. If keys are rows, no tile changes these numbers:
+// they are not part of Add(), but of OfRow(), for the exponents. A two-sided bias takes a number of
+// the row and one of the column.
 template <typename Layer, typename Params, bool kKeysAreRows, int kQueries, int kKeys>
 class TileBias {
  public:
@@ -200,8 +193,9 @@ class TileBias {
   static constexpr int kNumbers = kHasDistances ? kQueries + kKeys
                                   : kHasKeyBias ? kColumnNumbers
                                                 : 0;
+  static constexpr bool kHasRows = Params::kIsTwoSided || (kKeysAreRows && Params::kHasKeyBias);
   // Each thread has slots of its own for its rows, which would not fit into registers.
-  static constexpr int kOwnRows = Params::kIsTwoSided ? kRowNumbers / (8 * kWarps) : 0;
+  static constexpr int kOwnRows = kHasRows ? kRowNumbers / (8 * kWarps) : 0;
   static constexpr int kBytes = 4 * (2 * kNumbers + kOwnRows * kThreads);
   LR_DEVICE explicit TileBias(typename Layer::Arena& arena)
       : numbers_(arena.template Take<float>(2 * kNumbers)),
@@ -235,7 +229,7 @@ class TileBias {
       if (at < kNumbers) numbers_.Set(place * kNumbers + at, next_[n]);
     }
   }
-  // Puts the numbers of the thread's rows, the first of which is `first`, if the bias is two-sided.
+  // Puts the numbers of the thread's rows, the first of which is `first`.
   LR_DEVICE void PutRows(const Params& p, int b, int h, int first, double anchor) const {
     LR_ROLL
     for (int n = 0; n < kOwnRows; ++n) {
@@ -243,6 +237,8 @@ class TileBias {
       of_rows_.Set(n * kThreads + Layer::Thread(), AnchoredNumber(p, b, h, j, anchor));
     }
   }
+  // The number of row n of `thread`, which is Thread().
+  LR_DEVICE float OfRow(int n, int thread) const { return of_rows_.Get(n * kThreads + thread); }
   // Products become scores in base 2, if there is a bias. The warp's rows begin at `row` of the
   // tile, and its columns at `column`. `factors` are read if the call has pieces.
   template <int kFragments, int kColumns>
@@ -285,7 +281,7 @@ class TileBias {
     const float sign = (kKeysAreRows ? -1.0F : 1.0F) * (side < 0 ? -1.0F : 1.0F);
     float of_row[kOwnRows];
     LR_UNROLL
-    for (int n = 0; n < kOwnRows; ++n) of_row[n] = sign * of_rows_.Get(n * kThreads + thread);
+    for (int n = 0; n < kOwnRows; ++n) of_row[n] = sign * OfRow(n, thread);
     const auto add = [&](const auto& is_ahead) {
       LR_UNROLL
       for (int n = 0; n < kColumns / 8; ++n) {

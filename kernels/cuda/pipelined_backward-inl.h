@@ -316,11 +316,10 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   using Numbers = typename Layer::template Shared<float>;
   using typename Base::Sums;
   using Bias = TileBias<Layer, Params, true, kTileRows, kBlockRows>;
-  // Each thread has slots of its own for the biases of its keys and the sums of their gradients,
-  // which would not fit into registers. TileBias has those of a two-sided bias.
+  // Each thread has slots of its own for the sums of its keys' gradients, which would not fit into
+  // registers.
   static constexpr int kSumSlots = Params::kHasKeyBias ? Base::kRowSlots : 0;
   static constexpr bool kHasOneSided = Params::kHasKeyBias && !Params::kIsTwoSided;
-  static constexpr int kSlots = kHasOneSided ? Base::kRowSlots : 0;
   // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
@@ -337,7 +336,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
 
   static int SharedBytes(const Params& /*p*/) {
     return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 8 * kSumSlots + 2 * kScores +
-           4 * (kSlots + kFactors + kRowFactors + kAside);
+           4 * (kFactors + kRowFactors + kAside);
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_kv_head * Base::Tiles(p.n_key);
@@ -415,7 +414,6 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const Tile o_gradient = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
     const Numbers lse = arena.template Take<float>(2 * kTileRows);
     const Numbers delta = arena.template Take<float>(2 * kTileRows);
-    const Numbers key_bias = arena.template Take<float>(kSlots);
     const Sums bias_sums = arena.template Take<double>(kSumSlots);
     const Tile of_queries = arena.template Take<std::uint16_t>(kScores);
     const Numbers factors = arena.template Take<float>(kFactors);
@@ -465,7 +463,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       ClearBiasSums(bias_sums);
       // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
       WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + row + g, bias_sums);
-      if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, key_bias, bias);
+      if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, bias);
     }
     for (int place = 0; tile < tile_end; place = 1 - place) {
       int next = NextTile(p, b, h_kv, j_0, tile + 1, aside);
@@ -517,7 +515,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         }
         const std::uint32_t hidden = HideScores<Layer, true, false>(p, view, b, i_0, j_0 + row, s);
         float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
-        if constexpr (kHasOneSided) Base::GetSlots(key_bias, of_key);
+        if constexpr (kHasOneSided) GetKeyBias(bias, of_key);
         LR_UNROLL
         for (int n = 0; n < kColumns / 8; ++n) lse.GetTwo(from + 8 * n + 2 * t, of_query[n]);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
@@ -564,7 +562,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         const int h = HeadOf(p, h_kv, tile), next_h = HeadOf(p, h_kv, next);
         if (next_h != h) {
           WriteBiasSums(p, b, h, next_h, OwnKey(j_0), bias_sums);
-          if (next < tile_end) PutKeyBias(p, b, next_h, j_0, key_bias, bias);
+          if (next < tile_end) PutKeyBias(p, b, next_h, j_0, bias);
         }
       }
       if (next < tile_end) put_numbers(next, 1 - place);
@@ -665,17 +663,15 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static LR_DEVICE double KeyAnchor(const Params& p, int b, int h, int j_0) {
     return Params::kHasKeyBias ? KeyNumber(p, b, h, Layer::Opaque(j_0)) : 0.0;
   }
-  // Puts the biases of the thread's keys into their slots.
-  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, const Numbers& key_bias,
-                                   const Bias& bias) {
-    const double anchor = KeyAnchor(p, b, h, j_0);
-    bias.PutRows(p, b, h, OwnKey(j_0), anchor);
-    if constexpr (kHasOneSided) {
-      LR_ROLL
-      for (int slot = 0; slot < 2 * kFragments; ++slot) {
-        const int j = OwnKey(j_0) + 8 * slot;
-        key_bias.Set(slot * kThreads + Layer::Thread(), AnchoredNumber(p, b, h, j, anchor));
-      }
+  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, const Bias& bias) {
+    bias.PutRows(p, b, h, OwnKey(j_0), KeyAnchor(p, b, h, j_0));
+  }
+  static LR_DEVICE void GetKeyBias(const Bias& bias, float (&of_key)[kFragments][2]) {
+    const int thread = Layer::Opaque(Layer::Thread());
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) of_key[m][half] = bias.OfRow(2 * m + half, thread);
     }
   }
   static LR_DEVICE void ClearBiasSums(const Sums& sums) {
