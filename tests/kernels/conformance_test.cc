@@ -609,6 +609,22 @@ TEST_P(KernelTest, TwoSidedBiasesOverSeveralTilesAreTheReferences) {
   }
 }
 
+// A query's own key has nearly all of its weight, so its part of the gradient counts: the kernels
+// of queries and of keys must take the same side for it, although they divide the pairs
+// differently.
+TEST_P(KernelTest, TwoSidedBiasesThatFallFastAreTheReferences) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    for (const std::int64_t offset : {0, 17, 33}) {
+      const std::int64_t n_query = 200;
+      ForEachType({.n_query = n_query, .n_key = offset + n_query, .head_dim = head_dim},
+                  [&](Problem& p) {
+                    p.terms.visibility = {.causal = false, .q_offset = offset};
+                    p.AddKeyBias(random_, true, -1.0);
+                  });
+    }
+  }
+}
+
 TEST_P(KernelTest, DistanceTablesAreTheReferences) {
   for (const std::int64_t n_distance : {3, 30, 400}) {
     ForEachType({.n_query = 150, .n_key = 170, .head_dim = 16}, [&](Problem& p) {
