@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/descriptor.h"
 #include "base/str.h"
 
 #if defined(__x86_64__)
@@ -230,19 +231,21 @@ std::string Sha256Hex(std::string_view bytes) {
 }
 
 Result<std::string> Sha256OfFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path));
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
+  return Sha256OfOpenFile(fd.get(), path, [] { return Status(); });
+}
+
+Result<std::string> Sha256OfOpenFile(int fd, const std::string& path,
+                                     const std::function<Status()>& go_on) {
   Sha256 sha;
-  std::vector<char> buffer(std::size_t{1} << 18);
-  for (;;) {
+  std::vector<char> buffer(std::size_t{1} << 20);
+  while (true) {
+    RETURN_IF_ERROR(go_on());
     const ssize_t n = read(fd, buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      const int error_number = errno;
-      close(fd);
-      if (n < 0) return ErrnoStatus(error_number, Str("cannot read ", path));
-      return sha.FinishHex();
-    }
+    if (n < 0) return ErrnoStatus(errno, Str("cannot read ", path));
+    if (n == 0) return sha.FinishHex();
     sha.Update(buffer.data(), static_cast<std::size_t>(n));
   }
 }

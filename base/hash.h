@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -38,6 +39,10 @@ class Sha256 {
 
 std::string Sha256Hex(std::string_view bytes);
 Result<std::string> Sha256OfFile(const std::string& path);
+// Of an open file, from where it is read next. `go_on` is asked before each MiB: an error of it
+// ends the reading. kDataLoss: the disk cannot read the bytes.
+Result<std::string> Sha256OfOpenFile(int fd, const std::string& path,
+                                     const std::function<Status()>& go_on);
 bool IsSha256Hex(std::string_view text);  // 64 digits of 0-9a-f
 
 // Castagnoli; Crc32c("123456789") = 0xe3069283.

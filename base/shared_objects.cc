@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -18,7 +19,6 @@ namespace longrun {
 namespace {
 
 constexpr const char* kIncoming = "incoming";
-constexpr std::size_t kSliceBytes = std::size_t{1} << 20;
 
 // NFS may remember for a minute that a name is not there. It asks again once the folder is opened.
 void LookAgain(const std::string& folder) {
@@ -61,28 +61,17 @@ Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
 
 Status SharedObjects::CheckBytes(const std::string& path, const std::string& sha256,
                                  std::int64_t n_bytes, const std::function<Status()>& go_on) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path, " in the shared folder"));
-  Sha256 hash;
-  std::vector<char> buffer(kSliceBytes);
-  std::int64_t n_read = 0;
-  Status status;
-  while (status.ok()) {
-    const ssize_t n = read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) status = ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
-    if (n <= 0) break;
-    hash.Update(buffer.data(), static_cast<std::size_t>(n));
-    n_read += n;
-    status = go_on();
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path, " in the shared folder"));
+  ASSIGN_OR_RETURN(const std::string found, Sha256OfOpenFile(fd.get(), path, go_on));
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) {
+    return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
   }
-  close(fd);
-  RETURN_IF_ERROR(status);
-  const std::string found = hash.FinishHex();
-  if (found == sha256 && n_read == n_bytes) return Status();
+  if (found == sha256 && info.st_size == n_bytes) return Status();
   return Status(Code::kDataLoss,
-                Str(path, " in the shared folder has ", n_read, " bytes with the SHA-256 ", found,
-                    ", expected ", n_bytes, " bytes with ", sha256));
+                Str(path, " in the shared folder has ", info.st_size, " bytes with the SHA-256 ",
+                    found, ", expected ", n_bytes, " bytes with ", sha256));
 }
 
 Status SharedObjects::Check(const std::string& sha256, std::int64_t n_bytes,

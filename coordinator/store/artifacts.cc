@@ -459,21 +459,6 @@ ArtifactStore::FileVersion VersionOf(const struct stat& info) {
           .modified_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
-// Whether the bytes of an open file have this digest; false if the disk cannot read them.
-Result<bool> HasDigest(int fd, const std::string& sha256, const std::function<Status()>& go_on) {
-  Sha256 hash;
-  std::vector<char> buffer(kArtifactFrameBytesMax);
-  while (true) {
-    RETURN_IF_ERROR(go_on());
-    const ssize_t n = read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EIO) return false;
-    if (n < 0) return ErrnoStatus(errno, Str("cannot read artifact ", sha256));
-    if (n == 0) return hash.FinishHex() == sha256;
-    hash.Update(buffer.data(), static_cast<std::size_t>(n));
-  }
-}
-
 }  // namespace
 
 Result<bool> ArtifactStore::NoteIfDamaged(const std::string& sha256,
@@ -481,8 +466,9 @@ Result<bool> ArtifactStore::NoteIfDamaged(const std::string& sha256,
   ASSIGN_OR_RETURN(const Found found, Find(sha256));
   const Descriptor fd(open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open artifact ", sha256));
-  ASSIGN_OR_RETURN(const bool is_intact, HasDigest(fd.get(), sha256, go_on));
-  if (is_intact) return false;
+  const Result<std::string> digest = Sha256OfOpenFile(fd.get(), found.path, go_on);
+  if (!digest.ok() && digest.status().code() != Code::kDataLoss) return digest.status();
+  if (digest.ok() && *digest == sha256) return false;
   // Has() changes the time of a file, so it must not come between.
   const std::lock_guard lock(mutex_);
   struct stat info {};
