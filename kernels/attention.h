@@ -17,7 +17,8 @@
 //          positions (attention_terms.h) in double; lse and the gradients of these numbers:
 //          NumbersViewOf. A result in fp16 is infinite from 65,520 on, and a multiple of 2^-24
 //          below 2^-14: scale the loss if gradients may be so small
-// Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
+// Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN. An infinite
+//          number or a NaN may also spread to rows that do not see it, but share a tile with it
 // Memory:  all that a call reads and writes lies in one memory: the host's, or that of one GPU. The
 //          caller owns every result buffer; working memory is O(B H T D), on a GPU from the options
 // Shards:  with visibility.k_offset a call reads some of the text's keys, and merge.h makes of the

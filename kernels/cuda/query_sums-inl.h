@@ -63,7 +63,7 @@ struct QuerySumParams : Params {
 };
 
 // The larger of x and |element|, but for one that is infinite or NaN. The queries that see such a
-// key get no finite dq~ anyway; the others shall get theirs.
+// key get no finite dq~ anyway; those that visit no tile of it shall get theirs.
 LR_DEVICE float LargerFinite(float x, float element) {
   const float size = fabsf(element);
   return size < static_cast<float>(__builtin_huge_valf()) ? Larger(x, size) : x;

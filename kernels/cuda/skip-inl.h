@@ -46,7 +46,7 @@ template <typename Layer>
 LR_DEVICE double Norm(const Rows& rows, std::int64_t at, int head_dim) {
   double sum = 0.0;
   for (int c = 0; c < head_dim; c += kChunk) {
-    float x[kChunk];
+    alignas(16) float x[kChunk];
     if (rows.is_aligned == 0) {
       LR_UNROLL
       for (int e = 0; e < kChunk; ++e) x[e] = ReadNumber(rows.scalar, rows.data, at + c + e);
