@@ -13,8 +13,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "base/clock.h"
@@ -32,6 +34,7 @@ constexpr std::string_view kCrcOpen = ",\"crc\":\"";
 constexpr std::string_view kCrcClose = "\"}";
 constexpr std::size_t kCrcBytes = kCrcOpen.size() + 8 + kCrcClose.size();
 constexpr std::int64_t kSyncEveryMs = 200;
+constexpr std::int64_t kRecordsPerMark = 1024;  // at most so many are read again after a rewind
 
 std::string CrcHex(std::string_view bytes) {
   char digits[9];
@@ -290,6 +293,10 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
     std::size_t begin = 0;
     for (std::size_t end; (end = buffer.find('\n', begin)) != std::string::npos; begin = end + 1) {
       const std::string_view bytes(buffer.data() + begin, end - begin);
+      if (last_seq_ < skip_to_) {
+        PassLine(bytes.size());
+        continue;
+      }
       const bool full = lines.size() >= records_max || n_given + bytes.size() > bytes_max;
       if (full && !(lines.empty() && records_max > 0)) return lines;
       Result<JournalRecord> record = ParseJournalLine(bytes);
@@ -301,9 +308,7 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
         if (!lines.empty()) return lines;  // the next call starts at this line and reports it
         return std::move(record).status().In(Str(path_, " at byte ", offset_));
       }
-      offset_ += static_cast<std::int64_t>(bytes.size()) + 1;
-      last_seq_ = record->seq;
-      if (last_seq_ <= skip_to_) continue;
+      PassLine(bytes.size());
       n_given += bytes.size();
       lines.push_back({.record = std::move(record).value(), .bytes = std::string(bytes)});
     }
@@ -323,10 +328,16 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
   }
 }
 
+void JournalReader::PassLine(std::size_t n_bytes) {
+  offset_ += static_cast<std::int64_t>(n_bytes) + 1;
+  last_seq_ += 1;
+  if (last_seq_ % kRecordsPerMark == 0) ends_.emplace(last_seq_, offset_);
+}
+
 void JournalReader::Rewind(std::int64_t seq) {
-  offset_ = 0;
-  last_seq_ = 0;
   skip_to_ = seq;
+  if (seq == last_seq_) return;
+  std::tie(last_seq_, offset_) = *std::prev(ends_.upper_bound(seq));
 }
 
 }  // namespace longrun

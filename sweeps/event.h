@@ -107,16 +107,21 @@ class JournalReader {
   // Returns up to records_max further records of at most bytes_max bytes (but at least one record,
   // if there is one); none if there is nothing new.
   Result<std::vector<Line>> Next(std::size_t records_max, std::size_t bytes_max);
-  // Continues after record `seq` (0: from the start).
+  // Continues after record `seq` (0: from the start). Records up to it are not parsed again: record
+  // n is line n.
   void Rewind(std::int64_t seq);
   std::int64_t last_seq() const { return last_seq_; }
   std::int64_t offset() const { return offset_; }  // of the first byte not yet returned
 
  private:
+  void PassLine(std::size_t n_bytes);  // without its newline
+
   std::string path_;
   std::int64_t offset_ = 0;    // of the first byte not yet returned
   std::int64_t last_seq_ = 0;  // returned or skipped
-  std::int64_t skip_to_ = 0;   // records up to this one are read but not returned
+  std::int64_t skip_to_ = 0;   // records up to this one are not returned
+  // Where some of the records end that were read before, by their number.
+  std::map<std::int64_t, std::int64_t> ends_ = {{0, 0}};
 };
 
 }  // namespace longrun

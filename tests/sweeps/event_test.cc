@@ -195,6 +195,39 @@ TEST_F(JournalTest, RewindContinuesBehindTheGivenRecord) {
   EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 5u);
 }
 
+TEST_F(JournalTest, RewindFindsEachRecordOfALongJournal) {
+  Result<JournalWriter> writer = JournalWriter::Create(path_);
+  ASSERT_TRUE(writer.ok());
+  constexpr std::int64_t kRecords = 3000;
+  for (int i = 0; i < kRecords; ++i)
+    ASSERT_TRUE(writer->Append(RecordKind::kWarning, Json::object()).ok());
+  JournalReader reader(path_);
+  ASSERT_EQ(reader.Next(kRecords, kNoLimit)->size(), kRecords);
+  for (const std::int64_t seq : {1025, 0, 2047, 2048, 1023, 1024, 2998, 2999}) {
+    reader.Rewind(seq);
+    const auto lines = reader.Next(1, kNoLimit);
+    ASSERT_EQ(lines->size(), 1u);
+    EXPECT_EQ(lines->front().record.seq, seq + 1);
+  }
+  reader.Rewind(kRecords);
+  EXPECT_EQ(reader.Next(1, kNoLimit)->size(), 0u);
+  EXPECT_EQ(reader.last_seq(), kRecords);
+}
+
+// What was stored is not needed again, so damage to it must not keep back what follows.
+TEST_F(JournalTest, RecordsBeforeTheGivenOneAreNotParsed) {
+  WriteJournal(path_);
+  std::string journal = ReadFile(path_).value();
+  journal[journal.find("\"seq\":2") + 1] ^= 1;
+  ASSERT_TRUE(WriteFileAtomic(path_, journal).ok());
+  JournalReader reader(path_);
+  reader.Rewind(3);
+  const auto lines = reader.Next(100, kNoLimit);
+  ASSERT_TRUE(lines.ok()) << lines.status().message();
+  ASSERT_EQ(lines->size(), 2u);
+  EXPECT_EQ(lines->front().record.seq, 4);
+}
+
 TEST_F(JournalTest, AJournalLongerThanTheReadBufferIsReadWhole) {
   Result<JournalWriter> writer = JournalWriter::Create(path_);
   ASSERT_TRUE(writer.ok());
