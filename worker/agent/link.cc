@@ -21,6 +21,13 @@ constexpr std::int64_t kHeartbeatMs = 5000;     // if Welcome does not give one
 constexpr std::int64_t kSilenceMsMax = 30'000;  // coordinator silent so long: a new session
 constexpr std::int64_t kWelcomeMs = 1000;       // until the loop looks again without a message
 
+// A welcome does not: a coordinator whose disk is full welcomes a worker, and ends the session at
+// its first journal batch.
+bool ShowsThatTheSessionLasts(const DownMessage& message) {
+  return std::holds_alternative<AckMessage>(message) ||
+         std::holds_alternative<HeartbeatReplyMessage>(message);
+}
+
 }  // namespace
 
 Link::Link(CoordinatorChannel coordinator, Hooks hooks, SeededRandom random)
@@ -47,6 +54,7 @@ void Link::Open(HelloMessage hello, std::int64_t now_ms) {
                                       hooks_.post([this, current, message = std::move(message)] {
                                         if (!current()) return;
                                         heard_ms_ = BootMs();
+                                        if (ShowsThatTheSessionLasts(message)) back_off_ms_ = 0;
                                         hooks_.on_message(message);
                                       });
                                     },
@@ -86,7 +94,6 @@ bool Link::TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms) {
   boot_epoch_ = welcome.boot_epoch;
   heartbeat_ms_ = welcome.heartbeat_ms > 0 ? welcome.heartbeat_ms : kHeartbeatMs;
   beat_at_ms_ = now_ms + heartbeat_ms_;
-  back_off_ms_ = 0;
   welcomed_ = true;
   return true;
 }

@@ -146,6 +146,34 @@ TEST_F(LinkTest, ASilentCoordinatorsSessionIsGivenUpAfterHalfAMinute) {
   EXPECT_EQ(link_->Look(link_->next_ms()), Next::kHello);
 }
 
+// So does a coordinator whose disk is full: it ends the session at the first journal batch.
+TEST_F(LinkTest, WhereSessionsEndAfterTheWelcomeEachPauseIsLonger) {
+  coordinator_.Start();
+  std::int64_t longest_ms = 0;
+  for (int i = 0; i < 12; ++i) {
+    OpenAndReadWelcome();
+    ASSERT_TRUE(link_->TakeWelcome(Welcome(1), BootMs()));
+    const std::int64_t end_ms = BootMs() + 31'000;
+    ASSERT_EQ(link_->Look(end_ms), Next::kNothing);
+    longest_ms = std::max(longest_ms, link_->next_ms() - end_ms);
+  }
+  EXPECT_GT(longest_ms, 500);
+}
+
+TEST_F(LinkTest, AfterAnAnswerToAHeartbeatThePauseIsShortAgain) {
+  coordinator_.Start();
+  for (int i = 0; i < 12; ++i) {
+    OpenAndReadWelcome();
+    ASSERT_TRUE(link_->TakeWelcome(Welcome(1), BootMs()));
+    messages_.clear();
+    link_->Beat({}, BootMs());
+    ASSERT_TRUE(RunPostedUntil([&] { return !messages_.empty(); }));
+    const std::int64_t end_ms = BootMs() + 31'000;
+    ASSERT_EQ(link_->Look(end_ms), Next::kNothing);
+    EXPECT_LE(link_->next_ms() - end_ms, 201);
+  }
+}
+
 TEST_F(LinkTest, AnOlderCopyOfAServedDatabaseIsRefused) {
   coordinator_.Start();
   OpenAndReadWelcome();
