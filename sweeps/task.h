@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ struct ExpectedCell {
   std::optional<double> depth = {};
 
   bool operator==(const ExpectedCell&) const = default;
+  auto operator<=>(const ExpectedCell&) const = default;
   Json ToJson() const;
   static Result<ExpectedCell> FromJson(const Json& json);
 };

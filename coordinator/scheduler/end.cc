@@ -319,8 +319,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   if (!attempt->end_stored) {
     attempt->end_stored = true;
     attempt->tally = JournalTally();
-    Release(attempt->results);
-    Release(attempt->numbers);
+    attempt->rows = {};
     attempt->progress.reset();
     step.changed_attempts.insert(attempt->id);
   }

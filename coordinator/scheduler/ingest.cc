@@ -89,11 +89,12 @@ std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalR
     }
   }
   for (const ExpectedCell& cell : task.expected_cells) {
-    const auto n_rows = std::ranges::count(attempt.results, cell);
+    const auto stored_rows = attempt.rows.counts.find(cell);
+    const std::int64_t n_rows = stored_rows == attempt.rows.counts.end() ? 0 : stored_rows->second;
     if (n_rows != 1) return Str("it gave ", n_rows, " rows of ", Describe(cell), " instead of 1");
   }
-  if (attempt.results.size() != task.expected_cells.size()) {
-    return Str("it gave ", attempt.results.size(), " rows, but ", task.expected_cells.size(),
+  if (attempt.rows.numbers.size() != task.expected_cells.size()) {
+    return Str("it gave ", attempt.rows.numbers.size(), " rows, but ", task.expected_cells.size(),
                " were expected");
   }
   if (task.kind == TaskKind::kTrain && !attempt.final_checkpoint) {
@@ -104,11 +105,12 @@ std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalR
 
 // ---- one record --------------------------------------------------------------------------------
 
-void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& attempt) {
-  const ExpectedCell& cell = attempt.results.back();
-  const bool expected = std::ranges::count(task.expected_cells, cell) == 1 &&
-                        std::ranges::count(attempt.results, cell) == 1;
-  if (expected) return;
+void WarnOfUnexpectedRow(StepContext& step, const Task& task, Attempt& attempt,
+                         const ExpectedCell& cell) {
+  if (attempt.rows.expected.empty()) {
+    attempt.rows.expected.insert(task.expected_cells.begin(), task.expected_cells.end());
+  }
+  if (attempt.rows.expected.contains(cell) && attempt.rows.counts.at(cell) == 1) return;
   step.result.warnings.push_back(Str("attempt ", attempt.id, " of task ", ShortId(task.id),
                                      " gave an unexpected row: ", Describe(cell)));
 }
@@ -146,8 +148,8 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     } else if (task.kind == TaskKind::kTrain) {
       TakeCheckpoint(step, task, attempt, *checkpoint);
     }
-  } else if (record.As<ResultRecord>() != nullptr) {
-    WarnOfUnexpectedRow(step, task, attempt);
+  } else if (const auto* const result = record.As<ResultRecord>()) {
+    WarnOfUnexpectedRow(step, task, attempt, CellOf(*result));
   } else if (const auto* const body = record.As<UnreadableBody>();
              body != nullptr && record.kind == RecordKind::kResult) {
     step.result.warnings.push_back(
@@ -250,8 +252,8 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
   } else if (const auto* const progress = record.As<ProgressRecord>()) {
     attempt.progress = *progress;
   } else if (const auto* const result = record.As<ResultRecord>()) {
-    attempt.results.push_back(CellOf(*result));
-    attempt.numbers.push_back(NumberOf(*result));
+    attempt.rows.counts[CellOf(*result)] += 1;
+    attempt.rows.numbers.push_back(NumberOf(*result));
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
     if (checkpoint->is_whole && checkpoint->is_final) {
       attempt.final_checkpoint = RefOf(attempt, *checkpoint);

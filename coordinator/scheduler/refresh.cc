@@ -127,7 +127,7 @@ void KeepEarlier(StepContext& step, Task& task, const std::string& why) {
 }
 
 void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt) {
-  const Comparison compared = Compare(task.earlier, attempt.numbers);
+  const Comparison compared = Compare(task.earlier, attempt.rows.numbers);
   if (!compared.lost.empty()) {
     return KeepEarlier(step, task, Str("attempt ", attempt.n, " has no ", compared.lost));
   }

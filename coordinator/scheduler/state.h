@@ -168,6 +168,13 @@ struct MeasuredNumber {
   bool operator==(const MeasuredNumber&) const = default;
 };
 
+// The stored rows of an attempt.
+struct GivenRows {
+  std::map<ExpectedCell, std::int64_t> counts = {};  // how many there are of each
+  std::vector<MeasuredNumber> numbers = {};
+  std::set<ExpectedCell> expected = {};  // its task's, once there is a row
+};
+
 struct Attempt {
   std::string id;  // ULID
   std::string task;
@@ -198,9 +205,8 @@ struct Attempt {
   bool outlived = false;    // its worker has a newer allocation: the attempt's is over
   // Derived from its records: rebuilt with NoteRecord after a restart while the attempt is live,
   // and dropped once its end is stored.
-  JournalTally tally = {};                   // of the records before `final`
-  std::vector<ExpectedCell> results = {};    // of its stored rows
-  std::vector<MeasuredNumber> numbers = {};  // of the same rows
+  JournalTally tally = {};  // of the records before `final`
+  GivenRows rows = {};
   std::optional<CheckpointRef> final_checkpoint = {};
   bool final_seen = false;
   std::string unreadable = {};    // which stored record cannot be read, and why

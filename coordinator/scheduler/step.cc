@@ -2,6 +2,7 @@
 // is written once.
 #include "coordinator/scheduler/step.h"
 
+#include <utility>
 #include <variant>
 
 #include "coordinator/scheduler/scheduler.h"
@@ -33,7 +34,11 @@ void CollectWrites(StepContext& step) {
     writes.push_back(PutWorker{state.workers.at(id)});
   }
   for (const std::string& id : step.changed_attempts) {
-    writes.push_back(PutAttempt{state.attempts.at(id)});
+    // There may be many rows, and they are not among the columns.
+    Attempt& attempt = step.state.attempts.at(id);
+    GivenRows rows = std::exchange(attempt.rows, {});
+    writes.push_back(PutAttempt{attempt});
+    attempt.rows = std::move(rows);
   }
   AppendAll(writes, step.records);
   AppendAll(writes, step.transitions);

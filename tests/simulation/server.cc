@@ -472,7 +472,8 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
       if (record.record.kind != RecordKind::kFinal || record.record.seq != attempt.durable_seq + 1)
         continue;
       record.record.body = attempt.tally.Final();
-      attempt.results = task.expected_cells;
+      attempt.rows = {.numbers = std::vector<MeasuredNumber>(task.expected_cells.size())};
+      for (const ExpectedCell& cell : task.expected_cells) attempt.rows.counts[cell] = 1;
     }
   } else if (!IsLive(attempt.state) && task.state == TaskState::kRunning) {  // kNoFencing
     state_.index.live.erase(task.attempt);

@@ -89,8 +89,9 @@ TEST_F(SubmitTest, AfterItsSuccessATaskTakesNoMemoryForItsCells) {
 
   EXPECT_EQ(Evaluate().expected_cells.capacity(), 0u);
   EXPECT_EQ(Evaluate().ready_class.capacity(), std::string().capacity());
-  EXPECT_EQ(attempt.results.capacity(), 0u);
-  EXPECT_EQ(attempt.numbers.capacity(), 0u);
+  EXPECT_TRUE(attempt.rows.counts.empty());
+  EXPECT_TRUE(attempt.rows.expected.empty());
+  EXPECT_EQ(attempt.rows.numbers.capacity(), 0u);
   EXPECT_TRUE(state.cell_task.empty());
   EXPECT_EQ(store.tasks.at(Evaluate().id).expected_cells.size(), 2u);
 }

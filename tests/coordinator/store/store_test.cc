@@ -87,7 +87,7 @@ std::string Durable(const State& state) {
              attempt.outlived};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
-    for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
+    for (const auto& [cell, n] : attempt.rows.counts) results.push_back({cell.ToJson(), n});
     shown.push_back({attempt.tally.Final().ToJson(), results, reference(attempt.final_checkpoint),
                      attempt.final_seen, attempt.failed_class, attempt.failed_message,
                      attempt.recorded_wall_ms, attempt.recorded_run_ms});
