@@ -81,4 +81,12 @@ void LogInfo(std::string_view event, LogFields fields) { Write('I', event, field
 void LogWarning(std::string_view event, LogFields fields) { Write('W', event, fields); }
 void LogError(std::string_view event, LogFields fields) { Write('E', event, fields); }
 
+bool RepeatedError::IsDue(std::string_view text, std::int64_t now_ms) {
+  constexpr std::int64_t kAgainMs = 60'000;
+  if (text == text_ && now_ms < next_ms_) return false;
+  text_ = text;
+  next_ms_ = now_ms + kAgainMs;
+  return true;
+}
+
 }  // namespace longrun

@@ -6,6 +6,7 @@
 // an error. Secrets and the text of sweep files are never logged.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -18,5 +19,16 @@ using LogFields = std::initializer_list<std::pair<std::string_view, std::string>
 void LogInfo(std::string_view event, LogFields fields = {});
 void LogWarning(std::string_view event, LogFields fields = {});
 void LogError(std::string_view event, LogFields fields = {});
+
+// For an error that a loop may meet at every turn.
+class RepeatedError {
+ public:
+  // Whether to log it now: the last one had another text, or was logged a minute ago or more.
+  bool IsDue(std::string_view text, std::int64_t now_ms);
+
+ private:
+  std::string text_;
+  std::int64_t next_ms_ = 0;
+};
 
 }  // namespace longrun

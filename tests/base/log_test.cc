@@ -83,5 +83,14 @@ TEST(LogTest, ALineAfterOneThatWasCutBeginsOnALineOfItsOwn) {
   EXPECT_EQ(text->substr(41 + 27), Str("serving\n", text->substr(41 + 35, 27), "stopped\n"));
 }
 
+TEST(LogTest, ARepeatedErrorIsDueOnceAMinute) {
+  RepeatedError error;
+  EXPECT_TRUE(error.IsDue("full", 1000));
+  EXPECT_FALSE(error.IsDue("full", 60'999));
+  EXPECT_TRUE(error.IsDue("full", 61'000));
+  EXPECT_TRUE(error.IsDue("denied", 61'001));
+  EXPECT_TRUE(error.IsDue("full", 61'002));
+}
+
 }  // namespace
 }  // namespace longrun

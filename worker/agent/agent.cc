@@ -11,6 +11,7 @@
 #include "base/checked_line.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/folder_size.h"
 #include "base/hash.h"
 #include "base/host_name.h"
 #include "base/json.h"
@@ -40,6 +41,7 @@ constexpr std::int64_t kFencedGraceMs = 20'000;
 constexpr std::size_t kInFlightBytesMax = 4u << 20;
 constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more than this waits
 constexpr std::int64_t kTransferAgainMs = 1000;
+constexpr int kFoldersMeasuredAtOnce = 200;  // of ended attempts: the folder may be on a slow disk
 constexpr std::int64_t kSharingMs = 30'000;  // then, the shared folder is not waited for
 constexpr std::int64_t kSharingLookMs = 50;
 constexpr int kPrepareTriesMax = 30;
@@ -231,8 +233,16 @@ Status Agent::AdoptAttempts() {
       RETURN_IF_ERROR(RemoveAll(path));
       continue;
     }
+    // Its trainer goes on; the worker may be started again.
+    if (attempt.status().code() == Code::kUnavailable) return attempt.status();
     if (!attempt) {
-      LogWarning("attempt_not_adopted", {{"folder", path}, {"error", attempt.status().message()}});
+      const bool is_killed = LocalAttempt::KillUnadopted({.path = path});
+      LogError(
+          "attempt_not_adopted",
+          {{"folder", path},
+           {"error", attempt.status().message()},
+           {"killed", is_killed ? "yes" : "no process of it was found"},
+           {"remedy", "its results are lost, and the task is tried again; remove the folder"}});
       continue;
     }
     Live& live = attempts_.try_emplace(name, std::move(attempt).value()).first->second;
@@ -442,14 +452,14 @@ std::int64_t Agent::BacklogBytes() const {
 // its task file describes the task.
 void Agent::Measure(Live& live, const JournalRecord& record) {
   const LocalAttempt& attempt = *live.attempt;
-  if (!attempt.running()) return;
+  const int slot = attempt.acked().device_index;
+  if (!attempt.running() || slot == kUnknownSlot) return;
   if (!live.meter) {
     const Result<TaskFile> task = ReadTaskFile(attempt.folder());
     if (!task.ok())
       return;  // it is adopted, so its ids were read: only numbers for people are missing
     live.meter.emplace(*task);
   }
-  const int slot = attempt.acked().device_index;
   if (const auto seconds = live.meter->Note(record)) metrics_->ObserveStepSeconds(slot, *seconds);
 }
 
@@ -669,6 +679,7 @@ void Agent::ApplyVerdict(const AttemptVerdict& verdict, Live& live) {
     LogInfo("attempt_told_again",
             {{"attempt", verdict.attempt}, {"durable_seq", Str(verdict.durable_seq)}});
     attempt.TakeBackEnd();
+    live.kept_bytes.reset();
   }
   if (verdict.verdict == Verdict::kEnded) {
     return On(
@@ -809,9 +820,10 @@ std::string Agent::WhySlotIsTaken(int device_index) const {
     }
   }
   for (const auto& [id, live] : attempts_) {
-    if (live.attempt->running() && live.attempt->acked().device_index == device_index) {
-      return Str("attempt ", id, " still runs on slot ", device_index);
-    }
+    if (!live.attempt->running()) continue;
+    const int slot = live.attempt->acked().device_index;
+    if (slot == device_index) return Str("attempt ", id, " still runs on slot ", device_index);
+    if (slot == kUnknownSlot) return Str("attempt ", id, " still runs on a slot that is not known");
   }
   return "";
 }
@@ -1078,10 +1090,17 @@ void Agent::ReportEnded(Live& live) {
 
 void Agent::ApplyRetention() {
   std::vector<KeptAttempt> kept;
-  for (const auto& [id, live] : attempts_) {
+  int n_measured = 0;
+  for (auto& [id, live] : attempts_) {
     if (!live.attempt->acked().ended) continue;
+    // The next rounds measure the others.
+    if (!live.kept_bytes && n_measured < kFoldersMeasuredAtOnce) {
+      live.kept_bytes = BytesBelow(live.attempt->folder().path);
+      n_measured += 1;
+    }
     kept.push_back({.id = id,
                     .path = live.attempt->folder().path,
+                    .n_bytes = live.kept_bytes.value_or(0),
                     .ended_wall_ms = live.attempt->acked().ended_wall_ms});
   }
   const std::vector<std::string> removed =

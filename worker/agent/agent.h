@@ -98,6 +98,7 @@ class Agent {
     bool cancelled = false;          // the coordinator wants it stopped
     std::int64_t session = 0;        // the last one in which the coordinator named the attempt
     std::optional<SlotMeter> meter;  // while its trainer is running
+    std::optional<std::int64_t> kept_bytes;  // of its folder, once it has ended
   };
 
   Agent(AgentOptions options, FileLock lock);

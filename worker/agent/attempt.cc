@@ -14,11 +14,11 @@
 #include "base/absent.h"
 #include "base/access.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/held_file.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
 
@@ -33,6 +33,7 @@ constexpr std::int64_t kLogTailBytes = 4 << 10;
 constexpr std::int64_t kAckedEveryMs = 1000;
 constexpr std::int64_t kKillAgainMs = 1000;
 constexpr std::int64_t kBrokenJournalGraceMs = 20'000;
+constexpr std::int64_t kStopUnreadableMs = 20'000;
 
 Result<AttemptIds> ReadIds(const AttemptFolder& folder) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(folder.TaskFilePath()));
@@ -49,6 +50,14 @@ Result<AttemptIds> ReadIds(const AttemptFolder& folder) {
                       ", but is in the folder of another attempt"));
   }
   return ids;
+}
+
+// kUnavailable: the file may be readable when the worker is started again.
+Status NotRead(const Status& why) {
+  const Code code = why.code();
+  const bool may_pass = code == Code::kResourceExhausted || code == Code::kPermissionDenied ||
+                        code == Code::kDeadlineExceeded || code == Code::kUnavailable;
+  return Status(may_pass ? Code::kUnavailable : Code::kDataLoss, why.message());
 }
 
 // Reads at most n_bytes from `offset`; "" if the file does not exist.
@@ -107,13 +116,17 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Start(const Launch& launch) 
 }
 
 Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Adopt(const AttemptFolder& folder) {
-  if (!PathExists(folder.TaskFilePath())) {
+  if (IsAbsent(folder.TaskFilePath())) {
     return Status(Code::kNotFound,
                   Str(folder.TaskFilePath(), " does not exist: nothing was started"));
   }
-  ASSIGN_OR_RETURN(AttemptIds ids, ReadIds(folder));
-  std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(std::move(ids), folder));
-  ASSIGN_OR_RETURN(attempt->acked_, ReadAcked(folder));
+  Result<AttemptIds> ids = ReadIds(folder);
+  if (!ids) return NotRead(ids.status());
+  std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(std::move(ids).value(), folder));
+  const Result<AckedRecord> acked = ReadAcked(folder);
+  if (!acked && NotRead(acked.status()).code() == Code::kUnavailable)
+    return NotRead(acked.status());
+  attempt->acked_ = acked ? *acked : AckedRecord{.device_index = kUnknownSlot};
   attempt->reader_.Rewind(attempt->acked_.durable_seq);
   attempt->running_ = !attempt->acked_.ended;
   if (attempt->running_) {
@@ -121,12 +134,28 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Adopt(const AttemptFolder& f
   }
   attempt->log_offset_ = std::max<std::int64_t>(0, SizeOf(folder.Log()) - kLogPieceBytes);
   attempt->Poll(0);
+  if (!acked) {
+    LogError("attempt_record_unreadable",
+             {{"attempt", attempt->ids_.attempt}, {"error", acked.status().message()}});
+  }
+  if (attempt->acked_.device_index == kUnknownSlot) {
+    attempt->RequestStop(BootMs(), kStopUnreadableMs);
+  }
   return attempt;
+}
+
+bool LocalAttempt::KillUnadopted(const AttemptFolder& folder) {
+  const Result<ShimRecord> shim = ReadShim(folder);
+  const Result<HeldFile> held = HeldFile::Open(folder.path);
+  if (!shim || !held) return false;
+  // A killed shim takes its trainer with it. A copy of a folder names the original's processes.
+  return held->IsAt(Str("/proc/", shim->shim.pid, "/cwd")) &&
+         SignalProcess(shim->shim, SIGKILL, /*group=*/false);
 }
 
 // Whoever holds shim.lock decides. A shim that was started but has not taken its lock yet will find
 // `abandoned` and start nothing.
-bool LocalAttempt::ShimIsGone() {
+bool LocalAttempt::ShimIsGone(std::int64_t now_ms) {
   if (child_pid_ > 0) {
     const Result<std::optional<ExitInfo>> exit = WaitFor(child_pid_, 0);
     if (exit && !exit->has_value()) return false;
@@ -139,11 +168,10 @@ bool LocalAttempt::ShimIsGone() {
   if (!lock) return false;
   if (PathExists(folder_.Exit())) return true;
   const Status marked = WriteFileAtomic(folder_.Abandoned(), "");
-  if (!marked.ok()) {
+  if (!marked.ok() && not_marked_.IsDue(marked.message(), now_ms)) {
     LogError("attempt_not_marked", {{"attempt", ids_.attempt}, {"error", marked.message()}});
-    return false;
   }
-  return true;
+  return marked.ok();
 }
 
 // Read again until it names the trainer, which the shim adds last.
@@ -178,7 +206,7 @@ void LocalAttempt::Poll(std::int64_t now_ms) {
   if (!running_) return;
   const std::optional<ShimRecord>& shim = Shim();
   if (!folder_is_gone_ && IsAbsent(folder_.path)) EndWithoutFolder();
-  if (ShimIsGone()) {
+  if (ShimIsGone(now_ms)) {
     // A killed shim takes its trainer with it; the slot is free once the trainer has ended.
     Shim();  // its last record may have come since
     if (shim && shim->trainer && IsRunning(*shim->trainer) && IsOurs(*shim->trainer)) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/held_file.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "sweeps/event.h"
 #include "worker/agent/attempt_folder.h"
@@ -37,8 +38,13 @@ class LocalAttempt {
   // Creates the folder and starts the shim, in its own session (setsid).
   static Result<std::unique_ptr<LocalAttempt>> Start(const Launch& launch);
   // Takes over a folder from an earlier worker process. kNotFound if nothing was started in it (no
-  // task.json); the folder may then be removed.
+  // task.json); the folder may then be removed. kUnavailable: its files may be readable later. If
+  // the record of its slot and of what was acknowledged is damaged, the attempt is stopped, and its
+  // whole journal is sent again.
   static Result<std::unique_ptr<LocalAttempt>> Adopt(const AttemptFolder& folder);
+  // Kills what runs in a folder that cannot be adopted: nobody could store what it computes, and
+  // its slot would be given to another attempt. False if nothing runs there, or nobody knows what.
+  static bool KillUnadopted(const AttemptFolder& folder);
 
   const AttemptIds& ids() const { return ids_; }
   const AttemptFolder& folder() const { return folder_; }
@@ -85,7 +91,7 @@ class LocalAttempt {
 
  private:
   LocalAttempt(AttemptIds ids, AttemptFolder folder);
-  bool ShimIsGone();
+  bool ShimIsGone(std::int64_t now_ms);
   void EndWithoutFolder();
   bool IsOurs(const ProcessName& process) const;
   const std::optional<ShimRecord>& Shim();
@@ -103,6 +109,7 @@ class LocalAttempt {
   bool stop_requested_ = false;
   bool stop_sent_ = false;
   std::int64_t kill_at_ms_ = 0;
+  RepeatedError not_marked_;
 
   JournalReader reader_;
   std::deque<JournalReader::Line> pending_;

@@ -33,8 +33,9 @@ struct AttemptFolder {
 
 // The facts about the attempt that the worker keeps beside its task file. `durable_seq` is for
 // people and for a start without a coordinator. Otherwise the value in Welcome counts.
+inline constexpr int kUnknownSlot = -1;
 struct AckedRecord {
-  int device_index = 0;          // the slot it occupies
+  int device_index = 0;          // the slot it occupies, or kUnknownSlot
   std::int64_t durable_seq = 0;  // committed and synced by the coordinator
   bool ended = false;            // the attempt's end is stored as well
   std::int64_t ended_wall_ms = 0;

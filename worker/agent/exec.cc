@@ -182,9 +182,19 @@ Result<int> StartTrainer(const AttemptFolder& folder, const std::string& trainer
                 .die_with_parent = true});
 }
 
+Result<ProcessName> NameOf(int pid) {
+  const std::optional<std::uint64_t> ticks = ProcessStartTicks(pid);
+  if (!ticks) {
+    return Status(Code::kFailedPrecondition, Str("cannot read /proc/", pid, "/stat: mount /proc"));
+  }
+  return ProcessName{.pid = pid, .start_ticks = *ticks};
+}
+
 // Starts the trainer, once everything is ready to record its end.
 Result<int> PrepareAndStart(const AttemptFolder& folder, const std::string& trainer,
-                            const ShimRecord& shim) {
+                            ShimRecord& shim) {
+  RETURN_IF_ERROR(SetLimits());
+  ASSIGN_OR_RETURN(shim.shim, NameOf(getpid()));
   RETURN_IF_ERROR(ReserveExit(folder));
   RETURN_IF_ERROR(WriteShim(folder, shim));
   Failpoint("shim_before_trainer");
@@ -200,9 +210,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
     LogWarning("shim_started_nothing", {{"because", path + " exists"}});
     return kShimStartedNothing;
   }
-  RETURN_IF_ERROR(SetLimits());
-  ShimRecord shim = {.shim = {.pid = getpid(), .start_ticks = *ProcessStartTicks(getpid())},
-                     .trainer = std::nullopt};
+  ShimRecord shim;
   const RecentOomKills oom_kills(CountOomKills(""));
   const Result<int> pid = PrepareAndStart(folder, trainer, shim);
   if (!pid) {
@@ -212,8 +220,9 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   }
   PreferForOomKill(*pid);
   // Not reaped yet, so /proc has it even if it has already ended.
-  shim.trainer = ProcessName{.pid = *pid, .start_ticks = *ProcessStartTicks(*pid)};
-  const Status written = WriteShim(folder, shim);
+  const Result<ProcessName> name = NameOf(*pid);
+  if (name) shim.trainer = *name;
+  const Status written = name ? WriteShim(folder, shim) : name.status();
   if (!written.ok()) LogWarning("shim_record_not_written", {{"error", written.message()}});
 
   const ExitRecord exit = WaitForTrainer(*pid, signals, oom_kills);

@@ -1,7 +1,6 @@
 #include "worker/agent/garbage.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "base/files.h"
@@ -33,29 +32,6 @@ void Remove(const std::string& path) {
   if (!status.ok()) {
     LogWarning("folder_not_removed", {{"folder", path}, {"error", status.message()}});
   }
-}
-
-struct Aged {
-  std::int64_t age = 0;  // a time: the oldest is the smallest
-  std::string id, path;
-};
-
-// Removes the folders that are older than `until`, and then the oldest until the rest has at most
-// `bytes_max`. Returns the ids of the removed ones.
-std::vector<std::string> RemoveOldest(std::vector<Aged> folders, std::int64_t until,
-                                      std::int64_t bytes_max) {
-  std::ranges::sort(folders, {}, &Aged::age);
-  std::vector<std::int64_t> sizes;
-  for (const Aged& folder : folders) sizes.push_back(BytesBelow(folder.path));
-  std::int64_t total_bytes = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-  std::vector<std::string> removed;
-  for (std::size_t i = 0; i < folders.size(); ++i) {
-    if (folders[i].age >= until && total_bytes <= bytes_max) break;
-    total_bytes -= sizes[i];
-    Remove(folders[i].path);
-    removed.push_back(std::move(folders[i].id));
-  }
-  return removed;
 }
 
 Result<std::vector<Candidate>> Candidates(const std::string& state) {
@@ -107,13 +83,17 @@ Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run) {
 
 std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::int64_t wall_ms,
                                            std::int64_t bytes_max) {
-  std::vector<Aged> aged;
+  std::ranges::sort(kept, {}, &KeptAttempt::ended_wall_ms);
+  std::int64_t total_bytes = 0;
+  for (const KeptAttempt& attempt : kept) total_bytes += attempt.n_bytes;
+  std::vector<std::string> removed;
   for (KeptAttempt& attempt : kept) {
-    aged.push_back({.age = attempt.ended_wall_ms,
-                    .id = std::move(attempt.id),
-                    .path = std::move(attempt.path)});
+    if (attempt.ended_wall_ms >= wall_ms && total_bytes <= bytes_max) break;
+    total_bytes -= attempt.n_bytes;
+    Remove(attempt.path);
+    removed.push_back(std::move(attempt.id));
   }
-  return RemoveOldest(std::move(aged), wall_ms, bytes_max);
+  return removed;
 }
 
 }  // namespace longrun::agent

@@ -22,6 +22,7 @@ Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run);
 // restored from a backup can get the journal again.
 struct KeptAttempt {
   std::string id, path;
+  std::int64_t n_bytes = 0;
   std::int64_t ended_wall_ms = 0;
 };
 // Removes the folders of attempts that ended before `wall_ms`, and then the oldest until the rest

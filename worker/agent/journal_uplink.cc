@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "base/str.h"
 
 namespace longrun::agent {
@@ -84,11 +83,11 @@ JournalUplink::Next JournalUplink::Look(std::int64_t now_ms) {
   const std::deque<JournalReader::Line>& pending = attempt_.pending();
   if (pending.empty()) {
     const Result<bool> filled = attempt_.Fill(now_ms);
-    if (!filled) {
+    if (!filled && not_read_.IsDue(filled.status().message(), now_ms)) {
       LogWarning("journal_not_read",
                  {{"attempt", attempt_.ids().attempt}, {"error", filled.status().message()}});
-      return Next::kNothing;
     }
+    if (!filled) return Next::kNothing;
     if (pending.empty()) return at_end;
   }
   if (!WaitsForFiles(pending.front().record)) return Next::kBatch;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "base/status.h"
 #include "sweeps/session_messages.h"
 #include "worker/agent/attempt.h"
@@ -88,6 +89,7 @@ class JournalUplink {
   std::map<std::int64_t, bool> uploaded_;
   std::deque<std::pair<std::int64_t, std::size_t>> in_flight_;  // last seq, bytes
   bool end_sent_ = false;
+  RepeatedError not_read_;
 };
 
 }  // namespace longrun::agent

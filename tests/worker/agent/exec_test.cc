@@ -196,6 +196,52 @@ TEST_F(ExecTest, AnAdoptedTrainerWhoseFolderIsGoneIsKilled) {
   }
 }
 
+// Its slot is not known, so it must not go on.
+TEST_F(ExecTest, AnAttemptWhoseRecordIsDamagedIsStoppedAndItsJournalIsReadWhole) {
+  const int pid = StartShim({{"steps", 1'000'000}});
+  AwaitRecords(5);
+  ASSERT_TRUE(
+      WriteFileAtomic(folder_.Acked(),
+                      R"({"device_index":0,"durable_seq":3,"endee":false,"ended_wall_ms":0})")
+          .ok());
+  const auto attempt = LocalAttempt::Adopt(folder_);
+  ASSERT_TRUE(attempt.ok()) << attempt.status().message();
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
+    (*attempt)->Poll(BootMs());
+    return !(*attempt)->running();
+  }));
+  End(pid);
+  EXPECT_EQ((*attempt)->Exit()->code, 75);
+  EXPECT_EQ((*attempt)->acked().device_index, kUnknownSlot);
+  ASSERT_TRUE((*attempt)->Fill(BootMs()).ok());
+  EXPECT_EQ((*attempt)->pending().front().record.seq, 1);
+}
+
+TEST_F(ExecTest, AnAttemptThatCannotBeAdoptedIsNotTakenForOneThatNeverBegan) {
+  const int pid = StartShim({{"steps", 1'000'000}});
+  AwaitRecords(5);
+  ASSERT_TRUE(WriteAcked(folder_, {}).ok());
+  std::string task = ReadFile(folder_.TaskFilePath()).value();
+  task.replace(task.find("\"run_key\""), 9, "\"run_kez\"");
+  ASSERT_TRUE(WriteFileAtomic(folder_.TaskFilePath(), task).ok());
+  EXPECT_EQ(LocalAttempt::Adopt(folder_).status().code(), Code::kDataLoss);
+
+  Result<ShimRecord> shim = ReadShim(folder_);
+  ASSERT_TRUE(WaitUntil(kDeadlineMs, [&] {
+    shim = ReadShim(folder_);
+    return shim.ok() && shim->trainer.has_value();
+  }));
+  // Of a copy of the folder, nothing is killed.
+  const AttemptFolder copy = {.path = JoinPath(temp_.path(), "copy")};
+  ASSERT_TRUE(MakeFolders(copy.path).ok());
+  ASSERT_TRUE(WriteShim(copy, *shim).ok());
+  EXPECT_FALSE(LocalAttempt::KillUnadopted(copy));
+  EXPECT_TRUE(IsRunning(shim->shim));
+  EXPECT_TRUE(LocalAttempt::KillUnadopted(folder_));
+  EXPECT_EQ(End(pid).signal, SIGKILL);
+  EXPECT_TRUE(WaitUntil(kDeadlineMs, [&] { return !IsRunning(*shim->trainer); }));
+}
+
 TEST_F(ExecTest, AnAttemptRunsOnlyOnce) {
   End(StartShim({{"steps", 3}}));
   EXPECT_EQ(End(SpawnShim()).code, kShimStartedNothing);

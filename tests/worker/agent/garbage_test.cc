@@ -16,7 +16,7 @@ class GarbageTest : public testing::Test {
  protected:
   KeptAttempt Kept(const std::string& id, std::int64_t ended_wall_ms) {
     const std::string path = Fill(JoinPath(JoinPath(state_.path(), "attempts"), id));
-    return {.id = id, .path = path, .ended_wall_ms = ended_wall_ms};
+    return {.id = id, .path = path, .n_bytes = kFolderBytes, .ended_wall_ms = ended_wall_ms};
   }
   TempFolder state_;
 
