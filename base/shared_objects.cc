@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/descriptor.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/random.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -26,6 +28,15 @@ void LookAgain(const std::string& folder) {
     (void)readdir(open);
     closedir(open);
   }
+}
+
+// A name that no other call has, of this process or another one: a worker that connects again makes
+// new SharedObjects while its uploads still use the old ones, and in a container, a process may
+// have the same number as the one before it.
+std::string TemporaryName(const std::string& writer) {
+  static const std::uint64_t process = EntropySeed();
+  static std::atomic<std::int64_t> n_begun{0};
+  return Str(writer, "-", process, "-", ++n_begun);
 }
 
 }  // namespace
@@ -101,13 +112,8 @@ Status SharedObjects::Put(const std::string& sha256, std::int64_t n_bytes,
   const Status there = Check(sha256, n_bytes, go_on);
   // Other bytes under this name are of no use to anybody: they are replaced.
   if (there.code() != Code::kNotFound && there.code() != Code::kDataLoss) return there;
-  std::string temporary;
-  {
-    const std::lock_guard lock(mutex_);
-    temporary = JoinPath(JoinPath(folder_, kIncoming), Str(writer, "-", ++n_begun_));
-  }
+  const std::string temporary = JoinPath(JoinPath(folder_, kIncoming), TemporaryName(writer));
   RETURN_IF_ERROR(MakeFolders(FolderOf(temporary), 0700));
-  (void)unlink(temporary.c_str());  // of a process that was killed
   Status status = write(temporary);
   if (status.ok()) status = SyncFile(temporary);
   if (status.ok()) status = CheckBytes(temporary, sha256, n_bytes, go_on);

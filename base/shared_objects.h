@@ -67,9 +67,8 @@ class SharedObjects {
                            const std::function<Status()>& go_on);
 
   const std::string folder_;
-  std::mutex mutex_;                      // guards the two below
+  std::mutex mutex_;                      // guards the map below
   std::map<std::string, Stamp> checked_;  // by SHA-256
-  std::int64_t n_begun_ = 0;
 };
 
 }  // namespace longrun

@@ -49,6 +49,23 @@ TEST_F(SharedObjectsTest, WhatOneMachinePutsThereAnotherFinds) {
   EXPECT_TRUE(ListFolder(JoinPath(folder.path(), "incoming"))->empty());
 }
 
+// As after a new session of a worker, whose uploads of the session before have not ended.
+TEST_F(SharedObjectsTest, TwoPutsOfOneWriterDoNotDisturbEachOther) {
+  const std::string first = "first";
+  const Status put = here.Put(
+      Sha256Hex(first), std::ssize(first), "w",
+      [&](const std::string& path) {
+        Status written = WriteFileAtomic(path, first);
+        EXPECT_TRUE(Put(there, "second").ok());
+        return written;
+      },
+      &GoOn);
+  EXPECT_TRUE(put.ok()) << put.message();
+  EXPECT_TRUE(Check(there, "first").ok());
+  EXPECT_TRUE(Check(here, "second").ok());
+  EXPECT_TRUE(ListFolder(JoinPath(folder.path(), "incoming"))->empty());
+}
+
 TEST_F(SharedObjectsTest, OtherBytesAreNotPutThere) {
   EXPECT_EQ(Put(here, "bytes", "bytez").code(), Code::kDataLoss);
   EXPECT_EQ(Put(here, "bytes", "byte").code(), Code::kDataLoss);
