@@ -54,12 +54,12 @@ std::string SharedObjects::PathOf(const std::string& sha256) const {
 
 Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
   struct stat info {};
-  if (lstat(path.c_str(), &info) != 0 && errno == ENOENT) {
+  bool is_known = lstat(path.c_str(), &info) == 0;
+  if (!is_known && errno == ENOENT) {
     LookAgain(FolderOf(path));
-    if (lstat(path.c_str(), &info) != 0) {
-      return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
-    }
+    is_known = lstat(path.c_str(), &info) == 0;
   }
+  if (!is_known) return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
   if (!S_ISREG(info.st_mode)) {
     return Status(Code::kDataLoss, Str(path, " in the shared folder is not a regular file"));
   }

@@ -96,6 +96,15 @@ TEST_F(SharedObjectsTest, ALinkIsNotFollowed) {
   EXPECT_EQ(Check(here, "bytes").code(), Code::kDataLoss);
 }
 
+TEST_F(SharedObjectsTest, WhyAFileCannotBeLookedAtIsSaid) {
+  // A file where the folder of the file should be: ENOTDIR.
+  const std::string path = here.PathOf(Sha256Hex("bytes"));
+  ASSERT_TRUE(WriteFileAtomic(FolderOf(path), "").ok());
+  const Status status = Check(here, "bytes");
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("Not a directory"), std::string::npos) << status.message();
+}
+
 TEST_F(SharedObjectsTest, ACheckThatIsNotWantedAnyMoreEnds) {
   ASSERT_TRUE(Put(here, "bytes").ok());
   const auto cancelled = [] { return Status(Code::kCancelled, "not wanted"); };
