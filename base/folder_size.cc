@@ -8,8 +8,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The functions of fs::directory_entry describe what the link leads to.
+bool IsLinkToFile(const fs::directory_entry& entry) {
+  std::error_code error;
+  return entry.is_symlink(error) && !entry.is_directory(error);
+}
+
 std::int64_t BytesOf(const fs::directory_entry& entry) {
   std::error_code error;
+  if (IsLinkToFile(entry)) return 0;
   if (entry.is_regular_file(error)) {
     const auto n_bytes = entry.file_size(error);
     return error ? 0 : static_cast<std::int64_t>(n_bytes);

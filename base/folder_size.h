@@ -6,8 +6,9 @@
 
 namespace longrun {
 
-// The bytes of all files below a folder, or of the file itself if `path` is one. Links to folders
-// are not followed. A file that cannot be read, or is removed meanwhile, counts as 0 bytes.
+// The bytes of all files below a folder, or of the file itself if `path` is one. Links count as 0
+// bytes, except that `path` itself may be a link to the folder. A file that cannot be read, or is
+// removed meanwhile, counts as 0 bytes.
 std::int64_t BytesBelow(const std::string& path);
 
 }  // namespace longrun

@@ -43,6 +43,25 @@ TEST_F(BytesBelowTest, ALinkedFolderAndADanglingLinkCountNothing) {
   EXPECT_EQ(BytesBelow(folder_.path()), 10);
 }
 
+TEST_F(BytesBelowTest, ALinkedFileCountsNothing) {
+  const TempFolder elsewhere;
+  const std::string big = JoinPath(elsewhere.path(), "big");
+  ASSERT_TRUE(WriteFileAtomic(big, std::string(5000, 'x')).ok());
+  Write("a", 10);
+  const std::string link = JoinPath(folder_.path(), "link");
+  std::filesystem::create_symlink(big, link);
+  EXPECT_EQ(BytesBelow(folder_.path()), 10);
+  EXPECT_EQ(BytesBelow(link), 0);
+}
+
+// A user may have moved a folder of ours to another disk.
+TEST_F(BytesBelowTest, TheFolderItselfMayBeGivenByALink) {
+  Write("folder/a", 10);
+  const std::string link = JoinPath(folder_.path(), "link");
+  std::filesystem::create_symlink(JoinPath(folder_.path(), "folder"), link);
+  EXPECT_EQ(BytesBelow(link), 10);
+}
+
 TEST_F(BytesBelowTest, WhatIsNotThereCountsNothing) {
   EXPECT_EQ(BytesBelow(JoinPath(folder_.path(), "absent")), 0);
 }

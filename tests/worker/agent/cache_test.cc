@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <string>
@@ -262,6 +263,32 @@ TEST_F(CacheTest, AnItemLargerThanTheBudgetRemovesNothingThatIsUsedAndFetchesNot
   cache_->KeepUsers({});
   EXPECT_EQ(Get(Checkpoint("c", 200), "waits").status().code(), Code::kResourceExhausted);
   EXPECT_TRUE(PathExists(At("cache/" + a.digest)));  // without it, there would be too little, too
+}
+
+TEST_F(CacheTest, LinksIntoTheSharedFolderTakeNoRoom) {
+  Open(150);
+  CacheItem a = Checkpoint("a", 100), b = Checkpoint("b", 100),
+            file = InputFile(std::string(100, 'f'));
+  const auto link = [this](const ArtifactFile& shared, const std::string& path) {
+    const std::string target = At(shared.sha256);
+    RETURN_IF_ERROR(WriteFileAtomic(target, stored_.at(shared.sha256)));
+    return symlink(target.c_str(), path.c_str()) == 0 ? Status() : ErrnoStatus(errno, path);
+  };
+  for (CacheItem* const item : {&a, &b, &file}) {
+    item->is_linked = true;
+    ASSERT_TRUE(cache_->Get(*item, "ended", link).ok());
+  }
+  cache_->KeepUsers({});
+  const auto expect_all = [&] {
+    cache_->Trim();
+    for (const CacheItem& item : {a, b, file}) EXPECT_TRUE(cache_->Has(item.kind, item.digest));
+  };
+  expect_all();
+  Open(150);  // the next process
+  expect_all();
+  // Nor do they make room for what is fetched.
+  Got(Checkpoint("c", 140), "runs");
+  expect_all();
 }
 
 TEST_F(CacheTest, WhatAnEarlierProcessUsedSurvivesAndLastUseIsRemembered) {
