@@ -44,13 +44,6 @@ Result<std::string> ReadSome(std::FILE* file, const std::string& path, std::int6
   return Status(Code::kDataLoss, "the file became shorter while it was read");
 }
 
-Status CheckDigest(const LocalArtifact& file) {
-  ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(file.path));
-  if (found == file.sha256) return Status();
-  return Status(Code::kDataLoss,
-                Str("the file's SHA-256 is ", found, "; its record says ", file.sha256));
-}
-
 class Uploader {
  public:
   Uploader(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
@@ -104,7 +97,7 @@ class Uploader {
       v1::HasArtifactsResponse response;
       for (std::size_t i = first; i < last; ++i) request.add_sha256(files_[i].sha256);
       const auto context = options_.new_context(options_.question_deadline);
-      RETURN_IF_ERROR(StatusOfRpc(stub_.HasArtifacts(context.get(), request, &response))
+      RETURN_IF_ERROR(FromStore(StatusOfRpc(stub_.HasArtifacts(context.get(), request, &response)))
                           .In("asking for artifacts"));
       if (response.present_size() != request.sha256_size()) {
         return Status(Code::kInternal, Str("this program asked about ", request.sha256_size(),
@@ -122,6 +115,14 @@ class Uploader {
     }
     asked_ms_ = BootMs();
     return Status();
+  }
+
+  // An error for which no file is at fault.
+  Status FromStore(const Status& status) const {
+    const bool stays = status.ok() || IsTransient(status) ||
+                       status.code() == Code::kInvalidArgument ||
+                       !options_.store_errors_are_transient;
+    return stays ? status : Status(Code::kUnavailable, status.message());
   }
 
   // Asks for the first `n` files if that was long ago.
@@ -174,10 +175,11 @@ class Uploader {
     const Status sent = StatusOfRpc(writer->Finish());
     if (!broken.ok()) return broken;
     // The store hashes what it receives. Only if that is wrong, find out whether the file is, too.
-    const bool is_wrong =
-        sent.code() == Code::kDataLoss || (sent.code() == Code::kAborted && n_kept > 0);
-    if (is_wrong && n_left == 0) RETURN_IF_ERROR(CheckDigest(ref));
-    return sent;
+    // An error of the store's disk is kDataLoss, too.
+    const bool is_wrong = sent.code() == Code::kDataLoss ||
+                          (sent.code() == Code::kAborted && n_kept > 0 && n_left == 0);
+    if (is_wrong) RETURN_IF_ERROR(CheckAgainstRecord(ref));
+    return FromStore(sent);
   }
 
   v1::ArtifactService::Stub& stub_;

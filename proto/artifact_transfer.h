@@ -35,13 +35,16 @@ struct UploadOptions {
   // Called with each failure after which it tries again. Waits, for at most so long. Only without
   // patience may it be missing.
   std::function<void(const Status& why, std::int64_t ms_max)> pause = nullptr;
+  // For a caller that tries again for as long as it takes: errors of the store, such as those of
+  // its disk, are kUnavailable, so that any other lasting error is the fault of a file.
+  bool store_errors_are_transient = false;
 };
 
 // Uploads the files that the store does not have, one after the other. A file of which the store
 // has kept the beginning is not sent from its start. Asks for the files again from time to time, so
 // that the store keeps all of them until the caller refers to them. kNotFound: a file is gone;
-// kDataLoss: a file does not have its size and digest, or the store received other bytes; nothing
-// of it is stored then.
+// kDataLoss: a file does not have its size and digest, and nothing of it is stored. Both may also
+// come from the store, unless `store_errors_are_transient`.
 Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
                    const UploadOptions& options);
 

@@ -19,4 +19,8 @@ struct LocalArtifact {
 // disk is full). If not, the files themselves are at fault.
 bool IsTransient(const Status& status);
 
+// Reads the whole file. kNotFound: it is gone; kDataLoss: it does not have its size or its digest,
+// or cannot be read.
+Status CheckAgainstRecord(const LocalArtifact& file);
+
 }  // namespace longrun

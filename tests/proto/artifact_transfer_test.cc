@@ -30,7 +30,9 @@ class Store final : public v1::ArtifactService::Service {
 
   std::function<grpc::Status(std::size_t offset, Writer& writer)> send;
   std::string kept;                       // of an upload that broke
+  grpc::Status answer = {};               // to a question
   grpc::Status verdict;                   // about an upload
+  bool is_hasty = false;                  // says it after the first frame
   std::string received = {};              // with `kept` before it
   std::vector<std::size_t> offsets = {};  // asked for
 
@@ -39,7 +41,7 @@ class Store final : public v1::ArtifactService::Service {
                             v1::HasArtifactsResponse* response) override {
     response->add_present(false);
     response->add_unfinished_bytes(std::ssize(kept));
-    return grpc::Status::OK;
+    return answer;
   }
   grpc::Status UploadArtifact(grpc::ServerContext*,
                               grpc::ServerReader<v1::UploadArtifactRequest>* reader,
@@ -50,7 +52,7 @@ class Store final : public v1::ArtifactService::Service {
     received = kept;
     do {
       received += frame.data();
-    } while (reader->Read(&frame));
+    } while (!is_hasty && reader->Read(&frame));
     return verdict;
   }
   grpc::Status DownloadArtifact(grpc::ServerContext*, const v1::DownloadArtifactRequest* request,
@@ -105,12 +107,14 @@ class ArtifactTransferTest : public ::testing::Test {
     return grpc::Status::CANCELLED;
   }
 
-  Status Upload() {
-    return UploadFiles(*stub_, {file_}, {.new_context = [](std::chrono::system_clock::duration) {
+  Status Upload(bool waits_for_store = true) {
+    const auto new_context = [](std::chrono::system_clock::duration) {
       auto context = std::make_shared<grpc::ClientContext>();
       context->set_deadline(Deadline());
       return context;
-    }});
+    };
+    return UploadFiles(*stub_, {file_},
+                       {.new_context = new_context, .store_errors_are_transient = waits_for_store});
   }
 
   const TempFolder folder_;
@@ -199,19 +203,38 @@ TEST_F(ArtifactTransferTest, AnUploadLeavesOutTheBytesThatTheStoreHasKept) {
 
 TEST_F(ArtifactTransferTest, AnUploadThatTheStoreFindsWrongSaysWhetherTheFileIs) {
   ASSERT_TRUE(WriteFileAtomic(file_.path, bytes_).ok());
-  store_.verdict = {grpc::StatusCode::DATA_LOSS, "the store has other bytes"};
-  Status status = Upload();
-  EXPECT_EQ(status.code(), Code::kDataLoss);
-  EXPECT_NE(status.message().find("the store has other bytes"), std::string::npos)
-      << status.message();
+  const std::string text = "cannot sync artifact: Input/output error";
+  const auto expect = [&](Code code, bool waits_for_store = true) {
+    const Status status = Upload(waits_for_store);
+    EXPECT_EQ(status.code(), code);
+    EXPECT_NE(status.message().find(text), std::string::npos) << status.message();
+  };
+  // The store's own disk may fail in these ways. Whoever waits for the store may try again.
+  for (const bool is_hasty : {false, true}) {
+    store_.is_hasty = is_hasty;
+    for (const auto code : {grpc::StatusCode::DATA_LOSS, grpc::StatusCode::PERMISSION_DENIED,
+                            grpc::StatusCode::NOT_FOUND, grpc::StatusCode::FAILED_PRECONDITION}) {
+      store_.verdict = {code, text};
+      expect(Code::kUnavailable);
+    }
+    expect(Code::kFailedPrecondition, /*waits_for_store=*/false);
+    store_.verdict = {grpc::StatusCode::INVALID_ARGUMENT, text};
+    expect(Code::kInvalidArgument);
+  }
+  store_.answer = {grpc::StatusCode::PERMISSION_DENIED, text};
+  expect(Code::kUnavailable);
+  expect(Code::kPermissionDenied, /*waits_for_store=*/false);
+  store_.answer = {};
 
   bytes_[4 * kFrameBytes] ^= 1;
   ASSERT_TRUE(WriteFileAtomic(file_.path, bytes_).ok());
+  store_.verdict = {grpc::StatusCode::DATA_LOSS, "the store has other bytes"};
   // After an earlier connection, the store cannot know whose bytes are wrong: the file tells.
   for (const std::string& kept : {std::string(), bytes_.substr(0, kFrameBytes)}) {
+    store_.is_hasty = false;
     store_.kept = kept;
     if (!kept.empty()) store_.verdict = {grpc::StatusCode::ABORTED, "send it again"};
-    status = Upload();
+    const Status status = Upload();
     EXPECT_EQ(status.code(), Code::kDataLoss);
     EXPECT_NE(status.message().find(Str("the file's SHA-256 is ", Sha256Hex(bytes_))),
               std::string::npos)

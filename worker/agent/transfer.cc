@@ -138,7 +138,8 @@ Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
                      {.new_context = new_context,
                       .question_deadline = kQuestionDeadline,
                       .file_deadline = kTransferDeadline,
-                      .progress = [](std::int64_t) { Failpoint("worker_mid_upload"); }});
+                      .progress = [](std::int64_t) { Failpoint("worker_mid_upload"); },
+                      .store_errors_are_transient = true});
 }
 
 Status ArtifactTransfer::Receive(const ArtifactFile& file, const std::string& path,

@@ -771,6 +771,19 @@ TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   EXPECT_TRUE(PathExists(FolderOf(task).Checkpoints()));
 }
 
+TEST_F(AgentTest, ACheckpointThatTheStoresDiskDoesNotTakeIsSentAgain) {
+  coordinator_.n_uploads_failing = 2;
+  const TaskFile task = Begin({{"steps", 3}});
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  EXPECT_EQ(coordinator_.n_uploads_failing, 0);
+  EXPECT_TRUE(StoredOf(task).without_files.empty());
+  const v1::CheckpointSource source = SourceOf(RecordsOf(task, RecordKind::kCheckpoint).back());
+  for (const v1::ArtifactFile& file : source.files()) {
+    EXPECT_TRUE(coordinator_.artifacts.contains(file.sha256())) << file.name();
+  }
+}
+
 // The files of older checkpoints went with the outage; that is no reason to keep the last one's,
 // which are in the store.
 TEST_F(AgentTest, CheckpointsThatTheTrainerRemovedDoNotKeepTheOthersOnTheDisk) {

@@ -202,6 +202,10 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
       return {grpc::StatusCode::DATA_LOSS, "the digest does not hold"};
     }
     const std::scoped_lock lock(mutex);
+    if (state.n_uploads_failing > 0) {
+      state.n_uploads_failing -= 1;
+      return {grpc::StatusCode::DATA_LOSS, "cannot sync the artifact: Input/output error"};
+    }
     state.artifacts[sha256] = bytes;
     response->set_stored_bytes(total_bytes);
     changed.notify_all();

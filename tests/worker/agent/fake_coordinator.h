@@ -67,6 +67,7 @@ class FakeCoordinator {
   std::map<std::string, std::int64_t> nack_once_at;  // refuses the batch with this record once
   bool acknowledges = true;
   bool withholds_artifacts = false;  // a download waits
+  int n_uploads_failing = 0;         // the next so many end as on a disk that cannot be written
   std::int64_t boot_epoch = 1;
   std::vector<std::string> capabilities;  // of the Welcome
   int protocol_version = kProtocolNewest;
