@@ -332,7 +332,7 @@ Status ArtifactStore::Upload::Use(const std::function<Status(int fd)>& use) {
 }
 
 Status ArtifactStore::Upload::HashKept() {
-  return Use([&](int fd) -> Status {
+  Status hashed = Use([&](int fd) -> Status {
     std::string bytes(std::min(kHashSliceBytes, static_cast<std::size_t>(n_bytes_ - n_hashed_)),
                       '\0');
     const ssize_t n = pread(fd, bytes.data(), bytes.size(), n_hashed_);
@@ -342,6 +342,10 @@ Status ArtifactStore::Upload::HashKept() {
     n_hashed_ += n;
     return Status();
   });
+  if (hashed.code() != Code::kDataLoss) return hashed;
+  // The sender would go on after these bytes again and again.
+  Drop();
+  return Status(Code::kAborted, Str(hashed.message(), ": send it again"));
 }
 
 Status ArtifactStore::Upload::WriteAll(int fd, std::string_view bytes) {

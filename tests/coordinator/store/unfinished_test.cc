@@ -2,6 +2,7 @@
 #include "coordinator/store/unfinished.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -69,6 +70,17 @@ TEST_F(UnfinishedTest, AnUploadGoesOnWhereItBrokeAlsoAfterARestart) {
   EXPECT_EQ(ReadFile(store->Find(sha256)->path).value(), bytes);
   EXPECT_EQ(store->UnfinishedBytes(kAda, sha256), 0);
   EXPECT_FALSE(PathExists(KeptPath(kAda, bytes)));
+}
+
+TEST_F(UnfinishedTest, KeptBytesThatCannotBeReadAreSentAgain) {
+  ASSERT_TRUE(Send(kAda, bytes, 0, 6).ok());
+  {
+    const Upload upload = store->Resume(kAda, sha256, std::ssize(bytes), 6).value();
+    ASSERT_EQ(truncate(KeptPath(kAda, bytes).c_str(), 0), 0);
+    EXPECT_EQ(upload->HashKept().code(), Code::kAborted);
+  }
+  EXPECT_FALSE(PathExists(KeptPath(kAda, bytes)));
+  EXPECT_TRUE(Send(kAda, bytes, 0, bytes.size()).ok());
 }
 
 TEST_F(UnfinishedTest, TheBytesOfOneSenderAreNothingToAnother) {
