@@ -124,8 +124,11 @@ Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
   if (const std::shared_ptr<SharedObjects> folder = shared(); folder != nullptr) {
     Status put = PutAll(*folder, files);
     if (put.ok() || IsTransient(put)) return put;
-    // The record does not fit its file: another way would not help.
-    if (put.code() == Code::kDataLoss || put.code() == Code::kNotFound) return put;
+    // An error of the folder's disk has these codes, too. Another way helps only if no file is at
+    // fault.
+    if (put.code() == Code::kDataLoss || put.code() == Code::kNotFound) {
+      for (const LocalArtifact& file : files) RETURN_IF_ERROR(CheckAgainstRecord(file));
+    }
     LogWarning("not_put_into_shared_folder",
                {{"error", put.message()}, {"instead", "it is sent to the coordinator"}});
   }

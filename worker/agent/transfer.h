@@ -42,7 +42,8 @@ class ArtifactTransfer {
 
   // Puts the files into the shared folder and tells the coordinator. If the folder is not shared,
   // or, with a warning, if that fails, uploads those that the store does not have. kNotFound: a
-  // file is gone; kDataLoss: the bytes read for the upload do not match the record.
+  // file is gone; kDataLoss: a file does not match its record, or cannot be read. An error of the
+  // folder or of the store is never one of these.
   Status Upload(const std::vector<LocalArtifact>& files);
 
   // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there.
