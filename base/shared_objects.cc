@@ -52,6 +52,15 @@ std::string SharedObjects::PathOf(const std::string& sha256) const {
   return JoinPath(JoinPath(folder_, sha256.substr(0, 2)), sha256);
 }
 
+// Where nothing is mounted any more, files would go to the disk of this machine.
+Status SharedObjects::MakeFolderInside(const std::string& path) const {
+  Status made = MakeFolder(path, 0700);
+  if (made.code() != Code::kNotFound) return made;
+  return Status(Code::kFailedPrecondition, Str("the shared folder ", folder_,
+                                               " is not there any more: mount it again on this "
+                                               "machine"));
+}
+
 Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
   struct stat info {};
   bool is_known = lstat(path.c_str(), &info) == 0;
@@ -113,12 +122,12 @@ Status SharedObjects::Put(const std::string& sha256, std::int64_t n_bytes,
   // Other bytes under this name are of no use to anybody: they are replaced.
   if (there.code() != Code::kNotFound && there.code() != Code::kDataLoss) return there;
   const std::string temporary = JoinPath(JoinPath(folder_, kIncoming), TemporaryName(writer));
-  RETURN_IF_ERROR(MakeFolders(FolderOf(temporary), 0700));
+  RETURN_IF_ERROR(MakeFolderInside(FolderOf(temporary)));
   Status status = write(temporary);
   if (status.ok()) status = SyncFile(temporary);
   if (status.ok()) status = CheckBytes(temporary, sha256, n_bytes, go_on);
   const std::string path = PathOf(sha256);
-  if (status.ok()) status = MakeFolders(FolderOf(path), 0700);
+  if (status.ok()) status = MakeFolderInside(FolderOf(path));
   if (status.ok()) status = RenameSync(temporary, path);
   if (!status.ok()) (void)unlink(temporary.c_str());
   return status;

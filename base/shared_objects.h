@@ -45,7 +45,7 @@ class SharedObjects {
 
   // Calls `write` with the path of a file to make in FOLDER/incoming, and puts it in place, synced,
   // if it has these bytes; kDataLoss if not. `writer`: a safe name of this process. If the file is
-  // there already, `write` is not called.
+  // there already, `write` is not called. kFailedPrecondition if FOLDER is missing.
   Status Put(const std::string& sha256, std::int64_t n_bytes, const std::string& writer,
              const std::function<Status(const std::string& path)>& write,
              const std::function<Status()>& go_on);
@@ -62,6 +62,7 @@ class SharedObjects {
     std::int64_t changed_ns = 0;
     bool operator==(const Stamp&) const = default;
   };
+  Status MakeFolderInside(const std::string& path) const;
   static Result<Stamp> StampOf(const std::string& path);
   static Status CheckBytes(const std::string& path, const std::string& sha256, std::int64_t n_bytes,
                            const std::function<Status()>& go_on);

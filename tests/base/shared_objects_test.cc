@@ -105,6 +105,17 @@ TEST_F(SharedObjectsTest, WhyAFileCannotBeLookedAtIsSaid) {
   EXPECT_NE(status.message().find("Not a directory"), std::string::npos) << status.message();
 }
 
+TEST_F(SharedObjectsTest, AMissingFolderIsNotMadeAgain) {
+  const std::string unmounted = JoinPath(folder.path(), "coordinator");
+  SharedObjects objects(unmounted);
+  const Status status = Put(objects, "bytes");
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find(unmounted), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("mount it again"), std::string::npos) << status.message();
+  EXPECT_EQ(n_written, 0);
+  EXPECT_FALSE(PathExists(unmounted));
+}
+
 TEST_F(SharedObjectsTest, ACheckThatIsNotWantedAnyMoreEnds) {
   ASSERT_TRUE(Put(here, "bytes").ok());
   const auto cancelled = [] { return Status(Code::kCancelled, "not wanted"); };

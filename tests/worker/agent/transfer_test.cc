@@ -52,6 +52,16 @@ TEST_F(TransferTest, WhatASharedFolderDoesNotTakeGoesOverTheNetwork) {
   EXPECT_TRUE(IsUploaded(file));
 }
 
+TEST_F(TransferTest, WithoutItsSharedFolderAWorkerUsesTheNetwork) {
+  ShareFolder();
+  ASSERT_TRUE(RemoveAll(At("shared")).ok());  // or nothing is mounted there any more
+  const LocalArtifact file = Written("weights");
+  const Status status = artifacts_.Upload({file});
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_TRUE(IsUploaded(file));
+  EXPECT_FALSE(PathExists(At("shared")));
+}
+
 TEST_F(TransferTest, AFileThatIsGoneOrDamagedIsGivenUp) {
   ShareFolder();
   LocalArtifact file = Written("weights");
