@@ -2,6 +2,7 @@
 #include "worker/agent/transfer.h"
 
 #include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -148,6 +149,10 @@ Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
 Status ArtifactTransfer::Receive(const ArtifactFile& file, const std::string& path,
                                  const std::string& remedy, const std::atomic<bool>& unwanted) {
   if (unwanted) return Status(Code::kCancelled, "the task is not wanted any more");
+  // An interrupted Link may have left a link there. The bytes would go to the shared folder, under
+  // a name that says that they are complete.
+  struct stat info {};
+  if (lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) (void)unlink(path.c_str());
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   Call call(*this, kTransferDeadline + std::chrono::seconds(file.n_bytes / kBytesInSecondMin));
   return ContinueDownload(*stub, call.context,

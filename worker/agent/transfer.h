@@ -46,7 +46,8 @@ class ArtifactTransfer {
   // folder or of the store is never one of these.
   Status Upload(const std::vector<LocalArtifact>& files);
 
-  // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there.
+  // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there. A
+  // link at `path` is replaced, not followed.
   // kDataLoss, with the remedy, if its bytes are not those of its digest. kCancelled soon after
   // `unwanted` has become true.
   Status Receive(const ArtifactFile& file, const std::string& path, const std::string& remedy,

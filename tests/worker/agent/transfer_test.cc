@@ -2,6 +2,7 @@
 #include "worker/agent/transfer.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -60,6 +61,22 @@ TEST_F(TransferTest, WithoutItsSharedFolderAWorkerUsesTheNetwork) {
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(IsUploaded(file));
   EXPECT_FALSE(PathExists(At("shared")));
+}
+
+TEST_F(TransferTest, AFetchReplacesALinkInsteadOfWritingThroughIt) {
+  const std::string bytes = "questions";
+  const ArtifactFile file = {
+      .name = "file", .sha256 = Sha256Hex(bytes), .n_bytes = std::ssize(bytes)};
+  coordinator_.artifacts[file.sha256] = bytes;
+  ASSERT_EQ(symlink(At("target").c_str(), At("fetched").c_str()), 0);
+  const std::atomic<bool> unwanted = false;
+  const Status status = artifacts_.Receive(file, At("fetched"), "", unwanted);
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_FALSE(PathExists(At("target")));
+  EXPECT_EQ(ReadFile(At("fetched")).value(), bytes);
+  struct stat info {};
+  ASSERT_EQ(lstat(At("fetched").c_str(), &info), 0);
+  EXPECT_TRUE(S_ISREG(info.st_mode));
 }
 
 TEST_F(TransferTest, AFileThatIsGoneOrDamagedIsGivenUp) {
