@@ -87,7 +87,9 @@ bool Link::TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms) {
           Status(Code::kFailedPrecondition,
                  Str("coordinator ", welcome.coordinator_id, " reports start ", welcome.boot_epoch,
                      ", but this worker has already served start ", boot_epoch_,
-                     ": two coordinators are running on copies of one database")));
+                     ": two coordinators are running on copies of one database. Stop the one on "
+                     "the earlier copy. If this one was restored on a machine whose clock runs "
+                     "behind, correct the clock and restore again, or restart the workers")));
     return false;
   }
   coordinator_id_ = welcome.coordinator_id;

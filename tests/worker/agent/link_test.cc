@@ -182,7 +182,11 @@ TEST_F(LinkTest, AnOlderCopyOfAServedDatabaseIsRefused) {
   ASSERT_TRUE(RunPostedUntil([&] { return !link_->welcomed(); }));
   coordinator_.Start();
   OpenAndReadWelcome();
+  testing::internal::CaptureStderr();
   EXPECT_FALSE(link_->TakeWelcome(Welcome(3), BootMs()));
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("Stop the one on the earlier copy"), std::string::npos) << log;
+  EXPECT_NE(log.find("or restart the workers"), std::string::npos) << log;
   EXPECT_FALSE(link_->welcomed());
   OpenAndReadWelcome();
   EXPECT_TRUE(link_->TakeWelcome(Welcome(4), BootMs()));
