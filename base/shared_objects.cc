@@ -33,6 +33,14 @@ void LookAgain(const std::string& folder) {
 // A name that no other call has, of this process or another one: a worker that connects again makes
 // new SharedObjects while its uploads still use the old ones, and in a container, a process may
 // have the same number as the one before it.
+// An error of the folder itself. One that looks as if it might pass, such as that of a server which
+// has gone, would keep the caller from another way to the bytes.
+Status OfFolder(Status status) {
+  const bool looks_passing =
+      status.code() == Code::kUnknown || status.code() == Code::kDeadlineExceeded;
+  return looks_passing ? Status(Code::kFailedPrecondition, status.message()) : status;
+}
+
 std::string TemporaryName(const std::string& writer) {
   static const std::uint64_t process = EntropySeed();
   static std::atomic<std::int64_t> n_begun{0};
@@ -55,7 +63,7 @@ std::string SharedObjects::PathOf(const std::string& sha256) const {
 // Where nothing is mounted any more, files would go to the disk of this machine.
 Status SharedObjects::MakeFolderInside(const std::string& path) const {
   Status made = MakeFolder(path, 0700);
-  if (made.code() != Code::kNotFound) return made;
+  if (made.code() != Code::kNotFound) return OfFolder(std::move(made));
   return Status(Code::kFailedPrecondition, Str("the shared folder ", folder_,
                                                " is not there any more: mount it again on this "
                                                "machine"));
@@ -68,7 +76,9 @@ Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
     LookAgain(FolderOf(path));
     is_known = lstat(path.c_str(), &info) == 0;
   }
-  if (!is_known) return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
+  if (!is_known) {
+    return OfFolder(ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder")));
+  }
   if (!S_ISREG(info.st_mode)) {
     return Status(Code::kDataLoss, Str(path, " in the shared folder is not a regular file"));
   }
@@ -82,16 +92,19 @@ Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
 Status SharedObjects::CheckBytes(const std::string& path, const std::string& sha256,
                                  std::int64_t n_bytes, const std::function<Status()>& go_on) {
   const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path, " in the shared folder"));
-  ASSIGN_OR_RETURN(const std::string found, Sha256OfOpenFile(fd.get(), path, go_on));
+  if (!fd.is_open()) {
+    return OfFolder(ErrnoStatus(errno, Str("cannot open ", path, " in the shared folder")));
+  }
+  const Result<std::string> found = Sha256OfOpenFile(fd.get(), path, go_on);
+  if (!found.ok()) return OfFolder(found.status());
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) {
-    return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
+    return OfFolder(ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder")));
   }
-  if (found == sha256 && info.st_size == n_bytes) return Status();
+  if (*found == sha256 && info.st_size == n_bytes) return Status();
   return Status(Code::kDataLoss,
                 Str(path, " in the shared folder has ", info.st_size, " bytes with the SHA-256 ",
-                    found, ", expected ", n_bytes, " bytes with ", sha256));
+                    *found, ", expected ", n_bytes, " bytes with ", sha256));
 }
 
 Status SharedObjects::Check(const std::string& sha256, std::int64_t n_bytes,
@@ -130,7 +143,7 @@ Status SharedObjects::Put(const std::string& sha256, std::int64_t n_bytes,
   if (status.ok()) status = MakeFolderInside(FolderOf(path));
   if (status.ok()) status = RenameSync(temporary, path);
   if (!status.ok()) (void)unlink(temporary.c_str());
-  return status;
+  return OfFolder(std::move(status));
 }
 
 void SharedObjects::RemoveOld(std::int64_t before_ms) const {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 
 #include "base/files.h"
@@ -64,6 +65,19 @@ TEST_F(SharedObjectsTest, TwoPutsOfOneWriterDoNotDisturbEachOther) {
   EXPECT_TRUE(Check(there, "first").ok());
   EXPECT_TRUE(Check(here, "second").ok());
   EXPECT_TRUE(ListFolder(JoinPath(folder.path(), "incoming"))->empty());
+}
+
+// The codes of these errors say that they may pass; the caller has a better way than to wait.
+TEST_F(SharedObjectsTest, AServerThatHasGoneIsNotWaitedFor) {
+  for (const int error_number : {ESTALE, ENOTCONN, ETIMEDOUT, EHOSTDOWN}) {
+    const Status put = here.Put(
+        Sha256Hex("bytes"), 5, "w",
+        [&](const std::string& path) {
+          return ErrnoStatus(error_number, Str("cannot copy ", path));
+        },
+        &GoOn);
+    EXPECT_EQ(put.code(), Code::kFailedPrecondition) << put.message();
+  }
 }
 
 TEST_F(SharedObjectsTest, OtherBytesAreNotPutThere) {
