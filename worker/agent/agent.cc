@@ -1049,10 +1049,12 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
   if (found == attempts_.end()) return;
   JournalUplink& uplink = found->second.uplink;
   if (!status.ok() && IsTransient(status)) {
-    uplink.RetryUpload(BootMs() + kTransferAgainMs);
-    if (link_->welcomed()) {
-      LogWarning("upload_delayed",
-                 {{"attempt", id}, {"seq", Str(seq)}, {"error", status.message()}});
+    const std::int64_t now_ms = BootMs(), again_ms = uplink.RetryUpload(now_ms);
+    if (link_->welcomed() && found->second.upload_delayed.IsDue(status.message(), now_ms)) {
+      LogWarning("upload_delayed", {{"attempt", id},
+                                    {"seq", Str(seq)},
+                                    {"error", status.message()},
+                                    {"again_in_ms", Str(again_ms - now_ms)}});
     }
     return;
   }

@@ -95,6 +95,7 @@ class Agent {
     std::unique_ptr<LocalAttempt> attempt;
     JournalUplink uplink;
     bool was_running = false;
+    RepeatedError upload_delayed;
     bool cancelled = false;          // the coordinator wants it stopped
     std::int64_t session = 0;        // the last one in which the coordinator named the attempt
     std::optional<SlotMeter> meter;  // while its trainer is running

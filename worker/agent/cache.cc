@@ -46,7 +46,7 @@ std::string NameOf(CacheKind kind) {
 
 std::int64_t ModifiedNs(const std::string& path) {
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return 0;
+  if (lstat(path.c_str(), &info) != 0) return 0;
   return std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
@@ -418,8 +418,9 @@ void Cache::NoteUse(const std::string& path) {
   const bool is_dataset = FolderOf(path) == JoinPath(options_.folder, kDatasets);
   if (is_dataset && !entries_.contains(path)) datasets_version_ += 1;
   entries_[path] = {.n_bytes = n_bytes, .used_ns = WallMs() * kNsInMs};
-  // For the next process. If it fails, the item only seems older.
-  utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  // For the next process. If it fails, the item only seems older. Of a link, not of the file in the
+  // shared folder: other workers would have to hash that again.
+  utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
 }
 
 // ---- for others --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // See journal_uplink.h.
 #include "worker/agent/journal_uplink.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -15,6 +16,9 @@ namespace {
 
 constexpr std::size_t kBatchRecords = 512;
 constexpr std::size_t kBatchBytes = 1u << 20;
+// Each try may send a whole checkpoint, and hash it.
+constexpr std::int64_t kUploadPauseMsMin = 1000;
+constexpr std::int64_t kUploadPauseMsMax = 30'000;
 
 bool NamesFiles(const JournalRecord& record) {
   return record.kind == RecordKind::kCheckpoint || record.kind == RecordKind::kArtifact;
@@ -100,13 +104,16 @@ JournalUplink::Upload JournalUplink::TakeUpload() {
   return {.seq = record.seq, .files = FilesOf(attempt_.folder(), record)};
 }
 
-void JournalUplink::RetryUpload(std::int64_t at_ms) {
+std::int64_t JournalUplink::RetryUpload(std::int64_t now_ms) {
   uploading_ = false;
-  upload_again_ms_ = at_ms;
+  upload_pause_ms_ = std::clamp(2 * upload_pause_ms_, kUploadPauseMsMin, kUploadPauseMsMax);
+  upload_again_ms_ = now_ms + upload_pause_ms_;
+  return upload_again_ms_;
 }
 
 void JournalUplink::NoteUploaded(std::int64_t seq, const Status& status) {
   uploading_ = false;
+  upload_pause_ms_ = 0;
   uploaded_[seq] = status.ok();
   files_damaged_ |= !status.ok() && status.code() != Code::kNotFound;
 }
@@ -181,6 +188,7 @@ void JournalUplink::Rewind(std::int64_t durable_seq) {
   end_sent_ = false;
   // Ask again whether the store has their files: that may be why the record is requested again.
   uploaded_.clear();
+  upload_again_ms_ = upload_pause_ms_ = 0;
   attempt_.RewindTo(durable_seq);
   attempt_.Acknowledge(durable_seq);
 }

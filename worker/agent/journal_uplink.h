@@ -37,7 +37,8 @@ class JournalUplink {
     Result<std::vector<LocalArtifact>> files;
   };
   Upload TakeUpload();
-  void RetryUpload(std::int64_t at_ms);
+  // After a pause, which grows with each failure. Returns when.
+  std::int64_t RetryUpload(std::int64_t now_ms);
   // The record is sent in any case. A trainer keeps only its last few checkpoints, so after an
   // outage the files of older ones are gone (kNotFound). The batch then says so, and the record is
   // stored but does not count.
@@ -84,6 +85,7 @@ class JournalUplink {
   bool files_damaged_ = false;
   bool uploading_ = false;
   std::int64_t upload_again_ms_ = 0;
+  std::int64_t upload_pause_ms_ = 0;
   // By seq, the records whose upload has ended: true if the files are in the store, false if they
   // could not be uploaded (missing or damaged on this machine).
   std::map<std::int64_t, bool> uploaded_;

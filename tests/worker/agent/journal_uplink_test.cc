@@ -90,15 +90,19 @@ TEST_F(JournalUplinkTest, RecordThatNamesFilesWaitsForThem) {
   EXPECT_EQ(without_files, Seqs());
 }
 
-TEST_F(JournalUplinkTest, UploadThatFailsForNowIsTriedAgainAtItsTime) {
+TEST_F(JournalUplinkTest, UploadThatFailsForNowIsTriedAgainAfterAPauseThatGrows) {
   SendBatch();
-  ASSERT_EQ(uplink->Look(kNow), Next::kUpload);
-  (void)uplink->TakeUpload();
-
-  uplink->RetryUpload(kNow + 10);
-
-  EXPECT_EQ(uplink->Look(kNow + 9), Next::kNothing);
-  EXPECT_EQ(uplink->Look(kNow + 10), Next::kUpload);
+  std::int64_t now_ms = kNow;
+  for (const std::int64_t pause_ms : {1000, 2000, 4000, 8000, 16'000, 30'000, 30'000}) {
+    ASSERT_EQ(uplink->Look(now_ms), Next::kUpload);
+    (void)uplink->TakeUpload();
+    EXPECT_EQ(uplink->RetryUpload(now_ms), now_ms + pause_ms);
+    now_ms += pause_ms;
+    EXPECT_EQ(uplink->Look(now_ms - 1), Next::kNothing);
+  }
+  // A new session is a new chance.
+  uplink->Resume(1, false);
+  EXPECT_EQ(uplink->Look(now_ms - 1), Next::kUpload);
 }
 
 TEST_F(JournalUplinkTest, RecordWhoseFilesAreGoneIsSentWithoutThem) {
