@@ -24,6 +24,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "sweeps/evaluated_dataset.h"
+#include "sweeps/message_size.h"
 #include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
@@ -651,6 +652,16 @@ void LocateFiles(const std::string& state, Json& evaluation) {
   }
 }
 
+// The bytes of a task's results in its JSON. Counts them one by one: all together, those of a task
+// of an earlier release may need more memory than there is.
+std::int64_t CellBytes(const TaskFile& task) {
+  std::int64_t n_bytes = 0;
+  for (const ExpectedCell& cell : task.expected_cells) {
+    n_bytes += std::ssize(CanonicalJson(cell.ToJson())) + 1;
+  }
+  return n_bytes;
+}
+
 }  // namespace
 
 // Of the folders as registered now: datasets may have moved since the submission. One content may
@@ -764,7 +775,21 @@ void Core::Complete(Offer& offer) const {
     }
     LocateFiles(store_.folder(), task.evaluation);
   }
-  message.task_json = CanonicalJson(task.ToJson());
+  const std::int64_t n_cell_bytes = CellBytes(task);
+  if (n_cell_bytes <= kSessionMessageBytesMax) message.task_json = CanonicalJson(task.ToJson());
+  const std::int64_t n_bytes = std::max(n_cell_bytes, WireBytesMax(message));
+  if (n_bytes <= kSessionMessageBytesMax) return;
+  offer.too_large =
+      2 * n_cell_bytes > n_bytes
+          ? Str("its ", task.expected_cells.size(), " results take ", n_cell_bytes,
+                " bytes, but a worker gets a task in one message of at most ",
+                kSessionMessageBytesMax,
+                " bytes: measure fewer context lengths or depths, or divide the context lengths "
+                "among several sweeps")
+          : Str("the lists of the files that it reads take most of ", n_bytes,
+                " bytes, but a worker gets a task in one message of at most ",
+                kSessionMessageBytesMax,
+                " bytes: make its dataset or its checkpoint of fewer and larger files");
 }
 
 void Core::Send(const State& state, Offer& offer) {
@@ -773,6 +798,15 @@ void Core::Send(const State& state, Offer& offer) {
   // Since the offer was made, its task may have been cancelled or paused, or its worker drained:
   // the worker has got its Stop already.
   if (state.tasks.at(attempt->second.task).state != TaskState::kReserved) return;
+  // The session would end with this message, and so would all later ones of the worker.
+  if (!offer.too_large.empty()) {
+    return Post(
+        AttemptRejected{.session = offer.start.session,
+                        .attempt = offer.message.attempt,
+                        .epoch = offer.message.epoch,
+                        .failure_class = std::string(FailureOf(FailureClass::kInvalid).name),
+                        .reason = std::move(offer.too_large)});
+  }
   const std::shared_ptr<SessionSink> sink = FindSession(offer.start.session);
   if (sink != nullptr) sink->Send(std::move(offer.message));
 }

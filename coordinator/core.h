@@ -199,6 +199,7 @@ class Core {
     bool by_digest = false;     // the worker gets datasets and files by digest
     bool over_network = false;  // the worker may be on another machine
     StartMessage message = {};
+    std::string too_large = {};  // why the message cannot be sent; "": it can
   };
   // These three look into the folders of datasets, which may take as long as it likes: not on the
   // core's thread.

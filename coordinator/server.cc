@@ -54,11 +54,11 @@
 #include "coordinator/scrubber.h"
 #include "pki/files.h"
 #include "sweeps/coordinator_address.h"
+#include "sweeps/message_size.h"
 
 namespace longrun::coordinator {
 namespace {
 
-constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr int kTransferThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
@@ -240,7 +240,7 @@ Result<Listening> StartServer(const std::string& socket_path, std::optional<Netw
     // Otherwise, two coordinators could share the port, and each get some of the calls.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   }
-  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder.SetMaxReceiveMessageSize(kSessionMessageBytesMax);
   // Peers may ping every 10 s, also without a call, so that a dead peer is found within 30 s.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);

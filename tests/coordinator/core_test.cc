@@ -328,6 +328,44 @@ TEST_F(CoreTest, AnAttemptWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
       << message;
 }
 
+// An earlier release accepted such sweeps.
+TEST_F(CoreTest, ATaskThatIsTooLargeForAMessageFailsAndOthersGoOn) {
+  Upload("manifest");
+  SweepSubmitted event = SampleSubmission(kSweepId);
+  const std::string large = event.sweep.runs[0].run_key;
+  for (int i = 0; i < 80'000; ++i) {
+    event.sweep.runs[0].evaluations[0].cells.push_back(
+        {.cell = Sha256Hex(Str(i)), .metric = "nll", .context_length = 1000 + i});
+  }
+  EXPECT_TRUE(core->PostAndWait(event).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  std::vector<TaskFile> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(CarryOut(*sink, session));
+
+  const auto is_small = [&](const TaskFile& task) {
+    return task.kind == TaskKind::kTrain || task.run_key != large;
+  };
+  EXPECT_TRUE(std::ranges::all_of(tasks, is_small));
+  EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return SweepState() == "PARTIAL"; }));
+  EXPECT_TRUE(core->LookAndWait([&](const State& state) {
+                    for (const auto& [id, task] : state.tasks) {
+                      if (task.state == TaskState::kSucceeded) continue;
+                      EXPECT_EQ(task.run_key, large);
+                      EXPECT_EQ(task.state, TaskState::kFailed);
+                      EXPECT_EQ(task.attempts, 1);
+                      EXPECT_TRUE(std::regex_search(
+                          task.reason,
+                          std::regex("^invalid: its 80002 results take [0-9]{8} bytes, but a "
+                                     "worker gets a task in one message of at most 8388608 bytes: "
+                                     "measure fewer context lengths or depths, or divide ")))
+                          << task.reason;
+                    }
+                  })
+                  .ok());
+}
+
 // The worker keeps no copy, and trains again only where the store lacks the bytes.
 TEST_F(CoreTest, DamagedFilesOfACheckpointThatCouldNotBeReadMakeWay) {
   Upload("manifest");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "sweeps/message_size.h"
 
 namespace longrun {
 namespace {
@@ -270,6 +271,30 @@ TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
 // The same by the definition of commit dcca93b1, for version 2.
 TEST(SessionCodecTest, EveryFrameOfProtocol2IsRead) {
   ExpectFramesAreRead("protocol_2.txt", UpOfProtocol2(), kDown);
+}
+
+// Else the coordinator would send what a worker cannot receive.
+TEST(SessionCodecTest, AStartHasAtMostTheBytesThatAreCountedWithoutProtobuf) {
+  StartMessage start;
+  for (const DownMessage& message : kDown) {
+    if (const auto* const found = std::get_if<StartMessage>(&message)) start = *found;
+  }
+  const auto n_bytes = [](const StartMessage& message) {
+    return static_cast<std::int64_t>(ToWire(DownMessage(message)).ByteSizeLong());
+  };
+  EXPECT_GE(WireBytesMax(start), n_bytes(start));
+  EXPECT_GE(WireBytesMax(StartMessage()), n_bytes(StartMessage()));
+
+  const std::string digest(64, 'f');
+  start.task_json.assign(3'000'000, 'x');
+  start.epoch = std::uint64_t{1} << 63;
+  const ArtifactFile file = {.name = "a", .sha256 = digest, .n_bytes = std::int64_t{1} << 62};
+  start.datasets[0].files.assign(8'000, file);
+  start.checkpoints[0].files.assign(1'000, file);
+  start.input_files.assign(100, file);
+
+  EXPECT_GE(WireBytesMax(start), n_bytes(start));
+  EXPECT_LT(WireBytesMax(start), n_bytes(start) * 11 / 10);
 }
 
 TEST(SessionCodecTest, MessageOfALaterProtocolIsNone) {

@@ -18,12 +18,12 @@
 #include "base/thread.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/coordinator_address.h"
+#include "sweeps/message_size.h"
 #include "sweeps/session_codec.h"
 
 namespace longrun::agent {
 namespace {
 
-constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kThreadsMax = 18;  // of the session, transfers, and the metrics server
 // For the same and for attempts. With less room gRPC aborts, or waits forever.
 constexpr int kFilesMax = 26;
@@ -44,8 +44,8 @@ Result<grpc::ChannelArguments> ArgumentsIfRoom() {
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the worker"));
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  arguments.SetMaxSendMessageSize(kMessageBytesMax);
+  arguments.SetMaxReceiveMessageSize(kSessionMessageBytesMax);
+  arguments.SetMaxSendMessageSize(kSessionMessageBytesMax);
   // The agent has its own back-off; the channel should not add minutes to it. The minimal back-off
   // stays gRPC's: it is also the time limit of an attempt to connect.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
