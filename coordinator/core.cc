@@ -24,6 +24,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "sweeps/evaluated_dataset.h"
+#include "sweeps/limits.h"
 #include "sweeps/message_size.h"
 #include "sweeps/protocol.h"
 
@@ -652,10 +653,11 @@ void LocateFiles(const std::string& state, Json& evaluation) {
   }
 }
 
-// The bytes of a task's results in its JSON. Counts them one by one: all together, those of a task
-// of an earlier release may need more memory than there is.
+// The bytes of a task's results in its JSON; 0 for a task that fits in any case. Counts them one by
+// one: all together, those of a task of an earlier release may need more memory than there is.
 std::int64_t CellBytes(const TaskFile& task) {
   std::int64_t n_bytes = 0;
+  if (std::ssize(task.expected_cells) <= kTaskResultsMax) return n_bytes;
   for (const ExpectedCell& cell : task.expected_cells) {
     n_bytes += std::ssize(CanonicalJson(cell.ToJson())) + 1;
   }

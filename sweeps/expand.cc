@@ -89,7 +89,8 @@ std::size_t BelowSpec(std::string_view path) {
 
 // An evaluation on one dataset: what all its runs share.
 struct ResolvedEvaluation {
-  Json evaluation;  // {"perplexity": {no lengths, score_tokens explicit}}
+  const EvaluationSpec* block = nullptr;  // the first that asks for it
+  Json evaluation;                        // {"perplexity": {no lengths, score_tokens explicit}}
   std::vector<std::int64_t> context_lengths;
   std::vector<RowName> rows;  // of each cell
   bool variants_are_models = false;
@@ -1176,7 +1177,8 @@ class Expander {
       evaluation = WithEvaluatedDataset(std::move(evaluation),
                                         {.name = dataset.name, .digest = dataset.digest});
     }
-    return ResolvedEvaluation{.evaluation = std::move(evaluation),
+    return ResolvedEvaluation{.block = &block,
+                              .evaluation = std::move(evaluation),
                               .context_lengths = lengths,
                               .rows = std::move(rows),
                               .variants_are_models = block.evaluation->variants_are_models,
@@ -1257,7 +1259,18 @@ class Expander {
     PlannedEvaluation planned = {.evaluation = WithExtension(resolved.evaluation, extension),
                                  .cells = {}};
     planned.text = EvaluationText(planned.evaluation);
-    const std::int64_t n_most = std::ssize(resolved.context_lengths) * std::ssize(resolved.rows);
+    const std::int64_t n_lengths = std::ssize(resolved.context_lengths);
+    const std::int64_t n_most = n_lengths * std::ssize(resolved.rows);
+    if (n_most > kTaskResultsMax) {
+      Report(PlaceOf(*resolved.block, "context_lengths"),
+             Str(PathOf(*resolved.block), ": ", n_lengths, " context lengths with ",
+                 resolved.rows.size(), resolved.rows.size() == 1 ? " result" : " results",
+                 " each are ", n_most, " results; one evaluation of a run may have at most ",
+                 kTaskResultsMax,
+                 ": measure fewer context lengths or depths, or divide the context lengths among "
+                 "several sweeps"));
+      return planned;
+    }
     if (n_result_ + n_most > kResultsMax) {
       Report(PlaceOf("spec.evaluate"),
              Str("spec.evaluate: this sweep asks for more than ", kResultsMax,

@@ -17,6 +17,9 @@ inline constexpr std::int64_t kRunsMax = 100'000;
 // Rows of results that a sweep asks for: they are planned in memory before the sweep is accepted, a
 // fifth of a GiB for each million.
 inline constexpr std::int64_t kResultsMax = 2'000'000;
+// Rows of results of one evaluation of a run: they are one task, which reaches its worker in one
+// message of at most 8 MiB (sweeps/message_size.h), and a row takes up to 200 bytes there.
+inline constexpr std::int64_t kTaskResultsMax = 30'000;
 // Entries of `exclude`; each is compared with every point.
 inline constexpr std::size_t kExcludesMax = 1000;
 // Errors reported in one answer.

@@ -16,6 +16,8 @@
 #include "coordinator/store/sqlite.h"
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
+#include "sweeps/limits.h"
+#include "sweeps/message_size.h"
 #include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
@@ -326,6 +328,36 @@ TEST_F(CoreTest, AnAttemptWhoseCheckpointHasNoFilesInTheDatabaseEnds) {
   }));
   EXPECT_NE(message.find("cannot be read from the database: no checkpoint "), std::string::npos)
       << message;
+}
+
+// A needle at the largest lengths and at depths with all their digits, as many as a sweep may have.
+TEST_F(CoreTest, TheLargestTaskFitsIntoAMessage) {
+  Upload("manifest");
+  constexpr std::int64_t kDepths = 99;
+  constexpr std::int64_t kRows = kDepths + 1;  // the last is their mean
+  std::string yaml = kSampleYaml;
+  std::string lengths;
+  for (std::int64_t i = 0; i < kTaskResultsMax / kRows; ++i) lengths += Str((1 << 24) - i, ",");
+  const std::size_t begin = yaml.find("    - perplexity");
+  yaml.replace(begin, std::string::npos,
+               Str("    - needle: {context_lengths: [", lengths, "], depths: ", kDepths,
+                   ", baseline: none}\n"));
+  SweepSubmitted event = SampleSubmission(kSweepId);
+  event.sweep = SampleSweep(yaml);
+  EXPECT_TRUE(core->PostAndWait(event).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = core->AddSession(sink);
+  Worker worker = SampleWorker(1);
+  worker.slots[0].memory_bytes = std::int64_t{1} << 50;  // for such lengths
+  core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
+  CarryOut(*sink, session);
+
+  const auto start = sink->Next<StartMessage>();
+
+  const TaskFile task = TaskFile::FromJson(ParseJson(start.task_json).value()).value();
+  EXPECT_EQ(std::ssize(task.expected_cells), kTaskResultsMax);
+  // The rest is room for the lists of files.
+  EXPECT_LT(WireBytesMax(start), kSessionMessageBytesMax * 3 / 4);
 }
 
 // An earlier release accepted such sweeps.

@@ -534,20 +534,56 @@ TEST(SweepLimitsTest, ALongOverrideIsNotCutInsideACharacter) {
   }
 }
 
+// "first, first + 1, ": n of them.
+std::string Numbers(std::int64_t first, std::int64_t n) {
+  std::string numbers;
+  for (std::int64_t at = first; at < first + n; ++at) numbers += Str(at, ", ");
+  return numbers;
+}
+
+// Each length of a needle has a row for each depth, and their mean.
+constexpr int kDepths = 100;
+constexpr std::int64_t kNeedleLengthsMax = kTaskResultsMax / (kDepths + 1);
+std::string NeedleOf(std::int64_t n_lengths) {
+  return Str("{needle: {context_lengths: [", Numbers(1000, n_lengths), "], depths: ", kDepths,
+             ", baseline: none}}");
+}
+
 TEST(SweepLimitsTest, RefusesTooManyResults) {
-  constexpr int kDepths = 100;
-  const auto parse = [&](std::int64_t n_length) {
-    std::string lengths;
-    for (std::int64_t at = 0; at < n_length; ++at) lengths += Str(1000 + at, ",");
-    return Parse(SmallSweep(Str("evaluate: [{needle: {context_lengths: [", lengths,
-                                "], depths: ", kDepths, ", baseline: none}}]")));
+  const auto parse = [&](std::int64_t n_seeds) {
+    std::string yaml = SmallSweep(Str("evaluate: [", NeedleOf(kNeedleLengthsMax), "]"));
+    const std::string axis = "dataset: [austen]";
+    return Parse(yaml.replace(yaml.find(axis), axis.size(),
+                              Str(axis, ", seed: [", Numbers(1, n_seeds), "]")));
   };
-  // Each length has a row for each depth, and their mean.
-  EXPECT_EQ(ErrorOf(parse(kResultsMax / (kDepths + 1) + 1)),
+  const std::int64_t n_of_seed = 2 * kNeedleLengthsMax * (kDepths + 1);  // for both positions
+  EXPECT_EQ(ErrorOf(parse(kResultsMax / n_of_seed + 1)),
             "sweep.yaml:8:13: spec.evaluate: this sweep asks for more than 2000000 results (runs x "
             "extensions x context lengths x rows of each length), which is the most that a sweep "
             "may have; measure fewer context lengths or depths, or split the sweep into several");
-  EXPECT_TRUE(parse(20).ok());
+  EXPECT_TRUE(parse(2).ok());
+}
+
+TEST(SweepLimitsTest, RefusesTooManyResultsOfATask) {
+  const auto parse = [](std::string_view evaluate) {
+    return Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
+  };
+  EXPECT_EQ(ErrorOf(parse(NeedleOf(kNeedleLengthsMax + 1))),
+            "sweep.yaml:8:41: spec.evaluate[0].needle: 298 context lengths with 101 results each "
+            "are 30098 results; one evaluation of a run may have at most 30000: measure fewer "
+            "context lengths or depths, or divide the context lengths among several sweeps");
+  EXPECT_TRUE(parse(NeedleOf(kNeedleLengthsMax)).ok());
+  // Each length has the model's number and that of the baseline.
+  const auto perplexity = [](std::int64_t n_lengths) {
+    return Str(
+        "{perplexity: {context_lengths: [", Numbers(2, n_lengths),
+        "], split: validation, protocol: nonoverlap, score_tokens: 16384, baseline: unigram}}");
+  };
+  EXPECT_EQ(ErrorOf(parse(perplexity(kTaskResultsMax / 2 + 1))),
+            "sweep.yaml:8:45: spec.evaluate[0].perplexity: 15001 context lengths with 2 results "
+            "each are 30002 results; one evaluation of a run may have at most 30000: measure fewer "
+            "context lengths or depths, or divide the context lengths among several sweeps");
+  EXPECT_TRUE(parse(perplexity(kTaskResultsMax / 2)).ok());
 }
 
 TEST(SweepLimitsTest, ShowsTheFirstFiftyErrors) {
