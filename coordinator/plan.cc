@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "model/data/dataset_files.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/params.h"
@@ -447,10 +448,12 @@ std::string DatasetProblem(const DatasetRow& dataset, bool is_remote) {
                ": put it back; if it was moved, register its new place", is_remote ? " there" : "",
                ": `longrun data register ", name, " FOLDER`; or import it again");
   }
-  const Status read = ReadManifest(dataset.folder).status();
+  const Result<Manifest> manifest = ReadManifest(dataset.folder);
+  const Status read =
+      manifest.ok() ? CheckShardSizes(dataset.folder, *manifest) : manifest.status();
   if (read.code() != Code::kDataLoss) return "";  // a worker may still be able to read it
   return Str("dataset \"", name, "\": ",
-             is_remote ? Str("its manifest is damaged: on the coordinator's machine, `longrun data "
+             is_remote ? Str("a file of it is damaged: on the coordinator's machine, `longrun data "
                              "verify ",
                              name, "` says how; import the dataset again")
                        : read.message());

@@ -42,18 +42,26 @@ Result<ArtifactFile> Hashed(const std::string& folder, std::string_view name) {
 
 }  // namespace
 
-Result<DatasetListing> ListDataset(const std::string& folder) {
-  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
-  DatasetListing listing{.digest = manifest.digest, .files = {}};
+Status CheckShardSizes(const std::string& folder, const Manifest& manifest) {
   for (const ManifestSplit& split : manifest.splits) {
     for (const ManifestShard& shard : split.shards) {
       const std::string path = JoinPath(folder, shard.file);
       ASSIGN_OR_RETURN(const std::int64_t n_bytes, BytesOfRegularFile(path));
-      if (n_bytes != shard.bytes) {
-        return DatasetDamaged(
-            path, Str("it has ", n_bytes, " bytes, but dataset.json says ", shard.bytes));
-      }
-      listing.files.push_back({.name = shard.file, .sha256 = shard.sha256, .n_bytes = n_bytes});
+      if (n_bytes == shard.bytes) continue;
+      return DatasetDamaged(path,
+                            Str("it has ", n_bytes, " bytes, but dataset.json says ", shard.bytes));
+    }
+  }
+  return Status();
+}
+
+Result<DatasetListing> ListDataset(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+  RETURN_IF_ERROR(CheckShardSizes(folder, manifest));
+  DatasetListing listing{.digest = manifest.digest, .files = {}};
+  for (const ManifestSplit& split : manifest.splits) {
+    for (const ManifestShard& shard : split.shards) {
+      listing.files.push_back({.name = shard.file, .sha256 = shard.sha256, .n_bytes = shard.bytes});
     }
   }
   ASSIGN_OR_RETURN(ArtifactFile tokenizer, Hashed(folder, kTokenizerFile));

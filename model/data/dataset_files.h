@@ -16,6 +16,7 @@
 
 #include "base/artifact_file.h"
 #include "base/status.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 
@@ -32,6 +33,10 @@ struct DatasetListing {
 // gets the bytes must hash them. kNotFound if the folder holds no dataset; kDataLoss names the file
 // that is missing or differs from dataset.json.
 Result<DatasetListing> ListDataset(const std::string& folder);
+
+// Checks that each shard is there, with the size that the manifest of `folder` states. Reads none.
+// kDataLoss names the file.
+Status CheckShardSizes(const std::string& folder, const Manifest& manifest);
 
 // Checks a listing that another machine sent, before anything of it is used: digests, sizes, and
 // names, which must be plain and different. kInvalidArgument names the entry.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <initializer_list>
 #include <limits>
 #include <string>
@@ -14,6 +15,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
@@ -242,6 +244,31 @@ TEST_F(PlanTest, ADatasetThatIsGoneOrDamagedIsAProblem) {
       << plan.problems[0];
 }
 
+TEST_F(PlanTest, AShardThatWasCutOrRemovedIsAProblem) {
+  const TempFolder folder;
+  const std::string text = JoinPath(folder.path(), "a.txt");
+  const std::string data = JoinPath(folder.path(), "data");
+  ASSERT_TRUE(WriteFileAtomic(text, "some text").ok());
+  ASSERT_TRUE(ImportText({.splits = {{"train", {text}}}}, data).ok());
+  datasets_ = {{.info = SampleDataset(), .folder = data}};
+  ASSERT_TRUE(Plan().problems.empty());
+  const std::string shard = JoinPath(data, "train-00000.lrtk");
+  const std::size_t n_bytes = ReadFile(shard)->size();
+
+  std::filesystem::resize_file(shard, n_bytes - 1);
+  const SweepPlan cut = Plan();
+  ASSERT_TRUE(RemoveAll(shard).ok());
+  const SweepPlan removed = Plan();
+
+  const std::string where = Str("matrix.dataset: dataset \"toy\": ", shard, ": ");
+  const std::string remedy = ": the dataset is damaged; import it again";
+  EXPECT_EQ(cut.dataset_problems,
+            (std::vector<std::string>{Str(where, "it has ", n_bytes - 1,
+                                          " bytes, but dataset.json says ", n_bytes, remedy)}));
+  EXPECT_EQ(removed.dataset_problems,
+            (std::vector<std::string>{Str(where, "the file is missing", remedy)}));
+}
+
 TEST_F(PlanTest, AProblemForAnotherMachineNamesNoFolder) {
   const TempFolder folder;
   datasets_ = {{.info = SampleDataset(), .folder = folder.path()}};
@@ -255,7 +282,7 @@ TEST_F(PlanTest, AProblemForAnotherMachineNamesNoFolder) {
   plan = Plan({}, kAmpleDisk, /*is_remote=*/true);
   ASSERT_EQ(plan.problems.size(), 1U);
   EXPECT_EQ(plan.problems[0],
-            "matrix.dataset: dataset \"toy\": its manifest is damaged: on the coordinator's "
+            "matrix.dataset: dataset \"toy\": a file of it is damaged: on the coordinator's "
             "machine, `longrun data verify toy` says how; import the dataset again");
 }
 
