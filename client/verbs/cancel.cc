@@ -12,6 +12,20 @@
 #include "client/words/submission.h"
 
 namespace longrun::client {
+namespace {
+
+// "" if it is not known. A list of sweeps, unlike the sweep itself, needs none of its tasks, whose
+// rows may be damaged or huge.
+std::string StateOf(const std::string& sweep_id, const Result<v1::ListSweepsResponse>& sweeps) {
+  if (!sweeps.ok()) return "";
+  for (const v1::SweepInfo& sweep : sweeps->sweeps()) {
+    if (sweep.sweep_id() == sweep_id) return sweep.state();
+  }
+  return "";
+}
+
+}  // namespace
+
 void AddCancel(Verbs& verbs) {
   Verb verb = verbs.AddVerb("cancel", "end a sweep; its finished work stays");
   verb.AddExamples({"longrun cancel my-sweep", "longrun cancel my-sweep --now"});
@@ -22,8 +36,7 @@ void AddCancel(Verbs& verbs) {
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, now, output] {
     RetryingClient client(verbs.state);
-    const Result<v1::GetSweepResponse> before = client.GetSweep(*sweep);
-    if (!before.ok()) return Report(before.status());
+    const Result<v1::ListSweepsResponse> before = client.ListSweeps();
     const Result<v1::CancelSweepResponse> answer = client.CancelSweep(*sweep, *now);
     if (!answer.ok()) return Report(answer.status());
     const std::int64_t n_cancelled = answer->tasks_cancelled();
@@ -36,7 +49,8 @@ void AddCancel(Verbs& verbs) {
               : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
     const bool is_kept = SayKeptWork(client, answer->sweep_id());
     if (!is_kept && n_cancelled == 0 && n_stopping == 0) {
-      const std::string nothing = NothingToDo(*sweep, before->info().state(), "cancel");
+      const std::string state = StateOf(answer->sweep_id(), before);
+      const std::string nothing = state.empty() ? "" : NothingToDo(*sweep, state, "cancel");
       if (!nothing.empty()) SayLine(nothing);
     }
     if (!answer->others().empty()) {

@@ -613,15 +613,65 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
       n_max);
 }
 
-Result<std::vector<std::int64_t>> StoreReader::LengthsIn(const std::string& expected_cells) {
-  ASSIGN_OR_RETURN(const Json cells, ParseJson(expected_cells));
+namespace {
+
+// Finds the context lengths in a list of cells, without a tree of it: the list of a task of an
+// earlier release may have millions.
+class LengthFinder final : public nlohmann::json_sax<Json> {
+ public:
   std::set<std::int64_t> lengths;
-  for (const Json& cell : cells) {
-    const auto length = cell.find("context_length");
-    if (length == cell.end() || !length->is_number_integer()) continue;
-    lengths.insert(length->get<std::int64_t>());
+  std::string error;
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t number) override { return Take(number); }
+  bool number_unsigned(number_unsigned_t number) override {
+    return Take(static_cast<std::int64_t>(number));
   }
-  return std::vector<std::int64_t>(lengths.begin(), lengths.end());
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return Deeper(); }
+  bool key(string_t& key) override {
+    is_length_ = depth_ == 2 && key == "context_length";
+    return true;
+  }
+  bool end_object() override { return Higher(); }
+  bool start_array(std::size_t) override { return Deeper(); }
+  bool end_array() override { return Higher(); }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& why) override {
+    error = why.what();
+    return false;
+  }
+
+ private:
+  bool Take(std::int64_t number) {
+    if (is_length_) lengths.insert(number);
+    return true;
+  }
+  bool Deeper() {
+    depth_ += 1;
+    is_length_ = false;
+    return true;
+  }
+  bool Higher() {
+    depth_ -= 1;
+    return true;
+  }
+
+  int depth_ = 0;
+  bool is_length_ = false;  // the next value
+};
+
+}  // namespace
+
+Result<std::vector<std::int64_t>> StoreReader::LengthsIn(const std::string& expected_cells) {
+  LengthFinder finder;
+  if (!Json::sax_parse(expected_cells, &finder)) {
+    return Status(Code::kDataLoss,
+                  Str("a task's list of cells is not valid JSON: ", ToUtf8(finder.error)));
+  }
+  return std::vector<std::int64_t>(finder.lengths.begin(), finder.lengths.end());
 }
 
 Result<std::vector<std::int64_t>> StoreReader::LengthsOfTask(const std::string& task) {

@@ -994,6 +994,25 @@ TEST_F(StoreTest, ALabelOfASweepThatWasRemovedIsNotStored) {
   EXPECT_TRUE(store->Commit().ok());
 }
 
+// An earlier release accepted tasks with millions of cells.
+TEST_F(StoreTest, TheLengthsOfATaskAreFoundInAListOfAnySize) {
+  Do(SampleSubmission(kSweepId));
+  std::string id;
+  for (const auto& [key, task] : state.tasks) {
+    if (task.kind == TaskKind::kEvaluate) id = key;
+  }
+  store.reset();
+  ChangeBehindItsBack(
+      "UPDATE task SET expected_cells = replace(hex(zeroblob(35000000)), '0', ' ')"
+      " || expected_cells WHERE kind = 'evaluate'");
+
+  const auto reader = StoreReader::Open(JoinPath(folder.path(), "longrun.db")).value();
+  const Result<std::vector<std::int64_t>> lengths = reader->LengthsOfTask(id);
+
+  ASSERT_TRUE(lengths.ok()) << lengths.status().message();
+  EXPECT_EQ(*lengths, (std::vector<std::int64_t>{64, 128}));
+}
+
 // Another build wrote it: only what rests on it stands still, and it is not written over.
 TEST_F(StoreTest, WhatThisBuildDoesNotKnowIsLoadedAndNeverPlacedNorWrittenOver) {
   Do(SampleSubmission(kSweepId));
