@@ -139,10 +139,11 @@ Status RemoveMade(const std::string& folder) {
 }
 
 // Repeating the same call is fine; other content under the same name is an error. A damaged dataset
-// is made again, as the messages about damage promise.
+// is made again, as the messages about damage promise. Where its files do not tell from which texts
+// it was made, the digest does under which it is registered.
 // In a cache, other content is only the rest of an earlier import.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
-                   const Making& making, bool is_cache) {
+                   const Making& making, const std::string& state, bool is_cache) {
   PrepareLine line;
   const PrepareOptions options = {
       .jobs = making.jobs,
@@ -159,7 +160,11 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
     RETURN_IF_ERROR(RemoveMade(folder));
     return PrepareDataset(spec, folder, options);
   }
-  if (!holding.same) {
+  std::string registered;
+  if (!holding.same && !holding.damage.ok()) {
+    ASSIGN_OR_RETURN(registered, RegisteredDigest(name, state));
+  }
+  if (!holding.same && registered.empty()) {
     return Status(
         Code::kAlreadyExists,
         Str(folder,
@@ -171,7 +176,11 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
   if (holding.damage.ok()) return Status();
   std::fprintf(stderr, "%s is damaged (%s): making it again\n", name.c_str(),
                std::string(holding.damage.message()).c_str());
-  return RemakeDataset(spec, folder, options);
+  Status made = RemakeDataset(spec, folder, options, registered);
+  if (made.code() != Code::kAlreadyExists) return made;
+  return Status(Code::kAlreadyExists,
+                Str(folder, " is damaged, and ", made.message(), ": import the texts of dataset ",
+                    name, " to make it again, or choose another name for these"));
 }
 
 // Explains why IsSafeName refuses a name.
@@ -256,7 +265,7 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   }
   if (const Status may = MaySendDataset(state); !may.ok()) return Report(may);
   const bool was_there = PathExists(folder);  // then some of it may be the user's
-  Status imported = MakeDataset(name, spec, folder, making, is_cache);
+  Status imported = MakeDataset(name, spec, folder, making, state, is_cache);
   if (!imported.ok()) return ReportFailed(name, std::move(imported), is_own);
   bool may_be_known = true;
   const Status registered = RegisterDataset(name, folder, state, *making.output, &may_be_known);

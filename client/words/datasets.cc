@@ -210,6 +210,14 @@ Status RegisterDataset(const std::string& name, const std::string& folder, const
   return Status();
 }
 
+Result<std::string> RegisteredDigest(const std::string& name, const std::string& state) {
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse known, KnownDatasets(state));
+  for (const v1::DatasetInfo& dataset : known.datasets()) {
+    if (dataset.name() == name) return dataset.digest();
+  }
+  return std::string();
+}
+
 Status MaySendDataset(const std::string& state) {
   if (!IsContext(state)) return Status();
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));

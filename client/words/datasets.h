@@ -23,6 +23,9 @@ Result<std::string> MakingFolder(const std::string& state);
 Status RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                        const std::string& output, bool* may_be_known = nullptr);
 
+// The digest of the dataset that the coordinator has registered under this name; "": none.
+Result<std::string> RegisteredDigest(const std::string& name, const std::string& state);
+
 // For a context, before a dataset is made: kPermissionDenied if the coordinator would not take it
 // from this caller. Ok as well if nobody answers: the dataset is made, and can be sent later.
 Status MaySendDataset(const std::string& state);

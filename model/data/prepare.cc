@@ -620,8 +620,21 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
   return holding;
 }
 
+namespace {
+
+Status CheckDigest(const std::string& folder, const std::string& wanted) {
+  constexpr std::size_t kDigitsShown = 8;
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+  if (wanted.empty() || manifest.digest == wanted) return Status();
+  return Status(Code::kAlreadyExists, Str("these texts give other content (digest ",
+                                          manifest.digest.substr(0, kDigitsShown), ", not ",
+                                          wanted.substr(0, kDigitsShown), ")"));
+}
+
+}  // namespace
+
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
-                     const PrepareOptions& options) {
+                     const PrepareOptions& options, const std::string& wanted) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   ASSIGN_OR_RETURN(const ImportedContent content, ContentOf(folder));
   if (!content.foreign.empty()) return Foreign(JoinPath(folder, content.foreign));
@@ -632,6 +645,11 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   if (Status made = PrepareDataset(spec, anew, options); !made.ok()) {
     (void)RemoveWork(folder);
     return made;
+  }
+  if (Status same = CheckDigest(anew, wanted); !same.ok()) {
+    RETURN_IF_ERROR(RemoveAll(anew));
+    (void)RemoveWork(folder);
+    return same;
   }
   Failpoint("data_before_exchange");
   RETURN_IF_ERROR(ExchangeFolders(anew, folder));

@@ -86,9 +86,10 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 // Remakes a damaged dataset in a second folder beside it, and then exchanges the two folders in one
 // step. If the process is killed, call this again: it goes on with an unfinished copy, and begins
 // again if the copy was finished but not exchanged. kFailedPrecondition if the folder also has
-// something that is not part of a dataset, since the old folder is removed.
+// something that is not part of a dataset, since the old folder is removed. kAlreadyExists, and the
+// folder stays as it was, if the new dataset does not have the digest `wanted`; "": any.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
-                     const PrepareOptions& options);
+                     const PrepareOptions& options, const std::string& wanted = "");
 
 // What imports made in a folder, and what else is in it.
 struct ImportedContent {
