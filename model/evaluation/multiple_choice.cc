@@ -242,7 +242,16 @@ std::vector<RowName> MultipleChoiceRows(const Json&) {
 
 // The questions come from a file, not from the dataset.
 std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json& params) {
-  if (!params.contains(kExamplesParam) || params.at("shots") > 0) return std::nullopt;
+  if (!params.contains(kExamplesParam)) return std::nullopt;
+  // Names have become digests of the content, so a copy under another name is found, too.
+  if (params.at(kExamplesParam) == params.at("file")) {
+    return ParamError{
+        kExamplesParam,
+        "has the same content as `file`, so a question could be its own shot: leave "
+        "`examples` out, and shots are taken from the other questions; or name a file "
+        "with other questions"};
+  }
+  if (params.at("shots") > 0) return std::nullopt;
   return ParamError{"shots",
                     "with 0, the file `examples` would not be used: give the number of shots, or "
                     "remove `examples`"};

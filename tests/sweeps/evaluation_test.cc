@@ -120,6 +120,35 @@ TEST(EvaluationCellTest, AFileIsItsContent) {
   EXPECT_NE(cell_of("a.jsonl", text), cell_of("a.jsonl", other));
 }
 
+// A question of both files could be its own shot, and the answer would be known.
+TEST(EvaluationCellTest, ExamplesWithTheContentOfTheQuestionsAreRefused) {
+  const TempFolder folder;
+  const std::string line = R"({"context": "a", "choices": ["b", "c"], "answer": 0})";
+  for (const auto& [name, n_lines] :
+       {std::pair("a.jsonl", 2), std::pair("copy.jsonl", 2), std::pair("b.jsonl", 3)}) {
+    std::string text;
+    for (int i = 0; i < n_lines; ++i) text += Str(line, "\n");
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), name), text).ok());
+  }
+  const auto error_of = [&](const std::string& examples) {
+    const std::string yaml = Yaml(
+        Str("  evaluate:\n    - multiple_choice: {context_lengths: [64], file: a.jsonl, shots: 1, "
+            "examples: ",
+            examples, "}\n"));
+    const NamedFiles named = ReadNamedFiles(yaml, "sweep.yaml", folder.path(), {});
+    EXPECT_TRUE(named.problems.ok()) << named.problems.message();
+    return ParseSweep(yaml, "sweep.yaml", named.overrides, Austen()).status().message();
+  };
+  for (const char* const same : {"a.jsonl", "copy.jsonl"}) {
+    EXPECT_NE(error_of(same).find("spec.evaluate[0].multiple_choice.examples: has the same content "
+                                  "as `file`, so a question could be its own shot: leave "
+                                  "`examples` out"),
+              std::string::npos)
+        << error_of(same);
+  }
+  EXPECT_EQ(error_of("b.jsonl"), "");
+}
+
 TEST(EvaluationCellTest, AFileThatWasNotReadIsRefused) {
   const Result<Sweep> sweep =
       SweepWith("  evaluate:\n    - multiple_choice: {context_lengths: [64], file: a.jsonl}\n");
@@ -146,8 +175,8 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
       inside = false;
       n_blocks += 1;
       // Who submits it puts the content of a file in its path's place.
-      const std::string id = "sha256:" + Sha256Hex("questions");
       for (const std::string file : {"hellaswag_val.jsonl", "hellaswag_train.jsonl"}) {
+        const std::string id = "sha256:" + Sha256Hex(file);
         for (std::size_t at = block.find(file); at != std::string::npos;
              at = block.find(file, at)) {
           block.replace(at, file.size(), id);
