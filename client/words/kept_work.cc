@@ -40,6 +40,12 @@ std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo
   const auto n_tasks = info.tasks_kept();
   if (n_tasks == 0) return "";
   std::vector<std::string> names = NamesOf(info.kept_for(), sweeps);
+  // An earlier release retried runs that only cancelled sweeps have.
+  if (names.empty()) {
+    return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " goes on" : " go on",
+               ", although only cancelled sweeps want ", n_tasks == 1 ? "it" : "them",
+               ": `longrun cancel ", info.name(), "` ends ", n_tasks == 1 ? "it" : "them");
+  }
   const bool is_one = names.size() == 1;
   const std::size_t n_more = names.size() - std::min(names.size(), kNamesMax);
   names.resize(names.size() - n_more);

@@ -227,7 +227,7 @@ Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
                                                         response->mutable_name())));
   RETURN_IF_ERROR(call.WithReason("DATASET_REMOVED", CheckDatasets(call.parts.core, event.tasks)));
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
-  RETURN_IF_ERROR(call.WithReason("SWEEP_REMOVED", result.status));
+  RETURN_IF_ERROR(call.WithReason("NO_SWEEP", result.status));
   response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
   return Status();
 }

@@ -1,6 +1,8 @@
 // Retries by command: tasks that failed, were skipped or were cancelled get a new round, keeping
 // their history and the checkpoints to resume from. Succeeded tasks stay unchanged, unless one of
 // their numbers was lost.
+#include <algorithm>
+
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
@@ -15,6 +17,15 @@ bool IsTakenBack(const Task& task) {
 bool GaveUp(const Task& task) {
   if (task.state == TaskState::kSucceeded) return IsTakenBack(task);
   return IsTerminal(task.state);
+}
+
+// Whether a sweep wants the task that is not cancelled, or is not once it is retried.
+bool IsWanted(const State& state, const std::string& task, const RetryRequested& event) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  if (sweeps == state.index.task_sweeps.end()) return false;
+  return std::ranges::any_of(sweeps->second, [&](const std::string& id) {
+    return id == event.sweep_id || !state.cancelled_sweeps.contains(id);
+  });
 }
 
 // Makes the task owe all its numbers again.
@@ -62,8 +73,9 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
   if (!step.result.status.ok()) return;
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;
+  std::string cancelled;  // the newest sweep of a task that only cancelled sweeps have
   for (const LostResult& lost : event.lost) {
-    if (HasSweep(state, lost.task)) TakeBackResult(step, lost);
+    if (IsWanted(state, lost.task, event)) TakeBackResult(step, lost);
   }
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
@@ -71,6 +83,10 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     // Nobody could see or cancel a task without a sweep, and its dataset may be removed.
     if (!HasSweep(state, id)) {
       was_removed = true;
+      continue;
+    }
+    if (!IsWanted(state, id, event)) {
+      cancelled = std::max(cancelled, *state.index.task_sweeps.at(id).rbegin());
       continue;
     }
     has_sweep = true;
@@ -88,6 +104,13 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
       waits = &state.tasks.at(waits->needs);
       retried.insert(waits->id);
     }
+  }
+  if (!cancelled.empty() && !has_sweep) {
+    step.result.status =
+        Status(Code::kFailedPrecondition,
+               Str("only cancelled sweeps want this run: `longrun retry ", cancelled,
+                   "` takes back the cancellation of the newest one, and tries its tasks again"));
+    return;
   }
   if (was_removed && !has_sweep) {
     step.result.status =

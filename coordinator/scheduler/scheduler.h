@@ -96,8 +96,8 @@ struct LostResult {
 };
 
 // Gives a new round to those of `tasks` that failed or were skipped or cancelled, if a sweep has
-// them. kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the
-// tasks.
+// them that is not cancelled. kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no
+// sweep has any of the tasks, or only cancelled ones have.
 struct RetryRequested {
   std::string sweep_id;  // if given, this sweep is no longer cancelled
   std::vector<std::string> tasks;

@@ -1,10 +1,12 @@
-// What `longrun up` tells of its sweeps.
+// What `longrun up` tells of its sweeps, and what stays of a cancelled one.
 #include "client/words/sweep_news.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "client/words/kept_work.h"
 
 namespace longrun::client {
 namespace {
@@ -40,6 +42,21 @@ TEST(SweepNewsTest, TellsEachChangeOnceAndNothingOfWhatHadEndedBefore) {
   EXPECT_EQ(news.Of(sweeps), Lines{"young SUCCEEDED  4 of 4 tasks done, 0 running, 0 failed"});
   Add(sweeps, "quick", "SUCCEEDED", 0);  // submitted and finished between two calls
   EXPECT_EQ(news.Of(sweeps), Lines{"quick SUCCEEDED  0 of 4 tasks done, 0 running, 0 failed"});
+}
+
+TEST(KeptWorkTest, SaysWhoWantsItOrThatNobodyDoes) {
+  v1::ListSweepsResponse sweeps;
+  Add(sweeps, "other", "RUNNING", 0);
+  v1::SweepInfo cancelled;
+  cancelled.set_name("mine");
+  EXPECT_EQ(KeptWorkText(cancelled, sweeps.sweeps()), "");
+  cancelled.set_tasks_kept(2);
+  EXPECT_EQ(KeptWorkText(cancelled, sweeps.sweeps()),
+            "2 tasks of mine go on, although only cancelled sweeps want them: `longrun cancel "
+            "mine` ends them");
+  cancelled.add_kept_for("id of other");
+  EXPECT_EQ(KeptWorkText(cancelled, sweeps.sweeps()),
+            "2 tasks of mine stay, since sweep other wants them too");
 }
 
 }  // namespace

@@ -59,26 +59,35 @@ TEST_F(UpkeepTest, ACancelledSweepIsWantedAgain) {
   EXPECT_EQ(SweepStateName(state, "sweep-1"), "PENDING");
 }
 
-TEST_F(UpkeepTest, ARunOfACancelledSweepThatIsTriedAgainCanBeCancelledAgain) {
-  Submit({});
-  Do(SweepCancelled{.sweep_id = "sweep-1"});
-  Do(RetryRequested{.sweep_id = "", .tasks = {Train().id}});
-  ASSERT_FALSE(IsTerminal(Train().state));
+TEST_F(UpkeepTest, WhatOnlyCancelledSweepsHaveIsNotTriedAgain) {
+  Submit({.context_lengths = {64}}, "A");
+  Submit({.context_lengths = {64, 128}}, "B");
+  RetryRequested run{.sweep_id = "", .tasks = {}};
+  for (const auto& [id, task] : state.tasks) run.tasks.push_back(id);
+  Do(SweepCancelled{.sweep_id = "B"});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(78));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
 
-  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  EXPECT_EQ(Do(run).submit.tasks_retried, 2);  // not the evaluation of 128
+  EXPECT_FALSE(IsTerminal(Train().state));
 
-  EXPECT_EQ(Train().state, TaskState::kCancelled);
+  Do(SweepCancelled{.sweep_id = "A"});
+  const StepResult none = Do(run);
+  EXPECT_EQ(none.status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(none.status.message().find("only cancelled sweeps want this run: `longrun retry B`"),
+            std::string::npos)
+      << none.status.message();
+  EXPECT_TRUE(none.writes.empty());
 }
 
-// The evaluation of 128 belongs to sweep B alone, which was cancelled before.
+// The evaluation of 128 belongs to sweep B alone, which is cancelled. An earlier release tried it
+// again all the same.
 TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {
   Submit({.context_lengths = {64}}, "A");
   Submit({.context_lengths = {64, 128}}, "B");
-  Do(SweepCancelled{.sweep_id = "B"});
-  Do(SweepCancelled{.sweep_id = "A"});
-  RetryRequested retry;
-  for (const auto& [id, task] : state.tasks) retry.tasks.push_back(id);
-  Do(retry);
+  state.cancelled_sweeps.insert("B");
 
   Do(SweepCancelled{.sweep_id = "A"});
 
@@ -217,12 +226,13 @@ TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
   Do(SweepCancelled{.sweep_id = "stays"});
   Do(SweepCancelled{.sweep_id = "removed"});
   Do(SweepRemoved{.sweep_id = "stays"});
-  RetryRequested all{.sweep_id = "", .tasks = AllTasks(state)};
+  RetryRequested all{.sweep_id = "removed", .tasks = AllTasks(state)};
   EXPECT_EQ(Do(all).submit.tasks_retried, 2);
   EXPECT_EQ(Do(RetryRequested{.sweep_id = "stays", .tasks = {}}).status.code(), Code::kNotFound);
 
   Do(SweepCancelled{.sweep_id = "removed"});
   Do(SweepRemoved{.sweep_id = "removed"});
+  all.sweep_id = "";
   const StepResult none = Do(all);
   EXPECT_EQ(none.status.code(), Code::kFailedPrecondition);
   EXPECT_NE(none.status.message().find("submit the sweep again"), std::string::npos);
