@@ -43,8 +43,8 @@ constexpr std::size_t kSparkWidth = 20;
 constexpr std::int64_t kPollMs = 50;
 constexpr std::int64_t kRemotePauseMs = 200;  // each try costs a connection over the network
 constexpr std::size_t kFailuresShown = 20;
-// Of the reason why a task waits; `longrun why` has all of it. That of a task that is tried again
-// says how its attempt ended.
+// Of the reason why a task waits, in a table; `longrun why` has all of it. That of a task that is
+// tried again says how its attempt ended.
 constexpr std::size_t kUnfitBytes = 60, kTriedAgainBytes = 120;
 constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
@@ -89,7 +89,10 @@ std::string DoneText(const std::string& phase, const v1::TaskProgress& progress)
   return Str(done, "/", of, phase == "train" ? " steps" : phase == "validate" ? " windows" : "");
 }
 
-std::string RunState(const v1::RunInfo& run) {
+// Of the reason why a task waits, a table has room for the beginning only.
+enum class Reasons { kWhole, kShort };
+
+std::string RunState(const v1::RunInfo& run, Reasons reasons) {
   const v1::TaskInfo* task = CurrentTask(run);
   if (task == nullptr) return "done";
   const v1::TaskProgress& progress = task->progress();
@@ -108,7 +111,8 @@ std::string RunState(const v1::RunInfo& run) {
   const std::string& reason = task->reason();
   const bool is_unfit = !NobodyCan(*task).empty();
   if (!is_unfit && !reason.starts_with(kTriedAgain)) return text;
-  return Str(text, ": ", Shortened(reason, is_unfit ? kUnfitBytes : kTriedAgainBytes, kCut));
+  const std::size_t n_max = is_unfit ? kUnfitBytes : kTriedAgainBytes;
+  return Str(text, ": ", reasons == Reasons::kWhole ? reason : Shortened(reason, n_max, kCut));
 }
 
 std::vector<std::string> RunAxes(const v1::RunInfo& run, const std::set<std::string>& other_axes) {
@@ -136,10 +140,10 @@ const v1::TaskProgress* LossOf(const v1::RunInfo& run) {
   return nullptr;
 }
 
-std::vector<std::string> RunFields(const v1::RunInfo& run,
-                                   const std::set<std::string>& other_axes) {
+std::vector<std::string> RunFields(const v1::RunInfo& run, const std::set<std::string>& other_axes,
+                                   Reasons reasons) {
   std::vector<std::string> fields = RunAxes(run, other_axes);
-  fields.push_back(RunState(run));
+  fields.push_back(RunState(run, reasons));
   const v1::TaskProgress* loss = LossOf(run);
   fields.push_back(loss == nullptr ? "" : Number(loss->loss(), 3));
   const v1::TaskInfo* task = CurrentTask(run);
@@ -361,13 +365,12 @@ bool IsWaiting(const v1::RunInfo& run) {
 bool IsDone(const v1::RunInfo& run) { return CurrentTask(run) == nullptr; }
 
 std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& other_axes) {
-  const std::vector<std::string> f = RunFields(run, other_axes);
+  const std::vector<std::string> f = RunFields(run, other_axes, Reasons::kWhole);
   std::string line =
       Str(ShortId(run.run_key()), " ", f[0], " ", f[1], f[2].empty() ? "" : " ", f[2], ": ", f[3]);
   if (!f[4].empty()) line += ", loss " + f[4];
   if (!f[5].empty()) line += ", " + f[5] + " tokens/s";
   if (!f[6].empty()) line += ", ETA " + f[6];
-  if (f[3].ends_with(kCut)) line += Str(" (`longrun why ", ShortId(run.run_key()), "`)");
   return line;
 }
 
@@ -417,7 +420,7 @@ std::string RenderProgress(const SweepProgress& progress, std::size_t n_lines) {
   const std::size_t n_shown = n_runs <= room ? room : room - 1;
   std::vector<std::vector<std::string>> rows;
   for (const int i : RunsToShow(runs, n_shown)) {
-    rows.push_back(RunFields(runs[i], other_axes));
+    rows.push_back(RunFields(runs[i], other_axes, Reasons::kShort));
   }
   const std::string more = rows.size() < n_runs ? Str("… ", n_runs - rows.size(), " more\n") : "";
   return Headline(progress.info) + "\n" +

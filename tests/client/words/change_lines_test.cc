@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/str.h"
+#include "client/words/sweep_view.h"
 
 namespace longrun::client {
 namespace {
@@ -135,16 +136,22 @@ TEST(ChangeLinesTest, LateRecordsOfAnEarlierAttemptAddNoLineToATaskThatWaits) {
   }
 }
 
-TEST(ChangeLinesTest, ALongReasonIsCutAndTheCommandThatHasAllOfItIsNamed) {
-  ChangeLines changes;
-  v1::WatchSweepResponse message = Message(1, 0);
-  changes.Of(message, 0);
-  message.mutable_runs(0)->mutable_tasks(0)->set_reason(
-      Str("no worker can run it: ", std::string(200, 'x')));
-  const std::vector<std::string> lines = changes.Of(message, 0);
-  ASSERT_EQ(lines.size(), 1U);
-  EXPECT_EQ(lines[0], Str("run-1000 rope 64: train ready: no worker can run it: ",
-                          std::string(38, 'x'), " … (`longrun why run-1000`)"));
+// A log has no width: its reader gets the whole reason. The table of a terminal has not the room.
+TEST(ChangeLinesTest, ALongReasonIsWholeInALogAndCutInATable) {
+  for (const std::string begin : {"no worker can run it: ", "tried again: attempt 1 ended as "}) {
+    ChangeLines changes;
+    v1::WatchSweepResponse message = Message(1, 0);
+    changes.Of(message, 0);
+    const std::string reason = begin + std::string(1000, 'x');
+    message.mutable_runs(0)->mutable_tasks(0)->set_reason(reason);
+    message.mutable_runs(0)->mutable_tasks(0)->set_attempts(1);
+    const std::vector<std::string> lines = changes.Of(message, 0);
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_EQ(lines[0], Str("run-1000 rope 64: train ready: ", reason));
+    const std::string table = RenderProgress(message);
+    EXPECT_EQ(table.find(reason), std::string::npos) << table;
+    EXPECT_NE(table.find("xx …"), std::string::npos) << table;
+  }
 }
 
 TEST(ChangeLinesTest, TenThousandWaitingRunsAreOneLine) {
