@@ -41,6 +41,13 @@ class FileReader {
     }
   }
 
+  void ReadName(const YamlNode& root) {
+    const YamlNode::Entry* const metadata = root.Find("metadata");
+    const YamlNode::Entry* const name =
+        metadata == nullptr ? nullptr : metadata->value.Find("name");
+    if (name != nullptr) found_.sweep = name->value.text;
+  }
+
   NamedFiles Take() { return std::move(found_); }
   std::vector<Problem>& problems() { return problems_; }
 
@@ -81,6 +88,7 @@ NamedFiles ReadNamedFiles(std::string_view yaml, std::string_view file_name,
   std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, others);
   if (!root) return reader.Take();
   ApplyOverrides(overrides, *root, others);
+  reader.ReadName(*root);
   const YamlNode::Entry* const spec = root->Find("spec");
   const YamlNode::Entry* const evaluate = spec == nullptr ? nullptr : spec->value.Find("evaluate");
   if (evaluate == nullptr) return reader.Take();

@@ -19,6 +19,7 @@ struct NamedFiles {
   std::vector<std::pair<std::string, std::string>> overrides;
   std::vector<InputFile> files;
   std::vector<std::string> ids;  // already given in the sweep as "sha256:HEX"
+  std::string sweep = {};        // its name; "" if it has none
   // Names files that cannot be read or are not of the right kind, with their places in the sweep
   // file, one per line, like the errors of ParseSweep. ParseSweep reports all other mistakes; it
   // also refuses such a file at the same place, since the file has no override.

@@ -99,6 +99,27 @@ std::string_view UpToKey(std::string_view line) {
   return line.substr(0, end);
 }
 
+// Adds to the mistakes of files that cannot be read how to use what an earlier submission of the
+// sweep kept of them. It is not used by itself: the missing file may have had other content.
+Status WithKeptCopies(const NamedFiles& named, const std::string& state) {
+  if (named.sweep.empty()) return named.problems;
+  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
+  const Result<v1::GetSweepResponse> earlier = client.GetSweepFile(named.sweep);
+  if (!earlier.ok()) return named.problems;
+  std::vector<std::string> lines = Split(named.problems.message(), '\n');
+  for (const v1::Override& one : earlier->overrides()) {
+    if (!IsInputFileId(one.value())) continue;
+    const std::string unread = Str("spec.", one.path(), ": cannot read ");
+    for (std::string& line : lines) {
+      if (line.find(unread) == std::string::npos) continue;
+      line += Str("; the coordinator keeps what sweep \"", earlier->info().name(),
+                  "\" was submitted with: put the file back, or add --set \"", one.path(), "=",
+                  one.value(), "\"");
+    }
+  }
+  return {named.problems.code(), Join(lines, "\n")};
+}
+
 // The mistakes in named files, and those that only the coordinator can find, in one list.
 Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& request,
                          const std::string& state) {
@@ -177,8 +198,8 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
   const NamedFiles named = ReadNamedFiles(*yaml, arguments.file, FolderOf(path), given);
   if (!named.problems.ok()) {
     return WithOtherMistakes(
-        named.problems, RequestFor<v1::PlanSweepRequest>(arguments, std::move(yaml).value(), named),
-        state);
+        WithKeptCopies(named, state),
+        RequestFor<v1::PlanSweepRequest>(arguments, std::move(yaml).value(), named), state);
   }
   if (keeps) RETURN_IF_ERROR(KeepFiles(named, state));
   return RequestFor<Request>(arguments, std::move(yaml).value(), named);
