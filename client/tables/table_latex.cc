@@ -95,13 +95,14 @@ std::string TableText(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
     out += Line(fields);
   }
-  const std::string errors = CellLegend(table), window = WindowLegend(table);
-  const std::string no_window = NoWindowLegend(table), few_seeds = FewSeedsNote(table);
-  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length",
-                   HasMarks(table) ? ", bold: " + MarkLegend(table) : "",
-                   window.empty() ? "" : ", ~ ", window, no_window.empty() ? "" : ", ? ", no_window,
-                   errors.empty() ? "" : ", ", errors, few_seeds.empty() ? "" : "; ", few_seeds,
-                   "\n");
+  out += "  \\bottomrule\n\\end{tabular}\n";
+  const std::string legend =
+      Join(MarksLegend(table, {.train_length = "[ ] ", .marked = "bold: ", .window = "~ "},
+                       CellLegend(table)),
+           ", ");
+  const std::string few_seeds = FewSeedsNote(table);
+  if (legend.empty() && few_seeds.empty()) return out;
+  return out + Str("% ", legend, legend.empty() || few_seeds.empty() ? "" : "; ", few_seeds, "\n");
 }
 
 }  // namespace

@@ -52,11 +52,13 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
       out += Line(fields);
     }
-    const std::string errors = CellLegend(table), window = WindowLegend(table);
-    const std::string no_window = NoWindowLegend(table), few_seeds = FewSeedsNote(table);
-    out += Str("\n\\[ \\] train length", HasMarks(table) ? ", **bold** " + MarkLegend(table) : "",
-               window.empty() ? "" : ", \\~ ", window, no_window.empty() ? "" : ", ? ", no_window,
-               errors.empty() ? "" : ", ", errors, few_seeds.empty() ? "" : "; ", few_seeds, "\n");
+    const std::string legend = Join(
+        MarksLegend(table, {.train_length = "\\[ \\] ", .marked = "**bold** ", .window = "\\~ "},
+                    CellLegend(table)),
+        ", ");
+    const std::string few_seeds = FewSeedsNote(table);
+    if (legend.empty() && few_seeds.empty()) continue;
+    out += Str("\n", legend, legend.empty() || few_seeds.empty() ? "" : "; ", few_seeds, "\n");
   }
   return out;
 }

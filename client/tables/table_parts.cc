@@ -346,6 +346,26 @@ bool HasMarks(const PivotTable& table) {
   });
 }
 
+std::vector<std::string> MarksLegend(const PivotTable& table, const LegendMarks& marks,
+                                     const std::string& errors) {
+  const auto is_in_brackets = [&](const PivotCell& cell) {
+    if (!cell.at_train_length) return false;
+    const CellParts parts = PartsOf(table, cell);
+    return !parts.value.empty() || !parts.note.empty();
+  };
+  const bool has_brackets = std::ranges::any_of(table.rows, [&](const PivotRow& row) {
+    return std::ranges::any_of(row.cells, is_in_brackets);
+  });
+  const std::string window = WindowLegend(table), no_window = NoWindowLegend(table);
+  std::vector<std::string> legend;
+  if (has_brackets) legend.push_back(Str(marks.train_length, "train length"));
+  if (HasMarks(table)) legend.push_back(Str(marks.marked, MarkLegend(table)));
+  if (!window.empty()) legend.push_back(Str(marks.window, window));
+  if (!no_window.empty()) legend.push_back(Str("? ", no_window));
+  if (!errors.empty()) legend.push_back(errors);
+  return legend;
+}
+
 std::string MarkLegend(const PivotTable& table) {
   if (!table.against.empty()) {
     return Str("differs from ", table.against, " (paired, 5 %, corrected for the number of tests)");

@@ -47,6 +47,17 @@ std::string WindowLegend(const PivotTable& table);
 // cell has it.
 std::string NoWindowLegend(const PivotTable& table);
 
+// The legend of a table's marks in a format: "[ ] train length, **bold** best model of the column".
+// Each mark ends with what separates it from its meaning. A mark that no cell has is left out.
+// `errors`: the meaning of ±, which comes last; "": left out.
+struct LegendMarks {
+  std::string_view train_length;  // "[ ] "
+  std::string_view marked;        // "* "
+  std::string_view window;        // "~ "
+};
+std::vector<std::string> MarksLegend(const PivotTable& table, const LegendMarks& marks,
+                                     const std::string& errors);
+
 // A cell's parts, before a format adds its markup.
 struct CellParts {
   std::string value = {};  // "6.69"; "" if there is none

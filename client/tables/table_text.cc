@@ -73,18 +73,18 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       has_quantiles = has_quantiles || (is_wide && cell.quantiles);
     }
   }
-  const std::string window = WindowLegend(table), no_window = NoWindowLegend(table);
-  const std::string errors = is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table);
-  std::string legend = Str("[ ] train length", HasMarks(table) ? "   * " + MarkLegend(table) : "",
-                           window.empty() ? "" : "   ~ ", window, no_window.empty() ? "" : "   ? ",
-                           no_window, errors.empty() ? "" : "   ", errors);
-  if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
-  if (is_partial) legend += "   n/N: n of N requested seeds have a number";
-  if (!cancelled.empty()) legend += Str("   cancelled: ", RetryText(cancelled));
+  std::vector<std::string> legend =
+      MarksLegend(table, {.train_length = "[ ] ", .marked = "* ", .window = "~ "},
+                  is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table));
+  if (has_quantiles) legend.emplace_back("( ) 10th and 90th percentile of the timed steps");
+  if (is_partial) legend.emplace_back("n/N: n of N requested seeds have a number");
+  if (!cancelled.empty()) legend.push_back(Str("cancelled: ", RetryText(cancelled)));
+  std::string text = Str(TableTitle(table), "\n", RenderColumns(header, align, rows));
+  if (!legend.empty()) text += Str(Join(legend, "   "), "\n");
   const std::string few_seeds = FewSeedsNote(table);
-  if (!few_seeds.empty()) legend += Str("\n", few_seeds);
-  for (const std::string& note : ReasonNotes(table)) legend += Str("\n", note);
-  return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
+  if (!few_seeds.empty()) text += Str(few_seeds, "\n");
+  for (const std::string& note : ReasonNotes(table)) text += Str(note, "\n");
+  return text;
 }
 
 std::string Render(const std::vector<PivotTable>& tables, bool is_wide) {

@@ -54,6 +54,16 @@ TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
             "± 95 % interval over the text\n");
 }
 
+TEST(TableFormatTest, ALegendExplainsNoBracketsWhereThereAreNone) {
+  const std::vector<PivotTable> tables =
+      Build(Small(), {.where = {{.axis = "context_length", .values = {"128"}}}});
+  for (const char* const format : {"table", "wide", "markdown", "latex"}) {
+    const std::string text = RenderTables(tables, format);
+    EXPECT_EQ(text.find("train length"), std::string::npos) << text;
+    EXPECT_NE(text.find("best model of the column"), std::string::npos) << text;
+  }
+}
+
 TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
   const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
                                        RunOf("c", "rope", 64, 3), RunOf("d", "none", 64, 1)};
