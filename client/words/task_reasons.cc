@@ -32,7 +32,8 @@ std::string TasksText(const v1::TaskReason& reason) {
 std::string SubjectText(const v1::TaskReason& reason) {
   const bool is_one = reason.tasks() == 1;
   const bool did_it = reason.state() == "FAILED" || reason.state() == "SUCCEEDED";
-  std::string state = Str(is_one ? " is " : " are ", reason.state(), ", ", reason.gate());
+  std::string state = Str(is_one ? " is " : " are ", reason.state(),
+                          reason.gate() == "NONE" ? "" : Str(", ", reason.gate()));
   if (reason.gate() == "ENDED") {
     state = Str(did_it ? " " : is_one ? " was " : " were ", reason.state());
   }

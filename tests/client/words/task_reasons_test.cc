@@ -44,7 +44,7 @@ TEST(TaskReasonsTest, TasksOfASweepAreCountedAndOneIsTheExample) {
             "8 train tasks are READY, NO_WORKER; for example, task 1f2e3d4c of run aaaabbbb: no "
             "worker is connected\n"
             "  what ends it: start one\n"
-            "train task 1f2e3d4c is RUNNING, NONE: nothing holds it\n"
+            "train task 1f2e3d4c is RUNNING: nothing holds it\n"
             "  runs since: 2023-11-14T22:13:20Z\n"
             "  run: aaaabbbb\n");
 }
