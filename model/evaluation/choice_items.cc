@@ -19,6 +19,11 @@ Status Invalid(std::string_view message) { return Status(Code::kInvalidArgument,
 // A found value for a message: it may be long, or be cut inside a character.
 std::string Shown(const Json& value) { return ToUtf8(CanonicalJson(value).substr(0, 60)); }
 
+Result<std::string> TextOf(const Json& item, const char* key, std::string_view expected) {
+  if (item.contains(key)) return GetString(item, key);
+  return Invalid(Str(key, " is missing: expected ", expected));
+}
+
 // Reads "label" or "answer": an index, possibly written as text.
 Result<std::size_t> LabelOf(const Json& item, const char* key, std::size_t n_choices) {
   if (!item.contains(key)) {
@@ -71,10 +76,15 @@ Status CheckNoneEmpty(const std::vector<std::string>& choices, const char* key) 
 
 // ctx unchanged; for lm_eval, "activity_label: ctx_a Ctx_b", preprocessed.
 Result<std::string> HellaSwagContext(const Json& item, ChoiceProtocol protocol) {
-  if (protocol == ChoiceProtocol::kNanoGpt) return GetString(item, "ctx");
-  ASSIGN_OR_RETURN(const std::string activity, GetString(item, "activity_label"));
-  ASSIGN_OR_RETURN(const std::string before, GetString(item, "ctx_a"));
-  ASSIGN_OR_RETURN(const std::string after, GetString(item, "ctx_b"));
+  if (protocol == ChoiceProtocol::kNanoGpt) {
+    return TextOf(item, "ctx", "the text before the endings, which protocol nanogpt reads");
+  }
+  constexpr std::string_view kParts =
+      "a text, since protocol lm_eval makes the context of a line with endings from "
+      "activity_label, ctx_a and ctx_b";
+  ASSIGN_OR_RETURN(const std::string activity, TextOf(item, "activity_label", kParts));
+  ASSIGN_OR_RETURN(const std::string before, TextOf(item, "ctx_a", kParts));
+  ASSIGN_OR_RETURN(const std::string after, TextOf(item, "ctx_b", kParts));
   return PreprocessHellaSwag(Str(activity, ": ", before, " ", CapitalizePython(after)));
 }
 
@@ -84,7 +94,8 @@ Result<ChoiceItem> ParseItem(std::string_view line, ChoiceProtocol protocol) {
   const bool hellaswag = json.contains("endings"), general = json.contains("choices");
   if (hellaswag == general) {
     return Invalid(general ? "has both endings and choices: expected one of them"
-                           : "has neither endings (HellaSwag) nor choices");
+                           : "has neither endings (HellaSwag) nor choices: expected {\"context\": "
+                             "\"..\", \"choices\": [\"..\", \"..\"], \"answer\": 0}");
   }
   const char* const key = hellaswag ? "endings" : "choices";
   ChoiceItem item;
@@ -93,7 +104,9 @@ Result<ChoiceItem> ParseItem(std::string_view line, ChoiceProtocol protocol) {
   if (hellaswag) {
     ASSIGN_OR_RETURN(item.context, HellaSwagContext(json, protocol));
   } else {
-    ASSIGN_OR_RETURN(item.context, GetString(json, "context"));
+    ASSIGN_OR_RETURN(
+        item.context,
+        TextOf(json, "context", "the text before the choices; write \"\" if there is none"));
   }
   if (hellaswag && protocol == ChoiceProtocol::kLmEval) {
     for (std::string& choice : item.choices) choice = PreprocessHellaSwag(choice);
