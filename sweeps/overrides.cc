@@ -116,6 +116,9 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
     const Place place = {.source = source, .line = 1, .column = 1};
     std::optional<YamlNode> value = ParseYaml(text, source, problems);
     if (!value) {  // its key is given nevertheless
+      if (problems.back().message == kEmptyText) {
+        problems.back().message = "there is no value: write one after the =, or leave this out";
+      }
       value.emplace();
       value->refused = true;
     }

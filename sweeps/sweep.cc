@@ -57,7 +57,15 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   }
   std::vector<Problem> problems;
   std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
-  if (!root) return ToStatus(std::move(problems), file_name, overrides);
+  if (!root) {
+    const auto empty = std::ranges::find(problems, kEmptyText, &Problem::message);
+    if (empty != problems.end()) {
+      empty->message =
+          "the file is empty: a sweep file has `apiVersion: longrun/v1`, `kind: Sweep`, `metadata: "
+          "{name: ...}`, and the experiment below `spec`; README.md has a short one to start from";
+    }
+    return ToStatus(std::move(problems), file_name, overrides);
+  }
   const std::size_t n_of_file = problems.size();
   ApplyOverrides(overrides, *root, problems);
   const bool are_set = problems.size() == n_of_file;

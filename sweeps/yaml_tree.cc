@@ -321,7 +321,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
     return refuse({.source = source, .line = slip.line, .column = slip.column}, slip.message);
   }
   std::optional<YamlNode> root = builder.TakeRoot();
-  if (!root) return refuse(start, "there is nothing here");
+  if (!root) return refuse(start, std::string(kEmptyText));
   return root;
 }
 

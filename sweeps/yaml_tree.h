@@ -48,6 +48,9 @@ struct YamlNode::Entry {
   YamlNode value;
 };
 
+// The problem of a text without a value; whoever knows what belongs there says more.
+inline constexpr std::string_view kEmptyText = "there is nothing here";
+
 // Returns nullopt, and adds problems, if the text is not a tree. A tree may come with problems too
 // (duplicate keys, tags), so that the schema's problems are found in the same pass.
 std::optional<YamlNode> ParseYaml(std::string_view text, int source,
