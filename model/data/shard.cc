@@ -69,14 +69,15 @@ Status Broken(const std::string& path, std::string_view field, const std::string
 }
 
 // Checks that [offset, offset + n_bytes) is aligned, after the header and inside the file.
-Status CheckSection(const std::string& path, std::string_view field, std::uint64_t offset,
+Status CheckSection(const std::string& path, std::string_view what, std::uint64_t offset,
                     std::uint64_t n_bytes, std::uint64_t file_bytes) {
   if (offset < kShardAlign || offset % kShardAlign != 0) {
-    return Broken(path, field, Str(offset), Str("a multiple of ", kShardAlign));
+    return Broken(path, Str("the place of ", what), Str(offset),
+                  Str("a multiple of ", kShardAlign));
   }
   if (offset > file_bytes || n_bytes > file_bytes - offset) {
-    return Broken(path, field, Str(offset, " (with ", n_bytes, " bytes from there)"),
-                  Str("a section within the file's ", file_bytes, " bytes"));
+    return Broken(path, "the file's size", Str(file_bytes, " bytes"),
+                  Str(n_bytes, " bytes of ", what, " from byte ", offset));
   }
   return Status();
 }
@@ -124,12 +125,12 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
   if (file_bytes > (std::uint64_t{1} << 58))
     return Broken(path, "file size", Str(file_bytes), "below 2^58");
   RETURN_IF_ERROR(
-      CheckSection(path, "tokens_offset", header.tokens_offset, header.tokens_bytes, file_bytes));
-  RETURN_IF_ERROR(CheckSection(path, "doc_offset", header.document_offset,
+      CheckSection(path, "tokens", header.tokens_offset, header.tokens_bytes, file_bytes));
+  RETURN_IF_ERROR(CheckSection(path, "document starts", header.document_offset,
                                8 * (header.n_documents + 1), file_bytes));
-  RETURN_IF_ERROR(CheckSection(path, "doc_meta_offset", header.document_meta_offset,
+  RETURN_IF_ERROR(CheckSection(path, "document sizes", header.document_meta_offset,
                                sizeof(ShardDocument) * header.n_documents, file_bytes));
-  RETURN_IF_ERROR(CheckSection(path, "block_hash_offset", header.block_hash_offset,
+  RETURN_IF_ERROR(CheckSection(path, "block hashes", header.block_hash_offset,
                                8 * BlockCount(header.tokens_bytes), file_bytes));
   if (header.vocab_size == 0 || header.vocab_size > 0x7fffffff) {
     return Broken(path, "vocab_size", Str(header.vocab_size), "1 to 2147483647");
