@@ -26,9 +26,10 @@ namespace {
 constexpr int kProgressOps = 50;              // machine steps between two checks of the limits
 constexpr double kExpandedTablesMax = 5'000;  // preparing them takes 0.1 s
 constexpr int kLikePatternBytesMax = 100;
-// Limit of a stored row, which is read whole for its checksum: a sweep's file,
-// its overrides and its axes.
-constexpr int kRowBytesMax = 16 << 20;
+// Limit of a stored row, which is read whole for its checksum: a sweep's file with its overrides
+// and axes, or a task with its list of results, which had no limit in earlier releases. Half of the
+// memory is left for the rest of the query.
+constexpr int kRowBytesMax = 64 << 20;
 constexpr std::string_view kHolds = "row_holds_";  // a prefix from row_sum.h
 constexpr std::int64_t kValueBytes = 24;           // of a value in the answer, without its text
 
@@ -372,9 +373,10 @@ Json ValueOf(sqlite3_stmt* statement, int column) {
   }
 }
 
-Status TooLong() {
+Status TooLong(const std::string& column) {
   return {Code::kResourceExhausted,
-          Str("the query made a value of more than ", kQueryTextBytesMax >> 10, " KiB")};
+          Str("column \"", column, "\" has a value of more than ", kQueryTextBytesMax >> 10,
+              " KiB: leave it out, or select its length or a part of it (`substr`)")};
 }
 
 bool IsOutOfMemory(int code) { return (code & 0xff) == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM; }
@@ -395,7 +397,12 @@ Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& a
     const int code = sqlite3_step(statement);
     if (code == SQLITE_DONE) return end("");
     if (!dog.stopped.ok()) return dog.stopped;
-    if (code == SQLITE_TOOBIG) return TooLong();
+    if (code == SQLITE_TOOBIG) {
+      return {Code::kResourceExhausted,
+              Str("the query made a value, or read a row, of more than ", kRowBytesMax >> 20,
+                  " MiB (a task of an earlier release may be as large): make shorter values, or "
+                  "read fewer tasks")};
+    }
     if (IsOutOfMemory(code)) {
       return {Code::kResourceExhausted, Str("the query was stopped when it held more than ",
                                             dog.limits.memory_bytes_max >> 20,
@@ -408,7 +415,9 @@ Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& a
     for (int c = 0; c < n_columns; ++c) {
       const int type = sqlite3_column_type(statement, c);
       const bool is_text = type == SQLITE_TEXT || type == SQLITE_BLOB;
-      if (is_text && sqlite3_column_bytes(statement, c) > kQueryTextBytesMax) return TooLong();
+      if (is_text && sqlite3_column_bytes(statement, c) > kQueryTextBytesMax) {
+        return TooLong(answer.columns[static_cast<std::size_t>(c)]);
+      }
       row.push_back(ValueOf(statement, c));
       n_bytes += kValueBytes;
       if (row.back().is_string()) {

@@ -32,8 +32,9 @@ struct QueryLimits {
 
 inline constexpr std::int64_t kQueryTimeoutMsMax = 60'000;
 inline constexpr std::int64_t kQueryRowsMax = 1'000'000;
-inline constexpr std::size_t kQueryBytesMax = 16 << 10;        // of the SQL
-inline constexpr std::int64_t kQueryTextBytesMax = 256 << 10;  // of one value
+inline constexpr std::size_t kQueryBytesMax = 16 << 10;  // of the SQL
+// Of one value: the context lengths of the largest task (sweeps/limits.h) fit.
+inline constexpr std::int64_t kQueryTextBytesMax = 512 << 10;
 
 struct QueryAnswer {
   std::vector<std::string> columns;

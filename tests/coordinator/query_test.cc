@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_process.h"
+#include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "tests/children.h"
 #include "tests/coordinator/sample.h"
@@ -512,10 +513,32 @@ TEST_F(QueryTest, LargeValuesAreRefused) {
   ExpectRefused(
       "WITH RECURSIVE c(x) AS (SELECT 'aaaaaaaa' UNION ALL SELECT x || x FROM c)"
       " SELECT length(x) FROM c",
-      Code::kResourceExhausted, "256 KiB");
+      Code::kResourceExhausted, "a value, or read a row, of more than 64 MiB");
+  ExpectRefused(
+      "WITH RECURSIVE c(n, x) AS (SELECT 1, 'aaaaaaaa' UNION ALL SELECT n + 1, x || x FROM c"
+      " WHERE n < 18) SELECT x AS text FROM c WHERE n = 18",
+      Code::kResourceExhausted, "column \"text\" has a value of more than 512 KiB: leave it out");
   ExpectRefused("SELECT 'a' LIKE '" + std::string(200, '%') + "'", Code::kInvalidArgument,
                 "100 bytes");
   ExpectRefused("SELECT 'a' GLOB '*a*'", Code::kPermissionDenied, "call glob()");
+}
+
+// An earlier release accepted sweeps with such tasks. Every row that a view meets is read whole.
+TEST_F(QueryTest, ARowOfFortyMebibytesDisturbsNoQueryThatLeavesItsListOut) {
+  Take(SampleSubmission(kSweepId));
+  const auto connection =
+      Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+  ASSERT_TRUE(connection->FindRowSums().ok());
+  ASSERT_TRUE(connection->row_sums().Keep().ok());
+  ASSERT_TRUE(connection
+                  ->Execute("UPDATE task SET expected_cells = replace(hex(zeroblob(20971520)), '0',"
+                            " ' ') || expected_cells WHERE kind = 'evaluate'")
+                  .ok());
+
+  const auto answer = AskChild("SELECT kind, count(*) FROM tasks GROUP BY kind ORDER BY kind");
+
+  ASSERT_TRUE(answer.ok()) << answer.status().message();
+  EXPECT_EQ(answer->rows_json, R"([["evaluate",2],["train",2]])");
 }
 
 TEST_F(QueryTest, AQueryThatGrowsWhileItIsPreparedIsRefusedAtOnce) {
