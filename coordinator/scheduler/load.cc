@@ -45,6 +45,20 @@ bool HasSweep(const State& state, const std::string& task) {
   return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty();
 }
 
+bool OnlyCancelledSweepsHave(const State& state, const std::string& task) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty() &&
+         std::ranges::all_of(sweeps->second, [&](const std::string& id) {
+           return state.cancelled_sweeps.contains(id);
+         });
+}
+
+std::string NewestSweepOf(const State& state, const std::string& task) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  const bool has_none = sweeps == state.index.task_sweeps.end() || sweeps->second.empty();
+  return has_none ? "" : *sweeps->second.rbegin();
+}
+
 void CountLeft(State& state, Task& task) {
   const bool is_left = !HasSweep(state, task.id);
   if (is_left == task.is_left) return;

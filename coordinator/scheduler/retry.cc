@@ -19,9 +19,11 @@ bool GaveUp(const Task& task) {
   return IsTerminal(task.state);
 }
 
-// Whether a sweep wants the task that is not cancelled, or is not once it is retried.
-bool IsWanted(const State& state, const std::string& task, const RetryRequested& event) {
-  const auto sweeps = state.index.task_sweeps.find(task);
+// Whether the event tries the task again: a sweep wants it that is not cancelled, or is not any
+// more. A number that was measured and is lost may be measured again in any case.
+bool IsWanted(const State& state, const Task& task, const RetryRequested& event) {
+  if (task.state == TaskState::kSucceeded && IsTakenBack(task)) return true;
+  const auto sweeps = state.index.task_sweeps.find(task.id);
   if (sweeps == state.index.task_sweeps.end()) return false;
   return std::ranges::any_of(sweeps->second, [&](const std::string& id) {
     return id == event.sweep_id || !state.cancelled_sweeps.contains(id);
@@ -74,9 +76,7 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;
   std::string cancelled;  // the newest sweep of a task that only cancelled sweeps have
-  for (const LostResult& lost : event.lost) {
-    if (IsWanted(state, lost.task, event)) TakeBackResult(step, lost);
-  }
+  for (const LostResult& lost : event.lost) TakeBackResult(step, lost);
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;
@@ -85,8 +85,8 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
       was_removed = true;
       continue;
     }
-    if (!IsWanted(state, id, event)) {
-      cancelled = std::max(cancelled, *state.index.task_sweeps.at(id).rbegin());
+    if (!IsWanted(state, found->second, event)) {
+      cancelled = std::max(cancelled, NewestSweepOf(state, id));
       continue;
     }
     has_sweep = true;

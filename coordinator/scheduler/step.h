@@ -307,6 +307,9 @@ void AdoptKept(StepContext& step);
 
 // Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
+// Whether it has sweeps, all of which are cancelled.
+bool OnlyCancelledSweepsHave(const State& state, const std::string& task);
+std::string NewestSweepOf(const State& state, const std::string& task);  // "": it has none
 // Counts a task that becomes the sweep's.
 void CountIn(SweepTally& tally, const Task& task);
 // Counts the task in Index::left if no sweep has it, and otherwise not.

@@ -496,7 +496,11 @@ class Finder {
     if (task.state == TaskState::kSucceeded) return;
     const Task& root = RootOf(task);
     if (&root != &task) why.root = root.id;
-    const std::string retry = Str("`longrun retry ", ShortId(task.run_key), "`");
+    // A run that only cancelled sweeps want is not tried again by itself (retry.cc).
+    const bool is_unwanted = OnlyCancelledSweepsHave(state_, task.id);
+    const std::string retry =
+        Str("`longrun retry ",
+            is_unwanted ? NewestSweepOf(state_, task.id) : std::string(ShortId(task.run_key)), "`");
     if (root.state == TaskState::kCancelled) {
       why.remedy = Str("submit its sweep again, or ", retry, ", to continue it");
       return;

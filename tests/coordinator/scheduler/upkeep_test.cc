@@ -82,6 +82,23 @@ TEST_F(UpkeepTest, WhatOnlyCancelledSweepsHaveIsNotTriedAgain) {
   EXPECT_TRUE(none.writes.empty());
 }
 
+// The user has named the run whose number is damaged, and nothing else of the sweep begins.
+TEST_F(UpkeepTest, ALostNumberIsMeasuredAgainAlthoughItsSweepIsCancelled) {
+  Submit({.context_lengths = {64}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Train()));
+  const LostResult lost = {.task = Evaluate().id, .cells = Evaluate().expected_cells};
+  Complete(Current(Evaluate()));
+  ASSERT_EQ(Evaluate().state, TaskState::kSucceeded);
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+
+  const RetryRequested run{.sweep_id = "", .tasks = {Train().id, Evaluate().id}, .lost = {lost}};
+  // Without the store of these tests, which has no damaged rows.
+  EXPECT_EQ(Step(state, run, now, 1'700'000'000'000 + now).submit.tasks_retried, 1);
+  EXPECT_EQ(Train().state, TaskState::kSucceeded);
+  EXPECT_FALSE(IsTerminal(Evaluate().state));
+}
+
 // The evaluation of 128 belongs to sweep B alone, which is cancelled. An earlier release tried it
 // again all the same.
 TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {

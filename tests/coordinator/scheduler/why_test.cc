@@ -458,7 +458,20 @@ TEST_F(WhyTest, WhatWasCancelledSaysHowToContinueIt) {
 
   EXPECT_WHY(Of(Train()), kEnded, "cancelled: sweep sweep-1 was cancelled",
              "submit its sweep again");
-  EXPECT_WHY(Of(Evaluate()), kEnded, "cancelled", "to continue it");
+  EXPECT_WHY(Of(Evaluate()), kEnded, "cancelled", "or `longrun retry sweep-1`, to continue it");
+}
+
+TEST_F(WhyTest, WhatCancelledSweepsAloneWantIsTriedAgainWithTheSweep) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Submit({.context_lengths = {}}, "sweep-2");
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(78));
+  EXPECT_WHY(Of(Train()), kEnded, "", Str("`longrun retry ", Train().run_key.substr(0, 8)));
+
+  state.cancelled_sweeps = {"sweep-1", "sweep-2"};
+
+  EXPECT_WHY(Of(Train()), kEnded, "", "`longrun retry sweep-2` tries it again");
 }
 
 TEST_F(WhyTest, WhatSucceededNeedsNothing) {
