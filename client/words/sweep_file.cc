@@ -112,9 +112,10 @@ Status WithKeptCopies(const NamedFiles& named, const std::string& state) {
     const std::string unread = Str("spec.", one.path(), ": cannot read ");
     for (std::string& line : lines) {
       if (line.find(unread) == std::string::npos) continue;
-      line += Str("; the coordinator keeps what sweep \"", earlier->info().name(),
-                  "\" was submitted with: put the file back, or add --set \"", one.path(), "=",
-                  one.value(), "\"");
+      line +=
+          Str("; the coordinator keeps the file that sweep \"", earlier->info().name(),
+              "\" had at this place: put the file back, or, if it is the same one, add --set \"",
+              one.path(), "=", one.value(), "\"");
     }
   }
   return {named.problems.code(), Join(lines, "\n")};
