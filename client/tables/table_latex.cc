@@ -73,7 +73,10 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
 }
 
 std::string Line(const std::vector<std::string>& fields) {
-  return Str("  ", Join(fields, " & "), " \\\\\n");
+  const bool begins_argument =
+      !fields.empty() && (fields.front().starts_with('[') || fields.front().starts_with('*'));
+  // The \\ or \midrule of the line before would take a bracket or an asterisk as its argument.
+  return Str("  ", begins_argument ? "{}" : "", Join(fields, " & "), " \\\\\n");
 }
 
 std::string TableText(const PivotTable& table) {

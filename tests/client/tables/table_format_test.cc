@@ -270,6 +270,18 @@ TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
       "interval over the text\n");
 }
 
+// LaTeX reads "\\ [0.9,0.95]" as a line end with that much space after it, and stops.
+TEST(TableFormatTest, ALatexRowThatBeginsWithABracketOrAnAsteriskIsNoArgument) {
+  SweepResults results = Small();
+  results.runs[0].resolved["train"]["optimizer"]["betas"] = Json({0.9, 0.95});
+  results.runs[1].resolved["train"]["optimizer"]["betas"] = "*";
+  const std::string text =
+      RenderTables(Build(results, {.rows = {"train.optimizer.betas", "position"}}), "latex");
+  EXPECT_NE(text.find("\n  {}[0.9,0.95] & cable & "), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  {}* & learned & "), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  betas & position & "), std::string::npos) << text;
+}
+
 TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
   ResultRun run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
   ResultRow row = RowOf("a", 64, 8.0, 1000);
