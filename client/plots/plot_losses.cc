@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
@@ -61,6 +63,16 @@ std::optional<double> BatchTokens(const Json& run) {
   return batch->get<double>();
 }
 
+LossCurve CurveOf(const v1::GetSeriesResponse& series, double x_per_step) {
+  LossCurve curve;
+  for (int i = 0; i < series.step_size(); ++i) {
+    const double value = series.value(i);
+    curve.x.push_back(static_cast<double>(series.step(i)) * x_per_step);
+    curve.y.push_back(std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN());
+  }
+  return curve;
+}
+
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
                   const std::string& x_label, const std::string& y_label) {
   Plot plot{.title = title, .x_label = x_label, .y_label = y_label};
@@ -89,6 +101,18 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
     plot.picture_legend = "band: 95 % interval over seeds";
   }
   return plot;
+}
+
+void ThinSeries(Plot& plot, std::size_t n_points_max) {
+  for (PlotSeries& series : plot.series) {
+    const std::size_t n = series.points.size();
+    if (n <= n_points_max) continue;
+    std::vector<PlotPoint> kept;
+    for (std::size_t i = 1; i <= n_points_max; ++i) {
+      kept.push_back(series.points[i * n / n_points_max - 1]);
+    }
+    series.points = std::move(kept);
+  }
 }
 
 }  // namespace longrun::client

@@ -2,12 +2,14 @@
 // averaged at each x that all of them have.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "client/plots/plot.h"
+#include "client/wire/messages.h"
 
 namespace longrun::client {
 
@@ -22,8 +24,15 @@ struct LossCurve {
 // The tokens of an optimiser step of a resolved run; nullopt if the run does not train.
 std::optional<double> BatchTokens(const Json& run);
 
+// A series, with `x_per_step` of x for each optimiser step. It has no name yet.
+LossCurve CurveOf(const v1::GetSeriesResponse& series, double x_per_step);
+
 // Seeds are averaged at the x that all of them have: the mean, and its 95 % interval over seeds.
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
                   const std::string& x_label, const std::string& y_label);
+
+// Keeps at most so many points of each series, evenly spaced by index, including the last. Thin a
+// plot, never its curves: thinned curves of different lengths would have few x in common.
+void ThinSeries(Plot& plot, std::size_t n_points_max);
 
 }  // namespace longrun::client

@@ -30,7 +30,8 @@ namespace {
 
 constexpr int kPlotWidth = 900;
 constexpr int kPlotHeight = 460;
-constexpr std::size_t kValuesShown = 8;  // per line of provenance
+constexpr std::size_t kCurvePoints = 400;  // of each training curve
+constexpr std::size_t kValuesShown = 8;    // per line of provenance
 
 std::string Element(std::string_view name, std::string_view attributes, const std::string& inner) {
   return Str("<", name, attributes.empty() ? "" : " ", attributes, ">", inner, "</", name, ">");
@@ -207,7 +208,9 @@ std::string Curves(const ReportInput& input) {
   const auto add = [&](const std::vector<LossCurve>& curves, const char* title,
                        const char* y_label) {
     if (curves.empty()) return;
-    out += Figure(PlotOfLosses(curves, title, "tokens trained on", y_label));
+    Plot plot = PlotOfLosses(curves, title, "tokens trained on", y_label);
+    ThinSeries(plot, kCurvePoints);
+    out += Figure(plot);
   };
   add(input.losses, "training loss", "nats per token");
   add(input.validations, "validation loss", "nats per token");

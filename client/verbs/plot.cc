@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <limits>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -91,15 +90,8 @@ Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std:
                            bool by_tokens) {
   ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key(), metric));
   const std::optional<double> batch_tokens = BatchTokens(run.run->resolved);
-  LossCurve curve{.name = ""};
-  if (!batch_tokens) return curve;
-  for (int i = 0; i < series.step_size(); ++i) {
-    const auto step = static_cast<double>(series.step(i));
-    const double value = series.value(i);
-    curve.x.push_back(step * (by_tokens ? *batch_tokens : 1.0));
-    curve.y.push_back(std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN());
-  }
-  return curve;
+  if (!batch_tokens) return LossCurve();
+  return CurveOf(series, by_tokens ? *batch_tokens : 1.0);
 }
 
 // The curves of those runs of the sweeps that the filters keep.

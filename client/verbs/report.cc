@@ -1,8 +1,6 @@
 // longrun report SWEEP: one HTML page with everything about a sweep.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -25,7 +23,6 @@ namespace longrun::client {
 namespace {
 
 constexpr std::size_t kCurvesMax = 60;      // runs whose curves are drawn
-constexpr std::size_t kCurvePoints = 400;   // of each
 constexpr std::size_t kFailuresMax = 20;    // shown with their logs
 constexpr std::size_t kLogLines = 30;       // the last lines of each
 constexpr std::size_t kLogBytesMax = 8192;  // of these
@@ -158,22 +155,14 @@ std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs
   return Join(parts, ", ");
 }
 
-// Up to kCurvePoints of a curve, spaced evenly by index, including the last.
 Result<LossCurve> ReadCurve(RetryingClient& client, const ReportRun& run,
                             const std::vector<ReportRun>& runs, const char* metric) {
-  LossCurve curve{.name = NameOfCurve(run, runs)};
-  if (!run.batch_tokens) return curve;
+  if (!run.batch_tokens) return LossCurve();
+  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key, metric));
+  LossCurve curve = CurveOf(series, *run.batch_tokens);
+  curve.name = NameOfCurve(run, runs);
   const auto position = run.axes.find("position");
   if (position != run.axes.end()) curve.group = AxisText(*position);
-  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key, metric));
-  const auto n = static_cast<std::size_t>(series.step_size());
-  const std::size_t n_shown = std::min(n, kCurvePoints);
-  for (std::size_t i = 1; i <= n_shown; ++i) {
-    const auto at = static_cast<int>(i * n / n_shown - 1);
-    const double value = series.value(at);
-    curve.x.push_back(static_cast<double>(series.step(at)) * *run.batch_tokens);
-    curve.y.push_back(std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN());
-  }
   return curve;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/files.h"
@@ -321,6 +322,43 @@ TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
   EXPECT_EQ(page->find("<figure>"), std::string::npos);
   EXPECT_NE(page->find("4 of the runs have not started yet."), std::string::npos);
   EXPECT_NE(page->find("no attempt failed"), std::string::npos);
+}
+
+// Curves that were thinned one by one would have only 160 steps in common: 2 of 5 numbers are
+// floor(2.5 i), 4 of 9 are floor(2.25 i), and 900 * 2/5 * 4/9 = 160.
+TEST(ReportPageTest, SeedsOfDifferentLengthAreFoldedBeforeTheyAreThinned) {
+  ReportInput input = SampleInput("uneven");
+  input.losses.clear();
+  for (const int n_steps : {1000, 900}) {
+    v1::GetSeriesResponse series;
+    for (int step = 1; step <= n_steps; ++step) {
+      series.add_step(step);
+      series.add_value(2.0F + 3.0F / static_cast<float>(step));
+    }
+    input.losses.push_back(CurveOf(series, 2.0));
+    input.losses.back().name = "rope";
+  }
+  Plot plot = PlotOfLosses(input.losses, "loss", "tokens", "nats");
+  ThinSeries(plot, 400);
+  ASSERT_EQ(plot.series.size(), 1u);
+  const std::vector<PlotPoint>& points = plot.series[0].points;
+  ASSERT_EQ(points.size(), 400u);
+  EXPECT_EQ(points.front().x, 4.0);  // 2 tokens a step, and every second step or so
+  EXPECT_EQ(points.back().x, 1800.0);
+  EXPECT_EQ(plot.series[0].note, "100 points left out, since not every seed has them");
+
+  // The page draws a line through as many points.
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  const std::string_view section = std::string_view(*page).substr(page->find("training loss"));
+  std::int64_t n_most = 0;
+  for (std::size_t at = section.find("<polyline"); at != std::string_view::npos;
+       at = section.find("<polyline", at + 1)) {
+    const std::size_t list = section.find("points=\"", at) + 8;
+    const std::string_view numbers = section.substr(list, section.find('"', list) - list);
+    n_most = std::max<std::int64_t>(n_most, std::ranges::count(numbers, ','));
+  }
+  EXPECT_EQ(n_most, 400);
 }
 
 TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
