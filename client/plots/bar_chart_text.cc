@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "base/str.h"
+#include "client/plots/plot_text.h"
+#include "client/words/window.h"
 
 namespace longrun::client {
 namespace {
@@ -14,9 +17,9 @@ constexpr std::size_t kNameMax = 32;
 constexpr std::size_t kChartMin = 10;
 constexpr const char* kColours[] = {"36", "33", "32", "35", "34", "31", "37"};
 
-std::string Padded(std::string text, std::size_t width) {
-  text.resize(std::max(width, text.size()), ' ');
-  return text;
+std::string Padded(const std::string& text, std::size_t width) {
+  const std::size_t taken = DisplayWidth(text);
+  return text + std::string(width > taken ? width - taken : 0, ' ');
 }
 
 // The row as `width` letters.
@@ -46,9 +49,14 @@ std::string Letters(const BarRow& row, const PlotScale& scale, std::size_t width
 }  // namespace
 
 std::string RenderBarText(const BarChart& chart, const BarTextStyle& style) {
+  const auto shown = [&style](const std::string& text) {
+    return style.ascii ? AsciiOf(text) : text;
+  };
+  std::vector<std::string> names;
   std::size_t name_width = 0, value_width = 0;
   for (const BarRow& row : chart.rows) {
-    name_width = std::max(name_width, std::min(row.name.size(), kNameMax));
+    names.push_back(Clipped(shown(row.name), kNameMax, style.ascii));
+    name_width = std::max(name_width, DisplayWidth(names.back()));
     value_width = std::max(value_width, ValueText(row).size());
   }
   const std::size_t room = static_cast<std::size_t>(std::max(style.width, 20));
@@ -56,7 +64,7 @@ std::string RenderBarText(const BarChart& chart, const BarTextStyle& style) {
   const std::size_t width = room > taken + kChartMin ? room - taken : kChartMin;
   const PlotScale scale = ScaleOf(chart);
   const std::vector<int> hues = HuesOf(chart);
-  std::string out = Str(chart.title, "\n\n");
+  std::string out = Str(shown(chart.title), "\n\n");
   for (std::size_t r = 0; r < chart.rows.size(); ++r) {
     const BarRow& row = chart.rows[r];
     std::string letters = Letters(row, scale, width);
@@ -64,16 +72,14 @@ std::string RenderBarText(const BarChart& chart, const BarTextStyle& style) {
       letters = Str("\x1b[", kColours[static_cast<std::size_t>(hues[r]) % std::size(kColours)], "m",
                     letters, "\x1b[0m");
     }
-    const std::string name =
-        row.name.size() > kNameMax ? Str(row.name.substr(0, kNameMax - 1), "~") : row.name;
-    out += Str(Padded(name, name_width), "  ", letters, "  ", ValueText(row), "\n");
+    out += Str(Padded(names[r], name_width), "  ", letters, "  ", ValueText(row), "\n");
   }
   const std::string low = ShortNumber(scale.low), high = ShortNumber(scale.high);
   const std::size_t gap = width > low.size() + high.size() ? width - low.size() - high.size() : 1;
   out += Str(std::string(name_width + 2, ' '), low, std::string(gap, ' '), high, "\n",
-             std::string(name_width + 2, ' '), chart.x_label,
+             std::string(name_width + 2, ' '), shown(chart.x_label),
              chart.x_is_log ? " (logarithmic)" : "", "\n");
-  for (const std::string& note : chart.notes) out += note + "\n";
+  for (const std::string& note : chart.notes) out += shown(note) + "\n";
   return out;
 }
 

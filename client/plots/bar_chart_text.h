@@ -9,6 +9,7 @@ namespace longrun::client {
 
 struct BarTextStyle {
   int width = 80;  // characters
+  bool ascii = false;
   bool colour = false;
 };
 // A box is "|---[==I==]---|": whiskers, quartiles and the median.

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
 #include "client/words/render.h"
+#include "client/words/window.h"
 
 namespace longrun::client {
 namespace {
@@ -20,38 +21,6 @@ constexpr const char* kColours[] = {"36", "33", "32", "35", "34", "31", "37"};
 std::string LetterOf(std::size_t s) {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
   return std::string(1, kLetters[s % kLetters.size()]);
-}
-
-std::size_t Length(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-std::string Clipped(const std::string& text, std::size_t width, bool ascii) {
-  if (Length(text) <= width) return text;
-  std::string out;
-  for (const char c : text) {
-    const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-    if (starts && Length(out) + 1 >= width) break;
-    out += c;
-  }
-  return out + (ascii ? "~" : "…");
-}
-
-// ASCII for terminals without the characters: "±" is "+-", any other letter beyond ASCII is "?".
-std::string AsciiOf(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text.compare(i, 2, "±") == 0) {
-      out += "+-";
-      ++i;
-    } else if (static_cast<unsigned char>(text[i]) < 0x80) {
-      out += text[i];
-    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) == 0xc0) {
-      out += '?';
-    }
-  }
-  return out;
 }
 
 // A grid of characters, each made of dots: 2 x 4 in Braille, one in ASCII.
@@ -150,7 +119,7 @@ class TextPlot {
     for (const double tick : ticks) tick_width = std::max(tick_width, TickText(tick).size());
     std::size_t name_width = 0;
     for (const PlotSeries& series : plot_.series) {
-      name_width = std::max(name_width, Length(Name(series)));
+      name_width = std::max(name_width, DisplayWidth(Name(series)));
     }
     const int columns = std::max(
         16, style_.width - static_cast<int>(tick_width) - 3 - static_cast<int>(name_width) - 4);
@@ -318,6 +287,32 @@ PlotTextStyle TextStyleFor(const PlotSize& size, bool ascii, bool to_stdout) {
   style.ascii = ascii || (to_stdout && !LocaleIsUtf8());
   style.colour = to_stdout && UseColour();
   return style;
+}
+
+std::string Clipped(const std::string& text, std::size_t width, bool ascii) {
+  if (DisplayWidth(text) <= width) return text;
+  std::string out;
+  for (const char c : text) {
+    const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+    if (starts && DisplayWidth(out) + 1 >= width) break;
+    out += c;
+  }
+  return out + (ascii ? "~" : "…");
+}
+
+std::string AsciiOf(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.compare(i, 2, "±") == 0) {
+      out += "+-";
+      ++i;
+    } else if (static_cast<unsigned char>(text[i]) < 0x80) {
+      out += text[i];
+    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) == 0xc0) {
+      out += '?';
+    }
+  }
+  return out;
 }
 
 std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style) {

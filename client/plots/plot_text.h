@@ -2,6 +2,7 @@
 // to the ends of the lines.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "client/plots/plot.h"
@@ -18,6 +19,11 @@ struct PlotTextStyle {
 
 // The style for a text of this size or, if none is given, for the terminal; for a file: 80 x 20.
 PlotTextStyle TextStyleFor(const PlotSize& size, bool ascii, bool to_stdout);
+
+// The text in at most `width` letters of UTF-8; "…" or, in ASCII, "~" stands for the rest.
+std::string Clipped(const std::string& text, std::size_t width, bool ascii);
+// ASCII for terminals without the characters: "±" is "+-", any other letter beyond ASCII is "?".
+std::string AsciiOf(const std::string& text);
 
 std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style);
 

@@ -442,7 +442,8 @@ std::string TextOf(const Plot& plot, const AttentionArguments& arguments, const 
 std::string TextOf(const BarChart& chart, const AttentionArguments& arguments, const PlotSize& size,
                    bool to_stdout) {
   const PlotTextStyle style = TextStyleFor(size, arguments.ascii, to_stdout);
-  return RenderBarText(chart, {.width = style.width, .colour = style.colour && !style.ascii});
+  return RenderBarText(
+      chart, {.width = style.width, .ascii = style.ascii, .colour = style.colour && !style.ascii});
 }
 
 int HeightOf(const Plot&) { return kPlotHeight; }

@@ -9,8 +9,10 @@
 #include <functional>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "client/plots/bar_chart_text.h"
 #include "client/plots/map_file.h"
+#include "client/words/window.h"
 
 namespace longrun::client {
 namespace {
@@ -182,6 +184,33 @@ TEST(AttentionViewTest, BarsAndBoxesAreDrawnByTheirNumbers) {
   }
   ASSERT_EQ(widths.size(), 2u);
   EXPECT_NEAR(widths[0], widths[1] / 2, 1e-9);
+}
+
+TEST(AttentionViewTest, NamesBeyondAsciiTakeTheColumnsOfTheirLetters) {
+  const auto umlauts = [](int n) {
+    std::string text;
+    for (int i = 0; i < n; ++i) text += "ü";
+    return text;
+  };
+  const BarChart chart = {.title = "Bars",
+                          .x_label = "sum",
+                          .rows = {{.name = umlauts(20), .value = 10.0},
+                                   {.name = umlauts(40), .value = 10.0},
+                                   {.name = "a", .value = 10.0}}};
+  for (const bool ascii : {false, true}) {
+    const std::string text = RenderBarText(chart, {.ascii = ascii});
+    EXPECT_TRUE(CheckUtf8(text, "the chart", "").ok()) << text;
+    std::vector<std::string> bars;
+    for (const std::string& line : Split(text, '\n')) {
+      if (line.find('=') == std::string::npos) continue;
+      bars.push_back(line);
+      EXPECT_EQ(DisplayWidth(line.substr(0, line.find('='))), 32u + 2u) << text;
+    }
+    ASSERT_EQ(bars.size(), 3u) << text;
+    EXPECT_TRUE(bars[0].starts_with(ascii ? std::string(20, '?') : umlauts(20))) << text;
+    EXPECT_TRUE(bars[1].starts_with(ascii ? std::string(31, '?') + "~" : umlauts(31) + "…"))
+        << text;
+  }
 }
 
 TEST(AttentionViewTest, NamesOfManyRowsDoNotTouch) {
