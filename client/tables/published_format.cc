@@ -179,18 +179,8 @@ std::string Text(const PublishedComparison& comparison) {
   return out;
 }
 
-// What would end a cell or begin a mark.
-std::string Escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::string_view("\\|`*<>[]").find(c) != std::string_view::npos) out += '\\';
-    out += c;
-  }
-  return out;
-}
-
 std::string MarkdownLine(std::vector<std::string> fields) {
-  for (std::string& field : fields) field = Escaped(field);
+  for (std::string& field : fields) field = MarkdownCell(field);
   return Str("| ", Join(fields, " | "), " |\n");
 }
 
@@ -199,29 +189,29 @@ std::string Markdown(const PublishedComparison& comparison) {
   const int digits = DigitsOfTheirs(comparison);
   std::vector<std::string> rule(published.axes.size(), "---");
   rule.resize(published.axes.size() + 4, "---:");
-  std::string out = Str("**", Escaped(Title(comparison)), "**\n\n", MarkdownLine(Heads(comparison)),
-                        MarkdownLine(rule));
+  std::string out = Str("**", MarkdownText(Title(comparison)), "**\n\n",
+                        MarkdownLine(Heads(comparison)), MarkdownLine(rule));
   for (const PublishedLine& line : comparison.lines) {
     std::vector<std::string> row = line.at;
     row.insert(row.end(), {Str(line.context_length), TheirsText(line.theirs, digits),
                            line.ours_text, DifferenceText(comparison, line)});
     out += MarkdownLine(std::move(row));
   }
-  out += Str("\n", Escaped(CountText(comparison)), "\n");
+  out += Str("\n", MarkdownText(CountText(comparison)), "\n");
   if (const std::string legend = Legend(comparison, "*"); !legend.empty()) {
-    out += Str("\n", Escaped(legend), "\n");
+    out += Str("\n", MarkdownText(legend), "\n");
   }
   if (const auto settings = SettingRows(comparison); !settings.empty()) {
     out += Str("\n", MarkdownLine({"setting that differs", "theirs", "ours"}),
                MarkdownLine({"---", "---", "---"}));
     for (const std::vector<std::string>& row : settings) out += MarkdownLine(row);
   }
-  out += Str("\n", Escaped(SettingsNote(comparison, "\n\n")),
-             "\n\nSource: ", Escaped(published.source), "\n");
+  out += Str("\n", MarkdownText(SettingsNote(comparison, "\n\n")),
+             "\n\nSource: ", MarkdownText(published.source), "\n");
   if (!comparison.ours_title.empty()) {
-    out += Str("\nOurs: ", Escaped(comparison.ours_title), "\n");
+    out += Str("\nOurs: ", MarkdownText(comparison.ours_title), "\n");
   }
-  if (!published.notes.empty()) out += Str("\n", Escaped(published.notes), "\n");
+  if (!published.notes.empty()) out += Str("\n", MarkdownText(published.notes), "\n");
   return out;
 }
 

@@ -7,20 +7,10 @@
 namespace longrun::client {
 namespace {
 
-// What would end a cell or begin a mark.
-std::string Escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::string_view("\\|`*<>[]").find(c) != std::string_view::npos) out += '\\';
-    out += c == '\n' || c == '\r' ? ' ' : c;
-  }
-  return out;
-}
-
 std::string CellText(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
   std::string text = ValueText(parts, " ± ");
-  if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
+  if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", MarkdownCell(parts.note)));
   if (IsMarked(table, cell)) text = Str("**", text, "**");
   if (cell.is_like_window) text += "\\~";
   if (cell.lacks_window) text += "?";
@@ -39,16 +29,16 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
   for (const PivotTable& table : tables) {
     if (!out.empty()) out += "\n";
     std::vector<std::string> header;
-    for (const std::string& axis : table.row_axes) header.push_back(Escaped(ShortAxis(axis)));
+    for (const std::string& axis : table.row_axes) header.push_back(MarkdownCell(ShortAxis(axis)));
     std::vector<std::string> rule(header.size(), "---");
     for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      header.push_back(Escaped(ColumnHead(table, c)));
+      header.push_back(MarkdownCell(ColumnHead(table, c)));
     }
     rule.resize(header.size(), "---:");
-    out += Str("**", Escaped(TableTitle(table)), "**\n\n", Line(header), Line(rule));
+    out += Str("**", MarkdownCell(TableTitle(table)), "**\n\n", Line(header), Line(rule));
     for (const PivotRow& row : table.rows) {
       std::vector<std::string> fields;
-      for (const std::string& head : RowHead(table, row)) fields.push_back(Escaped(head));
+      for (const std::string& head : RowHead(table, row)) fields.push_back(MarkdownCell(head));
       for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
       out += Line(fields);
     }

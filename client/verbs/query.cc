@@ -57,11 +57,7 @@ std::string CsvText(const Json& value) {
 std::string Markdown(const std::vector<std::string>& header, const Rows& rows) {
   const auto line = [](const std::vector<std::string>& row) {
     std::string text = "|";
-    for (const std::string& field : row) {
-      text += ' ';
-      for (const char c : field) text += c == '|' ? std::string("\\|") : std::string(1, c);
-      text += " |";
-    }
+    for (const std::string& field : row) text += Str(" ", MarkdownCell(field), " |");
     return text + "\n";
   };
   std::string out = line(header) + line(std::vector<std::string>(header.size(), "---"));

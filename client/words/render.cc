@@ -100,6 +100,22 @@ std::string RenderCsv(const std::vector<std::string>& header,
   return out;
 }
 
+std::string MarkdownText(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\\|`*<>[]").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string MarkdownCell(const std::string& text) {
+  std::string out = MarkdownText(text);
+  std::ranges::replace_if(
+      out, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return out;
+}
+
 std::string Sparkline(const google::protobuf::RepeatedField<float>& values, std::size_t width) {
   static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::vector<std::optional<double>> points;

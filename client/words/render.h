@@ -34,6 +34,11 @@ std::string RenderColumns(const std::vector<std::string>& header, const std::vec
 std::string RenderCsv(const std::vector<std::string>& header,
                       const std::vector<std::vector<std::string>>& rows);
 
+// Text in Markdown, with a backslash before what would end a table's cell or begin a mark.
+std::string MarkdownText(const std::string& text);
+// The same in a cell of a table, which has no line breaks.
+std::string MarkdownCell(const std::string& text);
+
 // "▇▆▅▃▂▁": a bar for each value, scaled to the smallest and the largest one; values that are not
 // finite are blank. Shows at most `width` values, evenly spaced.
 std::string Sparkline(const google::protobuf::RepeatedField<float>& values, std::size_t width);

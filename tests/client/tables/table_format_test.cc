@@ -10,6 +10,7 @@
 #include "client/tables/pivot.h"
 #include "client/tables/table_json.h"
 #include "client/tables/table_parts.h"
+#include "client/words/render.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun::client {
@@ -246,6 +247,12 @@ TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
             "\n"
             "\\[ \\] train length, **bold** best model of the column, or not separable from it, "
             "± 95 % interval over the text\n");
+}
+
+// GitHub's tables: "\|" in a cell is a bar, and in "\\|" the bar ends the cell.
+TEST(TableFormatTest, AMarkdownCellKeepsABackslashBeforeABar) {
+  EXPECT_EQ(MarkdownCell("a\\|b\nc"), "a\\\\\\|b c");
+  EXPECT_EQ(MarkdownText("a\nb"), "a\nb");
 }
 
 TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
