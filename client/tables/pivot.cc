@@ -54,13 +54,6 @@ bool Contains(const std::vector<std::string>& list, std::string_view item) {
   return std::ranges::find(list, item) != list.end();
 }
 
-// For texts with commas.
-std::vector<std::string> AllQuoted(const std::set<std::string>& texts) {
-  std::vector<std::string> quoted;
-  for (const std::string& text : texts) quoted.push_back(Str("\"", text, "\""));
-  return quoted;
-}
-
 // Without the value at a dotted path, which need not be there.
 Json Without(Json object, const std::string& path) {
   Json* at = &object;
@@ -433,25 +426,9 @@ class Pivot {
     return all;
   }
 
-  // Why a text is no value of an axis that has the values `there`.
-  std::string NoValue(const std::string& text, const std::string& axis,
-                      const std::vector<Json>& there) const {
-    // The titles of evaluations say all that the values do.
-    const std::set<std::string> titles =
-        axis == kEvaluationAxis ? AllTitles() : std::set<std::string>();
-    const std::string listed =
-        titles.empty() ? JoinLabels(NamesOf(there)) : Join(AllQuoted(titles), ", ");
-    return Str(Quoted(text), " is not a value of ", axis, "; its values are ", listed);
-  }
-
-  static std::vector<std::string> NamesOf(const std::vector<Json>& values) {
-    std::vector<std::string> names;
-    for (const Json& value : values) names.push_back(NameOf(value));
-    return names;
-  }
-
-  static std::string NameOf(const Json& value) {
-    return value.is_null() ? "none" : AxisText(value);
+  // The titles of evaluations say all that the values do.
+  std::set<std::string> TitlesOn(const std::string& axis) const {
+    return axis == kEvaluationAxis ? AllTitles() : std::set<std::string>();
   }
 
   // What stands on an axis anywhere, each value once.
@@ -509,13 +486,6 @@ class Pivot {
 
   bool MayBeElsewhere() const { return results_.size() > 1 && against_.axis != "sweep"; }
 
-  static void NoteExact(const std::vector<Json>& there, PivotFilter& filter) {
-    for (const std::string& text : filter.values) {
-      const auto is_whole = [&text](const Json& value) { return IsWholeName(value, text); };
-      if (std::ranges::any_of(there, is_whole)) filter.exact.insert(text);
-    }
-  }
-
   // All numbers have the value of `against`, so each would be compared with itself.
   Status NothingElse() const {
     std::string message = Str("--against ", against_.axis, "=", against_.whole,
@@ -559,7 +529,8 @@ class Pivot {
     const std::string& text = against_.values.front();
     if (matching.empty()) {
       return {Code::kInvalidArgument,
-              Str("--against ", against_.axis, ": ", NoValue(text, against_.axis, there))};
+              Str("--against ", against_.axis, ": ",
+                  NoValue(text, against_.axis, there, TitlesOn(against_.axis)))};
     }
     if (matching.size() > 1) {
       return {Code::kInvalidArgument,
@@ -677,25 +648,11 @@ class Pivot {
     }
   }
 
-  // A value that nothing has is a slip, and no condition.
   Status CheckWhere() {
     for (PivotFilter& filter : where_) {
       const std::vector<Json> there = ValuesOn(filter.axis);
       if (there.empty()) continue;  // nothing was evaluated
-      const std::set<std::string> titles =
-          filter.axis == kEvaluationAxis ? AllTitles() : std::set<std::string>();
-      const auto has = [&there, &titles](const std::string& text) {
-        return titles.contains(text) || std::ranges::any_of(there, [&text](const Json& value) {
-                 return IsWritten(value, text);
-               });
-      };
-      if (!filter.whole.empty() && has(filter.whole)) filter.values = {filter.whole};
-      NoteExact(there, filter);
-      for (const std::string& text : filter.values) {
-        if (has(text)) continue;
-        return {Code::kInvalidArgument,
-                Str("--where ", filter.axis, ": ", NoValue(text, filter.axis, there))};
-      }
+      RETURN_IF_ERROR(FitToValues(there, TitlesOn(filter.axis), filter));
     }
     return {};
   }
@@ -1285,12 +1242,6 @@ Status RefusePositionAxis(const PivotRequest& request) {
 }
 
 }  // namespace
-
-bool PivotFilter::Matches(const Json& value) const {
-  return std::ranges::any_of(values, [&](const std::string& text) {
-    return exact.contains(text) ? IsWholeName(value, text) : IsWritten(value, text);
-  });
-}
 
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& results,
                                            const PivotRequest& request) {

@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,23 +20,10 @@
 #include "base/status.h"
 #include "client/tables/estimate.h"
 #include "client/tables/metric.h"
+#include "client/tables/pivot_filter.h"
 #include "client/tables/sweep_results.h"
 
 namespace longrun::client {
-
-// Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64",
-// "cable", "rope(base=500000)"), or only a position's method. `whole` is the text before it was
-// split at commas: if a row has this value on the axis, it replaces `values`.
-struct PivotFilter {
-  std::string axis;
-  std::vector<std::string> values = {};
-  std::string whole = {};
-  // Those of `values` that are the whole name of a row's value, and so match only that value. Set
-  // by the pivot.
-  std::set<std::string> exact = {};
-
-  bool Matches(const Json& value) const;
-};
 
 struct PivotRequest {
   std::vector<std::string> rows = {};  // empty: the axes not in `cols`, except seed

@@ -25,6 +25,7 @@
 #include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/pivot_axes.h"
+#include "client/tables/pivot_filter.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/joined.h"
@@ -78,14 +79,6 @@ std::string WithUnit(const std::string& metric) {
   return metric == kPadding ? "padding (share of a step's tokens)" : metric;
 }
 
-bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
-  return std::ranges::all_of(where, [&](const PivotFilter& filter) {
-    const Json value = RunValue(run, filter.axis);
-    return std::ranges::any_of(filter.values,
-                               [&](const std::string& text) { return IsWritten(value, text); });
-  });
-}
-
 Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std::string& metric,
                            bool by_tokens) {
   ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key(), metric));
@@ -109,14 +102,7 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
     for (const ResultRun& run : result.runs) all.push_back(MakeRunRef(result.name, run));
   }
   if (results.size() > 1) axes.insert(axes.begin(), "sweep");
-  std::vector<PivotFilter> where;
-  for (const PivotFilter& filter : request.where) {
-    ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes, all));
-    where.push_back({.axis = std::move(axis), .values = filter.values});
-  }
-  std::vector<RunRef> runs;
-  std::ranges::copy_if(all, std::back_inserter(runs),
-                       [&](const RunRef& run) { return IsKept(run, where); });
+  ASSIGN_OR_RETURN(const std::vector<RunRef> runs, RunsWhere(all, axes, request.where));
   if (runs.empty()) {
     return Status(Code::kInvalidArgument, Str("--where leaves no run: `longrun get ",
                                               arguments.pivot->sweeps.front(), "` shows them"));

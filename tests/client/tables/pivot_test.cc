@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "client/tables/pivot_arguments.h"
+#include "client/tables/pivot_filter.h"
 #include "client/tables/table_parts.h"
 #include "client/tables/worse_than_guessing.h"
 #include "model/extension/extension.h"
@@ -227,6 +228,34 @@ TEST(PivotTest, CommasWithinAValueSeparateNothing) {
   const auto evaluation = Where({"evaluation=k=8, every=64"});
   ASSERT_EQ(evaluation.size(), 1u);
   EXPECT_EQ(evaluation[0].whole, "k=8, every=64");
+}
+
+// Training curves are chosen as the rows of a table are.
+TEST(PivotTest, WhereChoosesRunsAsItChoosesRows) {
+  const Json rope = {{"method", "rope"}, {"base", 500000}};
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
+                                       RunOf("c", rope, 64, 1), RunOf("d", rope, 64, 2),
+                                       RunOf("e", rope, 64, 3, "books,new")};
+  std::vector<RunRef> all;
+  for (const ResultRun& run : runs) all.push_back(MakeRunRef("s", run));
+  const std::vector<std::string> axes = {"position", "train_length", "dataset", "seed"};
+  const auto keys = [&](const std::vector<RunRef>& among, const std::string& where) {
+    const auto kept = RunsWhere(among, axes, Where({where}));
+    if (!kept.ok()) return kept.status().message();
+    std::string text;
+    for (const RunRef& run : *kept) text += run.run_key();
+    return text;
+  };
+  EXPECT_EQ(keys(all, "position=rope"), "ab");  // the method with its defaults
+  EXPECT_EQ(keys({all[2], all[3]}, "position=rope"), "cd");
+  EXPECT_EQ(keys(all, "position=rope(base=500000),seed=1"), "c");
+  EXPECT_EQ(keys(all, "dataset=books,new"), "e");
+  EXPECT_EQ(keys(all, "position=rope,alibi"),
+            "--where position: \"alibi\" is not a value of position; its values are rope, "
+            "rope(base=500000)");
+  EXPECT_EQ(keys(all, "context_length=64"),
+            "--where context_length: this is an axis of evaluations, which a training run does not "
+            "have: leave it out");
 }
 
 // The form in which a table's title shows an evaluation is one in which --where takes it.
