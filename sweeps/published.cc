@@ -24,6 +24,7 @@ constexpr std::string_view kValue = "value";
 constexpr double kContextLengthMax = 1 << 30;
 constexpr double kTextMax = 4096;  // bytes
 constexpr double kNumberMax = 1e300;
+constexpr double kCountMax = 9e15;
 
 // Names that an axis cannot have, because they are something else here.
 constexpr std::string_view kNotAxes[] = {kContextLength, kValue, "metric", "seed"};
@@ -65,11 +66,19 @@ bool IsSettingKey(std::string_view key) {
 
 ParamSpec Text() { return {.type = Type::kText, .max = kTextMax}; }
 
-// A scalar as JSON: a whole number, a number, true or false, or else text.
+// A count without quotes, such as 64 or 1K.
+std::optional<std::int64_t> CountIn(const YamlNode& node) {
+  if (node.kind != Kind::kScalar || node.quoted) return std::nullopt;
+  const Result<Json> count = TypeValue({.type = Type::kCount, .max = kCountMax}, node);
+  return count.ok() ? std::optional(count->get<std::int64_t>()) : std::nullopt;
+}
+
+// A scalar as JSON: a whole number, a number, a count such as 1K, true or false, or else text.
 Json ScalarOf(const YamlNode& node) {
   if (!node.quoted) {
-    const ParamSpec forms[] = {{.type = Type::kInt, .min = -9e15, .max = 9e15},
+    const ParamSpec forms[] = {{.type = Type::kInt, .min = -kCountMax, .max = kCountMax},
                                {.type = Type::kNumber, .min = -kNumberMax, .max = kNumberMax},
+                               {.type = Type::kCount, .max = kCountMax},
                                {.type = Type::kBool}};
     for (const ParamSpec& form : forms) {
       if (const Result<Json> value = TypeValue(form, node); value.ok()) return *value;
@@ -206,7 +215,7 @@ class PublishedReader {
                                 "begins with model., position., train. or evaluate."));
       } else if (std::ranges::find(table_.axes, entry.key) != table_.axes.end()) {
         Report(entry.place, Str(path, "is an axis, so each value has its own: remove it here"));
-      } else if (const std::optional<Json> value = SettingOf(entry.value)) {
+      } else if (const std::optional<Json> value = SettingOf(entry.key, entry.value)) {
         table_.settings.emplace_back(entry.key, *value);
       } else {
         Report(entry.value.place, Str(path,
@@ -217,7 +226,9 @@ class PublishedReader {
     }
   }
 
-  static std::optional<Json> SettingOf(const YamlNode& node) {
+  static std::optional<Json> SettingOf(std::string_view key, const YamlNode& node) {
+    const bool is_name = key == "dataset" || key == "tokenizer";
+    if (is_name && node.kind == Kind::kScalar) return node.text;
     if (node.kind == Kind::kScalar) return ScalarOf(node);
     if (node.kind != Kind::kList || node.items.empty()) return std::nullopt;
     Json list = Json::array();
@@ -263,6 +274,7 @@ class PublishedReader {
         Report(at->place, Str(path, ".", axis, ": expected one value, found ", ShowNode(*at)));
       } else {
         value.at.push_back(at->text);
+        value.counts.push_back(CountIn(*at));
       }
     }
     const std::vector<Json> lengths = Numbers(
@@ -318,8 +330,12 @@ class PublishedReader {
   }
 
   void Add(const PublishedValue& value, const std::string& path, Place place) {
+    std::vector<std::string> at = value.at;
+    for (std::size_t a = 0; a < at.size(); ++a) {
+      if (const auto count = value.CountAt(a)) at[a] = Str(*count);
+    }
     const auto [first, is_new] =
-        first_at_.try_emplace({value.at, value.context_length}, std::pair(path, place.line));
+        first_at_.try_emplace({at, value.context_length}, std::pair(path, place.line));
     if (is_new) {
       table_.values.push_back(value);
       return;

@@ -15,7 +15,9 @@
 // file are reported together, with line, column, path and what to do.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +34,13 @@ struct PublishedValue {
   std::vector<std::string> at = {};  // its value on each of the table's axes, as in a file: "rope"
   std::int64_t context_length = 0;
   double value = 0.0;
+  // For each axis the count that `at` writes, such as 1000 for 1K; none for other values, and for
+  // those in quotes. Empty: no axis has one.
+  std::vector<std::optional<std::int64_t>> counts = {};
+
+  std::optional<std::int64_t> CountAt(std::size_t axis) const {
+    return axis < counts.size() ? counts[axis] : std::nullopt;
+  }
 };
 
 struct PublishedTable {

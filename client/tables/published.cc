@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/str.h"
@@ -41,25 +42,41 @@ Status CheckRequest(const PivotRequest& request, const PublishedTable& published
   return {};
 }
 
-// Whether a published value on an axis is what a user wrote.
-bool IsPublishedAs(const std::string& value, const std::string& text) {
-  return value == text || IsWritten(Json(value), text);
+// A published value on an axis, or its context length.
+struct PublishedPlace {
+  std::string text;
+  std::optional<std::int64_t> count = {};
+};
+
+// Whether it is what a user wrote.
+bool IsPublishedAs(const PublishedPlace& place, const std::string& text) {
+  return place.text == text || IsWritten(Json(place.text), text) ||
+         (place.count && IsWritten(Json(*place.count), text));
+}
+
+// Whether our value on an axis is the published one.
+bool IsOurs(const Json& ours, const PublishedValue& value, std::size_t axis) {
+  const std::optional<std::int64_t> count = value.CountAt(axis);
+  return IsWritten(ours, value.at[axis]) ||
+         (count && ours.is_number() && ours.get<double>() == static_cast<double>(*count));
 }
 
 // Keeps those of the published numbers that a condition on one of their axes names. Ours follow, as
 // they are looked for at the places of theirs.
 Status KeepWhere(const PivotFilter& filter, std::size_t axis, PublishedTable& published) {
-  const auto text_of = [axis](const PublishedValue& value) {
-    return axis < value.at.size() ? value.at[axis] : Str(value.context_length);
+  const auto place_of = [axis](const PublishedValue& value) -> PublishedPlace {
+    if (axis >= value.at.size()) return {.text = Str(value.context_length)};
+    return {.text = value.at[axis], .count = value.CountAt(axis)};
   };
   std::vector<std::string> there;
   for (const PublishedValue& value : published.values) {
-    const std::string text = text_of(value);
+    const std::string text = place_of(value).text;
     if (std::ranges::find(there, text) == there.end()) there.push_back(text);
   }
-  const auto has = [&there](const std::string& wanted) {
-    return std::ranges::any_of(
-        there, [&wanted](const std::string& text) { return IsPublishedAs(text, wanted); });
+  const auto has = [&](const std::string& wanted) {
+    return std::ranges::any_of(published.values, [&](const PublishedValue& value) {
+      return IsPublishedAs(place_of(value), wanted);
+    });
   };
   const std::vector<std::string> values =
       has(filter.whole) ? std::vector{filter.whole} : filter.values;
@@ -69,9 +86,9 @@ Status KeepWhere(const PivotFilter& filter, std::size_t axis, PublishedTable& pu
                        "\"; it has numbers at ", Join(there, ", ")));
   }
   std::erase_if(published.values, [&](const PublishedValue& value) {
-    const std::string text = text_of(value);
+    const PublishedPlace place = place_of(value);
     return std::ranges::none_of(
-        values, [&text](const std::string& wanted) { return IsPublishedAs(text, wanted); });
+        values, [&place](const std::string& wanted) { return IsPublishedAs(place, wanted); });
   });
   return {};
 }
@@ -238,7 +255,11 @@ void AddLines(const PublishedTable& published, const PivotTable* table,
     for (std::size_t r = 0; table != nullptr && r < table->rows.size(); ++r) {
       const PivotRow& row = table->rows[r];
       const bool is_of_model = row.baseline.empty();
-      if (!is_of_model || !std::ranges::equal(row.key, value.at, IsWritten)) continue;
+      bool is_at = is_of_model && row.key.size() == value.at.size();
+      for (std::size_t a = 0; is_at && a < value.at.size(); ++a) {
+        is_at = IsOurs(row.key[a], value, a);
+      }
+      if (!is_at) continue;
       for (std::size_t c = 0; c < table->columns.size(); ++c) {
         const PivotCell& cell = row.cells[c];
         const bool is_here = table->columns[c].front() == value.context_length;

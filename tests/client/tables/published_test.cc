@@ -111,6 +111,32 @@ TEST(PublishedComparisonTest, AMethodsNameStandsForAllOfItsValues) {
   EXPECT_EQ(Comparison(ours, theirs).lines.size(), 1u);
 }
 
+// A paper's file may write a count as a sweep file does.
+TEST(PublishedComparisonTest, ACountWithASuffixIsItsNumberUnlessItIsInQuotes) {
+  const auto table = [](const char* train_length) {
+    return ParsePublishedTable(Str("published:\n  title: t\n  source: s\n  metric: perplexity\n"
+                                   "  axes: [position, train_length]\n"
+                                   "  settings: {train.tokens: 2M, dataset: 1K}\n"
+                                   "  values: [{position: cable, train_length: ",
+                                   train_length, ", context_length: 64, value: 10}]\n"),
+                               "p.yaml");
+  };
+  ResultRun run = RunOf("c", "cable", 1000, 1, "1K");
+  run.resolved["train"]["tokens"] = 2'000'000;
+  const SweepResults ours = ResultsOf({run}, {RowOf("c", 64, 12.0, 500)});
+  for (const char* same : {"1K", "1000"}) {
+    ASSERT_TRUE(table(same).ok()) << table(same).status().message();
+    const PublishedComparison comparison = Comparison(ours, *table(same));
+    ASSERT_EQ(comparison.lines.size(), 1u);
+    EXPECT_TRUE(comparison.lines[0].ours.has_value()) << same;
+    EXPECT_EQ(comparison.lines[0].at[1], "1000");
+    EXPECT_EQ(comparison.equal.size(), 2u);
+    EXPECT_EQ(Comparison(ours, *table(same), Where("train_length=1000")).n_measured, 1u) << same;
+  }
+  EXPECT_EQ(Comparison(ours, *table("\"1K\"")).n_measured, 0u);
+  EXPECT_EQ(Comparison(ours, *table("1Ki")).n_measured, 0u);  // 1024
+}
+
 TEST(PublishedComparisonTest, AReadingErrorWidensTheirs) {
   PublishedTable theirs = Table();
   theirs.values = {{.at = {"cable", "64"}, .context_length = 64, .value = 12.3}};
