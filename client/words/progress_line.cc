@@ -27,13 +27,17 @@ void ProgressLine::Show(const std::string& text) {
   const std::int64_t now_ms = BootMs();
   if (now_ms - shown_ms_ < (is_terminal ? kRedrawEveryMs : kLineEveryMs)) return;
   shown_ms_ = now_ms;
-  std::fprintf(stderr, is_terminal ? "\r\x1b[K%s" : "%s\n", text.c_str());
+  std::fprintf(stderr, is_terminal ? "\r\x1b[K%s" : "%s\n", FitLine(text, SizeOfStderr()).c_str());
   drawn_ = is_terminal;
 }
 
 void ProgressLine::Tell(const std::string& text) {
   Clear();
   SayLine(text);
+}
+
+std::string FitLine(const std::string& text, const TerminalSize& window) {
+  return window.columns > 0 ? ClipLines(text, window.columns - 1) : text;
 }
 
 std::string BytesProgress(const std::string& what, std::int64_t done, std::int64_t of) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "client/words/window.h"
 
 namespace longrun::client {
 
@@ -26,6 +27,10 @@ class ProgressLine {
   std::int64_t shown_ms_ = BootMs();
   bool drawn_ = false;
 };
+
+// What fits the terminal's line. A longer text would wrap, and each redrawing would leave a line
+// behind; some terminals wrap as soon as the last column is written.
+std::string FitLine(const std::string& text, const TerminalSize& window);
 
 // "storing: 1.2 MB of 3.4 MB"
 std::string BytesProgress(const std::string& what, std::int64_t done, std::int64_t of);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "client/words/progress_line.h"
 #include "client/words/run_limit.h"
 #include "client/words/window.h"
 
@@ -110,6 +111,12 @@ TEST(RowsOfTest, ALineThatIsWiderThanTheTerminalWraps) {
   EXPECT_EQ(RowsOf("abcd\n", 4), 1U);
   EXPECT_EQ(RowsOf("abcde\nf", 4), 3U);
   EXPECT_EQ(RowsOf("\x1b[1m▇▆▅▃\x1b[0m\n", 4), 1U);
+}
+
+TEST(ProgressLineTest, NeverReachesTheLastColumnOfTheTerminal) {
+  EXPECT_EQ(FitLine("storing: 1.2 MB", {.columns = 12}), "storing: 1.");
+  EXPECT_EQ(FitLine("größe", {.columns = 5}), "größ");
+  EXPECT_EQ(FitLine("storing: 1.2 MB", {}), "storing: 1.2 MB");  // a log has no width
 }
 
 TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
