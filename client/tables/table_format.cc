@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/str.h"
 #include "client/console/output.h"
 #include "client/tables/table_csv.h"
 #include "client/tables/table_json.h"
@@ -42,6 +43,20 @@ const TableFormat& FindFormat(const std::string& name) {
 }  // namespace
 
 bool IsForPeople(const std::string& name) { return FindFormat(name).is_for_people; }
+
+PivotRequest ShownRequest(const std::string& format) {
+  PivotRequest request;
+  if (!IsForPeople(format)) return request;
+  request.buckets_max = kBucketsShown;
+  request.over_all_depths = true;
+  return request;
+}
+
+std::string LeftOutDepthsNote(const std::vector<PivotTable>& tables, std::string_view sweeps) {
+  if (std::ranges::none_of(tables, &PivotTable::leaves_out_depths)) return "";
+  return Str("also measured by depth: `longrun table ", sweeps, " --rows depth` or `longrun plot ",
+             sweeps, " --what depth` shows it");
+}
 
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
   return FindFormat(name).render(tables);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "client/tables/pivot.h"
@@ -23,6 +24,10 @@ const std::vector<TableFormat>& TableFormats();
 std::vector<std::string> TableFormatNames();
 // `name` is one of TableFormatNames().
 bool IsForPeople(const std::string& name);
+// What people see of the results unless they ask for more, in a format.
+PivotRequest ShownRequest(const std::string& format);
+// Where the depths are that such tables leave out; "": they leave out none.
+std::string LeftOutDepthsNote(const std::vector<PivotTable>& tables, std::string_view sweeps);
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
 // Writes them to stdout.
 void PrintTables(const std::vector<PivotTable>& tables, const std::string& name);

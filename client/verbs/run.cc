@@ -74,12 +74,15 @@ int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& re
       RetryingClient(state).GetResultsOfSweep(end.info().sweep_id());
   if (!answer.ok()) return Report(answer.status());
   const std::vector<SweepResults> results = {ReadResults(end.info().name(), *answer)};
-  const Result<std::vector<PivotTable>> tables = BuildPivot(results, {});
+  const Result<std::vector<PivotTable>> tables = BuildPivot(results, ShownRequest(output));
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
   if (tables->empty()) SayLine(EvaluatesNothing(end.info().name()));
   PrintTables(*tables, output);
   if (const std::string note = WorseThanGuessing(results); !note.empty()) SayLine(note);
+  if (const std::string note = LeftOutDepthsNote(*tables, end.info().name()); !note.empty()) {
+    SayLine(note);
+  }
   if (output == "table") {
     const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());

@@ -76,8 +76,9 @@ int Table(const PivotArguments& arguments, const std::optional<std::string>& pub
   if (!request.ok()) return Report(request.status());
   RetryingClient client(state);
   if (published) return Published(arguments, *request, *published, output, client);
-  if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
-  request->over_all_depths = IsForPeople(output);
+  const PivotRequest shown = ShownRequest(output);
+  if (!arguments.buckets_max) request->buckets_max = shown.buckets_max;
+  request->over_all_depths = shown.over_all_depths;
   // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
   static const auto& results = *new auto(AskResults(client, arguments.sweeps));
   if (!results.ok()) return Report(results.status());
@@ -95,9 +96,9 @@ int Table(const PivotArguments& arguments, const std::optional<std::string>& pub
     Print(Footnotes(arguments, *results, *tables, output, client));
   }
   if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
-  if (std::ranges::any_of(*tables, &PivotTable::leaves_out_depths)) {
-    SayLine(Str("also measured by depth: `--rows depth` or `longrun plot ",
-                Join(arguments.sweeps, " "), " --what depth` shows it"));
+  if (const std::string note = LeftOutDepthsNote(*tables, Join(arguments.sweeps, " "));
+      !note.empty()) {
+    SayLine(note);
   }
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);
