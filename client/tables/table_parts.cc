@@ -260,12 +260,14 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
   bool has_ends = false;
   std::set<std::string> differing;
-  bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false;
+  bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false, has_other_seeds = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
       hid_one_at_a_time = hid_one_at_a_time || cell.hid_one_at_a_time;
       is_of_none = is_of_none || cell.status == kNoReference;
+      // `p`: it is not the reference itself.
+      has_other_seeds = has_other_seeds || (cell.p && cell.n_seeds_matched == 0);
       differing.insert(cell.keys_that_differ.begin(), cell.keys_that_differ.end());
       is_of_zero = is_of_zero || cell.status == kZeroReference;
       if (!cell.se) continue;
@@ -309,6 +311,10 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
     parts.emplace_back(
         "no window had two scored tokens, so pll_approximate hid one token at a time, as pll does; "
         "to hide several, raise score_tokens");
+  }
+  if (has_other_seeds && !table.against.empty() && !table.against.starts_with("seed=")) {
+    parts.emplace_back(
+        "some cells share no seed with their reference: the difference may come from the seeds");
   }
   if (is_of_none) {
     parts.push_back(Str(kNoReference, ": there is no number ",

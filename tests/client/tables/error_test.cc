@@ -73,6 +73,18 @@ TEST(TableErrorTest, ModelsThatDifferOnTheSameBlocksAreSeparable) {
   EXPECT_TRUE(Build(moved)[0].rows[1].cells[0].is_best);
 }
 
+TEST(TableErrorTest, ALegendTellsIfNoSeedIsSharedWithTheReference) {
+  for (const int seed : {1, 2}) {
+    const auto tables = Build(
+        ResultsOf({RunOf("a", "cable", 64, seed), RunOf("b", "alibi", 64, 1)},
+                  {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02))}),
+        {.against = Against("position", "alibi")});
+    const bool is_told = RenderTables(tables, "table").find("share no seed with their reference") !=
+                         std::string::npos;
+    EXPECT_EQ(is_told, seed == 2);
+  }
+}
+
 // How many of 400 tables say of one of ten equally good models that it is worse. The text's error
 // is a fifth of that over seeds, where two seeds that happen to agree would deceive most.
 int TablesWithAWorseModel(int n_seeds) {
