@@ -25,7 +25,7 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
   if (n_left > 0) {
     SayLine(Str(Counted(n_left, "task"), " of this sweep ", n_left == 1 ? "is" : "are",
                 " in no other sweep, and will be kept until `longrun gc`; if you submit the sweep "
-                "again before that, no work is repeated"));
+                "again before that, no finished task runs again"));
   }
   for (const v1::SweepInfo& other : answer->others()) {
     SayLine(Str("another sweep has the same name: ", other.sweep_id(), " (", other.state(),

@@ -214,7 +214,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
                   "` ends it"));
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C
-      StopAtInterrupt(*daemons, "the same command continues from here");
+      StopAtInterrupt(
+          *daemons,
+          "the same command continues from here (an interrupted evaluation begins again)");
     }
     return kExitInterrupted;
   }
