@@ -30,9 +30,6 @@ void LookAgain(const std::string& folder) {
   }
 }
 
-// A name that no other call has, of this process or another one: a worker that connects again makes
-// new SharedObjects while its uploads still use the old ones, and in a container, a process may
-// have the same number as the one before it.
 // An error of the folder itself. One that looks as if it might pass, such as that of a server which
 // has gone, would keep the caller from another way to the bytes.
 Status OfFolder(Status status) {
@@ -41,6 +38,9 @@ Status OfFolder(Status status) {
   return looks_passing ? Status(Code::kFailedPrecondition, status.message()) : status;
 }
 
+// A name that no other call has, of this process or another one: a worker that connects again makes
+// new SharedObjects while its uploads still use the old ones, and in a container, a process may
+// have the same number as the one before it.
 std::string TemporaryName(const std::string& writer) {
   static const std::uint64_t process = EntropySeed();
   static std::atomic<std::int64_t> n_begun{0};
