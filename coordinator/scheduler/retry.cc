@@ -19,15 +19,12 @@ bool GaveUp(const Task& task) {
   return IsTerminal(task.state);
 }
 
-// Whether the event tries the task again: a sweep wants it that is not cancelled, or is not any
-// more. A number that was measured and is lost may be measured again in any case.
+// Whether the event tries a task again that has a sweep: one that is not cancelled, or will not be
+// any more. A number that was measured and is lost is measured again in any case.
 bool IsWanted(const State& state, const Task& task, const RetryRequested& event) {
   if (task.state == TaskState::kSucceeded && IsTakenBack(task)) return true;
-  const auto sweeps = state.index.task_sweeps.find(task.id);
-  if (sweeps == state.index.task_sweeps.end()) return false;
-  return std::ranges::any_of(sweeps->second, [&](const std::string& id) {
-    return id == event.sweep_id || !state.cancelled_sweeps.contains(id);
-  });
+  return !OnlyCancelledSweepsHave(state, task.id) ||
+         state.index.task_sweeps.at(task.id).contains(event.sweep_id);
 }
 
 // Makes the task owe all its numbers again.
@@ -76,7 +73,9 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;
   std::string cancelled;  // the newest sweep of a task that only cancelled sweeps have
-  for (const LostResult& lost : event.lost) TakeBackResult(step, lost);
+  for (const LostResult& lost : event.lost) {
+    if (HasSweep(state, lost.task)) TakeBackResult(step, lost);
+  }
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;

@@ -99,6 +99,22 @@ TEST_F(UpkeepTest, ALostNumberIsMeasuredAgainAlthoughItsSweepIsCancelled) {
   EXPECT_FALSE(IsTerminal(Evaluate().state));
 }
 
+// What cannot be measured again must not be dropped.
+TEST_F(UpkeepTest, ALostNumberOfARemovedSweepStaysAsItIs) {
+  Submit({.context_lengths = {64}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Train()));
+  const LostResult lost = {.task = Evaluate().id, .cells = Evaluate().expected_cells};
+  Complete(Current(Evaluate()));
+  Do(SweepRemoved{.sweep_id = "sweep-1"});
+
+  const StepResult refused =
+      Do(RetryRequested{.sweep_id = "", .tasks = {Evaluate().id}, .lost = {lost}});
+  EXPECT_EQ(refused.status.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(refused.writes.empty());
+  EXPECT_FALSE(Evaluate().result_attempt.empty());
+}
+
 // The evaluation of 128 belongs to sweep B alone, which is cancelled. An earlier release tried it
 // again all the same.
 TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {
