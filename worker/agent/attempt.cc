@@ -124,8 +124,10 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Adopt(const AttemptFolder& f
   if (!ids) return NotRead(ids.status());
   std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(std::move(ids).value(), folder));
   const Result<AckedRecord> acked = ReadAcked(folder);
-  if (!acked && NotRead(acked.status()).code() == Code::kUnavailable)
-    return NotRead(acked.status());
+  if (!acked) {
+    Status why = NotRead(acked.status());
+    if (why.code() == Code::kUnavailable) return why;
+  }
   attempt->acked_ = acked ? *acked : AckedRecord{.device_index = kUnknownSlot};
   attempt->reader_.Rewind(attempt->acked_.durable_seq);
   attempt->running_ = !attempt->acked_.ended;
