@@ -20,6 +20,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "coordinator/earlier_results.h"
 #include "coordinator/store/disk_room.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
@@ -38,6 +39,7 @@ constexpr std::int64_t kWakeMsMin = 5;  // the shortest wait, when a deadline ha
 constexpr int kOfferThreads = 8;  // they wait for disks: one silent server may have many folders
 constexpr std::int64_t kSlowFolderMs = 5'000;
 constexpr std::int64_t kWarnAgainMs = 60'000;
+constexpr std::int64_t kEarlierBytesMax = std::int64_t{4} << 20;  // in one message
 constexpr std::int64_t kIdleMs = 10'000;  // after so long without a commit, the WAL is emptied
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
@@ -754,7 +756,8 @@ void Core::Deliver(const SendStart& start) {
   const auto offer = std::make_shared<Offer>(Offer{.start = start,
                                                    .by_digest = GetsByDigest(worker),
                                                    .over_network = worker.over_network,
-                                                   .message = std::move(message)});
+                                                   .message = std::move(message),
+                                                   .earlier = EarlierLinesFor(start, worker)});
   std::set<std::string> digests = {start.dataset_digest};
   if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
   offers_.Post(std::move(digests), [this, offer] {
@@ -762,6 +765,43 @@ void Core::Deliver(const SendStart& start) {
     Look([this, offer](const State& state) { Send(state, *offer); });
   });
 }
+
+// While an evaluation is measured again, the rows that still count, and those before them, are what
+// is to be replaced.
+std::vector<EarlierLines> Core::EarlierLinesFor(const SendStart& start, const Worker& worker) {
+  const TaskFile& task = start.task;
+  const bool takes = worker.capabilities.contains(std::string(kEarlierResultsCapability));
+  if (task.kind != TaskKind::kEvaluate || !takes) return {};
+  const std::string& counts = state_.tasks.at(task.task).result_attempt;
+  const auto counting = state_.attempts.find(counts);
+  const std::uint64_t after = counting == state_.attempts.end() ? 0 : counting->second.epoch;
+  auto earlier =
+      store_.EarlierLinesOf(task.task, {.after = after, .before = task.epoch}, kEarlierBytesMax);
+  if (earlier.ok()) return std::move(earlier).value();
+  LogWarning("earlier_results_not_read",
+             {{"attempt", task.attempt},
+              {"error", earlier.status().message()},
+              {"meaning", "what earlier attempts of this evaluation measured is measured again"}});
+  return {};
+}
+
+namespace {
+
+// Adds results as long as they fit; the trainer measures the others again.
+void AddEarlier(std::vector<EarlierResults> earlier, std::int64_t room_bytes, TaskFile& task) {
+  for (EarlierResults& one : earlier) {
+    EarlierResults fitting = {.attempt = one.attempt, .measured_with = one.measured_with};
+    room_bytes -= std::ssize(CanonicalJson(fitting.ToJson()));
+    for (EarlierResult& result : one.results) {
+      room_bytes -= std::ssize(CanonicalJson(result.ToJson())) + 1;
+      if (room_bytes < 0) break;
+      fitting.results.push_back(std::move(result));
+    }
+    if (!fitting.results.empty()) task.earlier.push_back(std::move(fitting));
+  }
+}
+
+}  // namespace
 
 void Core::Complete(Offer& offer) const {
   TaskFile& task = offer.start.task;
@@ -780,7 +820,15 @@ void Core::Complete(Offer& offer) const {
   const std::int64_t n_cell_bytes = CellBytes(task);
   if (n_cell_bytes <= kSessionMessageBytesMax) message.task_json = CanonicalJson(task.ToJson());
   const std::int64_t n_bytes = std::max(n_cell_bytes, WireBytesMax(message));
-  if (n_bytes <= kSessionMessageBytesMax) return;
+  if (n_bytes <= kSessionMessageBytesMax) {
+    constexpr std::int64_t kMemberBytesMax = 1024;
+    const auto has_file = [this](const std::string& sha256) { return artifacts_.Has(sha256); };
+    AddEarlier(ReadEarlierResults(offer.earlier, has_file),
+               std::min(kEarlierBytesMax, kSessionMessageBytesMax - n_bytes - kMemberBytesMax),
+               task);
+    if (!task.earlier.empty()) message.task_json = CanonicalJson(task.ToJson());
+    return;
+  }
   offer.too_large =
       2 * n_cell_bytes > n_bytes
           ? Str("its ", task.expected_cells.size(), " results take ", n_cell_bytes,

@@ -199,8 +199,11 @@ class Core {
     bool by_digest = false;     // the worker gets datasets and files by digest
     bool over_network = false;  // the worker may be on another machine
     StartMessage message = {};
-    std::string too_large = {};  // why the message cannot be sent; "": it can
+    std::vector<EarlierLines> earlier = {};  // that the worker's trainer may take over
+    std::string too_large = {};              // why the message cannot be sent; "": it can
   };
+  // What the task has measured before, for a worker whose trainers take that over.
+  std::vector<EarlierLines> EarlierLinesFor(const SendStart& start, const Worker& worker);
   // These three look into the folders of datasets, which may take as long as it likes: not on the
   // core's thread.
   void Complete(Offer& offer) const;

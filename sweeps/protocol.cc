@@ -24,7 +24,8 @@ Result<int> AgreeOnProtocol(const ProtocolRange& worker, const ProtocolRange& co
 }
 
 std::vector<std::string> OwnCapabilities() {
-  return {std::string(kHoldCapability), std::string(kDatasetsCapability)};
+  return {std::string(kHoldCapability), std::string(kDatasetsCapability),
+          std::string(kEarlierResultsCapability)};
 }
 
 }  // namespace longrun

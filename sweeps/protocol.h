@@ -30,6 +30,8 @@ inline constexpr std::string_view kHoldCapability = "hold";
 // The worker gets datasets and the files of evaluations by digest (Start.datasets); the coordinator
 // understands DatasetsHeld.
 inline constexpr std::string_view kDatasetsCapability = "datasets";
+// The worker's trainers take over what earlier attempts measured (TaskFile::earlier).
+inline constexpr std::string_view kEarlierResultsCapability = "earlier-results";
 // `longrun workers` lists it for a worker that sees the shared folder of the artifact store. It is
 // not said in Hello, but proved (SharedSeen).
 inline constexpr std::string_view kSharedCapability = "shared-artifacts";

@@ -232,6 +232,14 @@ RecordBody ParseFinal(Json& body) {
 
 }  // namespace
 
+ExpectedCell ResultRecord::asked() const {
+  return {.cell = cell,
+          .metric = metric,
+          .context_length = context_length.value_or(0),
+          .variant = variant.value_or(""),
+          .depth = depth};
+}
+
 std::optional<double> SeriesRecord::ValueOf(std::string_view metric) const {
   for (const auto& [name, value] : values) {
     if (name == metric) return value;

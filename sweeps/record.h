@@ -9,7 +9,8 @@
 //   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
 //   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
 //   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
-//                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok
+//                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok;
+//                also "measured_by" if an earlier attempt measured it (earlier_results.h)
 //   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,
 //               "best":bool}
 //   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
@@ -102,6 +103,8 @@ struct ResultRecord {
   std::optional<std::int64_t> n = {}, n_bytes = {};
   std::string status;
   std::string extra = "{}";  // of any type, as canonical JSON; {} if absent
+
+  ExpectedCell asked() const;  // the number that it is
 };
 
 // Always readable: a member of another form is absent, and may make is_whole false.

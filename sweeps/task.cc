@@ -188,6 +188,7 @@ Json TaskFile::ToJson() const {
       {"grace_ms", grace_ms},
       {"expected_cells", std::move(cells)}});
   if (activation_checkpointing) json["activation_checkpointing"] = true;
+  for (const EarlierResults& results : earlier) json["earlier"].push_back(results.ToJson());
   if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(evaluation)) {
     json["evaluated_dataset"] = {
         {"name", read->name}, {"digest", read->digest}, {"path", read->path}};
@@ -200,6 +201,7 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   std::int64_t format = 0, rank = 0, world = 0;
   std::string epoch, kind, digest;
   Json extension, rendezvous, dataset, devices, cells, device, micro_batch, paths, threads;
+  Json earlier = Json::array();
   JsonFields fields(json, "task");
   fields.Int("format", format);
   RETURN_IF_ERROR(fields.status());
@@ -222,6 +224,7 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   if (json.contains("activation_checkpointing")) {
     fields.Bool("activation_checkpointing", task.activation_checkpointing);
   }
+  if (json.contains("earlier")) fields.Member("earlier", earlier);
   Json evaluated_dataset;
   if (json.contains("evaluated_dataset")) fields.Member("evaluated_dataset", evaluated_dataset);
   RETURN_IF_ERROR(fields.Done());
@@ -255,8 +258,9 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
                                               "resolved with ",
                                               task.run.dataset_digest));
   }
-  if (!devices.is_array() || !cells.is_array()) {
-    return Status(Code::kInvalidArgument, "task.devices and task.expected_cells: expected lists");
+  if (!devices.is_array() || !cells.is_array() || !earlier.is_array()) {
+    return Status(Code::kInvalidArgument,
+                  "task.devices, task.expected_cells and task.earlier: expected lists");
   }
   for (const Json& ordinal : devices) {
     if (!ordinal.is_number_integer() || ordinal < 0 || ordinal > 1023) {
@@ -268,6 +272,9 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   }
   for (const Json& cell : cells) {
     ASSIGN_OR_RETURN(task.expected_cells.emplace_back(), ExpectedCell::FromJson(cell));
+  }
+  for (const Json& results : earlier) {
+    ASSIGN_OR_RETURN(task.earlier.emplace_back(), EarlierResults::FromJson(results));
   }
   RETURN_IF_ERROR(CheckTask(task));
   return task;

@@ -14,6 +14,7 @@
 #include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "sweeps/earlier_results.h"
 #include "sweeps/run.h"
 
 namespace longrun {
@@ -82,6 +83,9 @@ struct TaskFile {
   bool activation_checkpointing = false;
   std::int64_t grace_ms = 20'000;
   std::vector<ExpectedCell> expected_cells;
+  // Of earlier attempts, the newest first. Present in the JSON only if there are any: trainers of
+  // earlier releases know no such member.
+  std::vector<EarlierResults> earlier = {};
 
   Json ToJson() const;
   static Result<TaskFile> FromJson(const Json& json);

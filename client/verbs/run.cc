@@ -214,9 +214,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
                   "` ends it"));
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C
-      StopAtInterrupt(
-          *daemons,
-          "the same command continues from here (an interrupted evaluation begins again)");
+      StopAtInterrupt(*daemons, "the same command continues from here");
     }
     return kExitInterrupted;
   }

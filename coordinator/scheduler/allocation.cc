@@ -6,6 +6,7 @@
 // forgotten once nothing of it is in progress.
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -51,11 +52,17 @@ void NoteCutShort(StepContext& step, const Attempt& attempt) {
   if (attempt.outlived || worker == step.state.workers.end()) return;
   if (WorkLeftMs(step.state, worker->second, step.now, step.wall_ms) != 0) return;
   Task& task = TaskOf(step.state, attempt);
-  // Evaluations begin again from their start. A trainer that was stopped before its first step may
-  // have written the checkpoint again with which it began.
+  // A trainer that was stopped before its first step may have written the checkpoint again with
+  // which it began.
   if (task.kind == TaskKind::kTrain) {
     const std::optional<CheckpointRef> point = ResumePoint(step.state, task);
     if (point && (!attempt.resume || point->step > attempt.resume->step)) return;
+  }
+  // The next attempt takes over the results of this one, unless its trainer is of another release
+  // or computes otherwise: then it may not get beyond them.
+  const std::int64_t n_results = std::ssize(attempt.rows.numbers);
+  if (n_results > std::exchange(task.results_reached, std::max(n_results, task.results_reached))) {
+    return;
   }
   const std::int64_t had_ms = std::max<std::int64_t>(0, step.now - attempt.offered_at);
   task.needs_ms = std::max(task.needs_ms, had_ms + had_ms / 8);
@@ -63,10 +70,10 @@ void NoteCutShort(StepContext& step, const Attempt& attempt) {
 
 std::string NeedsText(const Task& task) {
   if (task.needs_ms == 0) return "";
-  return Str(
-      "; it reached no checkpoint before the end of its worker's allocation, so it is given "
-      "only to workers that have at least ",
-      FormatDurationMs(task.needs_ms), " left");
+  return Str("; it reached ", task.kind == TaskKind::kTrain ? "no checkpoint" : "no further result",
+             " before the end of its worker's allocation, so it is given only to workers that have "
+             "at least ",
+             FormatDurationMs(task.needs_ms), " left");
 }
 
 void ForgetGoneWorkers(StepContext& step) {

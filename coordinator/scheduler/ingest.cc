@@ -10,14 +10,6 @@
 namespace longrun::coordinator {
 namespace {
 
-ExpectedCell CellOf(const ResultRecord& result) {
-  return {.cell = result.cell,
-          .metric = result.metric,
-          .context_length = result.context_length.value_or(0),
-          .variant = result.variant.value_or(""),
-          .depth = result.depth};
-}
-
 // Of a whole checkpoint.
 CheckpointRef RefOf(const Attempt& attempt, const CheckpointRecord& checkpoint) {
   return {.attempt = attempt.id,
@@ -149,7 +141,7 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
       TakeCheckpoint(step, task, attempt, *checkpoint);
     }
   } else if (const auto* const result = record.As<ResultRecord>()) {
-    WarnOfUnexpectedRow(step, task, attempt, CellOf(*result));
+    WarnOfUnexpectedRow(step, task, attempt, result->asked());
   } else if (const auto* const body = record.As<UnreadableBody>();
              body != nullptr && record.kind == RecordKind::kResult) {
     step.result.warnings.push_back(
@@ -234,7 +226,7 @@ std::string Describe(const ExpectedCell& cell) {
 }
 
 MeasuredNumber NumberOf(const ResultRecord& result) {
-  return {.asked = CellOf(result),
+  return {.asked = result.asked(),
           .status = result.status,
           .n = result.n.value_or(0),
           .nll_sum = result.nll_sum};
@@ -252,7 +244,7 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
   } else if (const auto* const progress = record.As<ProgressRecord>()) {
     attempt.progress = *progress;
   } else if (const auto* const result = record.As<ResultRecord>()) {
-    attempt.rows.counts[CellOf(*result)] += 1;
+    attempt.rows.counts[result->asked()] += 1;
     attempt.rows.numbers.push_back(NumberOf(*result));
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
     if (checkpoint->is_whole && checkpoint->is_final) {

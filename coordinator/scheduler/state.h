@@ -281,9 +281,11 @@ struct Task {
   // The numbers that count during a refresh; rebuilt after a restart.
   std::vector<MeasuredNumber> earlier;
   Instant not_before = 0;  // end of the back-off
-  // At least so long must a temporary worker still work: in less, the task reached no checkpoint.
+  // At least so long must a temporary worker still work: in less, the task reached no checkpoint,
+  // or no further result.
   std::int64_t needs_ms = 0;
-  std::string ready_class;                             // its class in Index::ready; "" if not there
+  std::int64_t results_reached = 0;  // the most that an attempt gave before it was cut short
+  std::string ready_class;           // its class in Index::ready; "" if not there
   std::map<std::string, CacheTooSmall> too_large_for;  // by worker
 };
 

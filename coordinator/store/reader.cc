@@ -601,6 +601,10 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
       " JOIN run ON run.run_key = task.run_key"
       " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
       " AND task.result_attempt = attempt.id AND run.execution IS NOT NULL"
+      // What an earlier attempt had measured, this one may have taken over.
+      " AND NOT EXISTS (SELECT 1 FROM attempt earlier CROSS JOIN result"
+      " ON result.attempt = earlier.id"
+      " WHERE earlier.task = task.id AND earlier.epoch < attempt.epoch)"
       " ORDER BY attempt.id DESC LIMIT ?",
       [](const Statement& row) {
         return MeasuredRow{.kind = row.Text(0),

@@ -111,7 +111,9 @@ class CoreTest : public testing::Test {
   }
   // Carries out the next task that the core offers.
   TaskFile CarryOut(FakeSession& sink, SessionId session) {
-    const TaskFile task = sink.NextTask();
+    return CarryOut(sink, session, sink.NextTask());
+  }
+  TaskFile CarryOut(FakeSession& sink, SessionId session, const TaskFile& task) {
     core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
     std::vector<BatchRecord> journal = SampleJournal(task);
     const auto n = static_cast<std::int64_t>(journal.size());
@@ -421,6 +423,183 @@ TEST_F(CoreTest, DamagedFilesOfACheckpointThatCouldNotBeReadMakeWay) {
   EXPECT_TRUE(WaitUntil(DeadlineMs(60'000), [&] { return !artifacts->Has(sha256); }));
   Upload("manifest");
   EXPECT_EQ(ReadFile(path).value(), "manifest");
+}
+
+class EarlierResultsTest : public CoreTest {
+ protected:
+  void SetUp() override {
+    Upload("manifest");
+    ASSERT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  }
+  // Trains, and comes to the first evaluation.
+  TaskFile ArriveAtEvaluation(std::set<std::string> capabilities) {
+    Worker worker = SampleWorker(1);
+    worker.capabilities = std::move(capabilities);
+    session = core->AddSession(sink);
+    core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
+    CarryOut(*sink, session);
+    return sink->NextTask();
+  }
+  // Gives the first n_rows results, and then ends in this way.
+  void End(const TaskFile& task, std::size_t n_rows, int exit_code,
+           const std::string& sha256_of_file = "") {
+    core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
+    const std::string path = JoinPath(folder.path(), task.attempt + ".jsonl");
+    auto writer = JournalWriter::Create(path);
+    EXPECT_TRUE(writer.ok());
+    const auto append = [&](RecordKind kind, const Json& body) {
+      EXPECT_TRUE(writer->Append(kind, body).ok());
+    };
+    append(RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
+    append(RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}});
+    for (std::size_t i = 0; i < n_rows; ++i) {
+      if (!sha256_of_file.empty()) {
+        append(RecordKind::kArtifact, ArtifactRecord{.name = Str("map-", i),
+                                                     .path = "artifacts/map",
+                                                     .sha256 = sha256_of_file,
+                                                     .n_bytes = 8}
+                                          .ToJson());
+      }
+      append(RecordKind::kResult, SampleResult(task.expected_cells.at(i)));
+    }
+    std::vector<BatchRecord> journal;
+    auto lines = JournalReader(path).Next(100, 1 << 20);
+    ASSERT_TRUE(lines.ok());
+    for (JournalReader::Line& line : *lines) {
+      journal.push_back({.record = std::move(line.record),
+                         .line = std::move(line.bytes),
+                         .files_gone = true});  // unless the store has them
+    }
+    const auto n = static_cast<std::int64_t>(journal.size());
+    core->Post(JournalReceived{.session = session,
+                               .attempt = task.attempt,
+                               .epoch = task.epoch,
+                               .first_seq = 1,
+                               .records = std::move(journal)});
+    EXPECT_EQ(sink->Next<AckMessage>().durable_seq, n);
+    AttemptFinished end = SampleEnd(task, n);
+    end.session = session;
+    end.evidence.exit_code = exit_code;
+    end.evidence.stop_requested = exit_code == kYields;
+    core->Post(end);
+    EXPECT_TRUE(sink->Next<AckMessage>().ended);
+  }
+  // The same for one that stopped as it was asked to. Returns the offer that follows.
+  TaskFile Interrupt(const TaskFile& task, std::size_t n_rows,
+                     const std::string& sha256_of_file = "") {
+    End(task, n_rows, kYields, sha256_of_file);
+    return sink->NextTask();
+  }
+
+  static constexpr int kYields = 75;
+  static constexpr int kDataExit = 65;
+  const std::shared_ptr<FakeSession> sink = std::make_shared<FakeSession>();
+  SessionId session = 0;
+};
+
+TEST_F(EarlierResultsTest, TheNextAttemptGetsWhatWasMeasured) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  ASSERT_EQ(first.expected_cells.size(), 2u);
+  EXPECT_TRUE(first.earlier.empty());
+
+  const TaskFile second = Interrupt(first, 1);
+
+  ASSERT_EQ(second.task, first.task);
+  EXPECT_EQ(second.expected_cells, first.expected_cells);
+  ASSERT_EQ(second.earlier.size(), 1u);
+  EXPECT_EQ(second.earlier[0].attempt, first.attempt);
+  EXPECT_EQ(second.earlier[0].measured_with, Json({{"version", "0.1.0"}}));
+  ASSERT_EQ(second.earlier[0].results.size(), 1u);
+  EXPECT_EQ(second.earlier[0].results[0].row, SampleResult(first.expected_cells.front()));
+  EXPECT_TRUE(second.earlier[0].results[0].artifacts.empty());
+
+  // The newest row of a number is enough.
+  const TaskFile third = Interrupt(second, 2);
+  ASSERT_EQ(third.task, first.task);
+  ASSERT_EQ(third.earlier.size(), 1u);
+  EXPECT_EQ(third.earlier[0].attempt, second.attempt);
+  EXPECT_EQ(third.earlier[0].results.size(), 2u);
+}
+
+// Its time is not that of the work.
+TEST_F(EarlierResultsTest, ForecastsLeaveOutAnAttemptThatMayHaveTakenResultsOver) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  CarryOut(*sink, session, Interrupt(first, 1));
+  CarryOut(*sink, session);
+  CarryOut(*sink, session);
+  EXPECT_EQ(SweepState(), "SUCCEEDED");
+  const auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  const Result<std::vector<MeasuredRow>> measured = (*reader)->MeasuredTasks(100);
+  ASSERT_TRUE(measured.ok()) << measured.status().message();
+  EXPECT_EQ(std::ranges::count(*measured, "evaluate", &MeasuredRow::kind), 1);
+  EXPECT_EQ(std::ranges::count(*measured, "train", &MeasuredRow::kind), 2);
+}
+
+TEST_F(EarlierResultsTest, AWorkerOfAnEarlierReleaseGetsNone) {
+  const TaskFile first = ArriveAtEvaluation({});
+  EXPECT_TRUE(Interrupt(first, 1).earlier.empty());
+}
+
+TEST_F(EarlierResultsTest, WhatAnAttemptMeasuredOnDamagedDataIsMeasuredAgain) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  End(first, 1, kDataExit);
+  core.reset();
+  const auto earlier =
+      store->EarlierLinesOf(first.task, {.after = 0, .before = first.epoch + 1}, 1 << 20);
+  ASSERT_TRUE(earlier.ok());
+  EXPECT_TRUE(earlier->empty());
+}
+
+// While an evaluation is measured again, for example.
+TEST_F(EarlierResultsTest, OnlyTheAttemptsOfTheseEpochsAreRead) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  const TaskFile second = Interrupt(first, 1);
+  End(second, 1, kYields);
+  core.reset();
+  const auto attempts = [&](const EpochRange& epochs, std::int64_t n_bytes) {
+    std::vector<std::string> found;
+    const auto earlier = store->EarlierLinesOf(first.task, epochs, n_bytes);
+    EXPECT_TRUE(earlier.ok());
+    for (const EarlierLines& one : *earlier) found.push_back(one.attempt);
+    return found;
+  };
+  using Ids = std::vector<std::string>;
+  const std::uint64_t end = second.epoch + 1;
+  EXPECT_EQ(attempts({.after = 0, .before = end}, 1 << 20), (Ids{second.attempt, first.attempt}));
+  EXPECT_EQ(attempts({.after = 0, .before = second.epoch}, 1 << 20), (Ids{first.attempt}));
+  EXPECT_EQ(attempts({.after = first.epoch, .before = end}, 1 << 20), (Ids{second.attempt}));
+  EXPECT_EQ(attempts({.after = 0, .before = end}, 1), (Ids{second.attempt}));
+}
+
+TEST_F(EarlierResultsTest, TheFilesOfARowAreNamedWithIt) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  const TaskFile second = Interrupt(first, 2, Sha256Hex("manifest"));
+  ASSERT_EQ(second.earlier.size(), 1u);
+  ASSERT_EQ(second.earlier[0].results.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(second.earlier[0].results[i].artifacts.size(), 1u);
+    EXPECT_EQ(second.earlier[0].results[i].artifacts[0].at("name"), Str("map-", i));
+  }
+}
+
+TEST_F(EarlierResultsTest, WhatHasLostAFileIsMeasuredAgain) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  Upload("the map1");
+  const std::string sha256 = Sha256Hex("the map1");
+  TaskFile task = Interrupt(first, 1, sha256);
+  ASSERT_EQ(task.earlier.size(), 1u);
+  // The next one gives what it got, and the file goes.
+  ASSERT_TRUE(RemoveAll(artifacts->Find(sha256)->path).ok());
+  task = Interrupt(task, 2, Sha256Hex("manifest"));
+  ASSERT_EQ(task.earlier.size(), 1u);
+  EXPECT_EQ(task.earlier[0].results.size(), 2u);
+
+  // A file that never arrived.
+  task = Interrupt(task, 2, Sha256Hex("elsewhere"));
+  ASSERT_EQ(task.earlier.size(), 1u);
+  EXPECT_NE(task.earlier[0].attempt, first.attempt);
+  EXPECT_EQ(task.earlier[0].results[0].artifacts[0].at("sha256"), Sha256Hex("manifest"));
 }
 
 // An order for a worker names what it reads by digest; a path of this machine only crosses a unix

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -71,6 +72,22 @@ class InterruptionTest : public testing::Test {
                  "SELECT group_concat(ifnull(resume_step, 0), ' ') FROM (SELECT a.resume_step FROM"
                  " attempt a JOIN task t ON t.id = a.task WHERE t.kind = 'train' AND a.state <> "
                  "'REJECTED' ORDER BY a.n)");
+  }
+  // Whether the newest attempt evaluates and has so many results.
+  bool HasResults(std::ptrdiff_t n) const {
+    const std::vector<std::string> folders = service.AttemptFolders();
+    if (folders.empty()) return false;
+    const std::vector<JsonRecord> records = Service::Journal(folders.back());
+    return std::ranges::count(records, RecordKind::kResult, &JsonRecord::kind) >= n;
+  }
+  // How many of the results that count were taken over from the first attempt of the evaluation:
+  // "3 of 6".
+  std::string TakenOver() const {
+    return Query(
+        service,
+        "SELECT sum(json_extract(r.line, '$.body.measured_by') IS a.id) || ' of ' || count(*)"
+        " FROM task t JOIN attempt a ON a.task = t.id AND a.n = 1"
+        " JOIN result r ON r.attempt = t.result_attempt WHERE t.kind = 'evaluate'");
   }
   // "300 1 300": how many losses are stored, of which first and last step.
   std::string StoredSteps() const {
@@ -281,6 +298,48 @@ TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
   const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
   ASSERT_EQ(resumed.size(), 2u) << service.Logs();
   EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
+}
+
+TEST_F(InterruptionTest, AnEvaluationWhoseTrainerIsKilledMeasuresOnlyWhatIsLeft) {
+  ASSERT_TRUE(
+      WriteFileAtomic(service.At("fates/evaluate.1000"), "trainer_mid_evaluation:stop@4\n").ok());
+  service.Start();
+  Submit();
+  const auto stands_still = [&] {
+    const std::vector<TrainerProcess> trainers = service.Trainers();
+    return trainers.size() == 1 && IsStopped(trainers.front().pid) && HasResults(3);
+  };
+  ASSERT_TRUE(WaitUntil(kEndMs, stands_still)) << service.Logs();
+  ASSERT_EQ(kill(service.Trainers().front().pid, SIGKILL), 0);
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(TakenOver(), "3 of 6");
+  // Each number has its files, which were not sent again.
+  EXPECT_EQ(Query(service,
+                  "SELECT count(DISTINCT name) || ' ' || count(*) FROM task t JOIN artifact a"
+                  " ON a.attempt = t.result_attempt WHERE t.kind = 'evaluate'"),
+            "12 12");
+}
+
+TEST_F(InterruptionTest, AnEvaluationAfterCtrlCMeasuresOnlyWhatIsLeft) {
+  const int client = service.SpawnClient({"run", service.At("words.yaml")},
+                                         "trainer_mid_evaluation:delay_ms:1000");
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return HasResults(2); })) << service.Logs();
+
+  ASSERT_EQ(kill(client, SIGINT), 0);
+  const auto ended = WaitFor(client, kEndMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 130) << service.Logs();
+  const std::string n_stored = Query(service, "SELECT count(*) FROM result");
+  EXPECT_GE(std::stoi(n_stored), 2);
+
+  std::string table;
+  EXPECT_EQ(service.Client({"run", service.At("words.yaml"), "-o", "json"}, &table), 0)
+      << service.Logs();
+  EXPECT_EQ(Service::NumbersOf(table), undisturbed_);
+  EXPECT_EQ(TakenOver(), n_stored + " of 6");
 }
 
 }  // namespace

@@ -269,6 +269,7 @@ namespace {
 // Which attempt a number came from is its history; the number must not depend on it.
 void DropAttempts(Json& json) {
   if (json.is_object()) json.erase("attempt");
+  if (json.is_object()) json.erase("measured_by");
   for (Json& part : json) {
     if (part.is_structured()) DropAttempts(part);
   }

@@ -392,6 +392,58 @@ TEST(TaskFileTest, TheDepthOfARowIsANumberOrNothing) {
   EXPECT_EQ(DepthText(std::nullopt), "");
 }
 
+// Trainers of earlier releases refuse a member that they do not know.
+TEST(TaskFileTest, ResultsOfEarlierAttemptsStandInTheFileWhereThereAreAny) {
+  TaskFile task = EvaluateTask();
+  EXPECT_FALSE(task.ToJson().contains("earlier"));
+  EXPECT_TRUE(TaskFile::FromJson(task.ToJson())->earlier.empty());
+  task.earlier = {
+      {.attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAX",
+       .measured_with = {{"commit", "5f"}},
+       .results = {{.row = {{"metric", "nll"}, {"value", 1.5}}, .artifacts = {{{"name", "map"}}}},
+                   {.row = {{"metric", "nll"}}}}},
+      {.attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAY", .measured_with = {}}};
+  const Json json = task.ToJson();
+  const Result<TaskFile> read = TaskFile::FromJson(*ParseJson(CanonicalJson(json)));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->earlier, task.earlier);
+  for (const auto& [place, wrong] :
+       {std::pair("/earlier", Json::object()), std::pair("/earlier/0/attempt", Json("1")),
+        std::pair("/earlier/0/results", Json(3)), std::pair("/earlier/0/results/1", Json(3)),
+        std::pair("/earlier/0/results/1/row", Json(3)),
+        std::pair("/earlier/0/results/0/artifacts/0", Json(3))}) {
+    Json changed = json;
+    changed[Json::json_pointer(place)] = wrong;
+    EXPECT_FALSE(TaskFile::FromJson(changed).ok()) << place;
+  }
+}
+
+// What a machine does not change, such as the folder of its programs, is left out.
+TEST(EarlierResultsTest, WhatWasMeasuredWithIsTheProgramAndItsExecution) {
+  const Json started = {{"version", "0.1.0"},
+                        {"commit", "5f"},
+                        {"numerics", 3},
+                        {"compiler", "g++"},
+                        {"torch", "2"},
+                        {"cuda", ""},
+                        {"execution", {{"threads", 2}}},
+                        {"host", {{"name", "a"}}},
+                        {"device", {{"name", "some CPU"}}},
+                        {"pid", 7}};
+  Json elsewhere = started;
+  elsewhere["host"]["name"] = "b";
+  elsewhere["device"]["name"] = "another CPU";
+  elsewhere["pid"] = 8;
+  EXPECT_EQ(MeasuredWith(started), MeasuredWith(elsewhere));
+  for (const char* const name : {"version", "commit", "numerics", "compiler", "torch", "cuda"}) {
+    Json other = started;
+    other[name] = "other";
+    EXPECT_NE(MeasuredWith(started), MeasuredWith(other)) << name;
+  }
+  elsewhere["execution"]["threads"] = 4;
+  EXPECT_NE(MeasuredWith(started), MeasuredWith(elsewhere));
+}
+
 TEST(TaskFileTest, ActivationCheckpointingStandsInTheFileWhereItIsOn) {
   TaskFile task = EvaluateTask();
   task.activation_checkpointing = false;

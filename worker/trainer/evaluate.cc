@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "model/data/unigram.h"
 #include "model/evaluation/evaluation.h"
@@ -24,7 +25,9 @@
 #include "sweeps/cost.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
+#include "worker/trainer/earlier_rows.h"
 #include "worker/trainer/full_disk.h"
+#include "worker/trainer/provenance.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
@@ -81,11 +84,15 @@ class Evaluator {
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 
-  Status Run();
+  Status Run(const EarlierRows& earlier);
 
  private:
   Result<LanguageModel*> ModelOf(const std::string& variant);
-  Status RunCells(std::span<const ExpectedCell> cells, std::int64_t index);
+  // The numbers that one call of the evaluation gives: those of one cell and one variant.
+  using Group = std::span<const ExpectedCell>;
+  // Writes the rows that were measured earlier, and returns the groups that are left.
+  Result<std::vector<Group>> TakeOver(const EarlierRows& earlier, const std::vector<Group>& groups);
+  Status RunCells(Group cells, std::int64_t index);
   Status WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows);
   Status WriteArtifact(const EvaluationArtifact& artifact);
   Status WarnOfPrompts(const std::vector<Json>& rows);
@@ -156,8 +163,8 @@ Status Evaluator::WarnOfPrompts(const std::vector<Json>& rows) {
                                    Json{{"message", WarningText(extension, *warning)}});
 }
 
-// Runs one cell and one variant; `cells` are its rows, from one call of the evaluation.
-Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t index) {
+// `index`: the number of rows before.
+Status Evaluator::RunCells(Group cells, std::int64_t index) {
   const std::string& variant = cells.front().variant;
   const std::int64_t context_length = cells.front().context_length;
   session_.SetPlace(Str(named_.evaluation->name, " at ", context_length,
@@ -216,18 +223,57 @@ Status Evaluator::WriteRow(const ExpectedCell& cell, const std::vector<Json>& ro
                     "\"", DepthText(cell.depth)));
 }
 
-Status Evaluator::Run() {
+Result<std::vector<Evaluator::Group>> Evaluator::TakeOver(const EarlierRows& earlier,
+                                                          const std::vector<Group>& groups) {
+  std::vector<Group> left;
+  std::size_t n_taken = 0;
+  for (const Group& group : groups) {
+    const std::vector<EarlierResult> results = earlier.ResultsOf(group);
+    if (results.empty()) {
+      left.push_back(group);
+      continue;
+    }
+    Failpoint("trainer_mid_evaluation");
+    std::vector<Json> rows;
+    for (const EarlierResult& result : results) {
+      rows.push_back(result.row);
+      // The worker finds that the coordinator has their files.
+      for (const Json& artifact : result.artifacts) {
+        RETURN_IF_ERROR(session_.journal().Append(RecordKind::kArtifact, artifact));
+      }
+    }
+    RETURN_IF_ERROR(WarnOfPrompts(rows));
+    for (const Json& row : rows) {
+      RETURN_IF_ERROR(session_.journal().Append(RecordKind::kResult, row));
+    }
+    n_taken += rows.size();
+  }
+  if (n_taken > 0) {
+    LogInfo("results_taken_over",
+            {{"results", Str(n_taken)}, {"of", Str(session_.task().expected_cells.size())}});
+  }
+  return left;
+}
+
+Status Evaluator::Run(const EarlierRows& earlier) {
   const std::vector<ExpectedCell>& cells = session_.task().expected_cells;
+  std::vector<Group> groups;
   for (std::size_t begin = 0; begin < cells.size();) {
-    if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
     std::size_t end = begin + 1;
     while (end < cells.size() && cells[end].cell == cells[begin].cell &&
            cells[end].variant == cells[begin].variant) {
       ++end;
     }
-    RETURN_IF_ERROR(
-        RunCells(std::span(cells).subspan(begin, end - begin), static_cast<std::int64_t>(begin)));
+    groups.push_back(std::span(cells).subspan(begin, end - begin));
     begin = end;
+  }
+  ASSIGN_OR_RETURN(groups, TakeOver(earlier, groups));
+  std::size_t n_left = 0;
+  for (const Group& group : groups) n_left += group.size();
+  for (const Group& group : groups) {
+    if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
+    RETURN_IF_ERROR(RunCells(group, static_cast<std::int64_t>(cells.size() - n_left)));
+    n_left -= group.size();
   }
   return Status();
 }
@@ -320,7 +366,7 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
   RETURN_IF_ERROR(RecordWarnings(session));
   Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);
-  return evaluator.Run();
+  return evaluator.Run(EarlierRows(task.earlier, MeasuredWith(StartedBody(task, machine, ""))));
 }
 
 }  // namespace longrun::trainer

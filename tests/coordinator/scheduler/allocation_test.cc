@@ -222,6 +222,49 @@ TEST_F(AllocationTest, ATaskThatReachedNoCheckpointWaitsForALongerAllocation) {
   EXPECT_EQ(Current(Train()).worker, "pilot-2");
 }
 
+// What is measured is kept, so each allocation needs to be long enough for one more number only.
+TEST_F(AllocationTest, AnEvaluationNeedsALongerAllocationOnlyIfItGetsNoFurther) {
+  Submit({.context_lengths = {64, 128, 256}});
+  Come(600'000);
+  Complete(Current(Train()));
+  const auto cut_short = [&](std::size_t n_results, SessionId session) {
+    const Attempt attempt = Current(Evaluate());
+    SampleJournal journal = Begin(attempt, session);
+    for (std::size_t i = 0; i < n_results; ++i) {
+      const ExpectedCell& cell = Evaluate().expected_cells[i];
+      journal.Append(RecordKind::kResult, {{"cell", cell.cell},
+                                           {"metric", cell.metric},
+                                           {"context_length", cell.context_length},
+                                           {"variant", nullptr},
+                                           {"value", 1.5},
+                                           {"status", "ok"}});
+    }
+    Deliver(attempt, journal, 3, 2 + static_cast<std::int64_t>(n_results), session);
+    for (int i = 0; i < 60; ++i) {
+      Wait(10'000);
+      Beat({Listed(attempt)}, session);
+    }
+    Do(WorkerLeaves{.session = session});
+    Finish(attempt, Yielded(), session);
+    Do(WorkerGone{.session = session});
+    ASSERT_EQ(Evaluate().state, TaskState::kReady);
+  };
+  cut_short(1, 1);
+  EXPECT_EQ(Evaluate().needs_ms, 0);
+  Come(600'000, 2, "B");
+  cut_short(2, 2);
+  EXPECT_EQ(Evaluate().needs_ms, 0);
+  EXPECT_EQ(Evaluate().reason, "stopped, to continue later (attempt 2)");
+
+  Come(600'000, 3, "C");
+  cut_short(2, 3);
+  EXPECT_EQ(Evaluate().needs_ms, 675'000);  // an eighth more than it had
+  EXPECT_EQ(Evaluate().reason,
+            "stopped, to continue later (attempt 3); it reached no further result before the end "
+            "of its worker's allocation, so it is given only to workers that have at least 11min 15s "
+            "left");
+}
+
 TEST_F(AllocationTest, AWorkerWithAnAttemptInProgressIsNotForgotten) {
   Submit({.context_lengths = {}});
   Come(20'000);

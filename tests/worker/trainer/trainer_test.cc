@@ -166,8 +166,12 @@ class TrainerTest : public testing::Test {
   // Returns the exit code.
   int ExecWithPaths(const std::string& from, const std::string& to,
                     const std::function<void(Json& paths)>& change) {
+    return ExecChanged(from, to, [&](Json& task) { change(task["paths"]); });
+  }
+  int ExecChanged(const std::string& from, const std::string& to,
+                  const std::function<void(Json& task)>& change) {
     Json task = ParseJson(Bytes(At(from), "task.json")).value();
-    change(task["paths"]);
+    change(task);
     task["attempt_dir"] = At(to);
     const std::string file = At(to + "/task.json");
     EXPECT_TRUE(MakeFolders(At(to)).ok());
@@ -841,6 +845,86 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; it has "
             "train, validation (to make a dataset with split test, use `longrun data import --test "
             "FILE`, or the key split.test in a file for `longrun data prepare`)\n");
+}
+
+TEST_F(TrainerTest, AnEvaluationTakesOverWhatAnEarlierAttemptMeasured) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const auto evaluate = [&](const char* output, const char* failpoints) {
+    return Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+                 StepFolder("out", "20"), "--output", At(output), "--lengths", "16,32,64"},
+                failpoints);
+  };
+  const auto rows = [&](const char* output) {
+    std::vector<Json> bodies;
+    for (const JsonRecord& record : Journal(output)) {
+      if (record.kind == RecordKind::kResult) bodies.push_back(record.body);
+    }
+    return bodies;
+  };
+  ASSERT_EQ(evaluate("whole", ""), 0) << Stderr();
+  ASSERT_EQ(evaluate("first", "trainer_mid_evaluation:exit@3"), 99) << Stderr();
+  std::vector<EarlierResult> measured;
+  std::vector<Json> artifacts;
+  for (const JsonRecord& record : Journal("first")) {
+    if (record.kind == RecordKind::kArtifact) artifacts.push_back(record.body);
+    if (record.kind != RecordKind::kResult) continue;
+    measured.push_back({.row = record.body, .artifacts = std::exchange(artifacts, {})});
+  }
+  ASSERT_EQ(measured.size(), 2u);
+  ASSERT_FALSE(measured[1].artifacts.empty());
+  // No measurement gives this value.
+  measured[0].row["value"] = 123.0;
+  const Json started = Journal("first").at(1).body;
+  const std::string attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  const auto again = [&](const char* output, const Json& with) {
+    EXPECT_EQ(ExecChanged("first", output,
+                          [&](Json& task) {
+                            task["earlier"] = {EarlierResults{
+                                .attempt = attempt, .measured_with = with, .results = measured}
+                                                   .ToJson()};
+                          }),
+              0)
+        << Stderr();
+    return rows(output);
+  };
+
+  const std::vector<Json> second = again("second", MeasuredWith(started));
+  ASSERT_EQ(second.size(), 3u);
+  EXPECT_EQ(second[0].at("value"), 123.0);
+  EXPECT_EQ(second[0].at("measured_by"), attempt);
+  EXPECT_EQ(second[1].at("measured_by"), attempt);
+  EXPECT_FALSE(second[2].contains("measured_by"));
+  const std::vector<Json> whole = rows("whole");
+  EXPECT_EQ(second[1].at("nll_sum"), whole[1].at("nll_sum"));
+  EXPECT_EQ(second[2], whole[2]);
+
+  // The records of the files stand before the rows that rest on them, as for those measured now.
+  const auto names = [&](const char* output) {
+    std::vector<Json> found;
+    for (const JsonRecord& record : Journal(output)) {
+      if (record.kind == RecordKind::kArtifact) found.push_back(record.body.at("name"));
+      if (record.kind == RecordKind::kResult) found.push_back(record.body.at("cell"));
+    }
+    return found;
+  };
+  EXPECT_EQ(names("second"), names("whole"));
+
+  // Of an attempt that computed otherwise, nothing is taken.
+  Json other = MeasuredWith(started);
+  other["commit"] = "another";
+  EXPECT_EQ(again("other", other), whole);
+
+  // A number that could not be measured then may be measured now. Who measured it stays known.
+  measured[0].row["value"] = nullptr;
+  measured[0].row["status"] = "out_of_memory";
+  measured[1].row["measured_by"] = "01ARZ3NDEKTSV4RRFFQ69G5FAW";
+  const std::vector<Json> third = again("third", MeasuredWith(started));
+  ASSERT_EQ(third.size(), 3u);
+  EXPECT_EQ(third[0].at("measured_by"), "01ARZ3NDEKTSV4RRFFQ69G5FAW");
+  EXPECT_EQ(third[0].at("context_length"), 32);
+  EXPECT_EQ(third[1], whole[0]);
+  EXPECT_EQ(third[2], whole[2]);
 }
 
 TEST_F(TrainerTest, ACheckpointAndAnArtifactWaitForTheRoomOfTheirFolders) {
