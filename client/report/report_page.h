@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,10 +19,9 @@ struct ReportRun {
   std::string dataset;
   std::string dataset_digest;
   Json seed;
-  std::string train_state;                  // of its training task; "" if there is none yet
-  std::string checkpoint;                   // SHA-256 of the trained weights' manifest, or ""
-  std::optional<double> batch_tokens = {};  // per optimiser step; empty if the run does not train
-  Json started;                             // body of the `started` record of its training, or null
+  std::string train_state;  // of its training task; "" if there is none yet
+  std::string checkpoint;   // SHA-256 of the trained weights' manifest, or ""
+  Json started;             // body of the `started` record of its training, or null
 };
 
 struct ReportFailure {

@@ -33,6 +33,17 @@ void Collect(const std::string& path, const Json& a, const Json& b,
   }
 }
 
+void CollectLeaves(const Json& value, const std::string& path, Leaves& leaves) {
+  for (const auto& [key, member] : value.items()) {
+    const std::string at = path.empty() ? key : Str(path, ".", key);
+    if (member.is_object() && !member.empty()) {
+      CollectLeaves(member, at, leaves);
+    } else {
+      leaves[at] = member;
+    }
+  }
+}
+
 // What identifies a number, in the order in which numbers are listed: that of a row that outlives
 // this.
 struct Place {
@@ -177,6 +188,12 @@ Json StartedOf(const v1::TaskInfo& task) {
 }
 
 }  // namespace
+
+Leaves LeavesOf(const Json& object) {
+  Leaves leaves;
+  CollectLeaves(object, "", leaves);
+  return leaves;
+}
 
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b) {
   std::vector<Difference> differences;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,10 @@ struct Difference {
   Json a = {};       // null if this value has no such leaf
   Json b = {};
 };
+
+// The leaves of a JSON object by their paths; an empty object is one.
+using Leaves = std::map<std::string, Json>;
+Leaves LeavesOf(const Json& object);
 
 // The leaves in which two JSON values differ, in the order of their paths.
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);

@@ -1,29 +1,16 @@
 #include "client/tables/hidden_keys.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "base/str.h"
+#include "client/tables/ancestry.h"
 #include "client/tables/comparison.h"
 
 namespace longrun::client {
 namespace {
-
-using Leaves = std::map<std::string, Json>;
-
-void CollectLeaves(const Json& value, const std::string& path, Leaves& leaves) {
-  for (const auto& [key, member] : value.items()) {
-    const std::string at = path.empty() ? key : Str(path, ".", key);
-    if (member.is_object()) {
-      CollectLeaves(member, at, leaves);
-    } else {
-      leaves[at] = member;
-    }
-  }
-}
 
 bool IsAtOrBelow(const std::string& path, const std::string& axis) {
   return path == axis || path.starts_with(Str(axis, "."));
@@ -66,21 +53,17 @@ struct ValuesOfKey {
 }  // namespace
 
 Json WithoutDerivedKeys(const ResultRun& run) {
+  if (!run.ancestry.run.is_null()) return WithoutInherited(run.ancestry.run);
   Json json = run.resolved;
   json.erase("seed");
-  // The key of another run has its seed in it.
-  if (!run.base.is_null()) json["init"] = run.base;
-  const Json::json_pointer at("/train/optimizer");
-  if (!json.contains(at)) return json;
-  Json& optimizer = json[at];
-  const double lr = optimizer.value("lr", 0.0), min_lr = optimizer.value("min_lr", -1.0);
-  // The tenth that the sweep language takes may differ from ours in its last digit.
-  if (std::abs(min_lr - lr / 10) <= 1e-12 * lr) optimizer.erase("min_lr");
-  return json;
+  return WithoutInherited(json);
 }
 
 std::string PathOfAxis(const std::string& axis) {
-  return axis == "train_length" ? "train.train_length" : axis;
+  if (axis == "train_length") return "train.train_length";
+  if (axis == "model.init_from") return "init";
+  const AncestorLink* const link = FindAncestorLink(axis);
+  return link != nullptr ? std::string(link->path) : axis;
 }
 
 std::vector<std::string> KeysThatDiffer(const ResultRun& a, const ResultRun& b,
@@ -106,8 +89,8 @@ std::vector<std::string> HiddenKeys(const std::vector<const RunRef*>& runs,
   std::vector<std::pair<const RunRef*, Leaves>> distinct;  // without other seeds of the same run
   for (const RunRef* run : runs) {
     if (!seen.emplace(run->sweep, run->folded).second) continue;
-    Leaves& leaves = distinct.emplace_back(run, Leaves()).second;
-    CollectLeaves(WithoutDerivedKeys(*run->run), "", leaves);
+    const Leaves& leaves =
+        distinct.emplace_back(run, LeavesOf(WithoutDerivedKeys(*run->run))).second;
     for (const auto& [path, value] : leaves) paths.insert(path);
   }
   std::erase_if(paths, [&](const std::string& path) { return FollowsFrom(path, axes); });

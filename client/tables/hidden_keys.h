@@ -9,8 +9,7 @@
 
 namespace longrun::client {
 
-// The run without its seed, and without the last learning rate if that is a tenth of the first: the
-// sweep language derives it in this way if a file does not give it.
+// The run without its seed and without what follows from its other keys: WithoutInherited().
 Json WithoutDerivedKeys(const ResultRun& run);
 
 // The keys of the resolved runs, without the seed, in which two runs differ: "train.optimizer.lr",

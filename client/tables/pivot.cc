@@ -86,6 +86,7 @@ class Pivot {
     CollectWindows();
     OrderPages();
     NoteHiddenKeys();
+    NoteUnknownAncestors();
     for (auto& [ranks, page] : pages_) {
       ASSIGN_OR_RETURN(PivotTable table, BuildTable(ranks, page));
       tables_.push_back(std::move(table));
@@ -104,24 +105,18 @@ class Pivot {
   };
 
   void CollectRuns() {
-    std::size_t n_runs = 0;
-    for (const SweepResults& result : results_) n_runs += result.runs.size();
-    runs_.reserve(n_runs);  // pointers into it stay
+    runs_ = RunRefsOf(results_);  // pointers into it stay
+    axes_ = MatrixAxes(results_, runs_);
+    std::size_t next = 0;
     for (std::size_t s = 0; s < results_.size(); ++s) {
-      const SweepResults& result = results_[s];
-      for (const std::string& axis : result.axes) {
-        if (!Contains(axes_, axis)) axes_.push_back(axis);
-      }
-      const std::string sweep = result.name.empty() ? Str("sweep ", s + 1) : result.name;
-      for (const ResultRun& run : result.runs) {
-        runs_.push_back(MakeRunRef(sweep, run));
-        run_of_[{s, runs_.back().run_key()}] = &runs_.back();
+      for (const ResultRun& run : results_[s].runs) {
+        const RunRef& ref = runs_[next++];
+        run_of_[{s, ref.run_key()}] = &ref;
         const auto base = run.resolved.value("/init/run"_json_pointer, std::string());
         const auto found = run_of_.find({s, base});
-        if (found != run_of_.end()) base_of_[&runs_.back()] = found->second;
+        if (found != run_of_.end()) base_of_[&ref] = found->second;
       }
     }
-    if (results_.size() > 1) axes_.insert(axes_.begin(), "sweep");
   }
 
   // The error for `--metric passkey`.
@@ -458,7 +453,12 @@ class Pivot {
 
   // The run's value on an axis, without the key of it that `against` names: against
   // position.base=10000, rope and rope(base=500) are equal.
+  // Of the runs from which runs start, only what is not the run's own counts.
   Json ValueWithoutAgainst(const RunRef& run, const std::string& axis) const {
+    if (const AncestorLink* const link = FindAncestorLink(axis);
+        link != nullptr && run.starts_from.contains(link->path)) {
+      return WithoutDerivedKeys(*run.run).at(link->at);
+    }
     if (!against_.axis.starts_with(Str(axis, "."))) return RunValue(run, axis);
     const auto resolved = run.run->resolved.find(axis);
     if (resolved == run.run->resolved.end()) return RunValue(run, axis);
@@ -803,6 +803,14 @@ class Pivot {
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
   }
 
+  void NoteUnknownAncestors() {
+    std::set<std::string> ids;
+    for (const Wanted& wanted : wanted_) {
+      for (const std::string& key : wanted.run->run->ancestry.unknown) ids.insert(ShortId(key));
+    }
+    if (ids.size() > 1) unknown_ancestors_ = std::move(ids);
+  }
+
   void NoteHiddenKeys() {
     if (results_.size() < 2) return;  // the axes of one sweep say in what its runs differ
     std::set<const RunRef*> shown;
@@ -824,6 +832,7 @@ class Pivot {
                      .relative = request_.relative,
                      .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
                      .hidden_keys = hidden_keys_,
+                     .unknown_ancestors = unknown_ancestors_,
                      .leaves_out_depths = leaves_out_depths_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
@@ -1195,6 +1204,7 @@ class Pivot {
   std::vector<PivotFilter> where_;
   PivotFilter against_ = {};
   std::vector<std::string> hidden_keys_;
+  std::set<std::string> unknown_ancestors_;
   std::map<std::string, std::vector<Wanted>> references_;            // by ReferenceKey
   std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
   std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace

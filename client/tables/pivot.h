@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -142,6 +143,9 @@ struct PivotTable {
   std::string against = {};  // "position=alibi": cells are ratios to it, or differences
   // Of several sweeps: the keys in which the runs of all tables differ although no axis shows it.
   std::vector<std::string> hidden_keys = {};
+  // Runs from which runs of the answer start, but which are not known: then longrun cannot tell
+  // whether two of these runs are seeds of one. Empty if there is only one.
+  std::set<std::string> unknown_ancestors = {};
   bool errors_are_mixed = false;   // some cells' wider error is over seeds, others' over the text
   bool has_two_errors = false;     // some cell has both
   bool leaves_out_depths = false;  // of some table of the answer (PivotRequest::over_all_depths)

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "client/tables/by_position.h"
+#include "client/tables/comparison.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -34,6 +35,38 @@ std::vector<std::string> WithLastPart(const std::vector<std::string>& axes,
   return found;
 }
 
+// The run's ancestor under a link, without seeds; "" if it has none, or an unknown one.
+std::string AncestorText(const RunRef& run, const AncestorLink& link) {
+  const Json& json = run.run->ancestry.run;
+  if (!json.contains(link.at) || !json.at(link.at).is_object()) return "";
+  return CanonicalJson(json.at(link.at));
+}
+
+// Whether all runs with this axis have known ancestors under the link, and each key of these has
+// the same value everywhere, or that of the run itself.
+bool Follows(const AncestorLink& link, const std::vector<RunRef>& runs) {
+  std::vector<Leaves> ancestors;
+  std::set<std::string> not_inherited, seen;
+  for (const RunRef& run : runs) {
+    if (!run.run->axes.contains(link.axis)) continue;
+    if (!run.starts_from.contains(link.path)) return false;
+    if (!seen.insert(run.folded).second) continue;
+    const Json& json = run.run->ancestry.run;
+    for (const auto& [path, value] : LeavesOf(WithoutInherited(json).at(link.at))) {
+      not_inherited.insert(path);
+    }
+    ancestors.push_back(LeavesOf(json.at(link.at)));
+  }
+  return std::ranges::all_of(not_inherited, [&](const std::string& path) {
+    std::set<Json> values;
+    for (const Leaves& leaves : ancestors) {
+      const auto leaf = leaves.find(path);
+      values.insert(leaf == leaves.end() ? Json() : leaf->second);
+    }
+    return values.size() == 1;
+  });
+}
+
 }  // namespace
 
 RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
@@ -42,12 +75,58 @@ RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
   RunRef ref{.sweep = std::move(sweep), .run = &run};
   ref.seed = axes.contains("seed") ? axes.at("seed") : resolved.at("seed");
   ref.train_length = resolved.at("train").at("train_length").get<std::int64_t>();
-  for (const auto& [key, value] : resolved.items()) {
-    const bool is_base = key == "init" && !run.base.is_null();
-    const Json& folded = is_base ? run.base : value;
-    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(folded), ","));
+  const Ancestry& ancestry = run.ancestry;
+  const Json& seedless = ancestry.run.is_null() ? resolved : ancestry.run;
+  for (const auto& [key, value] : seedless.items()) {
+    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(value), ","));
+  }
+  ref.seeds = ref.seed;
+  const auto is_other = [&ref](const Json& seed) { return seed != ref.seed; };
+  if (std::ranges::any_of(ancestry.seeds, is_other)) {
+    ref.seeds = Json::array({ref.seed});
+    for (const Json& seed : ancestry.seeds) ref.seeds.push_back(seed);
   }
   return ref;
+}
+
+std::vector<RunRef> RunRefsOf(const std::vector<SweepResults>& results) {
+  std::vector<RunRef> runs;
+  for (std::size_t s = 0; s < results.size(); ++s) {
+    const SweepResults& result = results[s];
+    const std::string sweep = result.name.empty() ? Str("sweep ", s + 1) : result.name;
+    for (const ResultRun& run : result.runs) runs.push_back(MakeRunRef(sweep, run));
+  }
+  for (const AncestorLink& link : AncestorLinks()) {
+    std::map<std::string, std::vector<std::string>> ids;  // by ancestor without its seed
+    for (const RunRef& run : runs) {
+      const std::string ancestor = AncestorText(run, link);
+      if (ancestor.empty()) continue;
+      std::string id = ShortId(run.run->resolved.at(link.at).get<std::string>());
+      std::vector<std::string>& list = ids[ancestor];
+      if (std::ranges::find(list, id) == list.end()) list.push_back(std::move(id));
+    }
+    for (RunRef& run : runs) {
+      const auto found = ids.find(AncestorText(run, link));
+      if (found != ids.end()) run.starts_from[std::string(link.path)] = Join(found->second, "+");
+    }
+  }
+  return runs;
+}
+
+std::vector<std::string> MatrixAxes(const std::vector<SweepResults>& results,
+                                    const std::vector<RunRef>& runs) {
+  std::vector<std::string> axes;
+  for (const SweepResults& result : results) {
+    for (const std::string& axis : result.axes) {
+      if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
+    }
+  }
+  for (const AncestorLink& link : AncestorLinks()) {
+    const auto found = std::ranges::find(axes, link.axis);
+    if (found != axes.end() && Follows(link, runs)) axes.erase(found);
+  }
+  if (results.size() > 1) axes.insert(axes.begin(), "sweep");
+  return axes;
 }
 
 const std::vector<std::string>& EvaluationAxes() {
@@ -68,10 +147,17 @@ Json RunValue(const RunRef& run, const std::string& axis) {
   if (axis == "sweep") return run.sweep;
   if (axis == "seed") return run.seed;
   if (axis == "dataset") return run.dataset();
+  if (const AncestorLink* const link = FindAncestorLink(axis); link != nullptr) {
+    const auto ids = run.starts_from.find(link->path);
+    const bool is_named = ids != run.starts_from.end();
+    if (is_named && axis == "model.init_from") return {{"run", ids->second}};
+    if (is_named) return ids->second;
+  }
   const Json& axes = run.run->axes;
   if (const auto found = axes.find(axis); found != axes.end()) return *found;
   if (axis == "train_length") return run.train_length;
-  const Json* value = &run.run->resolved;
+  const Json& ancestry = run.run->ancestry.run;
+  const Json* value = ancestry.is_null() ? &run.run->resolved : &ancestry;
   for (const std::string& part : Split(axis, '.')) {
     if (!value->is_object() || !value->contains(part)) return nullptr;
     value = &value->at(part);
@@ -126,10 +212,20 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
   for (const char* own : {"sweep", "seed", "dataset", "position", "train_length"}) {
     if (std::ranges::find(known, own) == known.end()) known.emplace_back(own);
   }
+  for (const AncestorLink& link : AncestorLinks()) {
+    const auto has = [&](const RunRef& run) { return run.run->axes.contains(link.axis); };
+    const bool is_left_out = std::ranges::find(known, link.axis) == known.end();
+    if (is_left_out && std::ranges::any_of(runs, has)) known.emplace_back(link.axis);
+  }
   known.insert(known.end(), EvaluationAxes().begin(), EvaluationAxes().end());
   if (std::ranges::find(known, name) != known.end()) return name;
-  std::vector<std::string> paths;
-  for (const RunRef& run : runs) CollectPaths(run.run->resolved, "", paths);
+  std::vector<std::string> paths, of_ancestors;
+  for (const RunRef& run : runs) {
+    CollectPaths(run.run->resolved, "", paths);
+    if (!run.run->ancestry.run.is_null()) CollectPaths(run.run->ancestry.run, "", of_ancestors);
+  }
+  // The last part of a path means a key of the run itself.
+  if (std::ranges::find(of_ancestors, name) != of_ancestors.end()) return name;
   for (const auto* list : {&known, &paths}) {
     if (std::ranges::find(*list, name) != list->end()) return name;
     const std::vector<std::string> found = WithLastPart(*list, name);
@@ -142,6 +238,7 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
   std::string message = Str("there is no axis ", Quoted(name));
   std::vector<std::string> all = known;
   all.insert(all.end(), paths.begin(), paths.end());
+  all.insert(all.end(), of_ancestors.begin(), of_ancestors.end());
   for (const std::string& axis : axes) all.push_back(ShortAxis(axis));
   if (const std::string near = Nearest(name, all); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));

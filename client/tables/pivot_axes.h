@@ -2,6 +2,8 @@
 // and the names that users write.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +20,12 @@ struct RunRef {
   const ResultRun* run = nullptr;  // outlives this
   std::string folded = {};  // the run as text, without its seed: equal for all seeds of a run
   Json seed = {};
+  // The seed; if ancestors have other seeds, a list of it and theirs. Tells the runs of one row
+  // apart, and pairs them with those of another row.
+  Json seeds = {};
+  // By the path of a link (ancestry.h), the ids of the runs from which it and the runs like it
+  // start: those that differ only in seeds. Has no links to unknown runs.
+  std::map<std::string, std::string, std::less<>> starts_from = {};
   std::int64_t train_length = 0;
 
   const std::string& run_key() const { return run->run_key; }
@@ -25,6 +33,16 @@ struct RunRef {
 };
 
 RunRef MakeRunRef(std::string sweep, const ResultRun& run);
+
+// The runs of all sweeps, in their order; `starts_from` names the runs of all of them. `results`
+// must outlive them. A sweep without a name is "sweep 1", by its place.
+std::vector<RunRef> RunRefsOf(const std::vector<SweepResults>& results);
+
+// The axes of the sweeps' matrices, each once, after `sweep` if there are several sweeps. Leaves
+// out an axis that names the runs from which runs start, if it follows from the other axes and the
+// seed: each key of these runs has the same value everywhere, or that of the run itself.
+std::vector<std::string> MatrixAxes(const std::vector<SweepResults>& results,
+                                    const std::vector<RunRef>& runs);
 
 // The dataset that an evaluation read. Null for the run's own, unless a run of the results was
 // trained on an evaluated dataset: then the own ones have their names, too.

@@ -7,22 +7,32 @@
 #include <string>
 
 #include "base/str.h"
+#include "client/tables/comparison.h"
+#include "client/tables/hidden_keys.h"
+#include "client/words/render.h"
 
 namespace longrun::client {
 namespace {
 
 // How different runs that would fall into one cell differ.
 Status RefuseToFold(const RunRef& a, const RunRef& b) {
-  const Json difference = Json::diff(a.run->resolved, b.run->resolved);
   std::vector<std::string> paths;
-  for (const Json& step : difference) {
-    std::string path = step.at("path").get<std::string>().substr(1);
-    std::ranges::replace(path, '/', '.');
-    if (path != "seed") paths.push_back(path);
+  for (const Difference& difference :
+       DifferencesOf(WithoutDerivedKeys(*a.run), WithoutDerivedKeys(*b.run))) {
+    paths.push_back(difference.path);
+  }
+  if (paths.empty()) paths.emplace_back("train.optimizer.min_lr");  // in its last digit
+  std::string unknown;
+  for (const RunRef* run : {&a, &b}) {
+    if (run->run->ancestry.unknown.empty() || !unknown.empty()) continue;
+    unknown =
+        Str("; the coordinator does not know run ", ShortId(run->run->ancestry.unknown.front()),
+            ", from which run ", ShortId(run->run_key()),
+            " starts, so longrun cannot tell whether only its seed differs");
   }
   return {Code::kInvalidArgument,
           Str("one cell of the table would combine runs that differ in ", Join(paths, ", "),
-              ": add this to --rows or --cols, or choose one value with --where")};
+              ": add this to --rows or --cols, or choose one value with --where", unknown)};
 }
 
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.
@@ -213,7 +223,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     }
     if (reading) {
       value.n = sums.Add(*reading, seed.row->body);
-      cell.readings.push_back({.seed = value.seed, .reading = *reading});
+      cell.readings.push_back({.seed = seed.run->seeds, .reading = *reading});
       value.value = metric.Value(reading->x);
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;

@@ -161,12 +161,8 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
                                            const PublishedTable& published,
                                            const PivotRequest& request,
                                            std::vector<std::string>& lacking) {
-  std::vector<std::string> matrix;
-  std::vector<RunRef> runs;
-  for (const SweepResults& result : results) {
-    matrix.insert(matrix.end(), result.axes.begin(), result.axes.end());
-    for (const ResultRun& run : result.runs) runs.push_back(MakeRunRef(result.name, run));
-  }
+  const std::vector<RunRef> runs = RunRefsOf(results);
+  const std::vector<std::string> matrix = MatrixAxes(results, runs);
   const auto is_extended = [](const ResultRow& row) {
     return !ExtensionOf(row.evaluation).is_null();
   };

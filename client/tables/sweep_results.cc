@@ -1,5 +1,6 @@
 #include "client/tables/sweep_results.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,16 +14,17 @@ namespace longrun::client {
 
 namespace {
 
-// Tells each run about the one that it starts from, which comes before it in its sweep.
-void FindBases(std::vector<ResultRun>& runs) {
-  std::map<std::string, const ResultRun*> by_key;
+void FindAncestries(const v1::GetResultsResponse& answer, std::vector<ResultRun>& runs) {
+  const auto starts_anew = [](const ResultRun& run) { return !HasAncestor(run.resolved); };
+  if (std::ranges::all_of(runs, starts_anew)) return;
+  std::vector<ResultRun> ancestors;
+  for (const v1::RunInfo& run : answer.ancestors()) ancestors.push_back(ReadResultRun(run));
+  AncestryFinder finder;
+  for (const std::vector<ResultRun>* list : {&std::as_const(ancestors), &std::as_const(runs)}) {
+    for (const ResultRun& run : *list) finder.Know(run.run_key, run.resolved);
+  }
   for (ResultRun& run : runs) {
-    by_key[run.run_key] = &run;
-    const auto key = run.resolved.value("/init/run"_json_pointer, std::string());
-    const auto found = by_key.find(key);
-    if (key.empty() || found == by_key.end()) continue;
-    run.base = found->second->resolved;
-    run.base.erase("seed");
+    if (HasAncestor(run.resolved)) run.ancestry = finder.Of(run.resolved);
   }
 }
 
@@ -41,7 +43,7 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
                        .axes = {answer.axes().begin(), answer.axes().end()}};
   results.runs.reserve(static_cast<std::size_t>(answer.runs_size()));
   for (const v1::RunInfo& run : answer.runs()) results.runs.push_back(ReadResultRun(run));
-  FindBases(results.runs);
+  FindAncestries(answer, results.runs);
   results.rows.reserve(static_cast<std::size_t>(answer.rows_size()));
   for (const v1::ResultRow& row : answer.rows()) {
     RowBody body = ReadBody(JsonIn(row.body_json()));

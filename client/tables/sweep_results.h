@@ -7,18 +7,18 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/ancestry.h"
 #include "client/tables/row_body.h"
 #include "client/wire/messages.h"
 
 namespace longrun::client {
 
 struct ResultRun {
-  std::string run_key;  // SHA-256 of the resolved run
-  std::string dataset;  // name; "mybook@0e5a8f1c" where a name has several digests
-  Json axes = {};       // axis path -> value
-  Json resolved = {};   // the run with every default written out
-  // The run from whose weights it starts, without its seed; null: none, or not in these results.
-  Json base = {};
+  std::string run_key;     // SHA-256 of the resolved run
+  std::string dataset;     // name; "mybook@0e5a8f1c" where a name has several digests
+  Json axes = {};          // axis path -> value
+  Json resolved = {};      // the run with every default written out
+  Ancestry ancestry = {};  // of a run that starts from another one; else its `run` is null
 };
 
 struct ResultRow {

@@ -331,6 +331,11 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
     parts.push_back(Str("the runs also differ in ", SomeKeys(hidden),
                         ": `--rows` and `--cols` take any key as an axis"));
   }
+  if (!table.unknown_ancestors.empty() && !is_band) {
+    parts.push_back(Str("the coordinator does not know the runs ",
+                        SomeKeys(table.unknown_ancestors),
+                        ", so runs that start from them are not combined as seeds"));
+  }
   if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");
   return Join(parts, "; ");
 }

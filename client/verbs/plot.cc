@@ -93,15 +93,8 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
                    AskResults(client, arguments.pivot->sweeps));
-  std::vector<std::string> axes;
-  std::vector<RunRef> all;
-  for (const SweepResults& result : results) {
-    for (const std::string& name : result.axes) {
-      if (std::ranges::find(axes, name) == axes.end()) axes.push_back(name);
-    }
-    for (const ResultRun& run : result.runs) all.push_back(MakeRunRef(result.name, run));
-  }
-  if (results.size() > 1) axes.insert(axes.begin(), "sweep");
+  const std::vector<RunRef> all = RunRefsOf(results);
+  const std::vector<std::string> axes = MatrixAxes(results, all);
   ASSIGN_OR_RETURN(const std::vector<RunRef> runs, RunsWhere(all, axes, request.where));
   if (runs.empty()) {
     return Status(Code::kInvalidArgument, Str("--where leaves no run: `longrun get ",

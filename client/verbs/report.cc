@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -14,6 +15,8 @@
 #include "client/console/output_file.h"
 #include "client/plots/plot_losses.h"
 #include "client/report/report_page.h"
+#include "client/tables/pivot_axes.h"
+#include "client/tables/sweep_results.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
@@ -136,13 +139,13 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id,
 
 // "rope, train length 64": the position and the other axes that differ between runs,
 // without the seed.
-std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
+std::string NameOfCurve(const RunRef& run, const std::vector<RunRef>& runs,
+                        const std::vector<std::string>& axes) {
   std::vector<std::string> parts;
-  for (const auto& item : run.axes.items()) {
-    const std::string& axis = item.key();
-    const Json& value = item.value();
+  for (const std::string& axis : axes) {
+    const Json value = RunValue(run, axis);
     const bool varies = std::ranges::any_of(
-        runs, [&](const ReportRun& other) { return other.axes.value(axis, Json()) != value; });
+        runs, [&](const RunRef& other) { return RunValue(other, axis) != value; });
     if (axis == "seed" || (axis != "position" && !varies)) continue;
     std::string words = ShortAxis(axis);
     std::ranges::replace(words, '_', ' ');
@@ -155,25 +158,29 @@ std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs
   return Join(parts, ", ");
 }
 
-Result<LossCurve> ReadCurve(RetryingClient& client, const ReportRun& run,
-                            const std::vector<ReportRun>& runs, const char* metric) {
-  if (!run.batch_tokens) return LossCurve();
-  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key, metric));
-  LossCurve curve = CurveOf(series, *run.batch_tokens);
-  curve.name = NameOfCurve(run, runs);
-  const auto position = run.axes.find("position");
-  if (position != run.axes.end()) curve.group = AxisText(*position);
-  return curve;
+Result<LossCurve> ReadCurve(RetryingClient& client, const RunRef& run, const char* metric) {
+  const std::optional<double> batch_tokens = BatchTokens(run.run->resolved);
+  if (!batch_tokens) return LossCurve();
+  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key(), metric));
+  return CurveOf(series, *batch_tokens);
 }
 
 Status ReadCurves(RetryingClient& client, ReportInput& input) {
-  const std::size_t n_drawn = std::min(input.runs.size(), kCurvesMax);
-  input.n_curves_left_out = static_cast<std::int64_t>(input.runs.size() - n_drawn);
+  const std::vector<SweepResults> results = {ReadResults(input.info.name(), input.results)};
+  const std::vector<RunRef> runs = RunRefsOf(results);
+  const std::vector<std::string> axes = MatrixAxes(results, runs);
+  const std::size_t n_drawn = std::min(runs.size(), kCurvesMax);
+  input.n_curves_left_out = static_cast<std::int64_t>(runs.size() - n_drawn);
   for (std::size_t i = 0; i < n_drawn; ++i) {
     for (auto& [metric, curves] :
          {std::pair{"loss", &input.losses}, std::pair{"val_loss", &input.validations}}) {
-      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(client, input.runs[i], input.runs, metric));
-      if (!curve.x.empty()) curves->push_back(std::move(curve));
+      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(client, runs[i], metric));
+      if (curve.x.empty()) continue;
+      curve.name = NameOfCurve(runs[i], runs, axes);
+      if (const Json position = RunValue(runs[i], "position"); !position.is_null()) {
+        curve.group = AxisText(position);
+      }
+      curves->push_back(std::move(curve));
     }
   }
   return {};
@@ -197,10 +204,6 @@ Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) 
     input.overrides = JsonOf(rows.at(0).at(1));
   }
   RETURN_IF_ERROR(ReadRuns(client, id, input));
-  for (const v1::RunInfo& answered : input.results.runs()) {
-    const auto run = std::ranges::find(input.runs, answered.run_key(), &ReportRun::run_key);
-    if (run != input.runs.end()) run->batch_tokens = BatchTokens(JsonIn(answered.run_json()));
-  }
   RETURN_IF_ERROR(ReadFailures(client, id, answer.runs(), input));
   RETURN_IF_ERROR(ReadCurves(client, input));
   input.made_by = Str(kVersion, " (", BuildCommit(), ")");

@@ -172,6 +172,8 @@ std::string AxisText(const Json& value) {
 std::string ShortAxis(const std::string& axis) {
   // The file's `extend` is another axis, `extension`.
   if (axis == "train.extend") return axis;
+  // The keys of a run from which a run starts are not its own.
+  if (axis.starts_with("parent.") || axis.starts_with("init.run")) return axis;
   return axis.substr(axis.rfind('.') + 1);
 }
 

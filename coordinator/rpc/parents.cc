@@ -3,8 +3,11 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
+#include <vector>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "coordinator/rpc/models.h"
 #include "sweeps/sweep.h"
@@ -54,6 +57,20 @@ Result<KnownRun> FindParent(Core& core, StoreReader& reader, const std::string& 
   return std::move(*known);
 }
 
+// Adds the keys of the runs that a resolved run continues or starts from. Most runs start anew;
+// this finds out without parsing them.
+void AddLinks(const std::string& run_json, std::set<std::string>& run_keys) {
+  if (run_json.find("\"parent\":") == std::string::npos &&
+      run_json.find("\"init\":{") == std::string::npos) {
+    return;
+  }
+  const Result<Json> run = ParseJson(run_json);
+  if (!run.ok() || !run->is_object()) return;
+  for (const auto& link : {"/parent"_json_pointer, "/init/run"_json_pointer}) {
+    if (run->contains(link) && run->at(link).is_string()) run_keys.insert(run->at(link));
+  }
+}
+
 }  // namespace
 
 // Keeps the answers, since every point of a matrix asks, mostly for the same run.
@@ -66,6 +83,28 @@ std::function<Result<KnownRun>(const std::string&)> ParentFinder(Core& core, Sto
     }
     return found->second;
   };
+}
+
+Status FillAncestors(StoreReader& reader, v1::GetResultsResponse* response) {
+  std::set<std::string> known, next;
+  for (const v1::RunInfo& run : response->runs()) {
+    known.insert(run.run_key());
+    AddLinks(run.run_json(), next);
+  }
+  while (true) {
+    std::erase_if(next, [&known](const std::string& key) { return known.contains(key); });
+    if (next.empty()) return Status();
+    known.insert(next.begin(), next.end());  // also those that cannot be read
+    ASSIGN_OR_RETURN(std::vector<SweepRunRow> rows, reader.RunsOfKeys(next));
+    next.clear();
+    for (SweepRunRow& row : rows) {
+      AddLinks(row.run_json, next);
+      v1::RunInfo* const ancestor = response->add_ancestors();
+      ancestor->set_run_key(std::move(row.run_key));
+      ancestor->set_dataset(std::move(row.dataset));
+      ancestor->set_run_json(std::move(row.run_json));
+    }
+  }
 }
 
 }  // namespace longrun::coordinator

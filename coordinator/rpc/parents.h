@@ -1,4 +1,4 @@
-// The runs that a sweep may continue, or start from.
+// The runs that the runs of a sweep continue, or start from.
 #pragma once
 
 #include <functional>
@@ -6,6 +6,7 @@
 
 #include "coordinator/core.h"
 #include "coordinator/store/reader.h"
+#include "longrun/v1/sweeps.pb.h"
 #include "sweeps/sweep.h"
 
 namespace longrun::coordinator {
@@ -15,5 +16,8 @@ namespace longrun::coordinator {
 // Not on the core's thread, and one thread at a time; `core` and `reader` must outlive the returned
 // function.
 std::function<Result<KnownRun>(const std::string&)> ParentFinder(Core& core, StoreReader& reader);
+
+// Fills `ancestors` of an answer that has its runs.
+Status FillAncestors(StoreReader& reader, v1::GetResultsResponse* response);
 
 }  // namespace longrun::coordinator

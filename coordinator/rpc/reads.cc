@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/rpc/parents.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/views.h"
@@ -269,6 +270,7 @@ Status GetResults(Call& call, const v1::GetResultsRequest& request,
     FillRun(row, run);
     run->set_run_json(row.run_json);
   }
+  RETURN_IF_ERROR(FillAncestors(call.reader, response));
   StoreReader::CellSet known;
   for (ResultBody& result : numbers.results) {
     if (!numbers.missing.empty()) known.insert(result.cell);

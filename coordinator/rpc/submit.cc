@@ -17,6 +17,7 @@
 #include "coordinator/plan.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
+#include "coordinator/rpc/parents.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/refresh.h"
@@ -104,6 +105,7 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
                    call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
   if (request.with_rows()) {
     FillAsked(sweep, response->mutable_asked());
+    RETURN_IF_ERROR(FillAncestors(call.reader, response->mutable_asked()));
   } else {
     for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
       response->add_notes(std::move(note));

@@ -377,6 +377,13 @@ Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& swe
                   &RunOf, sweep_id);
 }
 
+Result<std::vector<SweepRunRow>> StoreReader::RunsOfKeys(const std::set<std::string>& run_keys) {
+  return ReadRows(*connection_,
+                  "SELECT run_key, '{}', dataset_name, run, execution FROM run"
+                  " WHERE run_key IN (SELECT value FROM json_each(?))",
+                  &RunOf, CanonicalJson(Json(run_keys)));
+}
+
 Result<StoreReader::CellSet> StoreReader::CellsOfSweep(const std::string& sweep_id) {
   CellSet cells;
   RETURN_IF_ERROR(ReadEach(

@@ -173,6 +173,8 @@ class StoreReader {
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
+  // The runs with these keys that can be read, without axes, in any order.
+  Result<std::vector<SweepRunRow>> RunsOfKeys(const std::set<std::string>& run_keys);
   using CellSet = std::unordered_set<std::string>;
   Result<CellSet> CellsOfSweep(const std::string& sweep_id);
   // The rows that count for the sweep's numbers, in the sweep's order.

@@ -163,8 +163,9 @@ SweepResults ResultsOfStage(std::vector<ResultRow> rows, int train_length = 64) 
   ResultRun stage = RunOf("stage", "rope", train_length, 1);
   stage.resolved["train"]["extend"] = kPi;
   stage.resolved["init"] = {{"run", base.run_key}};
-  stage.base = base.resolved;
-  stage.base.erase("seed");
+  AncestryFinder finder;
+  finder.Know(base.run_key, base.resolved);
+  stage.ancestry = finder.Of(stage.resolved);
   SweepResults results = ResultsOf({base, stage}, std::move(rows));
   results.axes.emplace_back("stage");
   for (ResultRun& run : results.runs) run.axes["stage"] = run.run_key;
