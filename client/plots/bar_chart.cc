@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "client/plots/plot_letters.h"
+#include "client/plots/plot_size.h"
 
 namespace longrun::client {
 namespace {
@@ -26,8 +27,8 @@ class BarLayout {
  public:
   BarLayout(const BarChart& chart, int width, int height)
       : chart_(chart), x_(ScaleOf(chart)), hues_(HuesOf(chart)) {
-    drawing_.width = std::max(width, 320);
-    drawing_.height = std::max(height, 200);
+    drawing_.width = std::max(width, kSmallestPlot.width);
+    drawing_.height = std::max(height, kSmallestPlot.height);
   }
 
   Drawing Place() {

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/plots/colour_bar.h"
 #include "client/plots/plot_letters.h"
+#include "client/plots/plot_size.h"
 #include "client/tables/table_parts.h"
 #include "client/words/joined.h"
 #include "client/words/render.h"
@@ -101,8 +102,8 @@ std::string TipOf(const DepthMap& map, const DepthCell& cell, const std::string&
 class DepthLayout {
  public:
   DepthLayout(const DepthMap& map, int width, int height) : map_(map) {
-    drawing_.width = std::max(width, 360);
-    drawing_.height = std::max(height, 240);
+    drawing_.width = std::max(width, kSmallestDepthMap.width);
+    drawing_.height = std::max(height, kSmallestDepthMap.height);
     drawing_.title = map.name.empty() ? map.title : Str(map.title, ": ", map.name);
   }
 

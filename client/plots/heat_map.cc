@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/plots/colour_bar.h"
 #include "client/plots/plot_letters.h"
+#include "client/plots/plot_size.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -83,8 +84,8 @@ class HeatLayout {
  public:
   HeatLayout(const HeatMap& heat, int width, int height)
       : heat_(heat), tokens_{.low = 0.0, .high = static_cast<double>(heat.map.n_tokens)} {
-    drawing_.width = std::max(width, 360);
-    drawing_.height = std::max(height, 360);
+    drawing_.width = std::max(width, kSmallestHeatMap.width);
+    drawing_.height = std::max(height, kSmallestHeatMap.height);
     drawing_.title = heat.title;
   }
 

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "client/plots/plot_letters.h"
 #include "client/plots/plot_scale.h"
+#include "client/plots/plot_size.h"
 
 namespace longrun::client {
 namespace {
@@ -31,8 +32,8 @@ struct EndLabel {
 class Layout {
  public:
   Layout(const Plot& plot, int width, int height) : plot_(plot) {
-    drawing_.width = std::max(width, 320);
-    drawing_.height = std::max(height, 200);
+    drawing_.width = std::max(width, kSmallestPlot.width);
+    drawing_.height = std::max(height, kSmallestPlot.height);
     drawing_.title = plot.title;
   }
 

@@ -12,7 +12,13 @@ struct PlotSize {
   int width = 0;  // 0: not given
   int height = 0;
 };
-// "800x480"; "": not given.
-Result<PlotSize> ReadPlotSize(const std::string& text);
+// Nothing can be drawn that is smaller.
+inline constexpr PlotSize kSmallestText = {.width = 16, .height = 4};
+inline constexpr PlotSize kSmallestPlot = {.width = 320, .height = 200};  // also of a bar chart
+inline constexpr PlotSize kSmallestDepthMap = {.width = 360, .height = 240};
+inline constexpr PlotSize kSmallestHeatMap = {.width = 360, .height = 360};
+
+// "800x480", not smaller than `smallest`; "": not given.
+Result<PlotSize> ReadPlotSize(const std::string& text, const PlotSize& smallest);
 
 }  // namespace longrun::client

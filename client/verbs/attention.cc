@@ -573,7 +573,10 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
     return Status(Code::kInvalidArgument, Str(arguments.rows.empty() ? "--every" : "--row",
                                               ": the map shows all queries; choose a --view"));
   }
-  ASSIGN_OR_RETURN(const PlotSize size, ReadPlotSize(arguments.size));
+  ASSIGN_OR_RETURN(const PlotSize size,
+                   ReadPlotSize(arguments.size, !IsPictureFile(output) ? kSmallestText
+                                                : view == nullptr      ? kSmallestHeatMap
+                                                                       : kSmallestPlot));
   ASSIGN_OR_RETURN(FoundMap found, FindMap(arguments, state));
   return view != nullptr ? DrawView(*view, found, arguments, size)
                          : DrawMap(std::move(found), arguments, size);

@@ -295,7 +295,10 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
                Str("-o \"", output,
                    "\": expected text, json, or a file that ends in .svg, .png, .pdf or .txt")));
   }
-  const Result<PlotSize> size = ReadPlotSize(arguments.size);
+  const Result<PlotSize> size =
+      ReadPlotSize(arguments.size, !IsPictureFile(output)      ? kSmallestText
+                                   : arguments.what == "depth" ? kSmallestDepthMap
+                                                               : kSmallestPlot);
   if (!size.ok()) return Report(size.status());
   const Result<PivotRequest> request = ReadPivotRequest(*arguments.pivot);
   if (!request.ok()) return Report(request.status());

@@ -211,7 +211,16 @@ Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) 
   return input;
 }
 
-int WriteReport(const std::string& sweep, const std::string& file, const std::string& state) {
+int WriteReport(const std::string& sweep, const std::optional<std::string>& name,
+                const std::string& state) {
+  if (name == "") {
+    return Report(
+        Status(Code::kInvalidArgument,
+               Str("-o \"\": expected the name of a file, or - to print the page; without "
+                   "-o, the file is ",
+                   sweep, ".html")));
+  }
+  const std::string file = name.value_or("");
   // Refuse a word that other verbs take as a format: here it would become the file's name.
   for (const std::string_view format :
        {"json", "jsonl", "csv", "table", "wide", "markdown", "latex"}) {
@@ -246,7 +255,7 @@ void AddReport(Verbs& verbs) {
   Verb verb = verbs.AddVerb("report",
                             "write a sweep as one HTML page: table, curves, failures, provenance");
   const auto sweep = std::make_shared<std::string>();
-  const auto file = std::make_shared<std::string>();
+  const auto file = std::make_shared<std::optional<std::string>>();
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();
   verb.AddArgument("-o,--output", *file, "the file to write (default: SWEEP.html); -: print it");
   verb.AddExamples({"longrun report my-sweep", "longrun report my-sweep -o results/my-sweep.html"});
