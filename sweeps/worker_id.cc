@@ -25,6 +25,16 @@ std::string Shown(std::string_view text) {
   return Str("\"", text, "\"");
 }
 
+// What to do about a file without a readable name.
+std::string Remedy(const std::string& path) {
+  return Str(
+      "Either write the name that `longrun workers` shows for this machine into the file "
+      "(`echo NAME > ",
+      path,
+      "`), or remove the file: the machine then becomes a new worker, and the old worker's "
+      "tasks continue from their last checkpoints once its lease is over");
+}
+
 }  // namespace
 
 std::string WorkerIdText(std::string_view id) { return CheckedLine(id); }
@@ -38,18 +48,24 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
   return Status(
       Code::kDataLoss,
       Str(path, " is damaged: it holds ", Shown(line),
-          IsSafeName(id) ? Str(", but the checksum of ", id, " is ", ChecksumText(id)) : "",
-          ". Either write the name that `longrun workers` shows for this machine into the file "
-          "(`echo NAME > ",
-          path,
-          "`), or remove the file: the machine then becomes a new worker, and the old worker's "
-          "tasks "
-          "continue from their last checkpoints once its lease is over"));
+          IsSafeName(id) ? Str(", but the checksum of ", id, " is ", ChecksumText(id)) : "", ". ",
+          Remedy(path)));
 }
 
 Result<std::string> ReadWorkerId(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
-  return ParseWorkerId(text, path);
+  if (IsFolder(path)) {
+    return Status(Code::kDataLoss,
+                  Str(path,
+                      " is a folder, and should be a file with the worker's name: move it "
+                      "away first. ",
+                      Remedy(path)));
+  }
+  const Result<std::string> text = ReadFile(path, kBytesMax);
+  if (text.ok()) return ParseWorkerId(*text, path);
+  if (text.status().code() == Code::kResourceExhausted) {
+    return Status(Code::kDataLoss, Str(text.status().message(), ". ", Remedy(path)));
+  }
+  return text.status();
 }
 
 Result<std::string> ReadFolderId(const std::string& path) {

@@ -19,7 +19,8 @@ namespace longrun {
 std::string WorkerIdText(std::string_view id);
 // kDataLoss, with the remedy, if `text`, the content of the file `path`, has neither form.
 Result<std::string> ParseWorkerId(std::string_view text, const std::string& path);
-// The id in the file `path`; kNotFound if there is no such file.
+// The id in the file `path`; kNotFound if there is no such file, and kDataLoss, with the remedy, if
+// it is a folder, too long or damaged.
 Result<std::string> ReadWorkerId(const std::string& path);
 // The folder's id in the file `path`; kDataLoss if the file holds no ULID with its checksum.
 Result<std::string> ReadFolderId(const std::string& path);

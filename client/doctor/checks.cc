@@ -13,6 +13,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
@@ -448,7 +449,7 @@ Finding CheckWorkerId(const MachineFacts& machine) {
   const Result<std::string> id = ReadWorkerId(path);
   if (id.ok()) return Ok(Str("its id is ", *id));
   if (id.status().code() == Code::kNotFound) return Ok("no worker has run here yet");
-  return Fail(id.status().message(), kNoWorkerUntilThen);
+  return Fail(NamingDenied(id.status(), FolderOf(path)).message(), kNoWorkerUntilThen);
 }
 
 Finding CheckPorts(const MachineFacts& machine) {

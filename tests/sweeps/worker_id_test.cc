@@ -60,6 +60,24 @@ TEST(WorkerIdTest, WhatIsNoIdIsToldWithTheRemedy) {
   }
 }
 
+TEST(WorkerIdTest, AFolderOrAHugeFileInItsPlaceIsToldWithTheRemedy) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "worker_id");
+  EXPECT_EQ(ReadWorkerId(path).status().code(), Code::kNotFound);
+  const auto expect = [&](const std::string& beginning) {
+    const Status status = ReadWorkerId(path).status();
+    EXPECT_EQ(status.code(), Code::kDataLoss);
+    EXPECT_TRUE(status.message().starts_with(path + beginning)) << status.message();
+    EXPECT_NE(status.message().find(Str("`echo NAME > ", path, "`")), std::string::npos)
+        << status.message();
+  };
+  ASSERT_TRUE(MakeFolder(path).ok());
+  expect(" is a folder, and should be a file with the worker's name: move it away first. Either ");
+  ASSERT_TRUE(RemoveAll(path).ok());
+  ASSERT_TRUE(WriteFileAtomic(path, std::string(5000, 'a')).ok());
+  expect(" is too large: expected at most 4096 bytes. Either ");
+}
+
 TEST(WorkerIdTest, AFolderIdIsAUlidWithItsChecksum) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "folder_id");
