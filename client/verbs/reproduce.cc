@@ -16,7 +16,8 @@ namespace {
 int Check(RetryingClient& client, const ReproducedRun& run, bool as_json) {
   v1::PlanSweepRequest request;
   request.set_yaml(run.yaml);
-  request.set_file_name("reproduce.yaml");
+  // The errors have lines and columns of what this command prints.
+  request.set_file_name(Str("`longrun reproduce ", ShortId(run.run_key), "`"));
   const Result<v1::PlanSweepResponse> plan = client.PlanSweep(request);
   if (!plan.ok()) return client.ReportFailure(plan.status());
   const std::string& key = plan->runs().at(0).run_key();
