@@ -283,6 +283,11 @@ class Pivot {
         !Named("variant") && request_.rows.empty()) {
       row_axes_.emplace_back("variant");
     }
+    // Depths that are compared with one of them are rows of one table.
+    const bool is_placed = Contains(row_axes_, "depth") || Contains(col_axes_, "depth");
+    if (against_.axis == "depth" && !is_placed && request_.rows.empty()) {
+      row_axes_.emplace_back("depth");
+    }
   }
 
   // Extensions are rows of one table, so that they can be compared, unless the user placed them or
@@ -307,6 +312,7 @@ class Pivot {
 
   bool IsLeftOutDepth(const ResultRow& row) const {
     return request_.over_all_depths && row.body.depth && !Named("depth") &&
+           against_.axis != "depth" &&
            over_all_depths_.contains({row.run_key, row.cell, row.body.metric});
   }
 
@@ -705,7 +711,8 @@ class Pivot {
           if (!Contains(values, text)) values.push_back(text);
         }
       }
-      parts.push_back(Str(filter.axis, " has the values ", JoinLabels(values)));
+      std::string part = Str(filter.axis, " has the values ", JoinLabels(values));
+      if (!Contains(parts, part)) parts.push_back(std::move(part));
     }
     return {Code::kInvalidArgument,
             Str("no result fulfils all conditions of --where: ", Join(parts, "; "))};

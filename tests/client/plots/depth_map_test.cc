@@ -179,5 +179,20 @@ TEST(DepthMapTest, TablesLeaveOutSingleDepthsIfAsked) {
   EXPECT_EQ(BuildPivot(Needles(), {.metrics = {"recall"}})->size(), 3U);  // a table for each
 }
 
+// Without --rows, the depths that are compared go down.
+TEST(DepthMapTest, DepthsAreComparedWithOneOfThem) {
+  const PivotRequest request{.metrics = {"recall"},
+                             .against = PivotFilter{.axis = "depth", .values = {"1"}},
+                             .over_all_depths = true};
+  const auto tables = BuildPivot(Needles(), request);
+  ASSERT_TRUE(tables.ok()) << tables.status().message();
+  ASSERT_EQ(tables->size(), 1U);
+  EXPECT_EQ(tables->front().row_axes.back(), "depth");
+  const PivotCell& half = tables->front().rows.at(1).cells.back();  // of rope, at 128
+  EXPECT_EQ(half.status, "ok");
+  EXPECT_DOUBLE_EQ(*half.value, 0.25 - 1.0);
+  EXPECT_FALSE(tables->front().leaves_out_depths);
+}
+
 }  // namespace
 }  // namespace longrun::client

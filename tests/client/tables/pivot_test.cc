@@ -230,6 +230,11 @@ TEST(PivotTest, CommasWithinAValueSeparateNothing) {
   EXPECT_EQ(evaluation[0].whole, "k=8, every=64");
 }
 
+TEST(PivotTest, ConditionsThatNothingFulfilsAreToldOnce) {
+  EXPECT_EQ(WhyNot({Grid()}, {.where = Where({"seed=1", "seed=2"})}),
+            "no result fulfils all conditions of --where: seed has the values 1, 2");
+}
+
 // Training curves are chosen as the rows of a table are.
 TEST(PivotTest, WhereChoosesRunsAsItChoosesRows) {
   const Json rope = {{"method", "rope"}, {"base", 500000}};
