@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "client/tables/by_position.h"
+#include "client/tables/depth_text.h"
 #include "client/tables/hidden_keys.h"
 #include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_cell.h"
@@ -283,6 +284,7 @@ class Pivot {
         !Named("variant") && request_.rows.empty()) {
       row_axes_.emplace_back("variant");
     }
+    depth_texts_ = DepthTexts(ValuesOn("depth"));
     // Depths that are compared with one of them are rows of one table.
     const bool is_placed = Contains(row_axes_, "depth") || Contains(col_axes_, "depth");
     if (against_.axis == "depth" && !is_placed && request_.rows.empty()) {
@@ -522,6 +524,7 @@ class Pivot {
     if (!request_.against) return {};
     const std::vector<Json> there = ValuesOn(against_.axis);
     std::vector<std::string> matching;
+    ReadShownDepths(against_);
     NoteExact(there, against_);
     for (const Json& value : there) {
       if (against_.Matches(value)) matching.push_back(NameOf(value));
@@ -654,9 +657,21 @@ class Pivot {
     }
   }
 
+  // A depth may be written as a table shows it.
+  void ReadShownDepths(PivotFilter& filter) const {
+    if (filter.axis != "depth") return;
+    for (std::string& value : filter.values) {
+      for (const auto& [depth, text] : depth_texts_) {
+        if (value == text) value = CanonicalJson(depth);
+      }
+    }
+    if (filter.values.size() == 1) filter.whole = filter.values.front();
+  }
+
   Status CheckWhere() {
     for (PivotFilter& filter : where_) {
       const std::vector<Json> there = ValuesOn(filter.axis);
+      ReadShownDepths(filter);
       if (there.empty()) continue;  // nothing was evaluated
       RETURN_IF_ERROR(FitToValues(there, TitlesOn(filter.axis), filter));
     }
@@ -840,6 +855,7 @@ class Pivot {
                      .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
                      .hidden_keys = hidden_keys_,
                      .unknown_ancestors = unknown_ancestors_,
+                     .depth_texts = depth_texts_,
                      .leaves_out_depths = leaves_out_depths_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
@@ -1236,6 +1252,7 @@ class Pivot {
   // Of runs, cells and metrics: those with a row over all depths.
   std::set<std::tuple<std::string, std::string, std::string>> over_all_depths_;
   bool leaves_out_depths_ = false;
+  std::map<double, std::string> depth_texts_;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;

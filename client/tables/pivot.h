@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -146,8 +147,9 @@ struct PivotTable {
   // Runs from which runs of the answer start, but which are not known: then longrun cannot tell
   // whether two of these runs are seeds of one. Empty if there is only one.
   std::set<std::string> unknown_ancestors = {};
-  bool errors_are_mixed = false;   // some cells' wider error is over seeds, others' over the text
-  bool has_two_errors = false;     // some cell has both
+  bool errors_are_mixed = false;  // some cells' wider error is over seeds, others' over the text
+  bool has_two_errors = false;    // some cell has both
+  std::map<double, std::string> depth_texts = {};  // of all depths of the answer (depth_text.h)
   bool leaves_out_depths = false;  // of some table of the answer (PivotRequest::over_all_depths)
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // values that all cells share: split, protocol, ...

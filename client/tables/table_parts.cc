@@ -151,13 +151,22 @@ std::string WithoutLength(const std::string& axis) {
   return name;
 }
 
+// A value on an axis of the table.
+std::string TextOn(const PivotTable& table, const std::string& axis, const Json& value) {
+  if (axis == "depth" && value.is_number()) {
+    const auto text = table.depth_texts.find(value.get<double>());
+    if (text != table.depth_texts.end()) return text->second;
+  }
+  return AxisText(value);
+}
+
 }  // namespace
 
 std::string ColumnHead(const PivotTable& table, std::size_t column) {
   std::vector<std::string> values;
   const std::vector<Json>& here = table.columns.at(column);
   for (std::size_t a = 0; a < here.size(); ++a) {
-    const std::string text = here[a].is_null() ? "–" : AxisText(here[a]);
+    const std::string text = here[a].is_null() ? "–" : TextOn(table, table.col_axes.at(a), here[a]);
     // A number does not say of what it is.
     const bool is_named = here.size() > 1 && !here[a].is_string() && !here[a].is_object();
     values.push_back(is_named ? Str(WithoutLength(table.col_axes.at(a)), " ", text) : text);
@@ -182,7 +191,8 @@ std::string TableTitle(const PivotTable& table) {
       if (!rest.empty()) fixed.push_back(rest);
       continue;
     }
-    fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
+    const std::string text = TextOn(table, axis, value);
+    fixed.push_back(speaks ? text : Str(Words(ShortAxis(axis)), " ", text));
   }
   std::vector<std::string> metrics;
   for (const ResultMetric& metric : table.metrics) metrics.push_back(metric.words());
@@ -221,13 +231,16 @@ std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row) {
       return other.baseline.empty() && other.key[a] != row.key[a];
     });
     if (!varies || row.key[a].is_null()) continue;
-    const std::string text = AxisText(row.key[a]);
+    const std::string text = TextOn(table, table.row_axes[a], row.key[a]);
     parts.push_back(row.key[a].is_number() ? Str(Words(ShortAxis(table.row_axes[a])), " ", text)
                                            : text);
   }
   const auto first =
       std::ranges::find_if(row.key, [](const Json& value) { return !value.is_null(); });
-  if (parts.empty() && first != row.key.end()) parts.push_back(AxisText(*first));
+  if (parts.empty() && first != row.key.end()) {
+    const auto a = static_cast<std::size_t>(first - row.key.begin());
+    parts.push_back(TextOn(table, table.row_axes[a], *first));
+  }
   return parts;
 }
 
@@ -493,7 +506,10 @@ std::string CellLegend(const PivotTable& table) {
 
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row) {
   std::vector<std::string> head;
-  for (const Json& value : row.key) head.push_back(value.is_null() ? "" : AxisText(value));
+  for (std::size_t a = 0; a < row.key.size(); ++a) {
+    const Json& value = row.key[a];
+    head.push_back(value.is_null() ? "" : TextOn(table, table.row_axes.at(a), value));
+  }
   if (row.baseline.empty() || head.empty()) return head;
   const bool is_dataset = table.row_axes.front() == "dataset";
   head.front() = is_dataset ? Str(row.baseline, " (", row.dataset, ")") : row.baseline;

@@ -9,6 +9,8 @@
 #include "client/plots/colour_bar.h"
 #include "client/plots/depth_map_text.h"
 #include "client/plots/plot_svg.h"
+#include "client/tables/depth_text.h"
+#include "client/tables/table_format.h"
 
 namespace longrun::client {
 namespace {
@@ -192,6 +194,33 @@ TEST(DepthMapTest, DepthsAreComparedWithOneOfThem) {
   EXPECT_EQ(half.status, "ok");
   EXPECT_DOUBLE_EQ(*half.value, 0.25 - 1.0);
   EXPECT_FALSE(tables->front().leaves_out_depths);
+}
+
+TEST(DepthMapTest, ATableShowsTheDigitsThatTellDepthsApart) {
+  std::vector<SweepResults> results = Needles();
+  for (ResultRow& row : results[0].rows) {
+    if (row.body.depth == 0.5) row.body.depth = 1.0 / 3;
+  }
+  const PivotRequest rows{.rows = {"position", "depth"}, .metrics = {"recall"}};
+  const auto tables = BuildPivot(results, rows);
+  ASSERT_TRUE(tables.ok());
+  const std::string text = RenderTables(*tables, "table");
+  EXPECT_NE(text.find("rope      0.33   1.0000"), std::string::npos) << text;
+  EXPECT_NE(RenderTables(*tables, "csv").find(",0.3333333333333333,"), std::string::npos);
+  // They can be written as they are shown.
+  PivotRequest where = rows;
+  where.where = {{.axis = "depth", .values = {"0.33"}, .whole = "0.33"}};
+  const auto kept = BuildPivot(results, where);
+  ASSERT_TRUE(kept.ok()) << kept.status().message();
+  EXPECT_EQ(kept->front().rows.size(), 2U);
+  PivotRequest against = rows;
+  against.against = PivotFilter{.axis = "depth", .values = {"0.33"}};
+  EXPECT_TRUE(BuildPivot(results, against).ok());
+
+  const auto texts = DepthTexts({0.0, 0.125, 1.0 / 3, 0.33421, 1.0, nullptr});
+  EXPECT_EQ(texts,
+            (std::map<double, std::string>{
+                {0.0, "0"}, {0.125, "0.125"}, {1.0 / 3, "0.333"}, {0.33421, "0.334"}, {1.0, "1"}}));
 }
 
 }  // namespace
