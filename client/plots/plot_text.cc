@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
 #include "client/words/render.h"
+#include "client/words/signs.h"
 #include "client/words/window.h"
 
 namespace longrun::client {
@@ -302,13 +303,10 @@ std::string Clipped(const std::string& text, std::size_t width, bool ascii) {
 
 std::string AsciiOf(const std::string& text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text.compare(i, 2, "±") == 0) {
-      out += "+-";
-      ++i;
-    } else if (static_cast<unsigned char>(text[i]) < 0x80) {
-      out += text[i];
-    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) == 0xc0) {
+  for (const char c : WithAsciiSigns(text)) {
+    if (static_cast<unsigned char>(c) < 0x80) {
+      out += c;
+    } else if ((static_cast<unsigned char>(c) & 0xc0) == 0xc0) {
       out += '?';
     }
   }

@@ -10,6 +10,7 @@
 #include "client/tables/table_latex.h"
 #include "client/tables/table_markdown.h"
 #include "client/tables/table_text.h"
+#include "client/words/signs.h"
 
 namespace longrun::client {
 
@@ -65,7 +66,7 @@ std::string RenderTables(const std::vector<PivotTable>& tables, const std::strin
 void PrintTables(const std::vector<PivotTable>& tables, const std::string& name) {
   const bool is_text = name == "table" || name == "wide";
   const std::string text = RenderTables(tables, name);
-  if (is_text) PrintText(text);
+  if (is_text) PrintText(ForTerminal(text));
   if (!is_text) Print(text);
 }
 

@@ -17,6 +17,7 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
+#include "client/words/signs.h"
 #include "sweeps/evaluation_name.h"
 
 namespace longrun::client {
@@ -435,7 +436,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
     for (const PointDifference& point : points) {
       StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
     }
-    Print(text + ErrorsText(points));
+    Print(ForTerminal(text + ErrorsText(points)));
   }
   if (std::ranges::none_of(pairs, HasPair)) {
     std::fprintf(stderr, "%s\n", WhyNothingPairs(*a, *b).c_str());

@@ -19,6 +19,7 @@
 #include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/signs.h"
 #include "client/words/submission.h"
 
 namespace longrun::client {
@@ -66,7 +67,8 @@ int Published(const PivotArguments& arguments, const PivotRequest& request, cons
   const Result<PublishedComparison> comparison =
       CompareWithPublished(*results, *std::move(published), request);
   if (!comparison.ok()) return Report(comparison.status());
-  Print(RenderPublished(*comparison, output));
+  const std::string text = RenderPublished(*comparison, output);
+  Print(output == "table" ? ForTerminal(text) : text);
   return StateCode(*results);
 }
 

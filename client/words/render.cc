@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/words/position_range.h"
+#include "client/words/signs.h"
 #include "client/words/window.h"
 #include "model/position/method.h"
 
@@ -38,8 +39,15 @@ bool UseColour() {
   return OnTerminal() && !GetEnv("NO_COLOR").has_value() && GetEnv("TERM") != "dumb";
 }
 
-std::string RenderColumns(const std::vector<std::string>& header, const std::vector<Align>& align,
-                          const std::vector<std::vector<std::string>>& rows) {
+std::string RenderColumns(const std::vector<std::string>& header_words,
+                          const std::vector<Align>& align,
+                          const std::vector<std::vector<std::string>>& row_words) {
+  std::vector<std::string> header = header_words;
+  std::vector<std::vector<std::string>> rows = row_words;
+  for (std::string& cell : header) cell = ForTerminal(cell);
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = ForTerminal(cell);
+  }
   std::vector<std::size_t> width(header.size(), 0);
   const auto widen = [&width](const std::vector<std::string>& row) {
     for (std::size_t c = 0; c < row.size(); ++c)
