@@ -586,6 +586,17 @@ TEST(SweepLimitsTest, RefusesTooManyResultsOfATask) {
   EXPECT_TRUE(parse(perplexity(kTaskResultsMax / 2)).ok());
 }
 
+// The buckets of a length are one result: one line of the journal has all of them, in some 50 KB
+// (model/evaluation/perplexity.cc) of the 1 MiB that a line may have.
+TEST(SweepLimitsTest, ALengthOfPerPositionIsOneResultHoweverManyBucketsItHas) {
+  const std::string evaluation =
+      Str("evaluate: [{perplexity: {context_lengths: [", Numbers(300, 8192),
+          "], split: validation, protocol: per_position, buckets: 256, score_tokens: 16384}}]");
+  const Result<Sweep> sweep = Parse(SmallSweep(evaluation));
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  EXPECT_EQ(sweep->runs.at(0).evaluations.at(0).cells.size(), 8192U);
+}
+
 TEST(SweepLimitsTest, ShowsTheFirstFiftyErrors) {
   std::string yaml = SmallSweep();
   for (int i = 0; i < 80; ++i) yaml += Str("  key", i, ": 1\n");
