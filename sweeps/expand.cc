@@ -1261,7 +1261,7 @@ class Expander {
     planned.text = EvaluationText(planned.evaluation);
     const std::int64_t n_lengths = std::ssize(resolved.context_lengths);
     const std::int64_t n_most = n_lengths * std::ssize(resolved.rows);
-    if (n_most > kTaskResultsMax) {
+    if (n_most > kTaskResultsMax && spec_.origin == SweepOrigin::kSubmitted) {
       Report(PlaceOf(*resolved.block, "context_lengths"),
              Str(PathOf(*resolved.block), ": ", n_lengths, " context lengths with ",
                  resolved.rows.size(), resolved.rows.size() == 1 ? " result" : " results",

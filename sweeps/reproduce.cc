@@ -17,7 +17,9 @@
 #include "model/extension/extension.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
+#include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "sweeps/stored_sweep.h"
 #include "sweeps/sweep.h"
 #include "sweeps/window_baseline.h"
 
@@ -247,8 +249,8 @@ Result<std::string> Written(const Reproduction& wanted) {
   return text;
 }
 
-// The key of the file's only run, resolved with a dataset like the run's.
-Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
+// The file's only run, resolved with a dataset like the run's.
+Result<PlannedRun> RunOf(const std::string& yaml, const Reproduction& wanted) {
   DatasetInfo dataset = {.name = wanted.dataset_name,
                          .digest = wanted.run.dataset_digest,
                          .tokenizer_fingerprint = wanted.run.tokenizer_fingerprint,
@@ -287,9 +289,21 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
                                       },
                                       .find_model = [&](const std::string&) { return wanted.init; },
                                       .model_names = {}};
-  ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(yaml, "reproduction", {}, catalogue));
+  ASSIGN_OR_RETURN(Sweep sweep, ParseStoredSweep(yaml, "reproduction", {}, catalogue));
   LR_CHECK(sweep.runs.size() == 1);  // every axis has one value
-  return sweep.runs.front().run_key;
+  return std::move(sweep.runs.front());
+}
+
+// Comment lines about evaluations that an earlier release accepted.
+std::string NotesOnLimits(const PlannedRun& planned) {
+  std::string notes;
+  for (const PlannedEvaluation& one : planned.evaluations) {
+    if (std::ssize(one.cells) <= kTaskResultsMax) continue;
+    notes += Str("# ", one.evaluation.begin().key(), " has ", one.cells.size(),
+                 " results, but this release accepts at most ", kTaskResultsMax,
+                 " of one evaluation of a run: divide its context lengths among several sweeps\n");
+  }
+  return notes;
 }
 
 }  // namespace
@@ -309,15 +323,15 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
                       "(`longrun import NAME FOLDER`)"));
   }
   ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
-  Result<std::string> key = KeyOf(yaml, reproduction);
-  if (!key.ok()) return std::move(key).status().In("the file that would reproduce the run");
-  if (*key != run.Key()) {
-    return Status(
-        Code::kUnimplemented,
-        Str("no sweep file gives run ", run.Key(),
-            ": something in the run has no key in a sweep file; the nearest file gives ", *key));
+  const Result<PlannedRun> given = RunOf(yaml, reproduction);
+  if (!given.ok()) return Status(given.status()).In("the file that would reproduce the run");
+  if (given->run_key != run.Key()) {
+    return Status(Code::kUnimplemented,
+                  Str("no sweep file gives run ", run.Key(),
+                      ": something in the run has no key in a sweep file; the nearest file gives ",
+                      given->run_key));
   }
-  return yaml;
+  return NotesOnLimits(*given) + yaml;
 }
 
 }  // namespace longrun

@@ -79,7 +79,11 @@ struct StageSpec {
   std::optional<std::vector<ExtensionSpec>> extensions = {};
 };
 
+// Whether a file is submitted now, or was accepted before, perhaps by an earlier release.
+enum class SweepOrigin : bool { kSubmitted, kStored };
+
 struct SweepSpec {
+  SweepOrigin origin = SweepOrigin::kSubmitted;
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
   std::map<std::string, Place> places;  // of the given values, by path
   std::set<std::string> broken;         // paths whose value was refused
@@ -100,6 +104,10 @@ struct SweepSpec {
 // "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one per line.
 Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
                 const Overrides& overrides);
+
+// ParseSweep() and ParseStoredSweep(): sweep.cc.
+Result<Sweep> ParseSweepOf(SweepOrigin origin, std::string_view yaml, std::string_view file_name,
+                           const Overrides& overrides, const DatasetCatalogue& datasets);
 
 // Sets each override in the tree.
 void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems);

@@ -50,6 +50,11 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
 
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const Overrides& overrides, const DatasetCatalogue& datasets) {
+  return ParseSweepOf(SweepOrigin::kSubmitted, yaml, file_name, overrides, datasets);
+}
+
+Result<Sweep> ParseSweepOf(SweepOrigin origin, std::string_view yaml, std::string_view file_name,
+                           const Overrides& overrides, const DatasetCatalogue& datasets) {
   if (overrides.size() > kOverridesMax) {
     return Status(Code::kInvalidArgument,
                   Str("found ", overrides.size(), " overrides (--set); at most ", kOverridesMax,
@@ -70,6 +75,7 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   ApplyOverrides(overrides, *root, problems);
   const bool are_set = problems.size() == n_of_file;
   SweepSpec spec = ReadSweep(*root, datasets, problems);
+  spec.origin = origin;
   std::vector<Problem> notes;
   std::vector<PlannedRun> runs;
   if (spec.is_complete && are_set) runs = ExpandSweep(spec, problems, notes);

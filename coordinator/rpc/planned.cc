@@ -11,6 +11,7 @@
 #include "coordinator/dataset_documents.h"
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
+#include "sweeps/stored_sweep.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -24,8 +25,8 @@ std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBod
   const Result<Json> list = ParseJson(body.overrides_json);
   if (!list.ok()) return std::nullopt;
   for (const Json& one : *list) overrides.emplace_back(one.at(0), one.at(1));
-  Result<Sweep> sweep =
-      ParseSweep(body.yaml, body.file_name, overrides, Catalogue(core.datasets(), core, reader));
+  Result<Sweep> sweep = ParseStoredSweep(body.yaml, body.file_name, overrides,
+                                         Catalogue(core.datasets(), core, reader));
   if (!sweep.ok() || SweepDigest(*sweep) != body.digest) return std::nullopt;
   return std::move(sweep).value();
 }

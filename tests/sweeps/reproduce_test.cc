@@ -8,7 +8,9 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "sweeps/stored_sweep.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {
@@ -85,6 +87,42 @@ spec:
   matrix: {position: [cable], train_length: [64], dataset: [toy]}
   train: {tokens: 65536, batch_tokens: 1024}
 )");
+}
+
+TEST(ReproduceTest, ARunWithMoreResultsThanThisReleaseAcceptsComesBackWithANote) {
+  std::string lengths;
+  for (std::int64_t i = 0; i <= kTaskResultsMax; ++i) lengths += Str(i == 0 ? "" : ", ", 64 + i);
+  const auto sweep = ParseStoredSweep(Str(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [cable], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [)",
+                                          lengths,
+                                          "], split: validation, protocol: nonoverlap, "
+                                          "score_tokens: 40000, baseline: none}\n"),
+                                      "a.yaml", {}, OneDataset("toy"));
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  const PlannedRun& planned = sweep->runs.at(0);
+
+  const auto text = SweepYaml({.run = planned.run,
+                               .sweep_name = "again",
+                               .dataset_name = "toy",
+                               .evaluations = EvaluationsOf(planned)});
+
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_TRUE(
+      text->starts_with("# perplexity has 30001 results, but this release accepts at most "
+                        "30000 of one evaluation of a run: divide"))
+      << text->substr(0, 200);
+  EXPECT_EQ(ParseSweep(*text, "again.yaml", {}, OneDataset("toy")).status().code(),
+            Code::kInvalidArgument);
+  const auto again = ParseStoredSweep(*text, "again.yaml", {}, OneDataset("toy"));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->runs.at(0).evaluations.at(0).cells, planned.evaluations.at(0).cells);
 }
 
 TEST(ReproduceTest, EveryMethodWithParametersComesBack) {
