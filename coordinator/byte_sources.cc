@@ -146,8 +146,7 @@ Result<ByteSources::Found> ByteSources::FindSource(const std::string& sha256) co
   return Status(Code::kNotFound,
                 Str("the coordinator has no bytes with the SHA-256 ", sha256,
                     ", neither in its artifact store, nor in the folder of a registered dataset, "
-                    "nor among the files that sweeps named: restore a backup, import the dataset "
-                    "again, or submit the sweep again with its files"));
+                    "nor among the files that sweeps named"));
 }
 
 Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {

@@ -640,7 +640,8 @@ void Core::NoteDamaged(const std::string& checkpoint, const std::vector<Artifact
                "an attempt could not start from this checkpoint; the file is stored again when a "
                "worker writes the checkpoint again, or when the model is imported again"},
               {"remedy",
-               "look at the disk of the artifact store, and restore the file if a backup has it"}});
+               "look at the disk of the artifact store; `longrun doctor --deep` names the run that "
+               "`longrun retry` trains again"}});
   }
 }
 

@@ -29,7 +29,7 @@ constexpr std::int64_t kPauseMsMax = 15'000;
 constexpr std::int64_t kExhaustedMs = 10'000;
 constexpr std::int64_t kAskEveryMs = 120'000;  // the store keeps them for ten minutes
 constexpr std::string_view kStoredFileRemedy =
-    "restore a backup (docs/operating.md), and ask `longrun doctor --deep` what else is damaged";
+    "`longrun doctor --deep` lists what is missing or damaged, each with its remedy";
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -296,7 +296,8 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
     RETURN_IF_ERROR(broken);
     if (!received.ok()) {
       std::fflush(begun.output);  // a later call continues there
-      return received;
+      if (received.code() != Code::kNotFound) return received;
+      return Status(Code::kNotFound, Str(received.message(), "; ", remedy));
     }
   }
   if (const std::string found = begun.hash.FinishHex(); found != file.sha256) {

@@ -68,17 +68,6 @@ Status Keep(CoordinatorParts& parts, const std::string& id, const NamedFile& nam
   return Status();
 }
 
-// The ids of files in the JSON of an evaluation, which this build need not know.
-void AddIdsIn(const std::string& evaluation, std::set<std::string>& ids) {
-  constexpr std::string_view kPrefix = "\"sha256:";
-  constexpr std::size_t kDigestBytes = 64;
-  for (std::size_t at = evaluation.find(kPrefix); at != std::string::npos;
-       at = evaluation.find(kPrefix, at + 1)) {
-    std::string id = evaluation.substr(at + 1, kPrefix.size() - 1 + kDigestBytes);
-    if (IsInputFileId(id)) ids.insert(std::move(id));
-  }
-}
-
 std::int64_t BytesOf(const CoordinatorParts& parts, const std::string& id,
                      const std::string& folder) {
   const std::string path = KeptFilePath(id, folder);
@@ -92,7 +81,7 @@ Status CheckOwner(const Call& call, const Sweep& sweep, const std::string& owner
                   const std::map<std::string, NamedFile>& named, const std::string& folder) {
   ASSIGN_OR_RETURN(const std::vector<EvaluationRow> rows, call.reader.EvaluationsWithFiles(owner));
   std::set<std::string> before;
-  for (const EvaluationRow& row : rows) AddIdsIn(row.evaluation_json, before);
+  for (const EvaluationRow& row : rows) before.merge(InputFileIdsIn(row.evaluation_json));
   std::int64_t n_before = 0, n_new = 0;
   for (const std::string& id : before) n_before += BytesOf(call.parts, id, folder);
   for (const auto& [id, file] : named) {
@@ -142,7 +131,7 @@ Result<std::vector<UnneededFile>> UnneededFiles(const CoordinatorParts& parts, S
   ASSIGN_OR_RETURN(const std::vector<EvaluationRow> rows, reader.EvaluationsWithFiles(""));
   std::set<std::string> needed;
   for (const EvaluationRow& row : rows) {
-    if (!left.contains(row.task)) AddIdsIn(row.evaluation_json, needed);
+    if (!left.contains(row.task)) needed.merge(InputFileIdsIn(row.evaluation_json));
   }
   for (const std::string& name : names) {
     const std::string path = JoinPath(folder, name);

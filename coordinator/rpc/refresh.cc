@@ -17,6 +17,7 @@ struct Standing {
   bool has_unreadable = false;
   std::string weights = {};  // sha256 of the manifest of its checkpoint or imported model; "": none
   bool is_imported = false;  // the weights are the model's that the run starts from
+  std::string run = {};      // otherwise, whose weights they are
 };
 
 Standing StandingOf(const State& state, const StaleTask& stale) {
@@ -38,6 +39,7 @@ Standing StandingOf(const State& state, const StaleTask& stale) {
   const auto training = state.tasks.find(task.needs);
   const bool is_trained =
       training != state.tasks.end() && training->second.state == TaskState::kSucceeded;
+  if (training != state.tasks.end()) standing.run = training->second.run_key;
   if (is_trained && training->second.final_checkpoint) {
     standing.weights = training->second.final_checkpoint->sha256;
   }
@@ -52,7 +54,8 @@ std::string NoWeights(const Standing& standing, const std::string& detail) {
                "stored numbers stay");
   }
   return Str("the run's final checkpoint was removed", detail,
-             "; to measure again, the run would have to be trained again. The stored numbers stay");
+             "; to measure again, first train the run again (`longrun retry ",
+             standing.run.substr(0, 8), "`). The stored numbers stay");
 }
 
 // Why the weights cannot be used, or "".

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "coordinator/one_line.h"
+#include "coordinator/rpc/lost_checkpoints.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/limits.h"
@@ -71,7 +72,8 @@ Status AsTyped(const Status& status, const SweepRow& sweep, const std::string& t
 }
 
 // What to retry: the sweep or the run that `target` names. Sets `name` to its own name.
-Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, std::string* name) {
+Result<RetryRequested> RetryOf(Call& call, const std::string& target, std::string* name) {
+  StoreReader& reader = call.reader;
   RetryRequested event;
   const Result<SweepRow> sweep = reader.FindSweep(target);
   if (sweep.ok()) {
@@ -98,29 +100,32 @@ Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, s
     ASSIGN_OR_RETURN(event.lost, LostTasks(reader, lost));
     *name = run->run_key;
   }
+  // Of a whole sweep, only what is needed is read.
+  ASSIGN_OR_RETURN(event.lost_checkpoints,
+                   FindLostCheckpoints(call, event, /*reads_all=*/event.sweep_id.empty()));
   return event;
 }
 
-// kFailedPrecondition if one of the tasks that would be tried again reads a dataset that is not
-// registered any more: it would fail again.
-Status CheckDatasets(Core& core, const std::vector<std::string>& tasks) {
+// kFailedPrecondition if one of the tasks that would be tried again, which it returns otherwise,
+// reads a dataset that is not registered any more: it would fail again.
+Result<std::set<std::string>> CheckDatasets(Core& core, const RetryRequested& event) {
   std::set<std::string> there;
   for (const DatasetRow& row : core.datasets()) there.insert(row.info.digest);
   std::string missing;
+  std::set<std::string> tasks;
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    tasks = TasksToRetry(state, event);
     for (const std::string& id : tasks) {
-      const auto task = state.tasks.find(id);
-      if (task == state.tasks.end() || !IsTerminal(task->second.state)) continue;
-      if (task->second.state == TaskState::kSucceeded) continue;
-      const RunRecord& run = state.runs.at(task->second.run_key);
+      const Task& task = state.tasks.at(id);
+      const RunRecord& run = state.runs.at(task.run_key);
       if (!run.unknown.empty()) continue;
-      const auto read = EvaluatedDatasetOf(task->second.evaluation);
+      const auto read = EvaluatedDatasetOf(task.evaluation);
       if (read && !there.contains(read->digest)) missing = read->name;
       if (!there.contains(run.run.dataset_digest)) missing = run.dataset_name;
       if (!missing.empty()) return;
     }
   }));
-  if (missing.empty()) return Status();
+  if (missing.empty()) return tasks;
   return Status(Code::kFailedPrecondition,
                 Str("dataset \"", missing,
                     "\" is not registered any more, so tasks that read it would fail again: "
@@ -222,12 +227,15 @@ Status AnnotateSweep(Call& call, const v1::AnnotateSweepRequest& request,
 Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
                   v1::RetryTasksResponse* response) {
   call.error.subject = request.target();
-  ASSIGN_OR_RETURN(RetryRequested event,
-                   call.WithReason("NOT_FOUND", RetryOf(call.reader, request.target(),
-                                                        response->mutable_name())));
-  RETURN_IF_ERROR(call.WithReason("DATASET_REMOVED", CheckDatasets(call.parts.core, event.tasks)));
+  ASSIGN_OR_RETURN(
+      RetryRequested event,
+      call.WithReason("NOT_FOUND", RetryOf(call, request.target(), response->mutable_name())));
+  ASSIGN_OR_RETURN(const std::set<std::string> tasks,
+                   call.WithReason("DATASET_REMOVED", CheckDatasets(call.parts.core, event)));
+  const std::vector<LostCheckpoints> lost = event.lost_checkpoints;
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(call.WithReason("NO_SWEEP", result.status));
+  RemoveDamaged(call, lost, tasks);
   response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
   return Status();
 }

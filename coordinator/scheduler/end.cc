@@ -2,6 +2,7 @@
 // by failure class.
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include "base/str.h"
 #include "base/utf8.h"
@@ -65,16 +66,49 @@ std::string InShort(const std::string& message) {
   return Shortened(message, kBytesMax);
 }
 
-void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {
+// What helps if the message is about the checkpoint from which the attempt starts; "" if it is
+// about something else.
+std::string CheckpointRemedy(const State& state, const Attempt& attempt,
+                             const std::string& message) {
+  const auto start = attempt.resume ? attempt.resume : InitOf(state, attempt);
+  if (!start || message.find(start->sha256) == std::string::npos) return "";
+  const Task& task = state.tasks.at(attempt.task);
+  const std::string retry = Str("`longrun retry ", ShortId(task.run_key), "`");
+  const auto writer = state.attempts.find(start->attempt);
+  if (writer != state.attempts.end() && writer->second.task == task.id) {
+    return Str(retry, " continues the training from its newest checkpoint that is intact");
+  }
+  const std::string backup = "or restore a backup (docs/operating.md)";
+  if (!task.needs.empty()) {
+    return Str(retry, " first trains again what the store has lost, and then tries this again; ",
+               backup);
+  }
+  const std::string& parent = state.runs.at(task.run_key).run.parent;
+  if (!parent.empty()) {
+    return Str("`longrun retry ", ShortId(parent),
+               "` trains the run again that it continues; then ", retry, " tries this again; ",
+               backup);
+  }
+  return Str("import the model again (`longrun import NAME FOLDER`); then ", retry,
+             " tries this again; ", backup);
+}
+
+void FailTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
+              const std::string& message) {
   if (IsRefreshing(task)) return KeepEarlier(step, task, Str(row.name, ": ", message));
   // A diverged run is a result, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
   const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
+  const std::string about_checkpoint = row.failure_class == FailureClass::kData
+                                           ? CheckpointRemedy(step.state, attempt, message)
+                                           : "";
   const bool is_told =
       message == row.advice || std::ranges::any_of(row.remedies, [&](std::string_view remedy) {
         return !remedy.empty() && message.find(remedy) != std::string::npos;
       });
-  const std::string advice = is_told ? "" : Str("; ", row.advice);
+  const std::string advice = !about_checkpoint.empty() ? Str("; ", about_checkpoint)
+                             : is_told                 ? ""
+                                                       : Str("; ", row.advice);
   MoveTask(step, task, TaskState::kFailed,
            Str(diverged ? "diverged" : row.name, ": ", message, why, advice));
   SkipDependants(step, task);
@@ -126,6 +160,12 @@ std::string StartOf(const State& state, const Task& task) {
                : ", from the beginning, since there is no checkpoint yet";
 }
 
+// While the task was at work, its training may have been tried again.
+void MakeReady(StepContext& step, Task& task, std::string reason) {
+  MoveTask(step, task, TaskState::kReady, std::move(reason));
+  BlockUntilTrained(step, task);
+}
+
 void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
                 const std::string& message) {
   // If its cancellation was taken back in the meantime, it counts as preempted.
@@ -134,7 +174,7 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   const std::int64_t n_before = task.failures + task.losses;
   const bool may_retry = yielded || CountAndMayRetry(task, row);
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
-  if (!may_retry) return FailTask(step, task, row, message);
+  if (!may_retry) return FailTask(step, task, attempt, row, message);
   // The trainer vanished with its machine: waiting would not help,
   // and the same worker is as good as any.
   const bool by_machine = row.failure_class == FailureClass::kVanished &&
@@ -145,15 +185,15 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
   if (yielded) {
-    return MoveTask(step, task, TaskState::kReady,
-                    Str("stopped, to continue later", StartOf(step.state, task), " (attempt ",
-                        attempt.n, ")", NeedsText(task)));
+    return MakeReady(step, task,
+                     Str("stopped, to continue later", StartOf(step.state, task), " (attempt ",
+                         attempt.n, ")", NeedsText(task)));
   }
   const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
                                 : std::string("tried again");
-  MoveTask(step, task, TaskState::kReady,
-           Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended as ", row.name,
-               ": ", message));
+  MakeReady(step, task,
+            Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended as ", row.name,
+                ": ", message));
 }
 
 // The message for a cancelled trainer that did not yield: how it ended, besides being cancelled.
@@ -215,7 +255,7 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   ReleaseSlot(step.state, attempt);
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
   task.not_before = step.now;
-  MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
+  MakeReady(step, task, Str("offered again: ", attempt.message));
 }
 
 bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch) {
@@ -229,8 +269,7 @@ void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& messa
   MoveAttempt(step, attempt, AttemptState::kLost, message);
   if (task.cancel_wanted) return CancelTaskNow(step, task, message);
   task.not_before = step.now;
-  MoveTask(step, task, TaskState::kReady,
-           Str("tried again", StartOf(step.state, task), ": ", message));
+  MakeReady(step, task, Str("tried again", StartOf(step.state, task), ": ", message));
 }
 
 void Succeed(StepContext& step, Attempt& attempt) {
@@ -240,7 +279,9 @@ void Succeed(StepContext& step, Attempt& attempt) {
   step.judges_slots = true;
   if (IsRefreshing(task)) return TakeRefreshed(step, task, attempt);
   task.result_attempt = attempt.id;
-  task.final_checkpoint = attempt.final_checkpoint;
+  const std::optional<CheckpointRef> lost =
+      std::exchange(task.final_checkpoint, attempt.final_checkpoint);
+  if (lost && lost->sha256 != task.final_checkpoint->sha256) DropUnlessUsed(step, task, *lost);
   MoveTask(step, task, TaskState::kSucceeded, Str("complete with attempt ", attempt.n));
   const auto dependants = step.state.index.dependants.find(task.id);
   if (dependants == step.state.index.dependants.end()) return;

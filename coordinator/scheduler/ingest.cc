@@ -20,13 +20,6 @@ CheckpointRef RefOf(const Attempt& attempt, const CheckpointRecord& checkpoint) 
 
 // ---- checkpoints -------------------------------------------------------------------------------
 
-void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& checkpoint) {
-  const auto same = [&](const CheckpointRef& other) { return other.sha256 == checkpoint.sha256; };
-  if (std::ranges::any_of(task.checkpoints, same)) return;
-  if (task.best_checkpoint && same(*task.best_checkpoint)) return;
-  step.drops.push_back(DropCheckpoint{.task = task.id, .sha256 = checkpoint.sha256});
-}
-
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
 // may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: they
 // were passed over because they could not be read, and they would push out what is written now.
@@ -219,6 +212,14 @@ Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceive
 }
 
 }  // namespace
+
+void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& checkpoint) {
+  const auto same = [&](const CheckpointRef& other) { return other.sha256 == checkpoint.sha256; };
+  if (std::ranges::any_of(task.checkpoints, same)) return;
+  if (task.best_checkpoint && same(*task.best_checkpoint)) return;
+  if (task.final_checkpoint && same(*task.final_checkpoint)) return;
+  step.drops.push_back(DropCheckpoint{.task = task.id, .sha256 = checkpoint.sha256});
+}
 
 std::string Describe(const ExpectedCell& cell) {
   return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),

@@ -1,6 +1,7 @@
 // Retries by command: tasks that failed, were skipped or were cancelled get a new round, keeping
-// their history and the checkpoints to resume from. Succeeded tasks stay unchanged, unless one of
-// their numbers was lost.
+// their history and the checkpoints to resume from. Succeeded tasks stay unchanged, unless what
+// they gave was lost: one of an evaluation's numbers, or a training's final checkpoint. The numbers
+// of evaluations that read a lost checkpoint stay.
 #include <algorithm>
 
 #include "base/str.h"
@@ -9,9 +10,9 @@
 namespace longrun::coordinator {
 namespace {
 
-// A successful evaluation has the attempt that counts, unless its result was taken back.
+// A successful task has the attempt that counts, unless its result was taken back.
 bool IsTakenBack(const Task& task) {
-  return task.kind == TaskKind::kEvaluate && task.result_attempt.empty();
+  return task.state == TaskState::kSucceeded && task.result_attempt.empty();
 }
 
 bool GaveUp(const Task& task) {
@@ -19,21 +20,78 @@ bool GaveUp(const Task& task) {
   return IsTerminal(task.state);
 }
 
-// Whether the event tries a task again that has a sweep: one that is not cancelled, or will not be
-// any more. A number that was measured and is lost is measured again in any case.
-bool IsWanted(const State& state, const Task& task, const RetryRequested& event) {
-  if (task.state == TaskState::kSucceeded && IsTakenBack(task)) return true;
-  return !OnlyCancelledSweepsHave(state, task.id) ||
-         state.index.task_sweeps.at(task.id).contains(event.sweep_id);
+bool IsFinal(const Task& task, const std::set<std::string>& checkpoints) {
+  return task.final_checkpoint && checkpoints.contains(task.final_checkpoint->sha256);
+}
+
+// Of the tasks of the event, those that have succeeded and whose result was lost, if a sweep has
+// them: what cannot be computed again is not dropped.
+std::set<std::string> LostTasks(const State& state, const RetryRequested& event) {
+  std::set<std::string> lost;
+  const auto succeeded = [&](const std::string& id, TaskKind kind) -> const Task* {
+    const auto found = state.tasks.find(id);
+    if (found == state.tasks.end() || !HasSweep(state, id)) return nullptr;
+    const Task& task = found->second;
+    return task.kind == kind && task.state == TaskState::kSucceeded ? &task : nullptr;
+  };
+  for (const LostResult& one : event.lost) {
+    const bool has_result = succeeded(one.task, TaskKind::kEvaluate) != nullptr;
+    if (has_result && !one.cells.empty()) lost.insert(one.task);
+  }
+  for (const LostCheckpoints& one : event.lost_checkpoints) {
+    const Task* const training = succeeded(one.task, TaskKind::kTrain);
+    if (training != nullptr && IsFinal(*training, one.sha256)) lost.insert(one.task);
+  }
+  return lost;
+}
+
+// What an event asks for.
+struct Retries {
+  std::set<std::string> tasks = {};      // that are to get a new round
+  std::vector<std::string> wanted = {};  // of the event's tasks, those that a sweep wants
+  bool was_removed = false;              // the sweep that asked for a task
+  std::string cancelled = {};            // the newest sweep of a task that only cancelled ones have
+};
+
+Retries RetriesOf(const State& state, const RetryRequested& event) {
+  const std::set<std::string> lost = LostTasks(state, event);
+  const auto gave_up = [&](const Task& task) { return GaveUp(task) || lost.contains(task.id); };
+  // Whether a sweep has the task that is not cancelled, or will not be any more. What was computed
+  // and is lost is computed again in any case.
+  const auto is_wanted = [&](const std::string& id) {
+    return lost.contains(id) || !OnlyCancelledSweepsHave(state, id) ||
+           state.index.task_sweeps.at(id).contains(event.sweep_id);
+  };
+  Retries retries;
+  for (const std::string& id : event.tasks) {
+    const auto found = state.tasks.find(id);
+    if (found == state.tasks.end()) continue;
+    // Nobody could see or cancel a task without a sweep, and its dataset may be removed.
+    if (!HasSweep(state, id)) {
+      retries.was_removed = true;
+      continue;
+    }
+    if (!is_wanted(id)) {
+      retries.cancelled = std::max(retries.cancelled, NewestSweepOf(state, id));
+      continue;
+    }
+    retries.wanted.push_back(id);
+    const Task* task = &found->second;
+    if (!gave_up(*task)) continue;
+    retries.tasks.insert(id);
+    // Without its training it would wait forever.
+    while (!task->needs.empty() && gave_up(state.tasks.at(task->needs))) {
+      task = &state.tasks.at(task->needs);
+      retries.tasks.insert(task->id);
+    }
+  }
+  return retries;
 }
 
 // Makes the task owe all its numbers again.
 void TakeBackResult(StepContext& step, const LostResult& lost) {
-  const auto found = step.state.tasks.find(lost.task);
-  if (found == step.state.tasks.end()) return;
-  Task& task = found->second;
-  const bool has_result = task.kind == TaskKind::kEvaluate && task.state == TaskState::kSucceeded;
-  if (!has_result || lost.cells.empty()) return;
+  Task& task = step.state.tasks.at(lost.task);
+  if (task.state != TaskState::kSucceeded) return;  // it has lost them before
   step.removals.push_back(DropDamagedResults{.attempt = task.result_attempt});
   task.result_attempt.clear();
   task.expected_cells = lost.cells;
@@ -41,6 +99,21 @@ void TakeBackResult(StepContext& step, const LostResult& lost) {
     step.state.cell_task[cell.cell] = task.id;
     step.cells.push_back(PutCell{.cell = cell.cell, .task = task.id});
   }
+}
+
+// The training resumes from none of these. Its final checkpoint stays known until there is another
+// one: runs that go on from it must never begin without it.
+void TakeBackCheckpoints(StepContext& step, const LostCheckpoints& lost) {
+  Task& task = step.state.tasks.at(lost.task);
+  std::vector<CheckpointRef> dropped;
+  std::erase_if(task.checkpoints, [&](const CheckpointRef& one) {
+    if (!lost.sha256.contains(one.sha256)) return false;
+    dropped.push_back(one);
+    return true;
+  });
+  for (const CheckpointRef& one : dropped) DropUnlessUsed(step, task, one);
+  step.changed_tasks.insert(task.id);
+  if (IsFinal(task, lost.sha256)) task.result_attempt.clear();
 }
 
 }  // namespace
@@ -52,70 +125,74 @@ std::string WaitReason(const Task& task) {
              " (task ", ShortId(task.needs), ")");
 }
 
+bool WaitsForTraining(const State& state, const Task& task) {
+  if (task.needs.empty()) return false;
+  const auto needed = state.tasks.find(task.needs);
+  return needed == state.tasks.end() || needed->second.state != TaskState::kSucceeded ||
+         IsTakenBack(needed->second);
+}
+
+void BlockUntilTrained(StepContext& step, Task& task) {
+  if (task.state != TaskState::kReady || !WaitsForTraining(step.state, task)) return;
+  if (IsRefreshing(task)) {
+    return KeepEarlier(step, task, "the weights that it reads are missing or damaged");
+  }
+  MoveTask(step, task, TaskState::kBlocked, WaitReason(task));
+  const auto needed = step.state.tasks.find(task.needs);
+  if (needed == step.state.tasks.end()) return;  // a submission is about to add it
+  if (IsTerminal(needed->second.state)) SkipDependants(step, needed->second);
+}
+
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why) {
   // Trainings first, since evaluations wait for them.
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
     for (const std::string& id : tasks) {
       Task& task = step.state.tasks.at(id);
       if (task.kind != kind || !GaveUp(task)) continue;
-      const bool blocked =
-          !task.needs.empty() && step.state.tasks.at(task.needs).state != TaskState::kSucceeded;
-      RetryTask(step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
-                Str(why, ": ", blocked ? WaitReason(task) : "waits for a free slot"));
+      const bool blocked = WaitsForTraining(step.state, task);
+      const bool lost_weights = task.kind == TaskKind::kTrain && IsTakenBack(task);
+      RetryTask(
+          step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
+          Str(why, lost_weights ? ", since its final checkpoint is missing or damaged: " : ": ",
+              blocked ? WaitReason(task) : "waits for a free slot"));
     }
   }
+}
+
+std::set<std::string> TasksToRetry(const State& state, const RetryRequested& event) {
+  return RetriesOf(state, event).tasks;
 }
 
 void HandleEvent(StepContext& step, const RetryRequested& event) {
   State& state = step.state;
   if (!event.sweep_id.empty()) step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
-  std::set<std::string> retried;
-  bool has_sweep = false, was_removed = false;
-  std::string cancelled;  // the newest sweep of a task that only cancelled sweeps have
-  for (const LostResult& lost : event.lost) {
-    if (HasSweep(state, lost.task)) TakeBackResult(step, lost);
-  }
-  for (const std::string& id : event.tasks) {
-    const auto found = state.tasks.find(id);
-    if (found == state.tasks.end()) continue;
-    // Nobody could see or cancel a task without a sweep, and its dataset may be removed.
-    if (!HasSweep(state, id)) {
-      was_removed = true;
-      continue;
-    }
-    if (!IsWanted(state, found->second, event)) {
-      cancelled = std::max(cancelled, NewestSweepOf(state, id));
-      continue;
-    }
-    has_sweep = true;
-    Task& task = found->second;
-    // Takes back a cancellation that is not finished yet.
-    if (!IsTerminal(task.state) && task.cancel_wanted) {
-      task.cancel_wanted = false;
-      step.changed_tasks.insert(id);
-    }
-    if (!GaveUp(task)) continue;
-    retried.insert(id);
-    // Without its training it would wait forever.
-    const Task* waits = &task;
-    while (!waits->needs.empty() && GaveUp(state.tasks.at(waits->needs))) {
-      waits = &state.tasks.at(waits->needs);
-      retried.insert(waits->id);
-    }
-  }
-  if (!cancelled.empty() && !has_sweep) {
+  const Retries retries = RetriesOf(state, event);
+  if (!retries.cancelled.empty() && retries.wanted.empty()) {
     step.result.status =
         Status(Code::kFailedPrecondition,
-               Str("only cancelled sweeps want this run: `longrun retry ", cancelled,
+               Str("only cancelled sweeps want this run: `longrun retry ", retries.cancelled,
                    "` takes back the cancellation of the newest one, and tries its tasks again"));
     return;
   }
-  if (was_removed && !has_sweep) {
+  if (retries.was_removed && retries.wanted.empty()) {
     step.result.status =
         Status(Code::kFailedPrecondition,
                "the sweep that asked for this task was removed: submit the sweep again");
     return;
+  }
+  for (const LostResult& lost : event.lost) {
+    if (retries.tasks.contains(lost.task)) TakeBackResult(step, lost);
+  }
+  for (const LostCheckpoints& lost : event.lost_checkpoints) {
+    if (retries.tasks.contains(lost.task)) TakeBackCheckpoints(step, lost);
+  }
+  for (const std::string& id : retries.wanted) {
+    Task& task = state.tasks.at(id);
+    // Takes back a cancellation that is not finished yet.
+    if (IsTerminal(task.state) || !task.cancel_wanted) continue;
+    task.cancel_wanted = false;
+    step.changed_tasks.insert(id);
   }
   if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {
     step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kActive});
@@ -124,8 +201,13 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
       ReleaseIfActive(step, state.tasks.at(id));
     }
   }
-  step.result.submit.tasks_retried = static_cast<std::int64_t>(retried.size());
-  RetryGivenUp(step, retried, "tried again by command");
+  step.result.submit.tasks_retried = static_cast<std::int64_t>(retries.tasks.size());
+  RetryGivenUp(step, retries.tasks, "tried again by command");
+  for (const LostCheckpoints& lost : event.lost_checkpoints) {
+    const auto dependants = state.index.dependants.find(lost.task);
+    if (dependants == state.index.dependants.end()) continue;
+    for (const std::string& id : dependants->second) BlockUntilTrained(step, state.tasks.at(id));
+  }
 }
 
 }  // namespace longrun::coordinator

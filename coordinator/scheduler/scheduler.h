@@ -95,13 +95,23 @@ struct LostResult {
   std::vector<ExpectedCell> cells;  // all cells that the task must fill
 };
 
+// Checkpoints of a training task whose files are missing or damaged in the artifact store. If its
+// final one is among them, a training that succeeded is tried again, too.
+struct LostCheckpoints {
+  std::string task;
+  std::set<std::string> sha256;  // of their manifests
+};
+
 // Gives a new round to those of `tasks` that failed or were skipped or cancelled, if a sweep has
-// them that is not cancelled. kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no
-// sweep has any of the tasks, or only cancelled ones have.
+// them that is not cancelled, and to those that succeeded and whose result was lost. kNotFound: the
+// sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the tasks, or only
+// cancelled ones have.
 struct RetryRequested {
   std::string sweep_id;  // if given, this sweep is no longer cancelled
   std::vector<std::string> tasks;
   std::vector<LostResult> lost = {};
+  // Of `tasks`, and of those that they need.
+  std::vector<LostCheckpoints> lost_checkpoints = {};
 };
 // A checkpoint that has rows in the database.
 struct StoredCheckpoint {
@@ -426,6 +436,9 @@ std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs);
 // Returns what Step(SweepSubmitted) would do, without doing it. `known_cells`: see SweepSubmitted.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
+
+// The tasks to which Step(RetryRequested) would give a new round.
+std::set<std::string> TasksToRetry(const State& state, const RetryRequested& event);
 
 // The current state of a sweep, derived from its tasks: PENDING (none of it runs now), RUNNING,
 // SUCCEEDED, PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it

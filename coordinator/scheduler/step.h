@@ -322,6 +322,10 @@ std::string WaitReason(const Task& task);
 // Starts new rounds for those of `tasks` that failed or were skipped or cancelled, training before
 // the tasks that need it. The reasons of the tasks then begin with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
+// Whether the training that the task needs, if any, has not succeeded, or is tried again.
+bool WaitsForTraining(const State& state, const Task& task);
+// If a task in kReady waits for its training, it is not placed before that has succeeded.
+void BlockUntilTrained(StepContext& step, Task& task);
 
 // ---- refresh.cc ---------------------------------------------------------------------------------
 
@@ -338,6 +342,8 @@ void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt);
 // ---- ingest.cc ----------------------------------------------------------------------------------
 
 std::string Describe(const ExpectedCell& cell);  // "nll at 64 (unigram)"
+// Drops a checkpoint of the task to which the task no longer refers.
+void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& checkpoint);
 
 // ---- session.cc ---------------------------------------------------------------------------------
 

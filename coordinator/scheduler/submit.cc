@@ -359,8 +359,7 @@ void RestoreNeeds(StepContext& step, Task& task) {
   task.needs = TrainTaskKey(base);
   step.state.index.dependants[task.needs].insert(task.id);
   step.changed_tasks.insert(task.id);
-  if (task.state != TaskState::kReady || IsThere(step.state, task.needs)) return;
-  MoveTask(step, task, TaskState::kBlocked, WaitReason(task));
+  BlockUntilTrained(step, task);
 }
 
 // Submissions come one after the other, and the parts of one in order.

@@ -481,6 +481,21 @@ Result<bool> ArtifactStore::NoteIfDamaged(const std::string& sha256,
   return true;
 }
 
+void ArtifactStore::RemoveDamaged(const std::string& sha256) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!IsKnownDamaged(sha256)) return;
+    const std::string path = PathOf(sha256);
+    if (unlink(path.c_str()) != 0) {
+      const Status status = ErrnoStatus(errno, "");
+      LogWarning("not_removed", {{"path", path}, {"error", status.message()}});
+      return;
+    }
+    damaged_.erase(sha256);
+  }
+  ForgetUnused(sha256);
+}
+
 bool ArtifactStore::IsKnownDamaged(const std::string& sha256) {
   const auto known = damaged_.find(sha256);
   if (known == damaged_.end()) return false;

@@ -161,6 +161,9 @@ class ArtifactStore {
   // and then: an error of it ends the work.
   Result<bool> NoteIfDamaged(const std::string& sha256, const std::function<Status()>& go_on);
 
+  // Removes an artifact that NoteIfDamaged() has found damaged, unless it has changed since.
+  void RemoveDamaged(const std::string& sha256);
+
   // What changes if a file is written.
   struct FileVersion {
     std::uint64_t inode = 0;

@@ -21,6 +21,7 @@
 #include "coordinator/store/store.h"
 #include "coordinator/store/wal_check.h"
 #include "coordinator/store/whole_check.h"
+#include "model/evaluation/input_file.h"
 #include "sweeps/coordinator_lock.h"
 #include "sweeps/event.h"
 
@@ -29,6 +30,15 @@ namespace {
 
 constexpr std::string_view kFileRemedy =
     "put it back from a backup (docs/operating.md); the existing numbers stay";
+
+// Of the final checkpoint of a run.
+std::string TrainAgainRemedy(const std::string& run) {
+  return Str("train the run again (`longrun retry ", run, "`), or ", kFileRemedy);
+}
+
+constexpr std::string_view kInputFileRemedy =
+    "submit the sweep again with the original file, which stores it again, or put it back from a "
+    "backup (docs/operating.md)";
 
 constexpr std::string_view kReadRemedy =
     "give this user the right to read it (`chmod u+rwX`), then check again";
@@ -73,6 +83,7 @@ class Checker {
     Try("the results of the tasks that succeeded", CheckResultSets());
     if (found_.damaged.empty()) CheckMissing();
     Try("the files that checkpoints and results name", FindNames());
+    Try("the files that evaluations name", FindInputFiles());
     CheckId();
     if (is_mark_damaged_) {
       Add("the note of how much was committed to the database's log: longrun.db-mark",
@@ -264,17 +275,21 @@ class Checker {
   Status FindNames() {
     return ForEach(*connection_,
                    "SELECT file.sha256, file.name, ifnull(task.run_key, ''),"
-                   " ifnull(checkpoint.step, 0) FROM checkpoint_file AS file NOT INDEXED"
+                   " ifnull(checkpoint.step, 0), task.state = 'SUCCEEDED' AND CASE"
+                   " WHEN json_valid(task.final_checkpoint) THEN checkpoint.sha256 ="
+                   " json_extract(task.final_checkpoint, '$.sha256') END"
+                   " FROM checkpoint_file AS file NOT INDEXED"
                    " LEFT JOIN checkpoint ON checkpoint.sha256 = file.checkpoint"
                    " LEFT JOIN task ON task.id = checkpoint.task"
                    " UNION ALL SELECT artifact.sha256, artifact.name,"
-                   " ifnull(task.run_key, ''), 0 FROM artifact NOT INDEXED LEFT JOIN task ON "
+                   " ifnull(task.run_key, ''), 0, 0 FROM artifact NOT INDEXED LEFT JOIN task ON "
                    "task.id = artifact.task",
                    [&](const Statement& row) {
                      const std::string run = row.Text(2).substr(0, 8);
                      named_[row.Text(0)] =
                          run.empty() ? Str(row.Text(1), " of an imported model")
                                      : Str(row.Text(1), " of run ", run, " at step ", row.Int(3));
+                     if (row.Int(4) != 0) trained_by_[row.Text(0)] = run;
                    });
   }
 
@@ -289,7 +304,7 @@ class Checker {
     if (!all_looked_at_) return;
     for (const auto& [sha256, file] : named_) {
       if (seen_.contains(sha256)) continue;
-      Add(Str("artifact ", sha256, " (", file, ") is missing"), kFileRemedy);
+      Add(Str("artifact ", sha256, " (", file, ") is missing"), RemedyOf(sha256));
     }
   }
 
@@ -301,7 +316,28 @@ class Checker {
         status.code() == Code::kPermissionDenied ? kReadRemedy : kFileRemedy);
   }
 
-  void CheckFiles() { CheckDigests(JoinPath(folder_, "files"), true); }
+  void CheckFiles() {
+    const std::string folder = JoinPath(folder_, "files");
+    CheckDigests(folder, true);
+    if (!all_looked_at_) return;
+    for (const auto& [id, run] : input_files_) {
+      const std::string path = KeptFilePath(id, folder);
+      if (PathExists(path)) continue;
+      Add(Str(path, " is missing: the file that evaluations of run ", run, " read"),
+          kInputFileRemedy);
+    }
+  }
+
+  Status FindInputFiles() {
+    return ForEach(*connection_,
+                   "SELECT evaluation, run_key FROM task NOT INDEXED"
+                   " WHERE instr(evaluation, '\"sha256:') > 0",
+                   [&](const Statement& row) {
+                     for (const std::string& id : InputFileIdsIn(row.Text(0))) {
+                       input_files_.emplace(id, row.Text(1).substr(0, 8));
+                     }
+                   });
+  }
 
   // Files whose name is their SHA-256. `is_needed`: whether a row names them or not.
   void CheckDigests(const std::string& folder, bool is_needed) {
@@ -320,10 +356,17 @@ class Checker {
       Add(Str(path, file == named_.end() ? "" : Str(" (", file->second, ")"),
               sha256.ok() ? " does not match the SHA-256 that is its name"
                           : Str(" cannot be read: ", sha256.status().message())),
-          sha256.status().code() == Code::kPermissionDenied  ? kReadRemedy
-          : is_needed || !all_named_ || file != named_.end() ? kFileRemedy
-                                                             : kUnneededRemedy);
+          sha256.status().code() == Code::kPermissionDenied ? std::string(kReadRemedy)
+          : is_needed                                       ? std::string(kInputFileRemedy)
+          : !all_named_ || file != named_.end()             ? RemedyOf(name)
+                                                            : std::string(kUnneededRemedy));
     }
+  }
+
+  // Of a file that is needed, and missing or damaged.
+  std::string RemedyOf(const std::string& sha256) const {
+    const auto run = trained_by_.find(sha256);
+    return run == trained_by_.end() ? std::string(kFileRemedy) : TrainAgainRemedy(run->second);
   }
 
   std::string folder_;
@@ -331,9 +374,11 @@ class Checker {
   Result<WalFlaws> flaws_of_log_;
   bool is_mark_damaged_;
   DeepCheck found_;
-  std::set<std::string> extended_;            // tables to which somebody added a column
-  std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
-  bool all_named_ = true;                     // no row that could name one is damaged
+  std::set<std::string> extended_;                  // tables to which somebody added a column
+  std::map<std::string, std::string> named_;        // what a file is, by its SHA-256
+  std::map<std::string, std::string> trained_by_;   // the run whose final checkpoint has the file
+  std::map<std::string, std::string> input_files_;  // by id: the run of an evaluation that reads it
+  bool all_named_ = true;                           // no row that could name one is damaged
   std::set<std::string> seen_;
   bool all_looked_at_ = true;    // every folder of artifacts could be listed
   std::string damaged_results_;  // their keys

@@ -29,6 +29,18 @@ bool IsInputFileId(std::string_view text) {
 
 std::string ShortInputFileId(std::string_view id) { return DigestOf(id).substr(0, kDigitsShown); }
 
+std::set<std::string> InputFileIdsIn(std::string_view evaluation_json) {
+  constexpr std::string_view kPrefix = "\"sha256:";
+  constexpr std::size_t kDigestBytes = 64;
+  std::set<std::string> ids;
+  for (std::size_t at = evaluation_json.find(kPrefix); at != std::string_view::npos;
+       at = evaluation_json.find(kPrefix, at + 1)) {
+    std::string id(evaluation_json.substr(at + 1, kPrefix.size() - 1 + kDigestBytes));
+    if (IsInputFileId(id)) ids.insert(std::move(id));
+  }
+  return ids;
+}
+
 std::string KeptFilePath(std::string_view id, std::string_view folder) {
   return JoinPath(folder, DigestOf(id));
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,9 @@ struct InputFile {
 bool IsInputFileId(std::string_view text);
 // "4f1c22aa" from "sha256:4f1c22aa...": enough for people to tell two files apart.
 std::string ShortInputFileId(std::string_view id);
+
+// The ids in the JSON of an evaluation, which this build need not know.
+std::set<std::string> InputFileIdsIn(std::string_view evaluation_json);
 
 // From "sha256:HEX" to FOLDER/HEX, and back.
 std::string KeptFilePath(std::string_view id, std::string_view folder);

@@ -174,7 +174,7 @@ TEST_F(RefreshTest, WithoutTheCheckpointItSaysSoAndTrainsNothing) {
   EXPECT_NE(said.find("nll at 32, 64, 128: the run's final checkpoint was removed"),
             std::string::npos)
       << said;
-  EXPECT_NE(said.find("would have to be trained again"), std::string::npos) << said;
+  EXPECT_NE(said.find("first train the run again (`longrun retry "), std::string::npos) << said;
   EXPECT_EQ(service.SweepState("words"), "SUCCEEDED");
   EXPECT_EQ(Count("1"), "4");
   EXPECT_EQ(Numbers(), before);

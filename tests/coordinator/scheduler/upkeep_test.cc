@@ -115,6 +115,166 @@ TEST_F(UpkeepTest, ALostNumberOfARemovedSweepStaysAsItIs) {
   EXPECT_FALSE(Evaluate().result_attempt.empty());
 }
 
+// A training that wrote checkpoints of steps 50 and 125, whose evaluation has succeeded.
+class LostCheckpointTest : public UpkeepTest {
+ protected:
+  void Train50And125() {
+    Submit({.context_lengths = {64}});
+    Arrive("worker-1", {CpuSlot()}, 1);
+    SampleJournal journal = Begin(Current(Train()));
+    journal.Checkpoint(Sha256Hex("step 50"), 50, false);
+    journal.Checkpoint(Sha256Hex("final"), 125, true);
+    journal.Final();
+    Deliver(Current(Train()), journal);
+    Finish(Current(Train()), Exit(0));
+    ASSERT_EQ(Train().state, TaskState::kSucceeded);
+  }
+  RetryRequested Lost(std::set<std::string> checkpoints) {
+    return {.sweep_id = "",
+            .tasks = {Train().id, Evaluate().id},
+            .lost_checkpoints = {{.task = Train().id, .sha256 = std::move(checkpoints)}}};
+  }
+  // Another attempt, which writes other bytes.
+  void TrainAgain() {
+    SampleJournal journal = Begin(Current(Train()));
+    journal.Checkpoint(Sha256Hex("another final"), 125, true);
+    journal.Final();
+    Deliver(Current(Train()), journal);
+    Finish(Current(Train()), Exit(0));
+  }
+};
+
+TEST_F(LostCheckpointTest, ATrainingThatLostItsFinalCheckpointContinuesFromTheOneBefore) {
+  Train50And125();
+  Complete(Current(Evaluate()));
+  const std::string evaluated = Evaluate().result_attempt;
+
+  EXPECT_EQ(Do(Lost({Sha256Hex("final")})).submit.tasks_retried, 1);
+
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  ASSERT_TRUE(Current(Train()).resume.has_value());
+  EXPECT_EQ(Current(Train()).resume->step, 50);
+  EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
+  EXPECT_EQ(Evaluate().result_attempt, evaluated);
+  // A run that goes on from it must not begin without weights meanwhile.
+  EXPECT_TRUE(Train().final_checkpoint.has_value());
+  Restart();
+  Arrive("worker-1", {CpuSlot()}, 1, {Listed(Current(Train()))});
+  TrainAgain();
+  EXPECT_EQ(Train().state, TaskState::kSucceeded);
+  EXPECT_EQ(Train().final_checkpoint->sha256, Sha256Hex("another final"));
+  EXPECT_FALSE(store.checkpoints.contains({Train().id, Sha256Hex("final")}));
+  EXPECT_EQ(Evaluate().result_attempt, evaluated);
+}
+
+TEST_F(LostCheckpointTest, WithoutAnIntactCheckpointTheTrainingBeginsAgain) {
+  Train50And125();
+  Complete(Current(Evaluate()));
+  Do(SweepCancelled{.sweep_id = "sweep-1"});  // its numbers stay, so its weights may be wanted
+
+  Do(Lost({Sha256Hex("step 50"), Sha256Hex("final")}));
+
+  ASSERT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_FALSE(Current(Train()).resume.has_value());
+  EXPECT_FALSE(store.checkpoints.contains({Train().id, Sha256Hex("step 50")}));
+}
+
+TEST_F(LostCheckpointTest, ATrainingThatHasItsFinalCheckpointIsNotTriedAgain) {
+  Train50And125();
+  Complete(Current(Evaluate()));
+  const StepResult result = Do(Lost({Sha256Hex("step 50")}));
+  EXPECT_EQ(result.submit.tasks_retried, 0);
+  EXPECT_TRUE(result.writes.empty());
+}
+
+TEST_F(LostCheckpointTest, AFailedTrainingDoesNotResumeFromALostCheckpoint) {
+  Submit({.context_lengths = {64}, .retry = {.failures_max = 0, .losses_max = 5}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint(Sha256Hex("step 50"), 50, false);
+  journal.Checkpoint(Sha256Hex("step 100"), 100, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Signal(6));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
+
+  EXPECT_EQ(Do(Lost({Sha256Hex("step 100")})).submit.tasks_retried, 2);
+
+  ASSERT_TRUE(Current(Train()).resume.has_value());
+  EXPECT_EQ(Current(Train()).resume->step, 50);
+}
+
+// Invariant I-9.
+TEST_F(LostCheckpointTest, AnEvaluationThatWaitsOrFailsMeanwhileWaitsForTheTraining) {
+  Train50And125();
+  const Attempt at_work = Current(Evaluate());
+  Begin(at_work);
+
+  EXPECT_EQ(Do(Lost({Sha256Hex("final")})).submit.tasks_retried, 1);
+  EXPECT_EQ(Evaluate().state, TaskState::kRunning);
+  Finish(at_work, Exit(65));
+  EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
+  ASSERT_EQ(Train().state, TaskState::kReserved);
+  TrainAgain();
+  for (int i = 0; i < 60 && Evaluate().state != TaskState::kReserved; ++i) Wait(1000);
+  EXPECT_EQ(Evaluate().state, TaskState::kReserved);
+}
+
+TEST_F(LostCheckpointTest, AnEvaluationThatFailsAfterItsTrainingHasFailedAgainIsSkipped) {
+  Submit({.context_lengths = {64}, .retry = {.failures_max = 0, .losses_max = 5}});
+  Arrive("worker-1", {CpuSlot(0), CpuSlot(1)}, 1);
+  Complete(Current(Train()));
+  const Attempt at_work = Current(Evaluate());
+  Begin(at_work);
+  Do(Lost({Sha256Hex("final")}));
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(6));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
+
+  Finish(at_work, Signal(9));  // a loss, after which it would be tried again
+
+  EXPECT_EQ(Evaluate().state, TaskState::kSkipped);
+  EXPECT_EQ(Retry().submit.tasks_retried, 2);
+}
+
+TEST_F(LostCheckpointTest, TheFailureOfAnEvaluationNamesTheRunToTrainAgain) {
+  Submit({.context_lengths = {64}, .retry = {.failures_max = 0, .losses_max = 5}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  Do(AttemptRejected{.session = 1,
+                     .attempt = attempt.id,
+                     .epoch = attempt.epoch,
+                     .failure_class = "data",
+                     .reason = Str("fetching model.safetensors of checkpoint ", Sha256Hex("final"),
+                                   ": it is missing")});
+  ASSERT_EQ(Evaluate().state, TaskState::kFailed);
+  const std::string& reason = Evaluate().reason;
+  EXPECT_NE(reason.find(Str("`longrun retry ", Train().run_key.substr(0, 8),
+                            "` first trains again what the store has lost")),
+            std::string::npos)
+      << reason;
+  EXPECT_EQ(reason.find("import the dataset"), std::string::npos) << reason;
+}
+
+// Its evaluation may read a dataset that is gone.
+TEST_F(UpkeepTest, WhatOnlyACancelledSweepHasIsNotAmongTheTasksToRetry) {
+  Submit({.context_lengths = {64}}, "A");
+  Submit({.context_lengths = {64, 128}}, "B");
+  Do(SweepCancelled{.sweep_id = "B"});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(78));
+  RetryRequested run{.sweep_id = "", .tasks = {}};
+  for (const auto& [id, task] : state.tasks) run.tasks.push_back(id);
+
+  const std::set<std::string> tasks = TasksToRetry(state, run);
+
+  EXPECT_EQ(tasks.size(), 2u);
+  for (const std::string& id : tasks) EXPECT_TRUE(state.sweep_tasks.at("A").contains(id));
+  run.sweep_id = "B";
+  EXPECT_EQ(TasksToRetry(state, run).size(), 3u);
+}
+
 // The evaluation of 128 belongs to sweep B alone, which is cancelled. An earlier release tried it
 // again all the same.
 TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {
