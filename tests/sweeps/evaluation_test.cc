@@ -136,17 +136,22 @@ TEST(EvaluationCellTest, ExamplesWithTheContentOfTheQuestionsAreRefused) {
             "examples: ",
             examples, "}\n"));
     const NamedFiles named = ReadNamedFiles(yaml, "sweep.yaml", folder.path(), {});
-    EXPECT_TRUE(named.problems.ok()) << named.problems.message();
+    if (!named.problems.ok()) return named.problems.message();
     return ParseSweep(yaml, "sweep.yaml", named.overrides, Austen()).status().message();
   };
   for (const char* const same : {"a.jsonl", "copy.jsonl"}) {
-    EXPECT_NE(error_of(same).find("spec.evaluate[0].multiple_choice.examples: has the same content "
-                                  "as `file`, so a question could be its own shot: leave "
-                                  "`examples` out"),
-              std::string::npos)
+    EXPECT_TRUE(error_of(same).starts_with(
+        "sweep.yaml:9:83: spec.evaluate[0].multiple_choice.examples: has the same content as "
+        "`file`, so a question could be its own shot: leave `examples` out"))
         << error_of(same);
   }
   EXPECT_EQ(error_of("b.jsonl"), "");
+  // A submission with the digests themselves is refused as well.
+  const Result<Sweep> by_digest =
+      SweepWith(Str("  evaluate:\n    - multiple_choice: {context_lengths: [64], shots: 1, file: ",
+                    "sha256:", Sha256Hex("a"), ", examples: sha256:", Sha256Hex("a"), "}\n"));
+  EXPECT_NE(by_digest.status().message().find("has the same content as `file`"), std::string::npos)
+      << by_digest.status().message();
 }
 
 TEST(EvaluationCellTest, AFileThatWasNotReadIsRefused) {
