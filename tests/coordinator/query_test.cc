@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_process.h"
 #include "coordinator/store/sqlite.h"
@@ -249,6 +250,32 @@ TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
     claims_json = wrong;
     ExpectRefused("SELECT * FROM claims", Code::kInvalidArgument, "rows of claims: ");
   }
+}
+
+// A task's row lists all cells that it owes. Read for each of its results, it would take a time
+// that grows with the square of their number.
+TEST_F(QueryTest, TheResultsOfASweepAreFoundFromItsRuns) {
+  CarryOutSweep();
+  const std::unique_ptr<Connection> connection =
+      Connection::Open(store->database_path(), Connection::Mode::kRead).value();
+  Statement row = connection
+                      ->Prepare(
+                          "EXPLAIN QUERY PLAN SELECT count(*), sum(nll_sum)"
+                          " FROM sweep_results")
+                      .value();
+  std::vector<std::string> plan;
+  while (row.Step().value()) plan.push_back(row.Text(3));
+  const auto at = [&](std::string_view what) {
+    const auto found =
+        std::ranges::find_if(plan, [&](const std::string& line) { return line.starts_with(what); });
+    EXPECT_NE(found, plan.end()) << what << " is not in:\n" << Join(plan, "\n");
+    return found - plan.begin();
+  };
+  EXPECT_LT(at("SEARCH main.sweep_run "),
+            at("SEARCH main.task USING INDEX task_by_run (run_key=?)"));
+  EXPECT_LT(at("SEARCH main.task "), at("SEARCH main.result USING PRIMARY KEY (attempt=?)"));
+  EXPECT_LT(at("SEARCH main.result "),
+            at("SEARCH main.sweep_cell USING PRIMARY KEY (sweep=? AND ordinal=? AND cell=?)"));
 }
 
 TEST_F(QueryTest, AnswersComeFromTheRowsThatCount) {
