@@ -418,8 +418,8 @@ TEST(TaskFileTest, ResultsOfEarlierAttemptsStandInTheFileWhereThereAreAny) {
   }
 }
 
-// What a machine does not change, such as the folder of its programs, is left out.
-TEST(EarlierResultsTest, WhatWasMeasuredWithIsTheProgramAndItsExecution) {
+// A training that is repeated on a GPU may give other weights.
+TEST(EarlierResultsTest, WhatWasMeasuredWithIsTheProgramItsExecutionAndTheWeights) {
   const Json started = {{"version", "0.1.0"},
                         {"commit", "5f"},
                         {"numerics", 3},
@@ -427,6 +427,7 @@ TEST(EarlierResultsTest, WhatWasMeasuredWithIsTheProgramAndItsExecution) {
                         {"torch", "2"},
                         {"cuda", ""},
                         {"execution", {{"threads", 2}}},
+                        {"init", "7e"},
                         {"host", {{"name", "a"}}},
                         {"device", {{"name", "some CPU"}}},
                         {"pid", 7}};
@@ -435,7 +436,8 @@ TEST(EarlierResultsTest, WhatWasMeasuredWithIsTheProgramAndItsExecution) {
   elsewhere["device"]["name"] = "another CPU";
   elsewhere["pid"] = 8;
   EXPECT_EQ(MeasuredWith(started), MeasuredWith(elsewhere));
-  for (const char* const name : {"version", "commit", "numerics", "compiler", "torch", "cuda"}) {
+  for (const char* const name :
+       {"version", "commit", "numerics", "compiler", "torch", "cuda", "init"}) {
     Json other = started;
     other[name] = "other";
     EXPECT_NE(MeasuredWith(started), MeasuredWith(other)) << name;
