@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <set>
 #include <system_error>
 
@@ -16,6 +17,7 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
+#include "client/words/waiting_line.h"
 #include "model/data/manifest.h"
 #include "model/data/prepare.h"
 #include "sweeps/worker_folder.h"
@@ -260,6 +262,8 @@ struct GcArguments {
 int Gc(const GcArguments& arguments, const std::string& output, const std::string& state) {
   const bool dry_run = arguments.dry_run;
   RetryingClient client(state);
+  std::optional<WaitingLine> waiting(dry_run ? "looking for what is no longer needed"
+                                             : "removing what is no longer needed");
   // Safe to repeat: a second call finds only what is left.
   const Result<v1::CollectGarbageResponse> coordinator = client.CollectGarbage(dry_run);
   if (!coordinator.ok()) return client.ReportFailure(coordinator.status());
@@ -283,6 +287,7 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   const Result<std::set<std::string>> registered = RegisteredDatasets(client);
   if (!registered.ok()) return client.ReportFailure(registered.status());
   const std::vector<Kept> kept = KeptIn(state, going, *models, *registered);
+  waiting.reset();
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},
                       {"items", ItemsJson(*coordinator, *worker)},
