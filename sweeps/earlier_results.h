@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// One number, by the body of its `result` record (record.h), and the bodies of the `artifact` records
-// on whose files it rests: those before it in its journal, after the result before it.
+// One number: the body of its `result` record (record.h), and the bodies of the `artifact` records
+// on whose files it rests: those between it and the result before it in its journal.
 struct EarlierResult {
   Json row;
   std::vector<Json> artifacts = {};
