@@ -758,7 +758,7 @@ void Core::Deliver(const SendStart& start) {
                                                    .by_digest = GetsByDigest(worker),
                                                    .over_network = worker.over_network,
                                                    .message = std::move(message),
-                                                   .earlier = EarlierLinesFor(start, worker)});
+                                                   .earlier = EarlierEpochs(task, worker)});
   std::set<std::string> digests = {start.dataset_digest};
   if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
   offers_.Post(std::move(digests), [this, offer] {
@@ -769,21 +769,36 @@ void Core::Deliver(const SendStart& start) {
 
 // While an evaluation is measured again, the rows that still count, and those before them, are what
 // is to be replaced.
-std::vector<EarlierLines> Core::EarlierLinesFor(const SendStart& start, const Worker& worker) {
-  const TaskFile& task = start.task;
+std::optional<EpochRange> Core::EarlierEpochs(const TaskFile& task, const Worker& worker) const {
   const bool takes = worker.capabilities.contains(std::string(kEarlierResultsCapability));
-  if (task.kind != TaskKind::kEvaluate || !takes) return {};
-  const std::string& counts = state_.tasks.at(task.task).result_attempt;
-  const auto counting = state_.attempts.find(counts);
+  if (task.kind != TaskKind::kEvaluate || !takes) return std::nullopt;
+  const Task& of_state = state_.tasks.at(task.task);
+  if (of_state.attempts < 2) return std::nullopt;
+  const auto counting = state_.attempts.find(of_state.result_attempt);
   const std::uint64_t after = counting == state_.attempts.end() ? 0 : counting->second.epoch;
-  auto earlier =
-      store_.EarlierLinesOf(task.task, {.after = after, .before = task.epoch}, kEarlierBytesMax);
-  if (earlier.ok()) return std::move(earlier).value();
-  LogWarning("earlier_results_not_read",
-             {{"attempt", task.attempt},
-              {"error", earlier.status().message()},
-              {"meaning", "what earlier attempts of this evaluation measured is measured again"}});
-  return {};
+  return EpochRange{.after = after, .before = task.epoch};
+}
+
+std::vector<EarlierResults> Core::ReadEarlier(const TaskFile& task,
+                                              const EpochRange& epochs) const {
+  const auto read = [&]() -> Result<std::vector<EarlierLines>> {
+    ASSIGN_OR_RETURN(const auto reader, StoreReader::Open(store_.database_path()));
+    return reader->EarlierLinesOf(task.task, epochs, kEarlierBytesMax);
+  };
+  const Result<std::vector<EarlierLines>> lines = read();
+  if (!lines.ok()) {
+    LogWarning("earlier_results_not_read",
+               {{"attempt", task.attempt},
+                {"error", lines.status().message()},
+                {"meaning", "this evaluation measures again what it has measured"}});
+    return {};
+  }
+  // In a shared store, a record may refer only to bytes that this process has read.
+  return ReadEarlierResults(*lines, [this](const ArtifactRecord& file) {
+    const auto go_on = [this] { return IsStopping() ? Stopping() : Status(); };
+    return artifacts_.MayBeReferredTo(file.sha256) ||
+           artifacts_.Adopt(file.sha256, file.n_bytes, go_on).ok();
+  });
 }
 
 namespace {
@@ -823,11 +838,14 @@ void Core::Complete(Offer& offer) const {
   const std::int64_t n_bytes = std::max(n_cell_bytes, WireBytesMax(message));
   if (n_bytes <= kSessionMessageBytesMax) {
     constexpr std::int64_t kMemberBytesMax = 1024;
-    const auto has_file = [this](const std::string& sha256) { return artifacts_.Has(sha256); };
-    AddEarlier(ReadEarlierResults(offer.earlier, has_file),
+    if (!offer.earlier) return;
+    AddEarlier(ReadEarlier(task, *offer.earlier),
                std::min(kEarlierBytesMax, kSessionMessageBytesMax - n_bytes - kMemberBytesMax),
                task);
-    if (!task.earlier.empty()) message.task_json = CanonicalJson(task.ToJson());
+    if (task.earlier.empty()) return;
+    std::string with_earlier = CanonicalJson(task.ToJson());
+    // What is nested as deep as a line may be is nested deeper in a task.
+    if (ParseJson(with_earlier).ok()) message.task_json = std::move(with_earlier);
     return;
   }
   offer.too_large =

@@ -199,11 +199,13 @@ class Core {
     bool by_digest = false;     // the worker gets datasets and files by digest
     bool over_network = false;  // the worker may be on another machine
     StartMessage message = {};
-    std::vector<EarlierLines> earlier = {};  // that the worker's trainer may take over
-    std::string too_large = {};              // why the message cannot be sent; "": it can
+    // The attempts whose results the worker's trainer may take over; nullopt: it takes none.
+    std::optional<EpochRange> earlier = {};
+    std::string too_large = {};  // why the message cannot be sent; "": it can
   };
-  // What the task has measured before, for a worker whose trainers take that over.
-  std::vector<EarlierLines> EarlierLinesFor(const SendStart& start, const Worker& worker);
+  std::optional<EpochRange> EarlierEpochs(const TaskFile& task, const Worker& worker) const;
+  // What the task has measured before, if it can be read.
+  std::vector<EarlierResults> ReadEarlier(const TaskFile& task, const EpochRange& epochs) const;
   // These three look into the folders of datasets, which may take as long as it likes: not on the
   // core's thread.
   void Complete(Offer& offer) const;

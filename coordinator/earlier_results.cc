@@ -15,7 +15,11 @@ struct Line {
   RecordBody parsed;
 };
 
+// A row that is taken over also names the attempt that measured it.
+constexpr std::size_t kLineBytesMax = kJournalLineBytesMax - 1024;
+
 Result<Line> ReadLine(const std::string& text) {
+  if (text.size() > kLineBytesMax) return Status(Code::kResourceExhausted, "too long");
   ASSIGN_OR_RETURN(JournalRecord record, ParseJournalLine(text));
   ASSIGN_OR_RETURN(const std::string body, BodyOfJournalLine(text));
   ASSIGN_OR_RETURN(Json json, ParseJson(body));
@@ -26,7 +30,7 @@ Result<Line> ReadLine(const std::string& text) {
 
 std::vector<EarlierResults> ReadEarlierResults(
     const std::vector<EarlierLines>& earlier,
-    const std::function<bool(const std::string& sha256)>& has_file) {
+    const std::function<bool(const ArtifactRecord& file)>& has_file) {
   std::set<std::pair<std::string, ExpectedCell>> known;  // by what they were measured with
   std::vector<EarlierResults> read;
   for (const EarlierLines& lines : earlier) {
@@ -44,7 +48,7 @@ std::vector<EarlierResults> ReadEarlierResults(
         continue;
       }
       if (const auto* const artifact = std::get_if<ArtifactRecord>(&line->parsed)) {
-        has_files = has_files && has_file(artifact->sha256);
+        has_files = has_files && has_file(*artifact);
         artifacts.push_back(std::move(line->body));
         continue;
       }
@@ -52,7 +56,7 @@ std::vector<EarlierResults> ReadEarlierResults(
       EarlierResult result = {.row = std::move(line->body),
                               .artifacts = std::exchange(artifacts, {})};
       const bool is_whole = std::exchange(has_files, true) && row != nullptr;
-      if (!is_whole || !known.emplace(with, row->asked()).second) continue;
+      if (!is_whole || row->status != "ok" || !known.emplace(with, row->asked()).second) continue;
       results.results.push_back(std::move(result));
     }
     if (!results.results.empty()) read.push_back(std::move(results));

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <functional>
-#include <string>
 #include <vector>
 
-#include "coordinator/store/store.h"
+#include "coordinator/store/reader.h"
 #include "sweeps/earlier_results.h"
+#include "sweeps/record.h"
 
 namespace longrun::coordinator {
 
 // Of the rows that equal programs measured for one cell, the newest is enough. Leaves out lines
-// that cannot be read, and rows with a file that is gone: `has_file` is asked by its SHA-256.
+// that cannot be read or would be too long for a journal, rows without a value, and rows with a
+// file of which `has_file` says that it is gone.
 std::vector<EarlierResults> ReadEarlierResults(
     const std::vector<EarlierLines>& earlier,
-    const std::function<bool(const std::string& sha256)>& has_file);
+    const std::function<bool(const ArtifactRecord& file)>& has_file);
 
 }  // namespace longrun::coordinator

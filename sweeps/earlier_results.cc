@@ -63,7 +63,7 @@ Result<EarlierResults> EarlierResults::FromJson(const Json& json) {
 Json MeasuredWith(const Json& started) {
   Json with = Json::object();
   for (const char* const name :
-       {"version", "commit", "numerics", "compiler", "torch", "cuda", "execution", "init"}) {
+       {"version", "commit", "numerics", "compiler", "torch", "cuda", "driver", "execution", "init"}) {
     if (started.contains(name)) with[name] = started.at(name);
   }
   return with;

@@ -133,6 +133,12 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     } else if (task.kind == TaskKind::kTrain) {
       TakeCheckpoint(step, task, attempt, *checkpoint);
     }
+  } else if (record.kind == RecordKind::kArtifact) {
+    // It may be one that the attempt took over, whose file only the lost database knew.
+    if (batch.files_gone && !batch.bytes_stored && IsOfEarlierDatabase(step.state, attempt.epoch)) {
+      LoseToRestore(step, attempt,
+                    "neither the restored backup nor its worker has the files of its results");
+    }
   } else if (const auto* const result = record.As<ResultRecord>()) {
     WarnOfUnexpectedRow(step, task, attempt, result->asked());
   } else if (const auto* const body = record.As<UnreadableBody>();

@@ -101,6 +101,8 @@ void StartRound(StepContext& step, Task& task, TaskState to, std::string reason)
   task.avoid_worker.clear();
   task.too_large_for.clear();
   task.not_before = 0;
+  task.needs_ms = 0;
+  task.results_reached = 0;
   task.ready_seq = 0;
   WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
   EnterTaskState(step, task, to, std::move(reason));

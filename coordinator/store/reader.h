@@ -127,6 +127,20 @@ struct CurvePoint {
   double value = 0;
 };
 
+// The stored journal lines of an attempt with results.
+struct EarlierLines {
+  std::string attempt;
+  std::string started;  // the record `started`
+  // The records `artifact` and `result`, in their order. "": one that cannot be read, or whose file
+  // did not arrive.
+  std::vector<std::string> results;
+};
+// The fencing tokens between these two.
+struct EpochRange {
+  std::uint64_t after = 0;
+  std::uint64_t before = 0;
+};
+
 class StoreReader {
  public:
   static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
@@ -183,6 +197,11 @@ class StoreReader {
   Result<std::vector<ResultBody>> ResultsOfCells(const std::map<std::string, std::string>& owners);
   // The numbers in an attempt's rows.
   Result<std::vector<MeasuredNumber>> NumbersOf(const std::string& attempt);
+  // What the newest of the task's attempts of these epochs have measured, the newest first: about
+  // n_bytes_max of it. Without attempts that ended for a reason which puts their rows in doubt.
+  Result<std::vector<EarlierLines>> EarlierLinesOf(const std::string& task,
+                                                   const EpochRange& epochs,
+                                                   std::int64_t n_bytes_max);
   // All rows of the run that count, whichever sweep requested them.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
   // The next two functions find numbers that were stored but can no longer be read (lost.cc). The

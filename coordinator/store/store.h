@@ -94,18 +94,6 @@ struct NameChange {
 // for nobody; they may stay under another name, for whose owner they count.
 enum class ModelBytes { kMayStay, kMustGo };
 
-// The stored journal lines of an attempt with results.
-struct EarlierLines {
-  std::string attempt;
-  std::string started;               // the record `started`
-  std::vector<std::string> results;  // the records `artifact` and `result`, in their order
-};
-// The fencing tokens between these two.
-struct EpochRange {
-  std::uint64_t after = 0;
-  std::uint64_t before = 0;
-};
-
 // kForParts is for a submission in parts: its keys are digests, so that its rows reach all pages of
 // the indexes again and again until it ends.
 enum class PageCache { kUsual, kForParts };
@@ -196,13 +184,6 @@ class Store {
 
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFile>> CheckpointFiles(const std::string& sha256);
-
-  // What the task's attempts of these epochs have measured, the newest attempt first: about
-  // n_bytes_max of it. Without attempts of which a file did not arrive, and without those that
-  // ended for a reason which puts their rows in doubt.
-  Result<std::vector<EarlierLines>> EarlierLinesOf(const std::string& task,
-                                                   const EpochRange& epochs,
-                                                   std::int64_t n_bytes_max);
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;

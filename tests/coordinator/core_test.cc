@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "coordinator/earlier_results.h"
 #include "coordinator/exports.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/sqlite.h"
@@ -491,6 +492,16 @@ class EarlierResultsTest : public CoreTest {
     return sink->NextTask();
   }
 
+  // Of a core that has ended.
+  std::vector<EarlierLines> Lines(const TaskFile& task, const EpochRange& epochs,
+                                  std::int64_t n_bytes = 1 << 20) const {
+    auto reader = StoreReader::Open(store->database_path());
+    EXPECT_TRUE(reader.ok());
+    auto earlier = (*reader)->EarlierLinesOf(task.task, epochs, n_bytes);
+    EXPECT_TRUE(earlier.ok());
+    return std::move(earlier).value();
+  }
+
   static constexpr int kYields = 75;
   static constexpr int kDataExit = 65;
   const std::shared_ptr<FakeSession> sink = std::make_shared<FakeSession>();
@@ -545,10 +556,7 @@ TEST_F(EarlierResultsTest, WhatAnAttemptMeasuredOnDamagedDataIsMeasuredAgain) {
   const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
   End(first, 1, kDataExit);
   core.reset();
-  const auto earlier =
-      store->EarlierLinesOf(first.task, {.after = 0, .before = first.epoch + 1}, 1 << 20);
-  ASSERT_TRUE(earlier.ok());
-  EXPECT_TRUE(earlier->empty());
+  EXPECT_TRUE(Lines(first, {.after = 0, .before = first.epoch + 1}).empty());
 }
 
 // While an evaluation is measured again, for example.
@@ -559,9 +567,9 @@ TEST_F(EarlierResultsTest, OnlyTheAttemptsOfTheseEpochsAreRead) {
   core.reset();
   const auto attempts = [&](const EpochRange& epochs, std::int64_t n_bytes) {
     std::vector<std::string> found;
-    const auto earlier = store->EarlierLinesOf(first.task, epochs, n_bytes);
-    EXPECT_TRUE(earlier.ok());
-    for (const EarlierLines& one : *earlier) found.push_back(one.attempt);
+    for (const EarlierLines& one : Lines(first, epochs, n_bytes)) {
+      if (!one.results.empty()) found.push_back(one.attempt);
+    }
     return found;
   };
   using Ids = std::vector<std::string>;
@@ -581,6 +589,36 @@ TEST_F(EarlierResultsTest, TheFilesOfARowAreNamedWithIt) {
     ASSERT_EQ(second.earlier[0].results[i].artifacts.size(), 1u);
     EXPECT_EQ(second.earlier[0].results[i].artifacts[0].at("name"), Str("map-", i));
   }
+}
+
+// The files of a number whose row is gone belong to no other.
+TEST_F(EarlierResultsTest, ARecordThatCannotBeReadTakesOnlyItsNumberAway) {
+  const TaskFile first = ArriveAtEvaluation({std::string(kEarlierResultsCapability)});
+  End(first, 2, kYields, Sha256Hex("manifest"));  // artifacts 3 and 5, results 4 and 6
+  core.reset();
+  const auto read = [&](const std::string& sql) {
+    const auto connection =
+        Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+    EXPECT_TRUE(connection->Execute("BEGIN").ok());
+    EXPECT_TRUE(connection->Execute(sql).ok());
+    EXPECT_TRUE(connection->Execute("COMMIT").ok());
+    const auto earlier = ReadEarlierResults(Lines(first, {.after = 0, .before = first.epoch + 1}),
+                                            [](const ArtifactRecord&) { return true; });
+    std::vector<std::int64_t> lengths;
+    for (const EarlierResults& one : earlier) {
+      for (const EarlierResult& result : one.results) {
+        EXPECT_EQ(result.artifacts.size(), 1u);
+        lengths.push_back(result.row.at("context_length").get<std::int64_t>());
+      }
+    }
+    return lengths;
+  };
+  const std::int64_t length = first.expected_cells[0].context_length;
+  const std::int64_t next = first.expected_cells[1].context_length;
+  using Lengths = std::vector<std::int64_t>;
+  EXPECT_EQ(read("SELECT 1"), (Lengths{length, next}));
+  EXPECT_EQ(read("DELETE FROM artifact WHERE seq = 3"), (Lengths{next}));
+  EXPECT_EQ(read("DELETE FROM result WHERE seq = 4"), (Lengths{}));
 }
 
 TEST_F(EarlierResultsTest, WhatHasLostAFileIsMeasuredAgain) {

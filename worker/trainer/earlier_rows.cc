@@ -7,13 +7,28 @@
 
 namespace longrun::trainer {
 
-EarlierRows::EarlierRows(const std::vector<EarlierResults>& earlier, const Json& measured_with) {
+namespace {
+
+// Times and memory are those of a machine, which their rows name.
+bool IsOfMachine(const Json& row, const Json& machine) {
+  const auto extra = row.find("extra");
+  if (extra == row.end()) return true;
+  if (!extra->is_object()) return false;
+  const auto of_row = extra->find("machine");
+  return of_row == extra->end() || *of_row == machine;
+}
+
+}  // namespace
+
+EarlierRows::EarlierRows(const std::vector<EarlierResults>& earlier, const Json& measured_with,
+                         const Json& machine) {
   for (const EarlierResults& attempt : earlier) {
     if (attempt.measured_with != measured_with) continue;
     for (const EarlierResult& result : attempt.results) {
       const RecordBody parsed = ParseRecordBody(RecordKind::kResult, std::nullopt, result.row);
       const auto* const row = std::get_if<ResultRecord>(&parsed);
       if (row == nullptr || row->status != "ok") continue;
+      if (!IsOfMachine(result.row, machine)) continue;
       EarlierResult taken = result;
       if (!taken.row.contains(kMeasuredBy)) taken.row[kMeasuredBy] = attempt.attempt;
       results_.emplace(row->asked(), std::move(taken));

@@ -152,8 +152,10 @@ Status Evaluator::WarnOfPrompts(const std::vector<Json>& rows) {
   if (extension.is_null() || has_warned_of_prompts_) return Status();
   std::int64_t longest = 0;
   for (const Json& row : rows) {
-    longest = std::max(longest,
-                       row.value("extra", Json::object()).value("longest_prompt", std::int64_t{0}));
+    const Json extra = row.value("extra", Json::object());
+    const auto prompt = extra.find("longest_prompt");
+    if (prompt == extra.end() || !prompt->is_number_integer()) continue;
+    longest = std::max(longest, prompt->get<std::int64_t>());
   }
   if (WarningAt(extension, std::ranges::max(task_lengths_))) return Status();
   const auto warning = WarningAt(extension, longest);
@@ -233,6 +235,7 @@ Result<std::vector<Evaluator::Group>> Evaluator::TakeOver(const EarlierRows& ear
       left.push_back(group);
       continue;
     }
+    if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
     Failpoint("trainer_mid_evaluation");
     std::vector<Json> rows;
     for (const EarlierResult& result : results) {
@@ -366,7 +369,8 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
   RETURN_IF_ERROR(RecordWarnings(session));
   Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);
-  return evaluator.Run(EarlierRows(task.earlier, MeasuredWith(StartedBody(task, machine, ""))));
+  return evaluator.Run(EarlierRows(task.earlier, MeasuredWith(StartedBody(task, machine, "")),
+                                   DescribeMachine(task, machine)));
 }
 
 }  // namespace longrun::trainer

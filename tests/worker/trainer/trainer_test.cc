@@ -915,6 +915,14 @@ TEST_F(TrainerTest, AnEvaluationTakesOverWhatAnEarlierAttemptMeasured) {
   other["commit"] = "another";
   EXPECT_EQ(again("other", other), whole);
 
+  // A number that is a machine's own, such as a time, counts on that machine only.
+  measured[0].row["extra"]["machine"] = {{"name", "another CPU"}};
+  const std::vector<Json> elsewhere = again("elsewhere", MeasuredWith(started));
+  ASSERT_EQ(elsewhere.size(), 3u);
+  EXPECT_EQ(elsewhere[0].at("measured_by"), attempt);
+  EXPECT_EQ(elsewhere[0].at("context_length"), 32);
+  EXPECT_EQ(elsewhere[1], whole[0]);
+
   // A number that could not be measured then may be measured now. Who measured it stays known.
   measured[0].row["value"] = nullptr;
   measured[0].row["status"] = "out_of_memory";
