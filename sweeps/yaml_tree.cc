@@ -210,16 +210,22 @@ class TreeBuilder final : public YAML::EventHandler {
     if (value.find(" - ") == std::string_view::npos) return;
     std::string_view text = text_.substr(std::min(BeginOf(mark), text_.size()));
     const std::string first(Trim(text.substr(0, text.find('\n'))));
+    // The value has the lines in their order, with spaces and newlines between them: each line is
+    // looked for only where it has to be, so that a long text takes no more than one pass.
+    if (!value.starts_with(first)) return;  // it ends in its first line
+    value.remove_prefix(first.size());
     Place place = PlaceOf(mark);
     for (std::size_t n = text.find('\n'); n != std::string_view::npos; n = text.find('\n')) {
       text.remove_prefix(n + 1);
       place.line += 1;
       const std::string_view line = text.substr(0, text.find('\n'));
-      const std::size_t dash = line.find_first_not_of(' ');
-      if (dash == std::string_view::npos) continue;
-      const std::string_view entry = Trim(line.substr(dash));
-      if (value.find(entry) == std::string_view::npos) return;  // the text has ended
+      const std::string_view entry = Trim(line);
+      if (entry.empty()) continue;
+      value = Trim(value);
+      if (!value.starts_with(entry)) return;  // the text has ended
+      value.remove_prefix(entry.size());
       if (!entry.starts_with("- ")) continue;
+      const std::size_t dash = line.find('-');
       const YamlNode& list = frames_.back().node;
       if (list.kind != YamlNode::Kind::kList) {
         if (first.find(' ') != std::string::npos) return;

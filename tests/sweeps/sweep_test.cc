@@ -19,6 +19,7 @@
 #include "sweeps/evaluation_name.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "sweeps/yaml_tree.h"
 #include "tests/sweeps/overrides.h"
 
 namespace longrun {
@@ -489,6 +490,24 @@ TEST(SweepLimitsTest, RefusesTooManyNodes) {
       ErrorOf(Parse(yaml + "]")),
       "sweep.yaml:1:199999: the file has more than 100000 keys and values: shorten its lists, "
       "or divide it into several files");
+}
+
+// A text without quotes that fills the file, with a dash in its first continued line and another
+// one, which is an entry of the list, in its last.
+TEST(SweepLimitsTest, ALongTextWithDashesIsReadInOnePass) {
+  std::string yaml = "a:\n- x\n  aaaaaaaaaaa - b\n";
+  int n_lines = 3;
+  for (; yaml.size() < kSweepBytesMax - 40; ++n_lines) {
+    yaml += Str("  aaaaaaaaaaa", 100'000 + n_lines, "\n");
+  }
+  std::vector<Problem> problems;
+  EXPECT_TRUE(ParseYaml(yaml, 0, problems));
+  EXPECT_EQ(problems, std::vector<Problem>());
+
+  EXPECT_FALSE(ParseYaml(yaml + " - late\n", 0, problems));
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].place, (Place{.source = 0, .line = n_lines + 1, .column = 2}));
+  EXPECT_EQ(problems[0].message.substr(0, 9), "this dash");
 }
 
 TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
