@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/str.h"
 #include "model/data/manifest.h"
 
 namespace longrun {
@@ -235,6 +236,26 @@ TEST_F(DatasetTest, AManifestOfAnEarlierReleaseStaysValidAndCanBeSealed) {
   EXPECT_FALSE(IsSealed(ReadManifestJson(Folder("data")).value()));
   ASSERT_TRUE(SealManifest(Folder("data")).ok());
   EXPECT_EQ(ReadFile(path).value(), sealed);
+}
+
+// To compare each member with the hash of the others would take minutes.
+TEST_F(DatasetTest, OfAManifestWithoutASealFewMembersAreComparedWithItsHash) {
+  Json manifest = {{"digest", Sha256Hex("a")}, {"spec_sha256", Sha256Hex("b")}};
+  for (int i = 0; i < 30'000; ++i) manifest[Str("text", i)] = "x";
+  EXPECT_EQ(CheckSeal(manifest).message(), "");
+
+  Json renamed = ParseJson(SealedManifest(manifest)).value();
+  renamed["manifest_sha257"] = renamed[std::string(kSealKey)];
+  renamed.erase(std::string(kSealKey));
+  EXPECT_EQ(CheckSeal(renamed).message(),
+            "its member \"manifest_sha257\" must be named manifest_sha256");
+
+  for (int i = 0; i < 30'000; ++i) manifest[Str("text", i)] = Sha256Hex(std::to_string(i));
+  const Status refused = CheckSeal(manifest);
+  EXPECT_EQ(refused.code(), Code::kDataLoss);
+  EXPECT_EQ(refused.message(),
+            "it has no manifest_sha256, but more than 4 members that are a SHA-256 and that no "
+            "release of longrun writes");
 }
 
 TEST_F(DatasetTest, AChangedTokenizerIsFound) {
