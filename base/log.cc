@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 namespace longrun {
 namespace {
@@ -19,20 +20,26 @@ void AppendValue(std::string& line, std::string_view value) {
   for (const char c : value) {
     if (static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '=' || c == '\\') is_bare = false;
   }
+  is_bare = is_bare && IsOneLine(value);
   if (is_bare) {
     line += value;
     return;
   }
   line += '"';
-  for (const char c : value) {
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
+    const std::string_view next = value.substr(i + 1);
+    // U+0080 to U+009F, two bytes from c2, are control characters as well.
+    const bool is_c1 = c == '\xc2' && !next.empty() && next < "\xa0" && next >= "\x80";
     if (c == '"' || c == '\\') {
       line += '\\';
       line += c;
     } else if (c == '\n') {
       line += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || is_c1) {
       char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+      const unsigned code = static_cast<unsigned char>(is_c1 ? value[++i] : c);
+      std::snprintf(escape, sizeof escape, "\\u%04x", code);
       line += escape;
     } else {
       line += c;

@@ -36,7 +36,7 @@ struct GetArguments {
 // Shortens the reasons of failed tasks, and of those skipped because of them: the list of failures
 // below the table has them in full.
 std::string ReasonOf(const v1::TaskInfo& task, bool in_full) {
-  auto reason = task.reason();
+  const std::string reason = OneLine(Printable(task.reason()));
   const bool is_listed_below = task.state() == "FAILED" || task.state() == "SKIPPED";
   if (in_full || !is_listed_below) return reason;
   return Shortened(reason, kReasonBytes, " …");
@@ -189,7 +189,7 @@ std::string RunText(const v1::RunInfo& run) {
       // Of a live attempt, the task's time says more: it goes to now.
       const std::string ran = DurationText(attempt.duration_ms());
       if (!ran.empty() && attempt.ended_ms() > 0) text += Str(", ran ", ran);
-      const std::string& message = attempt.message();
+      const std::string message = OneLine(Printable(attempt.message()));
       // The newest attempt's message is the failed task's reason, which is below in full.
       const bool is_listed_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();
       if (!message.empty() && !is_listed_below) text += ": " + message;

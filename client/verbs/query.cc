@@ -1,6 +1,4 @@
 // longrun query SQL: read-only SQL over the documented views (docs/query.md).
-#include <array>
-#include <cstdio>
 #include <map>
 
 #include "base/str.h"
@@ -34,19 +32,7 @@ using Rows = std::vector<std::vector<std::string>>;
 std::string Shown(const Json& value, const char* null) {
   if (value.is_null()) return null;
   if (!value.is_string()) return CanonicalJson(value);
-  std::string text;
-  for (const char c : value.get_ref<const std::string&>()) {
-    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) {
-      text += c;
-    } else if (c == '\n' || c == '\t') {
-      text += c == '\n' ? "\\n" : "\\t";
-    } else {
-      std::array<char, 8> code{};
-      std::snprintf(code.data(), code.size(), "\\x%02x", static_cast<unsigned char>(c));
-      text += code.data();
-    }
-  }
-  return text;
+  return OneLine(Printable(value.get_ref<const std::string&>()));
 }
 
 std::string CsvText(const Json& value) {

@@ -43,7 +43,8 @@ std::string OneFailure(CoordinatorConnection& connection, const std::string& nam
                        const v1::RunInfo& run, const v1::TaskInfo& task) {
   const std::string& attempt = task.attempt();
   std::string text = Str(task.kind(), " task ", ShortId(task.task()), " of ", name, " ",
-                         ShortId(run.run_key()), " failed: ", task.reason(), "\n");
+                         ShortId(run.run_key()), " failed: ",
+                         OneLine(Printable(task.reason())), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
   return Str(text, "  the whole log: `longrun logs ", attempt, "`\n");

@@ -77,7 +77,7 @@ const v1::TaskInfo* CurrentTask(const v1::RunInfo& run) {
 // Why no present worker can take the task, ever or now; "" if one can. Otherwise a user would wait
 // without knowing for what.
 std::string NobodyCan(const v1::TaskInfo& task) {
-  const std::string& reason = task.reason();
+  const std::string reason = OneLine(Printable(task.reason()));
   const bool is_told = reason.starts_with(kNobodyCan) || reason.starts_with(kRefused);
   return task.state() == "READY" && is_told ? reason : "";
 }
@@ -534,8 +534,8 @@ std::string FailedTasksText(const SweepProgress& progress) {
       if (task.state() != "FAILED") continue;
       any_for_good = any_for_good || task.failed_for_good();
       if (++n_failed > kFailuresShown) continue;
-      text += Str(task.kind(), " task of ", names.Of(run), " failed: ", task.reason(),
-                  "\n  `longrun logs ", ShortId(task.task()), "` shows its log\n");
+      text += Str(task.kind(), " task of ", names.Of(run), " failed: ",
+                  OneLine(Printable(task.reason())), "\n  `longrun logs ", ShortId(task.task()), "` shows its log\n");
     }
   }
   if (n_failed > kFailuresShown) {

@@ -58,9 +58,9 @@ std::string TriesText(const v1::TaskReason& reason) {
 }
 
 std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
-  std::string text = Str(SubjectText(reason), ": ", reason.text(), "\n");
+  std::string text = Str(SubjectText(reason), ": ", OneLine(Printable(reason.text())), "\n");
   const auto line = [&](std::string_view name, const std::string& value) {
-    if (!value.empty()) text += Str("  ", name, ": ", value, "\n");
+    if (!value.empty()) text += Str("  ", name, ": ", OneLine(Printable(value)), "\n");
   };
   line("what ends it", reason.remedy());
   if (reason.has_until_wall_ms()) line("not before", FormatWallMs(reason.until_wall_ms()));
@@ -104,7 +104,7 @@ std::string ReasonsText(const v1::GetReasonsResponse& answer) {
   }
   if (answer.reasons().empty()) text += "it has no tasks\n";
   for (const v1::Notice& notice : answer.notices()) {
-    if (!IsTold(answer, notice)) text += Str("also: ", notice.text(), "\n");
+    if (!IsTold(answer, notice)) text += Str("also: ", OneLine(Printable(notice.text())), "\n");
   }
   return text;
 }
@@ -122,8 +122,10 @@ std::string UnfitText(const v1::GetReasonsResponse& answer) {
     const std::string subject = TasksText(reason);
     const bool is_told = text.starts_with(kNobodyCan);
     if (is_told) text.remove_prefix(kNobodyCan.size());
-    lines.push_back(is_told ? Str("no worker can run ", subject, text) : Str(subject, ": ", text));
-    lines.push_back(Str("  what ends it: ", reason.remedy()));
+    const std::string shown = OneLine(Printable(text));
+    lines.push_back(is_told ? Str("no worker can run ", subject, shown)
+                            : Str(subject, ": ", shown));
+    lines.push_back(Str("  what ends it: ", OneLine(Printable(reason.remedy()))));
   }
   if (n_more > 0) lines.push_back(Str("and ", Counted(n_more, "more reason"), ": `longrun why`"));
   if (lines.empty()) return "the worker of this machine can do nothing more of the sweep";

@@ -59,11 +59,11 @@ std::string Spent(const Task& task, const FailureRow& row) {
              " allowed");
 }
 
-// A message from a worker or a trainer may have any length,
-// but every view of a sweep shows the reason.
+// A message from a worker or a trainer may have any length, and control characters that a terminal
+// would obey, but every view of a sweep shows the reason in a row.
 std::string InShort(const std::string& message) {
   constexpr std::size_t kBytesMax = 2000;
-  return Shortened(message, kBytesMax);
+  return Shortened(OneLine(Printable(message)), kBytesMax);
 }
 
 // What helps if the message is about the checkpoint from which the attempt starts; "" if it is

@@ -53,6 +53,13 @@ TEST(LogTest, ValueThatCouldBeMisreadIsQuoted) {
                              "\n");
 }
 
+TEST(LogTest, WhatATerminalWouldObeyIsWrittenOut) {
+  const std::string line = Captured([] {
+    LogError("failed", {{"a", "\u009b1m"}, {"b", "x\x7f"}, {"c", "caf\u00e9"}});
+  });
+  EXPECT_EQ(line.substr(27), "failed a=\"\\u009b1m\" b=\"x\\u007f\" c=caf\u00e9\n");
+}
+
 // A limit on the file's size cuts a line as a full disk does.
 TEST(LogTest, ALineAfterOneThatWasCutBeginsOnALineOfItsOwn) {
   const TempFolder folder;

@@ -130,6 +130,15 @@ TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
   EXPECT_TRUE(text.ends_with("and 9980 tasks more failed: `longrun get a` shows them\n")) << text;
 }
 
+TEST(FailedTasksTextTest, WhatATerminalWouldObeyIsWrittenOutOnOneLine) {
+  v1::WatchSweepResponse message = Sweep();
+  message.clear_runs();
+  *message.add_runs() = RunWith("run", "rope", "FAILED");
+  message.mutable_runs(0)->mutable_tasks(0)->set_reason("\x1b[1ma\nb \u009b1m");
+  const std::string text = FailedTasksText(message);
+  EXPECT_NE(text.find(" failed: \\x1b[1ma\\nb \\x9b1m\n"), std::string::npos) << text;
+}
+
 TEST(RunLimitTest, ATableHasFiftyRunsByItselfAndAProgramGetsAll) {
   EXPECT_EQ(RunLimit().Of("table", 10'000), 50U);
   EXPECT_EQ(RunLimit().Of("table", 7), 7U);

@@ -49,6 +49,17 @@ TEST(TaskReasonsTest, TasksOfASweepAreCountedAndOneIsTheExample) {
             "  run: aaaabbbb\n");
 }
 
+// A trainer's message in a database of an earlier release.
+TEST(TaskReasonsTest, WhatATerminalWouldObeyIsWrittenOutOnOneLine) {
+  v1::GetReasonsResponse answer = OfSweep();
+  *answer.add_reasons() = Reason("FAILED", "ENDED", "\x1b]0;a\a\nforged\r \u009b1m");
+  answer.mutable_reasons(0)->set_failure_class("invalid");
+  answer.mutable_reasons(0)->set_failure("b\nc\x7f");
+  const std::string text = ReasonsText(answer);
+  EXPECT_NE(text.find("\\x1b]0;a\\x07\\nforged\\r \\x9b1m\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("ended as invalid: b\\nc\\x7f\n"), std::string::npos) << text;
+}
+
 TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
   v1::GetReasonsResponse answer;
   answer.set_run_key("aaaabbbbccccdddd");

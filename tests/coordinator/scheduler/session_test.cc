@@ -26,6 +26,16 @@ class SessionTest : public SchedulerTest {
   }
 };
 
+TEST_F(SessionTest, AMessageOfAWorkerIsKeptOnOneLineWithoutControlCharacters) {
+  const Attempt& attempt = Current(Train());
+  Do(AttemptRejected{.session = 1,
+                     .attempt = attempt.id,
+                     .epoch = attempt.epoch,
+                     .failure_class = "",
+                     .reason = "\x1b]0;a\a\nb\r \u009b1m"});
+  EXPECT_EQ(attempt.message, "\\x1b]0;a\\x07\\nb\\r \\x9b1m");
+}
+
 TEST_F(SessionTest, AnOfferWithoutAnswerIsWithdrawnAndNotCounted) {
   const Attempt& first = Current(Train());
   Wait(state.limits.offer_ms);
