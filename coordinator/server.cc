@@ -429,7 +429,8 @@ Status Serve(const ServerOptions& options) {
   const std::unique_ptr<Executor> receiver = Executor::Start(*store, 1, kReceiveJobsMax);
   const std::unique_ptr<Executor> transfers = Executor::Start(*store, kTransferThreads, kJobsMax);
   const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
-  const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
+  const std::unique_ptr<Executor> querier =
+      Executor::Start(*store, kQuerierThreads, kQueryJobsMax, Executor::Order::kTurns);
   Ticker ticker;
   OverlapSearch overlaps;
   PilotBoard pilots;

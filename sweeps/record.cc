@@ -14,6 +14,8 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kShownBytesMax = 80;  // of a wrong value, in a message
+constexpr std::size_t kSeriesMetricsMax = 256;
+constexpr std::size_t kMetricNameBytesMax = 256;
 
 // Takes an object's members out of it by their types: null and absent members are nothing, and one
 // of another type is the reason why the object does not have its form.
@@ -142,9 +144,18 @@ RecordBody ParseProgress(Json& body) {
 RecordBody ParseSeries(const Json& body, std::optional<std::int64_t> step) {
   if (!step) return UnreadableBody{.why = "series without a step"};
   if (body.empty()) return UnreadableBody{.why = "series without a metric"};
+  // Each name gets a row in the database that stays.
+  if (body.size() > kSeriesMetricsMax) {
+    return UnreadableBody{.why = Str("a series of ", body.size(), " metrics: at most ",
+                                     kSeriesMetricsMax, " are allowed")};
+  }
   SeriesRecord series;
   series.values.reserve(body.size());
   for (const auto& [name, value] : body.items()) {
+    if (name.size() > kMetricNameBytesMax) {
+      return UnreadableBody{.why = Str("a metric's name has ", name.size(), " bytes: at most ",
+                                       kMetricNameBytesMax, " are allowed")};
+    }
     if (!value.is_number() && !value.is_null()) {
       return UnreadableBody{.why = Str(name, ": expected a number or null, found a value of type ",
                                        value.type_name())};

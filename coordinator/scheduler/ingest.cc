@@ -5,10 +5,14 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun::coordinator {
 namespace {
+
+// An attempt with more of them ends: they are kept in memory while it runs.
+constexpr std::size_t kUnexpectedRowsMax = 1000;
 
 // Of a whole checkpoint.
 CheckpointRef RefOf(const Attempt& attempt, const CheckpointRecord& checkpoint) {
@@ -141,6 +145,11 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     }
   } else if (const auto* const result = record.As<ResultRecord>()) {
     WarnOfUnexpectedRow(step, task, attempt, result->asked());
+    if (attempt.rows.numbers.size() > task.expected_cells.size() + kUnexpectedRowsMax) {
+      EndAttempt(step, attempt, FailureClass::kIncomplete,
+                 Str("it gave ", attempt.rows.numbers.size(), " rows, but ",
+                     task.expected_cells.size(), " were expected"));
+    }
   } else if (const auto* const body = record.As<UnreadableBody>();
              body != nullptr && record.kind == RecordKind::kResult) {
     step.result.warnings.push_back(
@@ -227,9 +236,12 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
   step.drops.push_back(DropCheckpoint{.task = task.id, .sha256 = checkpoint.sha256});
 }
 
+// A trainer's names may have any length.
 std::string Describe(const ExpectedCell& cell) {
-  return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),
-             cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
+  constexpr std::size_t kBytesMax = 256;
+  return Str(
+      Shortened(cell.metric, kBytesMax), " at ", cell.context_length, DepthText(cell.depth),
+      cell.variant.empty() ? std::string() : Str(" (", Shortened(cell.variant, kBytesMax), ")"));
 }
 
 MeasuredNumber NumberOf(const ResultRecord& result) {
@@ -250,7 +262,8 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
     if (!attempt.resume) attempt.resume = begun->resume;
   } else if (const auto* const progress = record.As<ProgressRecord>()) {
     attempt.progress = *progress;
-  } else if (const auto* const result = record.As<ResultRecord>()) {
+  } else if (const auto* const result = record.As<ResultRecord>();
+             result != nullptr && IsLive(attempt.state)) {
     attempt.rows.counts[result->asked()] += 1;
     attempt.rows.numbers.push_back(NumberOf(*result));
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {

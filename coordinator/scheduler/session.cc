@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/scheduler/step.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/protocol.h"
@@ -508,7 +509,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   const FailureRow* const row = FindFailure(event.failure_class);
   if (row == nullptr) {
     step.result.warnings.push_back(Str("worker ", worker->id, " rejects attempt ", attempt->id,
-                                       " with the unknown class \"", event.failure_class, "\""));
+                                       " with the unknown class ", Quoted(event.failure_class)));
   }
   ReleaseSlot(step.state, *attempt);
   EndAttempt(step, *attempt, row == nullptr ? FailureClass::kCrashed : row->failure_class,

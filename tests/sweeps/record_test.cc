@@ -190,6 +190,17 @@ TEST(SeriesRecordTest, NeedsAStepAndOnlyNumbers) {
       ParseRecordBody(RecordKind::kSeries, std::nullopt, {{"loss", 1.0}})));
 }
 
+// Each name has a row in the database that stays.
+TEST(SeriesRecordTest, HasAtMost256MetricsWithShortNames) {
+  Json body = Json::object();
+  for (int i = 0; i < 256; ++i) body[std::to_string(i)] = 1.0;
+  EXPECT_TRUE(std::holds_alternative<SeriesRecord>(Parse(RecordKind::kSeries, body)));
+  body["one more"] = 1.0;
+  EXPECT_EQ(WhyNot(RecordKind::kSeries, body), "a series of 257 metrics: at most 256 are allowed");
+  EXPECT_EQ(WhyNot(RecordKind::kSeries, {{std::string(257, 'm'), 1.0}}),
+            "a metric's name has 257 bytes: at most 256 are allowed");
+}
+
 // ---- result -------------------------------------------------------------------------------------
 
 Json Result() {

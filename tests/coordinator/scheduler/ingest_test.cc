@@ -294,6 +294,26 @@ TEST_F(IngestTest, AResultOfAnotherFormIsStoredWarnedOfAndNoRow) {
   EXPECT_NE(attempt.message.find("0 rows of nll at 64"), std::string::npos) << attempt.message;
 }
 
+// They are kept in memory while it runs.
+TEST_F(IngestTest, AnAttemptThatGivesRowsWithoutEndIsIncomplete) {
+  Complete(Current(Train()));
+  const std::string id = Current(Evaluate()).id;
+  SampleJournal journal = Begin(Current(Evaluate()));
+  const std::string metric(100'000, 'm');
+  for (int i = 0; i < 1010; ++i) {
+    journal.Result({.cell = Sha256Hex("?"), .metric = metric, .context_length = 4096}, 1.0);
+  }
+  const StepResult result = Deliver(Current(Evaluate()), journal);
+
+  const Attempt& attempt = state.attempts.at(id);
+  EXPECT_EQ(attempt.state, AttemptState::kFailed);
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_EQ(attempt.message, "it gave 1003 rows, but 2 were expected");
+  EXPECT_EQ(attempt.rows.numbers.size(), 1003u);
+  EXPECT_EQ(Rows(attempt), 2u + 1010u);  // as history
+  for (const std::string& warning : result.warnings) EXPECT_LT(warning.size(), 500u);
+}
+
 TEST_F(IngestTest, ACheckpointThatIsNotWholeIsStoredWarnedOfAndNotResumedFrom) {
   SampleJournal journal = Begin(Current(Train()));
   journal.Append(RecordKind::kCheckpoint, {{"path", "checkpoints/10"},
