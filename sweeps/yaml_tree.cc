@@ -207,6 +207,7 @@ class TreeBuilder final : public YAML::EventHandler {
   // To YAML, a line that is indented further continues the text above it, even if it begins with a
   // dash. That is not refused below a text of several words, which may well go on so.
   void RefuseDashBelow(const YAML::Mark& mark, std::string_view value) const {
+    if (frames_.empty()) return;  // the whole file is this text
     if (value.find(" - ") == std::string_view::npos) return;
     std::string_view text = text_.substr(std::min(BeginOf(mark), text_.size()));
     const std::string first(Trim(text.substr(0, text.find('\n'))));

@@ -492,6 +492,11 @@ TEST(SweepLimitsTest, RefusesTooManyNodes) {
       "or divide it into several files");
 }
 
+TEST(SweepLimitsTest, AFileThatIsOnlyATextWithADashBelowIsNoSweep) {
+  const Result<Sweep> sweep = ParseSweep("x\n - y\n", "file.yaml", {}, {});
+  EXPECT_EQ(sweep.status().code(), Code::kInvalidArgument);
+}
+
 // A text without quotes that fills the file, with a dash in its first continued line and another
 // one, which is an entry of the list, in its last.
 TEST(SweepLimitsTest, ALongTextWithDashesIsReadInOnePass) {
