@@ -101,6 +101,14 @@ void PilotManager::NoteEnd(const PilotJob& job, std::int64_t now_ms) {
   ended_ms_[job.id] = now_ms;
   if (!looked_) return;  // it ended before this manager began
   SayLine(Str("job ", job.id, " (seat ", job.seat, ") has ended: ", job.reason));
+  if (!listed_.contains(job.id)) {
+    planner_.NoteFailure(now_ms);
+    failure_ = Str("job ", job.id, " (seat ", job.seat,
+                   ") was submitted, but squeue never listed it: see whether `squeue --me "
+                   "--states=all` does, and whether an option of --sbatch or a variable of the "
+                   "environment changes the job's name or cluster");
+    return;
+  }
   const bool never_joined =
       ran_.contains(job.id) && !joined_.contains(job.id) && job.reason != "CANCELLED";
   if (!job.failed && !never_joined) return;
@@ -117,6 +125,7 @@ void PilotManager::NoteChanges(const std::vector<PilotJob>& jobs, std::int64_t n
   std::set<std::string> listed;
   for (const PilotJob& job : jobs) {
     listed.insert(job.id);
+    listed_.insert(job.id);
     const auto before = seen_.find(job.id);
     const bool is_new = before == seen_.end();
     const bool changed = is_new || before->second.state != job.state;
@@ -144,6 +153,7 @@ void PilotManager::NoteChanges(const std::vector<PilotJob>& jobs, std::int64_t n
            !listed.contains(item.first);
   });
   std::erase_if(ended_ms_, [&](const auto& item) { return !seen_.contains(item.first); });
+  std::erase_if(listed_, [&](const std::string& id) { return !seen_.contains(id); });
   std::erase_if(ran_, [&](const std::string& id) { return !seen_.contains(id); });
   std::erase_if(joined_, [&](const std::string& id) { return !seen_.contains(id); });
   jobs_ = jobs;

@@ -63,6 +63,7 @@ class PilotManager {
   std::vector<PilotJob> jobs_;                    // as squeue last showed them
   std::map<std::string, PilotJob> seen_;          // by id; active ones, and those that ended lately
   std::map<std::string, std::int64_t> ended_ms_;  // when a job was first seen to have ended
+  std::set<std::string> listed_;                  // of these, jobs that squeue has listed
   std::set<std::string> ran_;     // jobs that were seen to run while the coordinator answered
   std::set<std::string> joined_;  // those of them whose worker the coordinator knew
   std::map<int, std::int64_t> token_ms_;  // when the seat's token was made

@@ -69,6 +69,22 @@ Result<std::string> FindProgram(const std::string& name) {
                     "jobs are submitted to Slurm (Debian: the package slurm-client)"));
 }
 
+// Options of sbatch on which the pilot relies.
+constexpr std::array<std::string_view, 8> kOwnOptions = {"--job-name", "--array",     "--clusters",
+                                                         "--output",   "--open-mode", "--nodes",
+                                                         "--ntasks",   "--wrap"};
+
+// Whether the variable of the environment, "NAME=value", is an option of Slurm's commands that
+// would change which jobs there are, or which of them squeue lists. The options for resources and
+// accounts, such as SBATCH_ACCOUNT, stay.
+bool HidesJobs(std::string_view variable) {
+  constexpr std::array<std::string_view, 6> kBeginnings = {
+      "SQUEUE_",          "SLURM_CLUSTERS=",   "SBATCH_CLUSTERS=",
+      "SBATCH_JOB_NAME=", "SBATCH_ARRAY_INX=", "SBATCH_OUTPUT="};
+  return std::ranges::any_of(
+      kBeginnings, [&](std::string_view beginning) { return variable.starts_with(beginning); });
+}
+
 // Runs a command of Slurm, and returns what it printed.
 Result<std::string> Run(const std::vector<std::string>& argv) {
   const TempFolder folder;
@@ -76,7 +92,9 @@ Result<std::string> Run(const std::vector<std::string>& argv) {
                           .stdout_path = JoinPath(folder.path(), "out"),
                           .stderr_path = JoinPath(folder.path(), "err"),
                           .own_group = true};
-  for (char** entry = environ; *entry != nullptr; ++entry) options.env.emplace_back(*entry);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (!HidesJobs(*entry)) options.env.emplace_back(*entry);
+  }
   ASSIGN_OR_RETURN(const int pid, Spawn(options));
   Result<std::optional<ExitInfo>> ended = WaitFor(pid, kCommandMs);
   RETURN_IF_ERROR(ended.status());
@@ -135,6 +153,13 @@ Status CheckSlurmPilot(const SlurmPilot& pilot) {
                     Str("--sbatch \"", Printable(option),
                         "\": expected an option of sbatch such as --account=lab, without spaces "
                         "and quotes"));
+    }
+    // sbatch takes the beginning of an option's name for the option.
+    const std::string_view name = std::string_view(option).substr(0, option.find('='));
+    for (const std::string_view own : kOwnOptions) {
+      if (!own.starts_with(name)) continue;
+      return Status(Code::kInvalidArgument, Str("--sbatch \"", option, "\": the pilot decides ",
+                                                own, ", by which it knows its jobs: leave it out"));
     }
   }
   return Status();

@@ -1,6 +1,7 @@
 // What a pilot writes for Slurm, and reads from it.
 #include <gtest/gtest.h>
 
+#include "base/str.h"
 #include "client/pilot/slurm.h"
 
 namespace longrun::client {
@@ -70,6 +71,23 @@ TEST(CheckSlurmPilotTest, WhatCannotStandInABatchScriptIsRefused) {
     pilot.sbatch = {option};
     EXPECT_EQ(CheckSlurmPilot(pilot).code(), Code::kInvalidArgument) << option;
   }
+}
+
+// A job with another name, or in another cluster, is not known as the pilot's again.
+TEST(CheckSlurmPilotTest, WhatThePilotKnowsItsJobsByIsRefused) {
+  for (const char* const option : {"--job-name=x", "--job=x", "--array=0-3", "--clusters=b",
+                                   "--output=x", "--nodes=2", "--ntasks=4"}) {
+    SlurmPilot pilot = Pilot();
+    pilot.sbatch = {option};
+    const Status status = CheckSlurmPilot(pilot);
+    EXPECT_EQ(status.code(), Code::kInvalidArgument) << option;
+    EXPECT_NE(status.message().find(Str("--sbatch \"", option, "\": the pilot decides --")),
+              std::string::npos)
+        << status.message();
+  }
+  SlurmPilot pilot = Pilot();
+  pilot.sbatch = {"--account=lab", "--ntasks-per-node=1", "--qos=short", "--exclude=n[1-3]"};
+  EXPECT_TRUE(CheckSlurmPilot(pilot).ok());
 }
 
 TEST(ParseSqueueTest, OnlyThePilotsJobsAreTaken) {
