@@ -1,10 +1,12 @@
 // longrun-coordinator: owns all durable state. Crash-only: killing it at any moment and starting it
 // again loses nothing.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
@@ -235,6 +238,20 @@ std::string VariableOf(const CLI::App& app, const CLI::ParseError& error,
   return "";
 }
 
+// Each connection takes a descriptor: those of hundreds of workers and callers are more than the
+// soft limit of a shell. A server that lacks one for a moment ends (grpc_log.cc).
+void RaiseFileLimit() {
+  constexpr rlim_t kEnough = 1 << 16;
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min(limit.rlim_max, kEnough);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    LogWarning("file_limit_not_raised", {{"error", ErrnoStatus(errno, "setrlimit").message()}});
+  }
+}
+
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
@@ -392,6 +409,7 @@ int Main(int argc, char** argv) {
   if (check || repair) return PrintDeepCheck(options.state_folder, repair);
   if (admin.is_asked()) return Administer(admin, options.state_folder);
   signal(SIGPIPE, SIG_IGN);
+  RaiseFileLimit();
   LogGrpcErrors();
   // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;

@@ -4,18 +4,26 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/descriptor.h"
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/cli/small_sweep.h"
 #include "tests/deadline.h"
 #include "tests/sanitized.h"
+#include "tests/wait_until.h"
 
 namespace longrun {
 namespace {
@@ -207,6 +215,38 @@ TEST_F(LimitsTest, ALimitOnOpenFilesIsSaidToBeThat) {
 }
 
 // What was written before the disk was full is removed, so that the user has its room.
+// gRPC never accepts a connection again after it could not accept one.
+TEST_F(LimitsTest, ACoordinatorThatCannotAcceptAConnectionEndsToBeStartedAgain) {
+  const std::string state = JoinPath(temp_.path(), "state"), log = JoinPath(temp_.path(), "log");
+  const Result<int> pid = Spawn({.argv = {"/usr/bin/prlimit", "--nofile=100",
+                                          Program("longrun-coordinator"), "--state", state},
+                                 .env = {"PATH=/usr/bin:/bin", "HOME=" + temp_.path()},
+                                 .stdout_path = log,
+                                 .stderr_path = log,
+                                 .die_with_parent = true});
+  ASSERT_TRUE(pid.ok()) << pid.status().message();
+  sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
+  const std::string path = JoinPath(state, "coordinator.sock");
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  std::vector<std::unique_ptr<Descriptor>> connections;
+  std::optional<ExitInfo> ended;
+  const bool has_ended = WaitUntil(kEndMs, [&] {
+    auto one = std::make_unique<Descriptor>(
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const auto* const to = reinterpret_cast<const sockaddr*>(&address);
+    if (connect(one->get(), to, sizeof address) == 0) connections.push_back(std::move(one));
+    ended = WaitFor(*pid, 0).value();
+    return ended.has_value();
+  });
+  if (!has_ended) kill(*pid, SIGKILL);
+  ASSERT_TRUE(has_ended) << connections.size() << " connections";
+  EXPECT_EQ(ended->code, kExitLimit);
+  const std::string said = ReadFile(log).value();
+  EXPECT_NE(said.find(" no_more_connections "), std::string::npos) << said;
+  EXPECT_NE(said.find("ulimit -n"), std::string::npos) << said;
+}
+
 TEST_F(LimitsTest, AnImportOnAFullDiskLeavesNothingAndCanBeRepeated) {
   constexpr const char* kScript = R"(
     mount -t tmpfs -o size=2m none "$2" || exit 99
