@@ -46,6 +46,10 @@
 //                                          queries, fewer where B H L 128 scores are more than
 //                                          2^25, never fewer than 16
 //
+// An evaluation in which the model writes also keeps 2 e n_layer G D for each of these tokens. It
+// reads no more than 8192 or 65536 of them at a time (model/net/decoder.h): B L is at most that in
+// the terms of a block.
+//
 // On a CPU, e is 4 in an evaluation of any precision: it may round and widen again.
 //
 // On an H100, GPT-2 small's body with Cable took 42 C bytes per token in bf16, which is 4 * 3 C +
@@ -61,6 +65,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "model/tokens_per_read.h"
 #include "sweeps/run.h"
 
 namespace longrun {
@@ -138,8 +143,10 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
                     bool writes, Precision precision) {
   constexpr double kScoresMax = 1 << 25;
   const bool on_cpu = path.device_kind == DeviceKind::kCpu;
-  const auto n_tokens =
-      static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
+  const std::int64_t n_given = EvaluateTokensPerCall(path.device_kind, context_length);
+  const auto n_tokens = static_cast<double>(n_given);
+  const auto n_read =
+      static_cast<double>(writes ? std::min(n_given, TokensPerRead(path.device_kind)) : n_given);
   const auto d_model = static_cast<double>(model.d_model);
   const double row_scores = static_cast<double>(model.n_head) * n_tokens;
   const double scores = path.attention == AttentionBackend::kReference
@@ -151,10 +158,10 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
   const bool widens_head = precision == Precision::kFp16 && on_cpu;
   const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
   const double element_bytes = on_cpu || precision == Precision::kFp32 ? 4.0 : 2.0;
-  const double of_products =
-      cached + 7.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff);
+  const double of_products = 7.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff);
   return 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
-         n_tokens * (4.0 * 3.0 * d_model + element_bytes * of_products) +
+         n_tokens * element_bytes * cached +
+         n_read * (4.0 * 3.0 * d_model + element_bytes * of_products) +
          LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores;
 }
 
@@ -225,9 +232,7 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
 }
 
 std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length) {
-  constexpr std::int64_t kOfCpu = 8192, kOfGpu = 65536;
-  const std::int64_t n_tokens = device_kind == DeviceKind::kCpu ? kOfCpu : kOfGpu;
-  return std::max<std::int64_t>(1, n_tokens / context_length) * context_length;
+  return std::max<std::int64_t>(1, TokensPerRead(device_kind) / context_length) * context_length;
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,

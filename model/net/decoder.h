@@ -24,7 +24,8 @@ class Decoder {
   // Feeds tokens, ids (B, T), after those fed before and returns the logits (B, V) for the next
   // token. However a text is cut into calls, the logits are the same, except for rounding. For an
   // extension that reads in pieces (Extension::piece), this needs n_to_come: the number of tokens
-  // of the text that follow.
+  // of the text that follow. A long text is read in parts of TokensPerRead tokens, so that besides
+  // the cache it takes no more memory than one of them.
   at::Tensor Feed(const at::Tensor& ids_BT, std::int64_t n_to_come = 0);
   std::int64_t n_fed() const;
   // NetState::Reserve.

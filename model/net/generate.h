@@ -1,6 +1,5 @@
-// Continues a prompt: each token is chosen from the logits after all tokens before it. The prompt
-// is read in one pass and every token once (decoder.h) or, without a cache, the whole text is read
-// again for each token.
+// Continues a prompt: each token is chosen from the logits after all tokens before it. Every token
+// is read once (decoder.h) or, without a cache, the whole text is read again for each token.
 //
 // Legend: B texts, T tokens of the prompt, N tokens written, V vocabulary.
 #pragma once

@@ -279,9 +279,21 @@ TEST(CostTest, MemoryOfAnEvaluationOnAGpuIsLessWithElementsOfTwoBytes) {
 
 TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheKeysAndValuesOfEachLayer) {
   const ModelConfig model = Micro();
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), true) -
-                EvaluateMemoryBytes(model, 16384, Path(kFused), false),
-            4 * 16384 * model.n_layer * 2 * 96);
+  EXPECT_EQ(EvaluateMemoryBytes(model, 4096, Path(kFused), true) -
+                EvaluateMemoryBytes(model, 4096, Path(kFused), false),
+            4 * 8192 * model.n_layer * 2 * 96);
+}
+
+// A longer prompt adds only its keys and values, and the rows of a block's queries and keys.
+TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheActivationsOfAPartOfThePrompt) {
+  const ModelConfig model = Micro();
+  EXPECT_EQ(EvaluateMemoryBytes(model, 65536, Path(kFused), true) -
+                EvaluateMemoryBytes(model, 8192, Path(kFused), true),
+            4 * (65536 - 8192) * model.n_layer * 2 * 96);
+  const MemoryPath gpu = {.device_kind = DeviceKind::kGpu, .attention = kFused};
+  EXPECT_EQ(EvaluateMemoryBytes(model, 1 << 20, gpu, true) -
+                EvaluateMemoryBytes(model, 1 << 16, gpu, true),
+            4 * ((1 << 20) - (1 << 16)) * model.n_layer * 2 * 96);
 }
 
 TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {

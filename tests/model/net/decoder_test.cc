@@ -136,6 +136,25 @@ TEST_P(DecoderTest, APromptInCutsGivesTheLogitsOfThePromptAtOnce) {
   }
 }
 
+// 256 texts are read in parts of 32 tokens.
+TEST_P(DecoderTest, ManyTokensAreReadInPartsAndGiveTheLogitsOfAllAtOnce) {
+  NetConfig config = Config();
+  config.model.d_model = 32;
+  const at::NoGradGuard no_grad;
+  const at::Tensor ids_BT = SmallTokens(256, 40);
+  const auto expect_same = [&](Transformer net, double error) {
+    const std::unique_ptr<NetState> state = net.NewState(256, 40);
+    const at::Tensor at_once =
+        HeadLogits(net.ReadLast(ids_BT, *state).select(1, 0), net.head(), net.compute());
+    Decoder decoder = Decoder::Make(net, 256, 40).value();
+    const double size = at_once.abs().max().item<double>();
+    EXPECT_LT(MaxDifference(decoder.Feed(ids_BT), at_once), error * size);
+    EXPECT_EQ(decoder.n_fed(), 40);
+  };
+  expect_same(SmallNet(config, "fp64"), 1e-13);
+  expect_same(SmallNet(config, "fp32", 7, AttentionBackend::kFused), 1e-5);
+}
+
 TEST_P(DecoderTest, TheMostLikelyTokenIsWrittenEachTimeWithACacheOrWithout) {
   Transformer net = SmallNet(Config(), "fp64");
   const at::Tensor prompt_BT = SmallTokens(2, 9);

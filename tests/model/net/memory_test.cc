@@ -271,6 +271,37 @@ TEST_P(ExtensionMemoryTest, ThePeakOfAPrefillGrowsAsTheText) {
 INSTANTIATE_TEST_SUITE_P(Methods, ExtensionMemoryTest, testing::ValuesIn(ReadingMethods()),
                          [](const auto& given) { return given.param; });
 
+// 65,536 tokens are eight parts. What the cache holds of the texts is not counted.
+TEST(PrefillMemoryTest, ManyTokensTakeTheMemoryOfAPartOfThem) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  constexpr std::int64_t kTexts = 64, kTokens = 1024;
+  NetConfig config = OneLayer("rope", 0);
+  config.model.n_layer = 2;
+  Transformer net = Fused(config, "fp32");
+  const at::Tensor ids_BT = SmallTokens(kTexts, kTokens);
+  const std::int64_t cache_bytes =
+      kTexts * kTokens * config.model.n_layer * 2 * config.model.d_model * 4;
+  const auto peak_of = [&](auto read) {
+    read();  // makes what the process keeps
+    const std::int64_t held = AllocationsNow().held;
+    ForgetAllocations();
+    read();
+    return AllocationsNow().most - held - cache_bytes;
+  };
+  const std::int64_t at_once = peak_of([&] {
+    const at::NoGradGuard no_grad;
+    const std::unique_ptr<NetState> state = net.NewState(kTexts, kTokens);
+    net.ReadLast(ids_BT, *state);
+  });
+  const std::int64_t in_parts = peak_of([&] {
+    Decoder decoder = Decoder::Make(net, kTexts, kTokens).value();
+    decoder.Reserve();  // no copies while it grows
+    decoder.Feed(ids_BT);
+  });
+  EXPECT_GT(in_parts, 0);
+  EXPECT_LT(in_parts, at_once / 4) << in_parts << " and " << at_once << " bytes";
+}
+
 // A network whose queries see `window` keys, and 10 sinks: under an extension, or in its layers
 // ("sliding", with position method "rope"; any other name is that method's).
 NetConfig Windowed(const std::string& name, std::int64_t window) {

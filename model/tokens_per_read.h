@@ -1,0 +1,16 @@
+// How many tokens a network reads at a time, over all texts of a batch, where texts may be cut: so
+// many rows keep a device's matrix products busy, and more would only take memory. The evaluations,
+// the cache of keys and values and the forecast of memory (sweeps/cost.cc) agree on it.
+#pragma once
+
+#include <cstdint>
+
+#include "model/device_kind.h"
+
+namespace longrun {
+
+constexpr std::int64_t TokensPerRead(DeviceKind device_kind) {
+  return device_kind == DeviceKind::kCpu ? 8192 : 65536;
+}
+
+}  // namespace longrun
