@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_plugin_file.h"
 #include "model/instruction_set.h"
@@ -20,6 +21,25 @@
 
 namespace longrun {
 namespace {
+
+// LibTorch's CUDA half itself needs no driver, and does not say why it finds no GPU.
+Status WhyNoGpu() {
+  if (dlopen("libcuda.so.1", RTLD_NOW) == nullptr) {
+    const char* const why = dlerror();
+    return Status(Code::kFailedPrecondition,
+                  Str("a GPU was requested, but NVIDIA's driver cannot be loaded: ",
+                      why == nullptr ? "unknown reason" : why,
+                      "; install the driver (a container gets it from the host if it is started "
+                      "with GPUs), or use the device \"cpu\""));
+  }
+  const std::optional<std::string> visible = GetEnv("CUDA_VISIBLE_DEVICES");
+  return Status(Code::kFailedPrecondition,
+                Str("a GPU was requested, but LibTorch finds none, although NVIDIA's driver is "
+                    "there: see whether `nvidia-smi -L` lists one",
+                    visible ? Str(", and what CUDA_VISIBLE_DEVICES=", Quoted(*visible), " leaves")
+                            : std::string(),
+                    ", or use the device \"cpu\""));
+}
 
 // libtorch_cuda.so registers its hooks when it is loaded, and ATen keeps the hooks object of the
 // first CUDA query: load it before any such query, or the GPU stays invisible.
@@ -32,12 +52,7 @@ Status LoadCudaHalf() {
                         why == nullptr ? "unknown reason" : why,
                         "; install torch with its NVIDIA packages, or use the device \"cpu\""));
     }
-    if (!at::globalContext().hasCUDA()) {
-      return Status(Code::kFailedPrecondition,
-                    "a GPU was requested, but LibTorch finds none: check nvidia-smi, or use the "
-                    "device \"cpu\"");
-    }
-    return Status();
+    return at::globalContext().hasCUDA() ? Status() : WhyNoGpu();
   }();
   return status;
 }

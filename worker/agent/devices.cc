@@ -1,6 +1,8 @@
 // See devices.h.
 #include "worker/agent/devices.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -176,7 +178,44 @@ Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::strin
   return devices;
 }
 
-Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
+Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu,
+                         const std::string& folder) {
+  // A GPU's first context may take a minute on a host with many of them.
+  constexpr std::int64_t kAnswerMs = 180'000;
+  constexpr std::size_t kMessageBytesMax = 1 << 20;
+  const std::string log = JoinPath(folder, "gpu-check.log");
+  RETURN_IF_ERROR(RemoveAll(log));
+  SpawnOptions options = {.argv = {trainer, "gpu"},
+                          .env = {"LANG=C.UTF-8", Str("CUDA_VISIBLE_DEVICES=", gpu.uuid)},
+                          .stderr_path = log,
+                          .own_group = true,
+                          .die_with_parent = true};
+  for (const char* const name : {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"}) {
+    if (const auto value = GetEnv(name)) options.env.push_back(Str(name, "=", *value));
+  }
+  ASSIGN_OR_RETURN(const int pid, Spawn(options));
+  ASSIGN_OR_RETURN(const std::optional<ExitInfo> ended, WaitFor(pid, kAnswerMs));
+  const std::string of_gpu = Str("GPU ", gpu.place.gpu, " (", gpu.name, ", ", gpu.uuid, ")");
+  const std::string remedy = "; or start with --cpu-slots 1 to compute on the processors";
+  if (!ended) {
+    kill(-pid, SIGKILL);
+    RETURN_IF_ERROR(WaitFor(pid, -1).status());
+    return Status(Code::kUnavailable, Str("the trainer could not open ", of_gpu, " within ",
+                                          kAnswerMs / 1000, " s: see nvidia-smi", remedy));
+  }
+  const Result<std::string> said = ReadFile(log, kMessageBytesMax);
+  RETURN_IF_ERROR(RemoveAll(log));
+  if (ended->code == 0) return Status();
+  const std::string_view all = said.ok() ? Trim(*said) : std::string_view();
+  const std::string last = Printable(all.substr(all.rfind('\n') + 1));
+  return Status(
+      Code::kFailedPrecondition,
+      Str("the trainer cannot compute on ", of_gpu, ": ",
+          last.empty() ? Str("`", trainer, " gpu` ended with ", ended->code) : last, remedy));
+}
+
+Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer,
+                              const std::string& folder) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
   ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
@@ -186,6 +225,7 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   for (const GpuName& gpu : gpus) {
     if (!visible && LacksMigDevices(gpu)) LogWarning("gpu_unused", {{"why", WhyUnusable(gpu)}});
   }
+  RETURN_IF_ERROR(CheckTrainerOpens(trainer, usable.front(), folder));
   return GpuSlots(std::move(usable), cpu, trainer);
 }
 

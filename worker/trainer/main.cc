@@ -24,6 +24,7 @@
 #include "worker/trainer/ending.h"
 #include "worker/trainer/forward.h"
 #include "worker/trainer/generate.h"
+#include "worker/trainer/gpu.h"
 #include "worker/trainer/standalone.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/task.h"
@@ -274,6 +275,12 @@ int Main(int argc, char** argv) {
           return Ending();
         };
       });
+
+  std::string gpu = "cuda";
+  CLI::App* of_gpu = app.add_subcommand(
+      "gpu", "shows the GPU that tasks would compute on, or says why they could not");
+  of_gpu->add_option("--device", gpu, "cuda or cuda:N")->capture_default_str();
+  of_gpu->callback([&] { verb = [&] { return RunGuarded([&] { return ShowGpu(gpu); }); }; });
 
   std::string task_path;
   CLI::App* task = app.add_subcommand("task", "runs one attempt; started by a worker");

@@ -5,6 +5,7 @@
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <link.h>
 #include <sys/stat.h>
@@ -1055,28 +1056,49 @@ TEST_F(TrainerTest, TheLibraryThatAGpuLacksIsNamed) {
   ASSERT_TRUE(MakeFolders(At("bin")).ok() && MakeFolders(At("lib/longrun")).ok());
   ASSERT_TRUE(WriteFileAtomic(At("bin/longrun-trainer"), program).ok());
   ASSERT_EQ(chmod(At("bin/longrun-trainer").c_str(), 0700), 0);
-  const auto message = [&] {
+  const auto message_of = [&](std::vector<std::string> arguments) {
     EXPECT_TRUE(RemoveAll(At("stderr")).ok());
-    SpawnOptions command = Command(TrainArguments("out", {"--device", "gpu"}), "");
+    SpawnOptions command = Command(std::move(arguments), "");
     command.argv[0] = At("bin/longrun-trainer");
     command.env.push_back("LD_PRELOAD=" + OwnLibraries());
     EXPECT_EQ(WaitFor(Spawn(command).value(), -1).value()->code, 78);
     return Stderr();
+  };
+  const auto message = [&] { return message_of(TrainArguments("out", {"--device", "gpu"})); };
+  const auto put = [&](const char* name, const char* library) {
+    const std::string bytes = ReadFile(library).value();
+    return WriteFileAtomic(JoinPath(At("lib/longrun"), name), bytes);
   };
 
   const std::string without = message();
   EXPECT_NE(without.find("CUDA half cannot be loaded: libtorch_cuda.so: cannot open"),
             std::string::npos)
       << without;
-  ASSERT_TRUE(
-      WriteFileAtomic(At("lib/longrun/libtorch_cuda.so"), ReadFile(LONGRUN_LACKING_CUDA).value())
-          .ok());
+  ASSERT_TRUE(put("libtorch_cuda.so", LONGRUN_LACKING_CUDA).ok());
   const std::string lacking = message();
   EXPECT_NE(lacking.find("CUDA half cannot be loaded: liblongrun_absent.so: cannot open"),
             std::string::npos)
       << lacking;
   EXPECT_NE(lacking.find("install torch with its NVIDIA packages, or use the device \"cpu\""),
             std::string::npos);
+  // The question that a worker asks has the same answer.
+  EXPECT_NE(message_of({"gpu"}).find("CUDA half cannot be loaded: liblongrun_absent.so"),
+            std::string::npos);
+
+  // LibTorch's CUDA half is there, but finds no GPU: because there is no driver, or with one.
+  ASSERT_TRUE(put("libtorch_cuda.so", LONGRUN_EMPTY_LIBRARY).ok());
+  if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
+    const std::string driver = message();
+    EXPECT_NE(driver.find("NVIDIA's driver cannot be loaded: libcuda.so.1: cannot open"),
+              std::string::npos)
+        << driver;
+    EXPECT_NE(driver.find("install the driver"), std::string::npos) << driver;
+  }
+  ASSERT_TRUE(put("libcuda.so.1", LONGRUN_EMPTY_LIBRARY).ok());
+  const std::string none = message();
+  EXPECT_NE(none.find("LibTorch finds none, although NVIDIA's driver is there"), std::string::npos)
+      << none;
+  EXPECT_NE(none.find("nvidia-smi -L"), std::string::npos) << none;
 }
 
 TEST_F(TrainerTest, ARunInBf16RefusesAMachineThatMultipliesOtherwise) {
