@@ -2,8 +2,8 @@
 //
 //   optimizer.safetensors   AdamW's moments
 //   state.json              {step, seed, tokens, micro_batch, paths, run_key, train_length,
-//                           initial_weights, validation_pending, best}: every random number and
-//                           every sample is a pure function of seed and step
+//                           initial_weights, programs, validation_pending, best}: every random
+//                           number and every sample is a pure function of seed and step
 //   manifest.json           (model/hugging_face/manifest.h), written last
 //
 // It appears complete or not at all: it is written into a temporary folder, synced, and renamed.

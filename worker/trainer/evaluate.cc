@@ -23,11 +23,11 @@
 #include "model/net/model_folder.h"
 #include "model/net/scorer.h"
 #include "sweeps/cost.h"
+#include "sweeps/earlier_results.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "worker/trainer/earlier_rows.h"
 #include "worker/trainer/full_disk.h"
-#include "worker/trainer/provenance.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
@@ -342,7 +342,7 @@ Status RecordWarnings(Session& session) {
 }  // namespace
 
 Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text,
-                const Machine& machine) {
+                const Machine& machine, const Json& started) {
   const TaskFile& task = session.task();
   ASSIGN_OR_RETURN(NamedEvaluation named,
                    ParseEvaluation(WithoutEvaluatedDataset(WithoutExtension(task.evaluation))));
@@ -367,10 +367,10 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(weights.config, std::move(weights.parameters),
                                                      task.execution.attention, machine.compute));
   RETURN_IF_ERROR(RecordWarnings(session));
-  Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
-                      std::move(net), mask_token);
-  return evaluator.Run(EarlierRows(task.earlier, MeasuredWith(StartedBody(task, machine, "")),
-                                   DescribeMachine(task, machine)));
+  const Json described = DescribeMachine(task, machine);
+  Evaluator evaluator(session, trained_on, text, std::move(named), described, std::move(net),
+                      mask_token);
+  return evaluator.Run(EarlierRows(task.earlier, MeasuredWith(started), described));
 }
 
 }  // namespace longrun::trainer

@@ -99,16 +99,19 @@ constexpr std::string_view CompilerName() {
 
 }  // namespace
 
-Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights) {
+Json ProgramsOf(const Machine& machine) {
   const bool on_gpu = machine.device_kind == DeviceKind::kGpu;
-  Json body = {{"version", kVersion},
-               {"commit", BuildCommit()},
-               {"dirty", BuildCommit().ends_with("-dirty")},
+  return {{"version", kVersion},
+          {"commit", BuildCommit()},
+          {"compiler", CompilerName()},
+          {"torch", TorchVersion()},
+          {"cuda", on_gpu ? CudaVersion() : ""},
+          {"driver", on_gpu ? DriverVersion() : ""}};
+}
+
+Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights) {
+  Json body = {{"dirty", BuildCommit().ends_with("-dirty")},
                {"numerics", kNumericsVersion},
-               {"compiler", CompilerName()},
-               {"torch", TorchVersion()},
-               {"cuda", on_gpu ? CudaVersion() : ""},
-               {"driver", on_gpu ? DriverVersion() : ""},
                {"device", machine.ToJson()},
                {"host", Host()},
                {"execution", Completed(task.execution, machine).ToJson()},
@@ -127,6 +130,7 @@ Json StartedBody(const TaskFile& task, const Machine& machine, const std::string
                {"command", Command()},
                {"environment", Environment()},
                {"pid", ::getpid()}};
+  body.update(ProgramsOf(machine));
   if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
     body["evaluated_dataset"] = {{"name", read->name}, {"digest", read->digest}};
   }

@@ -27,6 +27,10 @@
 
 namespace longrun::trainer {
 
+// What can change bits, but is not part of the execution: {version, commit, compiler, torch, cuda,
+// driver}, as above.
+Json ProgramsOf(const Machine& machine);
+
 Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights);
 
 }  // namespace longrun::trainer

@@ -85,15 +85,16 @@ Status Work(Session& session) {
   // Recorded even if there is nothing to start from:
   // the record says on which machine that was tried.
   const std::string initial_weights = start.ok() ? start->initial_weights : "";
-  RETURN_IF_ERROR(
-      session.journal().Append(RecordKind::kStarted, StartedBody(task, machine, initial_weights)));
+  const Json started = StartedBody(task, machine, initial_weights);
+  RETURN_IF_ERROR(session.journal().Append(RecordKind::kStarted, started));
   RETURN_IF_ERROR(start.status());
   session.SetPlace("opening the dataset");
   Failpoint("trainer_opening_dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
   ASSIGN_OR_RETURN(const std::optional<Dataset> evaluated, OpenEvaluatedDataset(task));
-  RETURN_IF_ERROR(trains ? Train(session, dataset, machine, *std::move(start), OverlapOf(machine))
-                         : Evaluate(session, dataset, evaluated ? *evaluated : dataset, machine));
+  RETURN_IF_ERROR(
+      trains ? Train(session, dataset, machine, *std::move(start), OverlapOf(machine))
+             : Evaluate(session, dataset, evaluated ? *evaluated : dataset, machine, started));
   return session.journal().Finish();
 }
 

@@ -36,6 +36,7 @@
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/source.h"
 #include "worker/trainer/full_disk.h"
+#include "worker/trainer/provenance.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
 #include "worker/trainer/weights.h"
@@ -108,13 +109,14 @@ class Trainer {
 
  private:
   Trainer(Session& session, std::unique_ptr<SampleSource> samples, std::unique_ptr<Net> net,
-          std::string initial_weights, const Overlap& overlap)
+          std::string initial_weights, Json programs, const Overlap& overlap)
       : session_(session),
         run_(session.task().run),
         samples_(std::move(samples)),
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, *net_),
         initial_weights_(std::move(initial_weights)),
+        programs_(std::move(programs)),
         overlap_(overlap) {
     if (overlap_.recorder) {
       recorded_ = std::make_unique<RecordedPasses>(*net_, overlap_.recorder);
@@ -122,6 +124,8 @@ class Trainer {
   }
 
   Status Restore(const LoadedCheckpoint& checkpoint);
+  // Records that the training goes on with other programs than those that wrote the checkpoint.
+  Status WarnOfPrograms(const Json& state);
   Status PrepareValidation(const Dataset& dataset);
   // Returns false if a stop came in between; then nothing has changed.
   Result<bool> Step();
@@ -154,6 +158,7 @@ class Trainer {
   std::unique_ptr<Net> net_;
   AdamW optimizer_;
   const std::string initial_weights_;
+  const Json programs_;  // ProgramsOf
 
   const Overlap overlap_;
   std::unique_ptr<RecordedPasses> recorded_;  // null: passes are not recorded
@@ -202,7 +207,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   net->KeepWeightCopies();
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
   Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights),
-                  overlap);
+                  ProgramsOf(machine), overlap);
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
     if (ids.empty()) {
@@ -239,12 +244,30 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
                    GetBool(checkpoint.state, "validation_pending", "state.json"));
   // A parent's best does not count for this run: the parent may have been validated differently.
   if (is_parents) return Status();
+  RETURN_IF_ERROR(WarnOfPrograms(checkpoint.state));
   if (const Json best = checkpoint.state.value("best", Json()); best.is_object()) {
     ASSIGN_OR_RETURN(const double val_loss, GetDouble(best, "val_loss", "state.json"));
     ASSIGN_OR_RETURN(const std::int64_t best_step, GetInt(best, "step", "state.json"));
     best_ = {.val_loss = val_loss, .step = best_step};
   }
   return Status();
+}
+
+Status Trainer::WarnOfPrograms(const Json& state) {
+  const Json written_with = state.value("programs", Json());
+  std::vector<std::string> changes;
+  for (const auto& [name, now] : programs_.items()) {
+    const bool is_known = written_with.is_object() && written_with.contains(name);
+    const Json before = is_known ? written_with.at(name) : Json("unknown");
+    if (before != now) changes.push_back(Str(name, " ", before.dump(), ", now ", now.dump()));
+  }
+  if (changes.empty()) return Status();
+  return session_.journal().Append(
+      RecordKind::kWarning,
+      Json{{"message", Str("the checkpoint of step ", step_, " was written by other programs (",
+                           Join(changes, "; "),
+                           "): from there on, the training may have other bits than with the "
+                           "programs that began it")}});
 }
 
 // The validation curve scores the first tokens of the validation split in adjacent windows: the
@@ -510,6 +533,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
           {"run_key", task.run_key},
           {"train_length", run_.train.train_length},
           {"initial_weights", initial_weights_},
+          {"programs", programs_},
           {"validation_pending", validation_pending_},
           {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}}});
   saved_step_ = step_;

@@ -193,6 +193,20 @@ class TrainerTest : public testing::Test {
     }
   }
 
+  // Gives the checkpoint another state.json.
+  static void WriteState(const std::string& checkpoint, const Json& state) {
+    const std::string text = CanonicalJson(state);
+    std::vector<FolderFile> files =
+        ParseFolderManifest(Bytes(checkpoint, kFolderManifestName)).value();
+    const auto of_state = std::ranges::find(files, "state.json", &FolderFile::name);
+    ASSERT_NE(of_state, files.end());
+    of_state->sha256 = Sha256Hex(text);
+    of_state->n_bytes = static_cast<std::int64_t>(text.size());
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(checkpoint, "state.json"), text).ok());
+    ASSERT_TRUE(
+        WriteFileAtomic(JoinPath(checkpoint, kFolderManifestName), FolderManifest(files)).ok());
+  }
+
   static TempFolder* data_;
   TempFolder folder_;
 };
@@ -1149,16 +1163,7 @@ TEST_F(TrainerTest, ACheckpointWithoutPathsIsOfLibTorchsOperators) {
   Json state = ParseJson(Bytes(checkpoint, "state.json")).value();
   ASSERT_EQ(state["paths"]["operators"], "longrun");
   ASSERT_EQ(state.erase("paths"), 1u);
-  const std::string text = CanonicalJson(state);
-  std::vector<FolderFile> files =
-      ParseFolderManifest(Bytes(checkpoint, kFolderManifestName)).value();
-  const auto of_state = std::ranges::find(files, "state.json", &FolderFile::name);
-  ASSERT_NE(of_state, files.end());
-  of_state->sha256 = Sha256Hex(text);
-  of_state->n_bytes = static_cast<std::int64_t>(text.size());
-  ASSERT_TRUE(WriteFileAtomic(JoinPath(checkpoint, "state.json"), text).ok());
-  ASSERT_TRUE(
-      WriteFileAtomic(JoinPath(checkpoint, kFolderManifestName), FolderManifest(files)).ok());
+  ASSERT_NO_FATAL_FAILURE(WriteState(checkpoint, state));
 
   ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", checkpoint})), 0) << Stderr();
   ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
@@ -1171,6 +1176,38 @@ TEST_F(TrainerTest, ACheckpointWithoutPathsIsOfLibTorchsOperators) {
     EXPECT_EQ(paths["operators"], "aten") << output;
     EXPECT_EQ(paths["subnormals"], "kept") << output;
   }
+}
+
+TEST_F(TrainerTest, AResumptionByOtherProgramsIsInTheRecord) {
+  WriteRun(RunJson("alibi"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::string checkpoint = StepFolder("out", "20");
+  const auto warnings = [&](const char* output) {
+    EXPECT_EQ(Exec(TrainArguments(output, {"--resume", checkpoint})), 0) << Stderr();
+    std::vector<std::string> messages;
+    for (const JsonRecord& record : Journal(output)) {
+      if (record.kind == RecordKind::kWarning) messages.push_back(record.body.at("message"));
+    }
+    return messages;
+  };
+  EXPECT_EQ(warnings("same"), std::vector<std::string>());
+
+  Json state = ParseJson(Bytes(checkpoint, "state.json")).value();
+  const Json torch = std::exchange(state.at("programs").at("torch"), "0.9");
+  ASSERT_NO_FATAL_FAILURE(WriteState(checkpoint, state));
+  EXPECT_EQ(warnings("newer"),
+            std::vector{Str("the checkpoint of step 20 was written by other programs (torch "
+                            "\"0.9\", now ",
+                            torch.dump(),
+                            "): from there on, the training may have other bits than with the "
+                            "programs that began it")});
+
+  // As releases wrote it that did not record their programs.
+  state.erase("programs");
+  ASSERT_NO_FATAL_FAILURE(WriteState(checkpoint, state));
+  const std::vector<std::string> unknown = warnings("unknown");
+  ASSERT_EQ(unknown.size(), 1u);
+  EXPECT_NE(unknown[0].find("commit \"unknown\", now "), std::string::npos) << unknown[0];
 }
 
 TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
