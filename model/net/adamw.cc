@@ -65,7 +65,7 @@ AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
 AdamW::AdamW(const OptimizerConfig& config, const Net& net)
     : AdamW(config, net.parameters(), net.compute().kernels) {
   copies_ = net.weight_copies();
-  gpu_kernels_ = net.compute().gpu_kernels && net.compute().device.is_cuda();
+  gpu_kernels_ = net.compute().gpu_kernels && !net.compute().device.is_cpu();
 }
 
 at::Tensor AdamW::ClipGradients() {

@@ -73,7 +73,7 @@ at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Te
                                    .nll = nll_N.mutable_data_ptr<float>(),
                                    .d_logits = gradient ? Elements(logits) : Elements(),
                                    .weight = weight};
-    if (z.is_cuda()) {
+    if (!z.is_cpu()) {
       RunOnGpu(&CudaCrossEntropy, call, z.device());
     } else {
       CrossEntropy(call, RowOptions(*compute.kernels, z.size(1)));

@@ -25,16 +25,17 @@ void OnGpu::ThrowUnlessOk(const Status& status) const {
 }
 
 void* OnGpu::Allocate(void* context, std::int64_t n_byte, void*) {
+  OnGpu& gpu = *static_cast<OnGpu*>(context);
   try {
-    return c10::GetAllocator(c10::DeviceType::CUDA)->raw_allocate(static_cast<size_t>(n_byte));
+    return c10::GetAllocator(gpu.device_.type())->raw_allocate(static_cast<size_t>(n_byte));
   } catch (...) {
-    static_cast<OnGpu*>(context)->error_ = std::current_exception();
+    gpu.error_ = std::current_exception();
     return nullptr;
   }
 }
 
-void OnGpu::Release(void*, void* address, void*) {
-  c10::GetAllocator(c10::DeviceType::CUDA)->raw_deallocate(address);
+void OnGpu::Release(void* context, void* address, void*) {
+  c10::GetAllocator(static_cast<OnGpu*>(context)->device_.type())->raw_deallocate(address);
 }
 
 }  // namespace longrun

@@ -87,7 +87,7 @@ template <typename Call>
 void Run(void (*on_cpu)(const Call&, const KernelOptions&),
          Status (*on_gpu)(const Call&, const CudaRowOptions&), const Call& call,
          const at::Tensor& x, const KernelOptions& on_cpu_options) {
-  if (x.is_cuda()) {
+  if (!x.is_cpu()) {
     RunOnGpu(on_gpu, call, x.device());
   } else {
     on_cpu(call, on_cpu_options);
@@ -292,7 +292,7 @@ class BiasFunction : public torch::autograd::Function<BiasFunction> {
 
 // Whether BiasFunction takes the gradient of the bias of a product of x.
 bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute) {
-  return x.is_cuda() && HasKernels(compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
+  return !x.is_cpu() && HasKernels(compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
          bias_C.requires_grad() && at::GradMode::is_enabled();
 }
 
@@ -512,7 +512,7 @@ at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_
   if (compute.kernels && IsFp32(weight_VC)) {
     return EmbedFunction::apply(weight_VC, ids, padding_id, *compute.kernels);
   }
-  if (weight_VC.is_cuda()) return OrderedEmbedFunction::apply(weight_VC, ids, padding_id);
+  if (!weight_VC.is_cpu()) return OrderedEmbedFunction::apply(weight_VC, ids, padding_id);
   return at::embedding(weight_VC, ids, padding_id);
 }
 

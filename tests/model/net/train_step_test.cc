@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda_library.h"
 #include "model/net/to_device.h"
 #include "tests/model/net/fake_gpu.h"
 #include "tests/model/net/small_model.h"
@@ -56,8 +57,7 @@ Samples SomeSamples() {
 
 // The results of three steps, each of two passes, all queued before one is read.
 template <typename Given>
-at::Tensor Train(Transformer& net, const Given& samples, double lr = 1e-2) {
-  AdamW optimizer(OptimizerConfig(), net.parameters());
+at::Tensor TrainWith(AdamW& optimizer, Transformer& net, const Given& samples, double lr) {
   std::vector<HostCopy> copies;
   for (int t = 0; t < 3; ++t) {
     TrainStep step(net, 1.0 / (4 * kLength));
@@ -68,6 +68,11 @@ at::Tensor Train(Transformer& net, const Given& samples, double lr = 1e-2) {
   std::vector<at::Tensor> all;
   for (const HostCopy& copy : copies) all.push_back(copy.Wait());
   return at::cat(all);
+}
+template <typename Given>
+at::Tensor Train(Transformer& net, const Given& samples, double lr = 1e-2) {
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+  return TrainWith(optimizer, net, samples, lr);
 }
 
 at::Tensor Weights(const Transformer& net) {
@@ -143,6 +148,72 @@ TEST_P(StepOfMethodTest, TheHostWaitsForNothingElseWithFusedAttention) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, StepOfMethodTest, ValuesIn(PositionMethodNames()),
                          [](const auto& given) { return given.param; });
+
+#ifdef LONGRUN_CUDA_ON_HOST
+
+// Our kernels over rows get what they would get on a GPU, and compute it by the same code, in which
+// each thread of a block is a fibre. So the samples are short.
+constexpr std::int64_t kShortLength = 12;
+Samples ShortSamples() {
+  const at::Tensor tokens = SmallTokens(2, kShortLength + 1);
+  return {.ids_BT = tokens.narrow(1, 0, kShortLength).contiguous(),
+          .targets_BT = tokens.narrow(1, 1, kShortLength).contiguous()};
+}
+
+Compute WithOurKernels(c10::ScalarType product = at::kFloat) {
+  static const Status opened = OpenCudaLibrary(LONGRUN_CUDA_ON_HOST).status();
+  EXPECT_TRUE(opened.ok()) << opened.message();
+  return {.device = FakeGpu(), .product = product, .gpu_kernels = true};
+}
+
+// Three steps, as Train, with our AdamW.
+template <typename Given>
+at::Tensor TrainByOurKernels(Transformer& net, const Given& samples, double lr) {
+  AdamW optimizer(OptimizerConfig(), net);
+  return TrainWith(optimizer, net, samples, lr);
+}
+
+template <typename Given>
+void ExpectNoWaitByOurKernels(const NetConfig& config, const Given& samples,
+                              bool recomputes = false) {
+  constexpr double kRate = 1e-4;
+  const Compute on_cpu = OpenCompute("cpu", "fp32").value();
+  Transformer expected_net = NetOn(config, on_cpu);
+  const at::Tensor expected = TrainByOurKernels(expected_net, samples, kRate);
+  for (const c10::ScalarType product : {at::kFloat, at::kBFloat16}) {
+    SCOPED_TRACE(product);
+    Transformer net = NetOn(config, WithOurKernels(product));
+    net.SetActivationCheckpointing(recomputes);
+    TakeFakeGpuLog();
+    const at::Tensor results = TrainByOurKernels(net, samples, kRate);
+    EXPECT_EQ(TakeFakeGpuLog(), (std::vector<std::string>{"read", "read", "read"}));
+    // As with fused attention; products in bf16 have 8 bits.
+    const double error = product == at::kFloat ? 1e-4 : 2e-2;
+    EXPECT_LT(((results - expected).abs() / expected.abs().clamp_min(1)).max().item<double>(),
+              error);
+    EXPECT_GT((results[0] - results[4]).item<double>(), 1e-3);
+  }
+}
+
+TEST_P(StepOfMethodTest, TheHostWaitsForNothingElseWithOurKernels) {
+  const NetConfig config = SmallConfig(GetParam(), GetParam() == "learned" ? kShortLength : 0);
+  ExpectNoWaitByOurKernels(config, ShortSamples(), /*recomputes=*/GetParam() == "cable");
+}
+
+TEST(OurKernelsTest, TheHostDoesNotWaitForOtherBodies) {
+  for (const char* architecture : {"llama", "qwen2", "gpt_neox"}) {
+    SCOPED_TRACE(architecture);
+    ExpectNoWaitByOurKernels(WithBody(SmallConfig("rope"), architecture), ShortSamples());
+  }
+}
+
+TEST(OurKernelsTest, TheHostDoesNotWaitForDocumentsWithPadding) {
+  Samples samples = ShortSamples();
+  samples.targets_BT.narrow(1, kShortLength - 3, 3).fill_(kIgnoredTarget);
+  ExpectNoWaitByOurKernels(SmallConfig("cable"), samples);
+}
+
+#endif  // LONGRUN_CUDA_ON_HOST
 
 TEST(TrainStepTest, TheHostDoesNotWaitUnderOtherSettingsOfAMethod) {
   for (const Json& position : {Json({{"method", "kerple"}, {"variant", "power"}}),
@@ -221,10 +292,13 @@ TEST(TrainStepTest, TheHostDoesNotWaitForAMaskedLanguageModel) {
 }
 
 TEST(TrainStepTest, AStepWithoutALossChangesNoWeight) {
-  const Compute ours = OpenCompute("cpu", "fp32").value();
-  for (const Compute& compute : {ours, Compute{}, OnFakeGpu()}) {
+  std::vector<Compute> computes = {OpenCompute("cpu", "fp32").value(), Compute{}, OnFakeGpu()};
+#ifdef LONGRUN_CUDA_ON_HOST
+  computes.push_back(WithOurKernels());
+#endif
+  for (const Compute& compute : computes) {
     Transformer net = NetOn(SmallConfig("cable"), compute);
-    AdamW optimizer(OptimizerConfig(), net.parameters(), compute.kernels);
+    AdamW optimizer(OptimizerConfig(), net);
     const auto step = [&] {
       TrainStep queued(net, 1.0 / (2 * kLength));
       queued.Add(SomeSamples());
