@@ -7,7 +7,10 @@
 #include <arrow/record_batch.h>
 #include <arrow/scalar.h>
 #include <parquet/arrow/reader.h>
+#include <parquet/file_reader.h>
+#include <parquet/metadata.h>
 #include <parquet/properties.h>
+#include <parquet/schema.h>
 
 #include <exception>
 #include <utility>
@@ -31,6 +34,14 @@ Result<int> FindColumn(const arrow::Schema& schema, std::string_view option,
   if (index >= 0) return index;
   return Status(Code::kInvalidArgument, Str(option, ": there is no column \"", name,
                                             "\"; there is ", Join(schema.field_names(), ", ")));
+}
+
+// Parquet reads leaves, and numbers them through the file: a column of structs has several.
+void AddLeaves(const parquet::SchemaDescriptor& schema, int column, std::vector<int>& leaves) {
+  const parquet::schema::Node* const root = schema.group_node()->field(column).get();
+  for (int leaf = 0; leaf < schema.num_columns(); ++leaf) {
+    if (schema.GetColumnRoot(leaf) == root) leaves.push_back(leaf);
+  }
 }
 
 // The text of row i; null has no text.
@@ -95,13 +106,15 @@ Status ReadFile(const std::string& path, const SourceOptions& options, DocumentS
   std::shared_ptr<arrow::Schema> schema;
   RETURN_IF_ERROR(FromArrow((*reader)->GetSchema(&schema)));
   ASSIGN_OR_RETURN(const int text_column, FindColumn(*schema, "field", field));
-  std::vector<int> columns = {text_column};
+  const parquet::SchemaDescriptor& leaves_of = *(*reader)->parquet_reader()->metadata()->schema();
+  std::vector<int> leaves;
+  AddLeaves(leaves_of, text_column, leaves);
   if (filter) {
     ASSIGN_OR_RETURN(const int column, FindColumn(*schema, "filter", filter->path[0]));
-    if (column != text_column) columns.push_back(column);
+    if (column != text_column) AddLeaves(leaves_of, column, leaves);
   }
   for (int group = 0; group < (*reader)->num_row_groups(); ++group) {
-    auto batches = (*reader)->GetRecordBatchReader({group}, columns);
+    auto batches = (*reader)->GetRecordBatchReader({group}, leaves);
     RETURN_IF_ERROR(FromArrow(batches.status()));
     while (true) {
       std::shared_ptr<arrow::RecordBatch> batch;

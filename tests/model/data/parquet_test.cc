@@ -40,6 +40,23 @@ const char* const kParquet =
     "65742d6370702d6172726f772076657273696f6e2032362e302e31193c1c00001c00001c0000009c0100"
     "0050415231";
 
+// A column of structs before the text:
+//
+//   pa.table({"meta": pa.array([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]), "text": ["one", "two"]})
+//   pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False,
+//                  store_schema=False)
+const char* const kStructs =
+    "504152311500152c152c2c15041500150615061c00000002000000040201000000000000000200000000"
+    "0000001500152015202c15041500150615061c0000000200000004020100000078010000007915001528"
+    "15282c15041500150615061c000000020000000401030000006f6e650300000074776f1504195c350018"
+    "06736368656d61150400350218046d6574611504001504250218016100150c250218016225004c1c0000"
+    "00150c250218047465787425004c1c0000001604191c193c26001c1504192506001928046d6574610161"
+    "15001604165216522608491c150015001502003c2906193600000400000026001c150c19250600192804"
+    "6d65746101621500160416461646265a491c150015001502003c16041906193600000400000026001c15"
+    "0c192506001918047465787415001604164e164e26a001491c150015001502003c160c19061926000400"
+    "000016e6011604260816e601002820706172717565742d6370702d6172726f772076657273696f6e2032"
+    "362e302e31193c1c00001c00001c0000001401000050415231";
+
 std::string Bytes(std::string_view hex) {
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   std::string bytes;
@@ -89,6 +106,12 @@ TEST_F(ParquetTest, EachRowOfTheColumnIsADocumentAndNothingIsNoText) {
   EXPECT_EQ(Read(Bytes(kParquet), {}), (Strings{"one", "", "three\r\n", "", "five"}));
   EXPECT_EQ(Read(Bytes(kParquet), {.universal_newlines = true})[2], "three\n");
   EXPECT_EQ(Read(Bytes(kParquet), {.field = "kind"}), (Strings{"a", "a", "b", "a", "b"}));
+}
+
+TEST_F(ParquetTest, AColumnAfterOneOfStructsIsFound) {
+  EXPECT_EQ(Read(Bytes(kStructs), {}), (Strings{"one", "two"}));
+  EXPECT_EQ(Read(Bytes(kStructs), {.field = "meta"})[0],
+            "field: the column holds struct<a: int64, b: string>, expected text");
 }
 
 TEST_F(ParquetTest, TheFilterComparesAnotherColumn) {
