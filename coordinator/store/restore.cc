@@ -89,7 +89,8 @@ class Restorer {
       : state_(options.state_folder),
         replaces_(options.replaces),
         backup_(backup),
-        work_(JoinPath(state_, "restoring")) {}
+        work_(JoinPath(state_, "restoring")),
+        was_killed_(PathExists(work_)) {}
 
   Result<Restored> Restore() {
     RETURN_IF_ERROR(CheckPlace());
@@ -98,6 +99,7 @@ class Restorer {
     if (!checked.found.damaged.empty()) return Refusal(checked.found);
     RETURN_IF_ERROR(ReadKeys());
     restored_.facts = checked.facts;
+    RETURN_IF_ERROR(FinishMove());
     ReadReplaced();
     RETURN_IF_ERROR(CountRestore());
     Failpoint("restore_before_files");
@@ -194,14 +196,34 @@ class Restorer {
                       "` lists the damage; restore from another backup"));
   }
 
+  // The newest folder to which a restore has moved a database; "": there is none.
+  std::string NewestReplaced() const {
+    std::string newest;
+    const Result<std::vector<std::string>> names = ListFolder(state_);
+    for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+      if (name.starts_with(kReplaced)) newest = At(name);  // the last name is the newest
+    }
+    return newest;
+  }
+
+  // If a restore was killed after it had moved the database that is replaced, what belongs to that
+  // database follows it now: it must not be read, nor kept, without its log.
+  Status FinishMove() {
+    if (!was_killed_ || PathExists(At(kBackupDatabase))) return Status();
+    restored_.moved_to = NewestReplaced();
+    if (restored_.moved_to.empty()) return Status();
+    for (const char* const part : kDatabaseParts) {
+      const std::string to = JoinPath(restored_.moved_to, part);
+      if (PathExists(At(part)) && !PathExists(to)) RETURN_IF_ERROR(RenameSync(At(part), to));
+    }
+    return Status();
+  }
+
   // The database that is replaced. If a restore was killed, it has been moved already.
   void ReadReplaced() {
     std::string path = At(kBackupDatabase);
-    const Result<std::vector<std::string>> names = ListFolder(state_);
-    for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
-      if (PathExists(At(kBackupDatabase)) || !name.starts_with(kReplaced)) continue;
-      path = JoinPath(At(name), kBackupDatabase);  // the last name is the newest
-    }
+    const std::string replaced = NewestReplaced();
+    if (!PathExists(path) && !replaced.empty()) path = JoinPath(replaced, kBackupDatabase);
     if (!PathExists(path)) return;
     Result<Earlier> earlier = ReadEarlier(path);
     if (earlier.ok()) earlier_ = std::move(earlier).value();
@@ -330,7 +352,9 @@ class Restorer {
     Failpoint("restore_after_id");
     for (const char* const part : kDatabaseParts) {
       if (!PathExists(At(part))) continue;
-      if (restored_.moved_to.empty()) RETURN_IF_ERROR(MakeReplacedFolder(earlier_id));
+      if (restored_.moved_to.empty() || PathExists(JoinPath(restored_.moved_to, part))) {
+        RETURN_IF_ERROR(MakeReplacedFolder(earlier_id));
+      }
       RETURN_IF_ERROR(RenameSync(At(part), JoinPath(restored_.moved_to, part)));
       Failpoint("restore_after_move");
     }
@@ -361,6 +385,7 @@ class Restorer {
   const bool replaces_;
   const BackupFile& backup_;
   const std::string work_;
+  const bool was_killed_;  // the restore before
   Earlier earlier_;
   IdentityRows identity_;            // of the restored database
   std::optional<PkiFiles> keys_;     // to install

@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/backup.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/sqlite.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/store/sample_state.h"
@@ -239,6 +240,39 @@ TEST_F(BackupKillTest, ACrashBetweenTwoStepsOfARestoreIsRepeated) {
     EXPECT_EQ(Contents(state), contents) << point;
     EXPECT_EQ(Found(CheckState(state)), "") << point;
   }
+}
+
+// What only the log knows is read with the database that it belongs to.
+TEST_F(BackupKillTest, AfterACrashTheLogFollowsTheDatabaseThatIsReplaced) {
+  const std::string backup = At("backup.tar"), state = At("with-log");
+  ASSERT_EQ(Run({"--backup", backup, "--state", sample.folder()}), 0);
+  ASSERT_EQ(Run({"--restore", backup, "--state", state}), 0);
+  const std::string database = JoinPath(state, "longrun.db"), log = database + "-wal";
+  std::string bytes, log_bytes;
+  {
+    const auto connection = Connection::Open(database, Connection::Mode::kWrite);
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE((*connection)->FindRowSums().ok() && (*connection)->row_sums().Keep().ok());
+    ASSERT_TRUE(PutMeta(**connection, "restore_count", "41").ok());
+    bytes = ReadFile(database).value();
+    log_bytes = ReadFile(log).value();
+  }
+  ASSERT_FALSE(log_bytes.empty());
+  ASSERT_TRUE(WriteFileAtomic(database, bytes).ok() && WriteFileAtomic(log, log_bytes).ok());
+
+  const std::vector<std::string> arguments = {"--restore", backup, "--state", state, "--replace"};
+  EXPECT_EQ(Run(arguments, "restore_after_move:exit"), kFailpointExitCode);
+  EXPECT_FALSE(PathExists(database));
+  EXPECT_TRUE(PathExists(log));
+
+  EXPECT_EQ(Run(arguments), 0) << ReadFile(At("err")).value();
+  const auto checked = CheckState(state);
+  ASSERT_TRUE(checked.ok());
+  EXPECT_EQ(checked->facts.at("restore_count"), 42);
+  std::vector<std::string> replaced = ListFolder(state).value();
+  std::erase_if(replaced, [](const std::string& name) { return !name.starts_with("replaced-"); });
+  ASSERT_EQ(replaced.size(), 1u);
+  EXPECT_EQ(ReadFile(JoinPath(JoinPath(state, replaced[0]), "longrun.db-wal")).value(), log_bytes);
 }
 
 }  // namespace
