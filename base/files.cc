@@ -16,12 +16,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <system_error>
 #include <utility>
 
 #include "base/descriptor.h"
+#include "base/exit_code.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
@@ -287,10 +289,18 @@ bool IsSafeName(std::string_view name) {
          std::all_of(name.begin(), name.end(), is_allowed);
 }
 
+// What needs one cannot go on without: commands of people, and tests.
 TempFolder::TempFolder(std::string_view prefix) {
-  const char* folder = std::getenv("TMPDIR");
-  path_ = JoinPath(folder != nullptr && *folder != '\0' ? folder : "/tmp", Str(prefix, "-XXXXXX"));
-  LR_CHECK(mkdtemp(path_.data()) != nullptr);
+  const char* const given = std::getenv("TMPDIR");
+  const std::string folder = given != nullptr && *given != '\0' ? given : "/tmp";
+  path_ = JoinPath(folder, Str(prefix, "-XXXXXX"));
+  if (mkdtemp(path_.data()) != nullptr) return;
+  std::fprintf(
+      stderr,
+      "cannot make a temporary folder in %s: %s; set TMPDIR to a folder that you may write "
+      "to and that has room\n",
+      Printable(folder).c_str(), std::strerror(errno));
+  _exit(kExitStorage);
 }
 
 TempFolder::~TempFolder() {

@@ -12,10 +12,21 @@
 #include <optional>
 #include <thread>
 
+#include "base/exit_code.h"
 #include "base/str.h"
 
 namespace longrun {
 namespace {
+
+TEST(TempFolderTest, AFolderThatCannotBeMadeEndsTheCommandWithARemedy) {
+  EXPECT_EXIT(
+      {
+        setenv("TMPDIR", "/no/such/folder", 1);
+        const TempFolder folder;
+      },
+      ::testing::ExitedWithCode(kExitStorage),
+      "cannot make a temporary folder in /no/such/folder: No such file or directory; set TMPDIR");
+}
 
 TEST(FilesTest, WrittenBytesAreReadBack) {
   const TempFolder folder;
