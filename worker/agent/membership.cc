@@ -38,6 +38,7 @@ constexpr std::int64_t kBusyPauseMs = 200;  // doubles with each try
 constexpr std::int64_t kBusyPauseMsMax = 5'000;
 constexpr std::int64_t kRetryMsMin = 500;
 constexpr std::int64_t kRetryMsMax = 600'000;
+constexpr std::int64_t kClockPauseMs = 600'000;
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return Status();
@@ -338,16 +339,21 @@ Status Membership::WhyUnreached() const {
       kCauseLookMs);
 }
 
-// Renews after half of the certificate's time, and tries more often as its end comes nearer.
+// Renews after half of the certificate's time, and tries more often as its end comes nearer. The
+// wall clock, which says how much is left, may be set meanwhile: it is asked again now and then.
 void Membership::Run() {
-  const std::optional<Lifetime> found = FindLifetime(files_, worker_id_, "");
-  std::int64_t renew_ms =
-      BootMs() + (found ? std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0) : 0);
-  std::int64_t end_ms = BootMs() + (found ? found->left_ms : 0);
-  std::int64_t look_ms = BootMs();
+  std::int64_t renew_ms = BootMs(), end_ms = BootMs(), look_ms = BootMs();
+  std::int64_t clock_ms = BootMs();  // when to ask it
   std::unique_lock lock(mutex_);
   while (true) {
-    const std::int64_t wait_ms = std::max<std::int64_t>(renew_ms - BootMs(), 0);
+    if (BootMs() >= clock_ms) {
+      clock_ms = BootMs() + kClockPauseMs;
+      if (const std::optional<Lifetime> found = FindLifetime(files_, worker_id_, "")) {
+        end_ms = BootMs() + found->left_ms;
+        renew_ms = BootMs() + std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0);
+      }
+    }
+    const std::int64_t wait_ms = std::max<std::int64_t>(std::min(renew_ms, clock_ms) - BootMs(), 0);
     stop_.wait_for(lock, std::chrono::milliseconds(wait_ms),
                    [&] { return stopping_ || unreached_; });
     if (stopping_) return;
