@@ -586,9 +586,15 @@ Status Core::Take(Batch& batch, WriteItem item) {
 
 // A checkpoint or an artifact counts only once all its bytes are in the store.
 void Core::MarkStoredBytes(JournalReceived& event) {
-  const auto attempt = state_.attempts.find(event.attempt);
-  const std::int64_t durable_seq =
-      attempt == state_.attempts.end() ? 0 : attempt->second.durable_seq;
+  std::int64_t durable_seq = 0;  // of an attempt that is yet to be adopted
+  if (const auto attempt = state_.attempts.find(event.attempt); attempt != state_.attempts.end()) {
+    const auto worker = state_.index.sessions.find(event.session);
+    const bool is_its_own = worker != state_.index.sessions.end() &&
+                            worker->second == attempt->second.worker &&
+                            event.epoch == attempt->second.epoch;
+    if (!is_its_own) return;  // nothing of it will be stored
+    durable_seq = attempt->second.durable_seq;
+  }
   for (BatchRecord& batch : event.records) {
     if (batch.record.seq <= durable_seq) continue;
     // A record that names no bytes need not wait for any: it is stored as it came.

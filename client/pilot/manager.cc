@@ -122,9 +122,9 @@ void PilotManager::NoteEnd(const PilotJob& job, std::int64_t now_ms) {
 }
 
 void PilotManager::NoteChanges(const std::vector<PilotJob>& jobs, std::int64_t now_ms) {
-  std::set<std::string> listed;
+  std::set<std::string> now_listed;
   for (const PilotJob& job : jobs) {
-    listed.insert(job.id);
+    now_listed.insert(job.id);
     listed_.insert(job.id);
     const auto before = seen_.find(job.id);
     const bool is_new = before == seen_.end();
@@ -142,7 +142,7 @@ void PilotManager::NoteChanges(const std::vector<PilotJob>& jobs, std::int64_t n
   }
   // Slurm forgets a job some minutes after its end.
   for (auto& [id, job] : seen_) {
-    if (listed.contains(id) || ended_ms_.contains(id)) continue;
+    if (now_listed.contains(id) || ended_ms_.contains(id)) continue;
     job.state = JobState::kEnded;
     job.reason = "Slurm no longer knows it";
     NoteEnd(job, now_ms);
@@ -150,7 +150,7 @@ void PilotManager::NoteChanges(const std::vector<PilotJob>& jobs, std::int64_t n
   std::erase_if(seen_, [&](const auto& item) {
     const auto ended = ended_ms_.find(item.first);
     return ended != ended_ms_.end() && now_ms - ended->second > kEndedShownMs &&
-           !listed.contains(item.first);
+           !now_listed.contains(item.first);
   });
   std::erase_if(ended_ms_, [&](const auto& item) { return !seen_.contains(item.first); });
   std::erase_if(listed_, [&](const std::string& id) { return !seen_.contains(id); });

@@ -35,16 +35,18 @@ std::string LogTail(CoordinatorConnection& connection, const std::string& attemp
       });
   if (!status.ok()) return Str("  its log cannot be read: ", status.message(), "\n");
   std::string text;
-  for (const std::string& line : LastLines(tail, kLogLines)) text += Str("  | ", line, "\n");
+  for (const std::string& line : LastLines(tail, kLogLines)) {
+    text += Str("  | ", Printable(line), "\n");
+  }
   return text.empty() ? "  its log is empty\n" : text;
 }
 
 std::string OneFailure(CoordinatorConnection& connection, const std::string& name,
                        const v1::RunInfo& run, const v1::TaskInfo& task) {
   const std::string& attempt = task.attempt();
-  std::string text = Str(task.kind(), " task ", ShortId(task.task()), " of ", name, " ",
-                         ShortId(run.run_key()), " failed: ",
-                         OneLine(Printable(task.reason())), "\n");
+  std::string text =
+      Str(task.kind(), " task ", ShortId(task.task()), " of ", name, " ", ShortId(run.run_key()),
+          " failed: ", OneLine(Printable(task.reason())), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
   return Str(text, "  the whole log: `longrun logs ", attempt, "`\n");

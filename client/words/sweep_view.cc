@@ -104,7 +104,7 @@ std::string RunState(const v1::RunInfo& run, Reasons reasons) {
   const std::string evaluation = HasSeveralEvaluations(run) ? EvaluationOf(*task) : "";
   const std::string of_which = evaluation.empty() ? "" : Str(evaluation, " ");
   if (state == "RUNNING" && !phase.empty()) {
-    return Str(phase, " ", of_which, DoneText(phase, progress), again);
+    return Str(OneLine(Printable(phase)), " ", of_which, DoneText(phase, progress), again);
   }
   const std::string text = Str(task->kind(), " ", of_which, InSmallLetters(state));
   if (state != "READY") return text + again;
@@ -521,7 +521,7 @@ bool NothingFits(const v1::WatchSweepResponse& message) {
 }
 
 void PrintNotices(const Repeated<v1::Notice>& notices) {
-  for (const v1::Notice& notice : notices) SayLine(notice.text());
+  for (const v1::Notice& notice : notices) SayLine(Printable(notice.text()));
 }
 
 std::string FailedTasksText(const SweepProgress& progress) {
@@ -534,8 +534,9 @@ std::string FailedTasksText(const SweepProgress& progress) {
       if (task.state() != "FAILED") continue;
       any_for_good = any_for_good || task.failed_for_good();
       if (++n_failed > kFailuresShown) continue;
-      text += Str(task.kind(), " task of ", names.Of(run), " failed: ",
-                  OneLine(Printable(task.reason())), "\n  `longrun logs ", ShortId(task.task()), "` shows its log\n");
+      text += Str(task.kind(), " task of ", names.Of(run),
+                  " failed: ", OneLine(Printable(task.reason())), "\n  `longrun logs ",
+                  ShortId(task.task()), "` shows its log\n");
     }
   }
   if (n_failed > kFailuresShown) {
