@@ -14,6 +14,8 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kShownBytesMax = 80;  // of a wrong value, in a message
+// As many as a model folder may have (model/hugging_face/manifest.h), with its manifest.
+constexpr std::size_t kCheckpointFilesMax = 1025;
 constexpr std::size_t kSeriesMetricsMax = 256;
 constexpr std::size_t kMetricNameBytesMax = 256;
 
@@ -192,6 +194,7 @@ RecordBody ParseResult(Json& body) {
 std::optional<std::vector<ArtifactFile>> FilesOf(Json& body) {
   const auto list = body.find("files");
   if (list == body.end() || !list->is_array()) return std::nullopt;
+  if (list->size() > kCheckpointFilesMax) return std::nullopt;
   std::vector<ArtifactFile> files;
   for (Json& json : *list) {
     Members members(json);

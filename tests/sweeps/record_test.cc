@@ -389,6 +389,15 @@ TEST(CheckpointRecordTest, IsNotWholeIfAMemberIsAbsentNullOrWrong) {
   }
 }
 
+TEST(CheckpointRecordTest, HasAtMostTheFilesOfAModelFolder) {
+  Json body = Checkpoint();
+  const Json file = body["files"][0];
+  body["files"] = Json(1025, file);
+  EXPECT_TRUE(ParseCheckpoint(body).is_whole);
+  body["files"] = Json(1026, file);
+  EXPECT_FALSE(ParseCheckpoint(body).is_whole);
+}
+
 // A worker that has lost the files of a final checkpoint says so, whatever else the record lacks;
 // and it uploads the files that a record names before it sends the record.
 TEST(CheckpointRecordTest, OfOneThatIsNotWholeTheOtherMembersAreRead) {
