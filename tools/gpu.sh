@@ -16,7 +16,7 @@
 #   models     forward passes against the CPU, and the quick start's models trained and evaluated,
 #              within the margins of its test (tools/gpu_models.py)
 #   timeline   what a training step waits for (tools/gpu_timeline.py)
-#   others     builds and runs the trainer's other tests
+#   others     builds and runs the trainer's other tests (tools/gpu_tests.py)
 #
 # Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
 # include the build, no stage goes on or begins. attention and bench end by themselves before that;
@@ -26,7 +26,8 @@
 # FOLDER (default build/gpu) gets
 #
 #   stages.json                      how each stage ended, and after how many seconds
-#   tests.json sanitizer.json        each test, and each run of compute-sanitizer, with its status
+#   tests.json others.json           each test with its status
+#   sanitizer.json                   each run of compute-sanitizer with its status
 #   checks.json, and as a table      what was compared with the CPU, and what was found
 #   attention.json, and as a table   TFLOP/s of both
 #   rows.jsonl                       a JSON object on each line, as the programs print it
@@ -197,6 +198,7 @@ run models 300 python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDE
 run_on_gpu timeline 120 python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER"
 # shellcheck disable=SC2016
 run_on_gpu others 600 bash -c 'cmake --build build/trainer-only -j "$1" &&
-  ctest --test-dir build/trainer-only -LE gpu --output-on-failure -j "$1"' others "${JOBS:-$(nproc)}"
+  python3 tools/gpu_tests.py others --build build/trainer-only --folder "$2" --jobs "$1"' \
+  others "${JOBS:-$(nproc)}" "$FOLDER"
 cat "$FOLDER/stages.json"
 exit $STATUS

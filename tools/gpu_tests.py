@@ -1,12 +1,15 @@
-"""The tests that need a GPU, by ctest; and those of the kernels on small shapes under NVIDIA's compute-sanitizer.
+"""The trainer's tests on a machine with a GPU, by ctest; and those of the kernels under NVIDIA's compute-sanitizer.
 
-  gpu_tests.py tests     --build build/trainer-only --folder FOLDER
+  gpu_tests.py tests     --build build/trainer-only --folder FOLDER              those that need a GPU
+  gpu_tests.py others    --build build/trainer-only --folder FOLDER [--jobs N]   all others
   gpu_tests.py sanitizer --build build/trainer-only --folder FOLDER [--seconds N]
 
-Called by tools/gpu.sh. The first writes FOLDER/tests.json, the second FOLDER/sanitizer.json, again after each run. Each
-row says what ran, its status and its seconds. Without a compute-sanitizer, the second says so and does nothing.
---seconds is for all of its runs: one that takes longer is ended, and named. --dry-run only names the runs. Exits with 1
-if something failed or did not run. Standard library only.
+Called by tools/gpu.sh. Each writes its rows to FOLDER/tests.json, FOLDER/others.json or FOLDER/sanitizer.json, the last
+again after each run: what ran, its status and its seconds.
+
+`sanitizer` has small shapes. Without a
+compute-sanitizer it says so and does nothing. --seconds is for all of its runs: one that takes longer is ended, and
+named. --dry-run only names the runs. Exits with 1 if something failed or did not run. Standard library only.
 """
 import argparse
 import json
@@ -52,12 +55,12 @@ def write(path, rows):
     path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def tests(args):
-    junit = args.folder.resolve() / "tests.xml"
+def ctest(args, labels, jobs):
+    junit = args.folder.resolve() / f"{args.what}.xml"
     junit.unlink(missing_ok=True)
     # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
     code = subprocess.run(
-        ["ctest", "--test-dir", str(args.build), "-L", "gpu", "--output-on-failure", "-j", "4", "--output-junit",
+        ["ctest", "--test-dir", str(args.build), *labels, "--output-on-failure", "-j", str(jobs), "--output-junit",
          str(junit)], check=False, env=os.environ | {"LONGRUN_GPU_TESTS": "1"}).returncode
     rows = []
     if junit.exists():
@@ -65,10 +68,19 @@ def tests(args):
                 for case in xml.etree.ElementTree.parse(junit).iter("testcase")]
         junit.unlink()
     if not rows:
-        rows = [{"what": f"ctest -L gpu in {args.build}", "status": f"no test ran; exit code {code}", "seconds": 0}]
+        rows = [{"what": f"ctest {' '.join(labels)} in {args.build}",
+                 "status": f"no test ran; exit code {code}", "seconds": 0}]
         code = 1
-    write(args.folder / "tests.json", rows)
+    write(args.folder / f"{args.what}.json", rows)
     return 1 if code != 0 else 0
+
+
+def tests(args):
+    return ctest(args, ["-L", "gpu"], 4)
+
+
+def others(args):
+    return ctest(args, ["-LE", "gpu"], args.jobs)
 
 
 def sanitize(command, is_single, seconds):
@@ -114,14 +126,15 @@ def sanitizer(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["tests", "sanitizer"])
+    parser.add_argument("what", choices=["tests", "others", "sanitizer"])
     parser.add_argument("--build", required=True, type=pathlib.Path)
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--seconds", default=600.0, type=float)
+    parser.add_argument("--jobs", default=4, type=int)
     parser.add_argument("--dry-run", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    return {"tests": tests, "sanitizer": sanitizer}[args.what](args)
+    return {"tests": tests, "others": others, "sanitizer": sanitizer}[args.what](args)
 
 
 if __name__ == "__main__":

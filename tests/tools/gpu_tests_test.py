@@ -84,15 +84,26 @@ class GpuTestsTest(unittest.TestCase):
         junit = ('<testsuite><testcase name="kernels/a" status="run" time="1.5"/>'
                  '<testcase name="kernels/b" status="fail" time="2"/></testsuite>')
         ctest = f"""while [ $# -gt 1 ]; do [ "$1" = --output-junit ] && echo '{junit}' > "$2"; shift; done; exit 8"""
-        code, rows, _ = self.run_stage("tests", {"ctest": ctest})
-        self.assertEqual(code, 1)
-        self.assertEqual(rows, [{"what": "kernels/a", "status": "run", "seconds": 1.5},
-                                {"what": "kernels/b", "status": "fail", "seconds": 2}])
+        expected = [{"what": "kernels/a", "status": "run", "seconds": 1.5},
+                    {"what": "kernels/b", "status": "fail", "seconds": 2}]
+        for what in ("tests", "others"):
+            code, rows, _ = self.run_stage(what, {"ctest": ctest})
+            self.assertEqual(code, 1)
+            self.assertEqual(rows[:2], expected)
 
     def test_no_test_at_all_is_a_failure(self):
-        code, rows, _ = self.run_stage("tests", {"ctest": "exit 0"})
-        self.assertEqual(code, 1)
-        self.assertIn("no test ran; exit code 0", rows[0]["status"])
+        for what in ("tests", "others"):
+            code, rows, _ = self.run_stage(what, {"ctest": "exit 0"})
+            self.assertEqual(code, 1)
+            self.assertIn("no test ran; exit code 0", rows[0]["status"])
+
+    def test_each_test_is_in_one_of_two_stages(self):
+        calls = self.folder / "calls"
+        for what in ("tests", "others"):
+            self.run_stage(what, {"ctest": f'echo "$@ gpu=$LONGRUN_GPU_TESTS" >> {calls}'}, "--jobs", "7")
+        with_gpu, without = calls.read_text().splitlines()
+        self.assertRegex(with_gpu, "^--test-dir /a/build -L gpu .* -j 4 .*gpu=1$")
+        self.assertRegex(without, "^--test-dir /a/build -LE gpu .* -j 7 .*gpu=1$")
 
 
 if __name__ == "__main__":
