@@ -5,7 +5,8 @@
 # Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU. The
 # stages, in the order of their worth, since a machine may be lent for minutes:
 #
-#   tests      the tests that need a GPU (tools/gpu_tests.py)
+#   tests      the tests that need a GPU, those of bits also with blocking launches
+#              (tools/gpu_tests.py)
 #   sanitizer  those of the kernels on small shapes, under NVIDIA's compute-sanitizer (the same)
 #   checks     training, evaluation, generation, resuming and memory, compared with the CPU
 #              (tools/gpu_checks.py)

@@ -7,11 +7,13 @@
 Called by tools/gpu.sh. Each writes its rows to FOLDER/tests.json, FOLDER/others.json or FOLDER/sanitizer.json, the last
 again after each run: what ran, its status and its seconds.
 
-`sanitizer` has small shapes. Without a
+`tests` then repeats the tests that compare bits, all at once, with CUDA_LAUNCH_BLOCKING=1: each kernel ends before the
+host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. Without a
 compute-sanitizer it says so and does nothing. --seconds is for all of its runs: one that takes longer is ended, and
 named. --dry-run only names the runs. Exits with 1 if something failed or did not run. Standard library only.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -23,15 +25,29 @@ import time
 import xml.etree.ElementTree
 
 ATTENTION, ROWS = "test_kernels_conformance_cuda", "test_kernels_rows_cuda"
+# (program, filter of GoogleTest, backward in a single kernel)
+COMPARING_BITS = [
+    (ATTENTION, "GpuTest.*", False),
+    (ATTENTION, "GpuTest.*", True),
+    (ROWS, "*TheSameCallGivesTheSameBitsEachTime*", False),
+]
+BLOCKING_SECONDS = 120.0
 # (tool, program, filter of GoogleTest, backward in a single kernel), the most telling first.
-# Racecheck takes several times as long as memcheck, so it has fewer tests.
+# Racecheck takes several times as long as memcheck, so it has fewer tests. Initcheck finds reads of
+# global memory that nobody has written, synccheck barriers that not all threads reach.
 SANITIZED = [
     ("memcheck", ROWS, "*", False),
     ("memcheck", ATTENTION, "*FewTerms*:*LengthsAroundTiles*", False),
     ("racecheck", ROWS, "*Shape*:*Hidden*:*Adam*", False),
     ("racecheck", ATTENTION, "*FewTerms*", False),
+    ("initcheck", ROWS, "*", False),
+    ("synccheck", ROWS, "*", False),
+    ("initcheck", ATTENTION, "*FewTerms*:*AQueryOfKeys*", False),
+    ("synccheck", ATTENTION, "*FewTerms*:*AQueryOfKeys*", False),
     ("memcheck", ATTENTION, "*FewTerms*:*SharedKeyHeads*", True),
     ("racecheck", ATTENTION, "*FewTerms*", True),
+    ("initcheck", ATTENTION, "*FewTerms*", True),
+    ("synccheck", ATTENTION, "*FewTerms*", True),
     ("memcheck", ATTENTION, "*MasksOver*", False),
     ("racecheck", ATTENTION, "*MasksOver*", False),
     ("racecheck", ATTENTION, "*MasksOver*", True),
@@ -45,6 +61,8 @@ SANITIZED = [
     ("memcheck", ATTENTION, "*Fp16*:*Plain*", False),
     ("racecheck", ATTENTION, "*AKeyThatEvery*:*OneHuge*", False),
     ("memcheck", ATTENTION, "*WideHeads*:*WhatIsLeft*", False),
+    ("initcheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
+    ("synccheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
 ]
 SANITIZER = "compute-sanitizer"
 TOOLKIT = ["/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
@@ -56,8 +74,12 @@ def write(path, rows):
 
 
 def ctest(args, labels, jobs):
+    """(rows, 1 if something failed)"""
     junit = args.folder.resolve() / f"{args.what}.xml"
     junit.unlink(missing_ok=True)
+    what = f"ctest {' '.join(labels)} in {args.build}"
+    # Replaced below, unless the stage is ended before: ctest writes its rows at the end.
+    write(args.folder / f"{args.what}.json", [{"what": what, "status": f"not ended; see {args.what}.log", "seconds": 0}])
     # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
     code = subprocess.run(
         ["ctest", "--test-dir", str(args.build), *labels, "--output-on-failure", "-j", str(jobs), "--output-junit",
@@ -68,33 +90,55 @@ def ctest(args, labels, jobs):
                 for case in xml.etree.ElementTree.parse(junit).iter("testcase")]
         junit.unlink()
     if not rows:
-        rows = [{"what": f"ctest {' '.join(labels)} in {args.build}",
-                 "status": f"no test ran; exit code {code}", "seconds": 0}]
+        rows = [{"what": what, "status": f"no test ran; exit code {code}", "seconds": 0}]
         code = 1
     write(args.folder / f"{args.what}.json", rows)
-    return 1 if code != 0 else 0
+    return rows, 1 if code != 0 else 0
+
+
+def what_ran(program, tests_of, is_single):
+    return f"{program} {tests_of}" + (", backward in a single kernel" if is_single else "")
 
 
 def tests(args):
-    return ctest(args, ["-L", "gpu"], 4)
+    rows, code = ctest(args, ["-L", "gpu"], 4)
+
+    def blocking(program, tests_of, is_single):
+        begin = time.monotonic()
+        status = ended([str(args.build / "tests" / program), f"--gtest_filter={tests_of}"], is_single,
+                       BLOCKING_SECONDS, "tests.log", {"CUDA_LAUNCH_BLOCKING": "1"})
+        return {"what": f"CUDA_LAUNCH_BLOCKING=1 {what_ran(program, tests_of, is_single)}", "status": status,
+                "seconds": round(time.monotonic() - begin, 1)}
+
+    # At once, so that the GPU also has other work.
+    with concurrent.futures.ThreadPoolExecutor(len(COMPARING_BITS)) as pool:
+        found = list(pool.map(lambda one: blocking(*one), COMPARING_BITS))
+    write(args.folder / "tests.json", rows + found)
+    for row in found:
+        print(f"{row['what']}: {row['status']}", flush=True)
+    return code if all(row["status"] == "ok" for row in found) else 1
 
 
 def others(args):
-    return ctest(args, ["-LE", "gpu"], args.jobs)
+    return ctest(args, ["-LE", "gpu"], args.jobs)[1]
 
 
-def sanitize(command, is_single, seconds):
+def ended(command, is_single, seconds, log, variables):
     """What a run ended with."""
     environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
     print("+", *command, flush=True)
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+    try:
+        process = subprocess.Popen(command, env=environment | variables, start_new_session=True)
+    except OSError as error:
+        return f"cannot be run: {error}"
+    with process:
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             # With the program that it watches, which would keep the GPU.
             os.killpg(process.pid, signal.SIGKILL)
             return f"did not end within {seconds:.0f} seconds"
-    return {0: "ok", ERROR: "errors were found; see sanitizer.log"}.get(code, f"exit code {code}; see sanitizer.log")
+    return {0: "ok", ERROR: f"errors were found; see {log}"}.get(code, f"exit code {code}; see {log}")
 
 
 def sanitizer(args):
@@ -116,8 +160,8 @@ def sanitizer(args):
         elif begin >= end:
             status = "not run: the time was up"
         else:
-            status = sanitize(command, is_single, end - begin)
-        what = f"{tool} {program} {tests_of}" + (", backward in a single kernel" if is_single else "")
+            status = ended(command, is_single, end - begin, "sanitizer.log", {})
+        what = f"{tool} {what_ran(program, tests_of, is_single)}"
         rows.append({"what": what, "status": status, "seconds": round(time.monotonic() - begin, 1)})
         print(f"{what}: {status}", flush=True)
         write(args.folder / "sanitizer.json", rows)

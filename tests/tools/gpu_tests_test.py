@@ -97,6 +97,13 @@ class GpuTestsTest(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIn("no test ran; exit code 0", rows[0]["status"])
 
+    def test_a_stage_that_is_ended_leaves_what_it_began(self):
+        code, rows, _ = self.run_stage("others", {"ctest": f"cp {self.folder}/others.json {self.folder}/during.json"})
+        self.assertEqual(code, 1)
+        self.assertIn("no test ran", rows[0]["status"])
+        self.assertEqual(json.loads((self.folder / "during.json").read_text())[0]["status"],
+                         "not ended; see others.log")
+
     def test_each_test_is_in_one_of_two_stages(self):
         calls = self.folder / "calls"
         for what in ("tests", "others"):
@@ -104,6 +111,44 @@ class GpuTestsTest(unittest.TestCase):
         with_gpu, without = calls.read_text().splitlines()
         self.assertRegex(with_gpu, "^--test-dir /a/build -L gpu .* -j 4 .*gpu=1$")
         self.assertRegex(without, "^--test-dir /a/build -LE gpu .* -j 7 .*gpu=1$")
+
+    def blocking(self, script):
+        """run_stage of `tests`, where ctest is content, and this is the script of each program that compares bits."""
+        programs = self.folder / "build/tests"
+        programs.mkdir(parents=True)
+        for name in (gpu_tests.ATTENTION, gpu_tests.ROWS):
+            (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+            (programs / name).chmod(0o755)
+        junit = '<testsuite><testcase name="kernels/a" status="run" time="1.5"/></testsuite>'
+        ctest = f"""while [ $# -gt 1 ]; do [ "$1" = --output-junit ] && echo '{junit}' > "$2"; shift; done"""
+        return self.run_stage("tests", {"ctest": ctest}, "--build", str(self.folder / "build"))
+
+    def test_bits_are_compared_with_blocking_launches_too(self):
+        calls = self.folder / "calls"
+        code, rows, _ = self.blocking(
+            f'echo "$(basename $0) $@ $CUDA_LAUNCH_BLOCKING $LONGRUN_GPU_TESTS $LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}')
+        self.assertEqual(code, 0)
+        self.assertEqual([row["status"] for row in rows[1:]], ["ok"] * len(gpu_tests.COMPARING_BITS))
+        self.assertEqual(sorted(calls.read_text().splitlines()), sorted(
+            f"{program} --gtest_filter={tests} 1 1 {int(is_single)}"
+            for program, tests, is_single in gpu_tests.COMPARING_BITS))
+
+    def test_other_bits_with_blocking_launches_are_a_failure(self):
+        code, rows, _ = self.blocking('[ "$(basename $0)" = test_kernels_rows_cuda ] && exit 1; exit 0')
+        self.assertEqual(code, 1)
+        self.assertEqual([row["status"] for row in rows], ["run", "ok", "ok", "exit code 1; see tests.log"])
+
+    def test_the_tests_that_compare_bits_exist(self):
+        for program, tests, _ in gpu_tests.COMPARING_BITS:
+            source = {gpu_tests.ATTENTION: "conformance_cuda", gpu_tests.ROWS: "cuda_rows_test"}[program]
+            names = [f"{suite}.{name}" for suite, name in re.findall(
+                r"^TEST(?:_F|_P)\((\w+),\s+(\w+)\)", (ROOT / f"tests/kernels/{source}.cc").read_text(), re.M)]
+            self.assertTrue(fnmatch.filter(names, tests), f"{program}: nothing matches {tests}")
+
+    def test_each_tool_watches_both_programs(self):
+        self.assertEqual({(tool, program) for tool, program, _, _ in gpu_tests.SANITIZED},
+                         {(tool, program) for tool in ("memcheck", "racecheck", "initcheck", "synccheck")
+                          for program in (gpu_tests.ATTENTION, gpu_tests.ROWS)})
 
 
 if __name__ == "__main__":
