@@ -2,10 +2,12 @@
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
 //                                [--queries N] [--skip N] [--types bf16,fp16,fp32]
-//                                [--terms none,...] [--backward two|single] [T ...]
+//                                [--terms none,...] [--backward two|single] [--check N] [T ...]
 //
-// Causal attention, for each T, type and setting of terms; the median of the rounds, after two that
-// are not counted. Terms whose numbers a model learns are measured with their gradients:
+// Causal attention, for each T, type and setting of terms; gpu_timer.h says how times are measured,
+// of which those in a CUDA graph (`forward_graph_ms`) are of short calls only. Where q, k, v, o and
+// the gradient of o fit into the L2 cache, calls take several such sets in turn (`input_sets`).
+// Terms whose numbers a model learns are measured with their gradients:
 //
 //   none, rotation    the latter of 64 channels
 //   key_bias          a learned number for each key and head, as cable has
@@ -24,13 +26,16 @@
 // FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; keys that are skipped,
 // or hidden by a window or documents, count. So the ratio of two rates is that of the times. Of a
 // few queries, the bytes of the keys and values are counted instead, once. `visited`: the part of
-// the pairs that is not skipped.
+// the pairs that is not skipped. --check: `error` is |o - r| / |r| of the last N queries, where r is
+// the reference's o in fp64, computed on the host: for short texts, since it takes long.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <list>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +47,7 @@
 #include "base/str.h"
 #include "kernels/cuda/gpu_timer.h"
 #include "kernels/cuda_attention.h"
+#include "kernels/reference/kernel.h"
 #include "kernels/scalar.h"
 
 namespace longrun {
@@ -51,9 +57,10 @@ struct Setting {
   std::int64_t batch = 1, n_head = 12, head_dim = 64, length = 1024;
   std::int64_t n_query = 0;  // 0: as many as keys
   int skip = 0;              // 0: no key is skipped
+  std::int64_t n_checked = 0;
   Scalar scalar = Scalar::kBf16;
   std::string terms;
-  int rounds = 10;
+  int rounds = GpuTimer::kTimedCalls;
 };
 
 constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
@@ -71,12 +78,11 @@ class GpuMemory {
   void* data_ = nullptr;
 };
 
-// (B, T, H, D) of random numbers.
+// (B, T, H, D) on the GPU.
 class Rows {
  public:
-  Rows(const Setting& of, std::int64_t n_row, SeededRandom& random)
-      : n_(of.batch * n_row * of.n_head * of.head_dim),
-        memory_(static_cast<std::size_t>(n_) * 4),
+  Rows(const Setting& of, std::int64_t n_row)
+      : memory_(static_cast<std::size_t>(Bytes(of, n_row))),
         layout_{.data = memory_.data(),
                 .scalar = of.scalar,
                 .batch = of.batch,
@@ -86,12 +92,21 @@ class Rows {
                 .batch_step = n_row * of.n_head * of.head_dim,
                 .row_step = of.n_head * of.head_dim,
                 .head_step = of.head_dim,
-                .memory = kGpu} {
-    std::vector<float> numbers(static_cast<std::size_t>(n_));
-    for (std::int64_t at = 0; at < n_; ++at) {
+                .memory = kGpu} {}
+  // Of random numbers. A long text repeats a million of them, which is faster.
+  Rows(const Setting& of, std::int64_t n_row, SeededRandom& random) : Rows(of, n_row) {
+    constexpr std::int64_t kRandom = 1'000'003;
+    const std::int64_t n = Elements(of, n_row);
+    std::vector<char> numbers(static_cast<std::size_t>(Bytes(of, n_row)));
+    for (std::int64_t at = 0; at < std::min(n, kRandom); ++at) {
       StoreScalar(of.scalar, numbers.data(), at, 2.0 * random.Uniform() - 1.0);
     }
-    Check(cudaMemcpy(memory_.data(), numbers.data(), numbers.size() * 4, cudaMemcpyHostToDevice));
+    const auto n_byte = static_cast<std::ptrdiff_t>(kRandom * ElementBytes(of));
+    for (auto at = numbers.begin() + std::min(n_byte, std::ssize(numbers)); at != numbers.end();) {
+      const std::ptrdiff_t n_copied = std::min(n_byte, numbers.end() - at);
+      at = std::copy_n(numbers.begin(), n_copied, at);
+    }
+    Check(cudaMemcpy(memory_.data(), numbers.data(), numbers.size(), cudaMemcpyHostToDevice));
   }
   HeadsBuffer Buffer() const { return layout_; }
   HeadsView View() const {
@@ -108,11 +123,41 @@ class Rows {
     view.memory = layout_.memory;
     return view;
   }
+  static std::int64_t Bytes(const Setting& of, std::int64_t n_row) {
+    return Elements(of, n_row) * ElementBytes(of);
+  }
 
  private:
-  std::int64_t n_;
+  static std::int64_t Elements(const Setting& of, std::int64_t n_row) {
+    return of.batch * n_row * of.n_head * of.head_dim;
+  }
+  static std::int64_t ElementBytes(const Setting& of) { return HasTwoBytes(of.scalar) ? 2 : 4; }
+
   GpuMemory memory_;
   HeadsBuffer layout_;
+};
+
+// The last n_row rows of a view, copied to the host.
+class LastRows {
+ public:
+  LastRows(const HeadsView& of, std::int64_t n_row) : view_(of) {
+    const std::int64_t element = HasTwoBytes(of.scalar) ? 2 : 4;
+    numbers_.resize(static_cast<std::size_t>(of.batch * of.batch_step * element));
+    Check(cudaMemcpy(numbers_.data(), of.data, numbers_.size(), cudaMemcpyDeviceToHost));
+    view_.data = numbers_.data() + (of.n_row - n_row) * of.row_step * element;
+    view_.n_row = n_row;
+    view_.memory = {};
+  }
+  const HeadsView& View() const { return view_; }
+  double At(std::int64_t b, std::int64_t row, std::int64_t head, std::int64_t channel) const {
+    return LoadScalar(
+        view_.scalar, view_.data,
+        b * view_.batch_step + row * view_.row_step + head * view_.head_step + channel);
+  }
+
+ private:
+  std::vector<char> numbers_;
+  HeadsView view_;
 };
 
 // Numbers on the GPU, for terms and their gradients.
@@ -137,15 +182,15 @@ class Numbers {
 };
 using Doubles = Numbers<double>;
 
-// The terms of a setting, and the gradients of their numbers. Owns these numbers.
+// The terms of a setting for its last n_query queries, and the gradients of their numbers. Owns
+// these numbers, which are the same in each memory.
 class Terms {
  public:
-  Terms(const Setting& setting, std::int64_t n_query, SeededRandom& random)
+  Terms(const Setting& setting, std::int64_t n_query, const MemorySpace& memory)
       : setting_(setting),
-        random_(random),
         all_({.scale = 1.0 / std::sqrt(static_cast<double>(setting.head_dim)),
               .visibility = {.q_offset = setting.length - n_query},
-              .memory = kGpu}) {}
+              .memory = memory}) {}
 
   // Ends the program if there are no terms of this name.
   void Add(AttentionBackwardCall& backward) {
@@ -189,7 +234,8 @@ class Terms {
 
  private:
   std::span<const double> Keep(const std::vector<double>& numbers) {
-    return numbers_.emplace_back(numbers).Span();
+    if (all_.memory == kGpu) return numbers_.emplace_back(numbers).Span();
+    return host_numbers_.emplace_back(numbers);
   }
   std::span<const double> Random(std::size_t n) {
     std::vector<double> numbers(n);
@@ -197,6 +243,7 @@ class Terms {
     return Keep(numbers);
   }
   NumbersBuffer GradientOf(std::size_t n) {
+    if (all_.memory != kGpu) return {};
     return numbers_.emplace_back(std::vector<double>(n)).Buffer();
   }
   std::vector<double> Slopes() const {
@@ -236,14 +283,17 @@ class Terms {
       const std::int64_t t = at % setting_.length, pair = t / 1000 * 1000;
       begins.push_back(static_cast<std::int32_t>(t - pair < 250 ? pair : pair + 250));
     }
-    all_.visibility.document_begin = begins_.emplace_back(begins).Span();
+    all_.visibility.document_begin = all_.memory == kGpu ? begins_.emplace_back(begins).Span()
+                                                         : host_begins_.emplace_back(begins);
   }
 
   const Setting& setting_;
-  SeededRandom& random_;
+  SeededRandom random_{2};
   AttentionTerms all_;
   std::list<Doubles> numbers_;
   std::list<Numbers<std::int32_t>> begins_;
+  std::list<std::vector<double>> host_numbers_;
+  std::list<std::vector<std::int32_t>> host_begins_;
 };
 
 // (B, H, VisitedKeys::Count(T_q)) on the GPU.
@@ -279,57 +329,145 @@ class FirstKeys {
   GpuMemory memory_;
 };
 
+// What a call reads and writes, but for its terms.
+struct InputSet {
+  InputSet(const Setting& setting, std::int64_t n_query, SeededRandom& random)
+      : q(setting, n_query, random),
+        k(setting, setting.length, random),
+        v(setting, setting.length, random),
+        o_gradient(setting, n_query, random),
+        o(setting, n_query),
+        dq(setting, n_query),
+        dk(setting, setting.length),
+        dv(setting, setting.length),
+        lse(std::vector<double>(static_cast<std::size_t>(setting.batch * setting.n_head * n_query),
+                                0.0)),
+        first_keys(setting.batch * setting.n_head, n_query) {}
+
+  Rows q, k, v, o_gradient, o, dq, dk, dv;
+  Doubles lse;
+  FirstKeys first_keys;
+};
+
+// One if q, k, v, o and the gradient of o do not fit into the L2 cache; else as many as fill it
+// twice, so that a set has left it when its turn comes again.
+std::int64_t InputSets(const Setting& setting, std::int64_t n_query) {
+  int l2_bytes = 0;
+  Check(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, 0));
+  const std::int64_t n_byte =
+      3 * Rows::Bytes(setting, n_query) + 2 * Rows::Bytes(setting, setting.length);
+  if (n_byte > l2_bytes) return 1;
+  return std::clamp<std::int64_t>((2 * std::int64_t{l2_bytes} + n_byte - 1) / n_byte, 3, 16);
+}
+
+// |o - r| / |r|, r by the reference.
+double ErrorOf(const Setting& setting, const InputSet& of) {
+  const std::int64_t n_row = setting.n_checked;
+  const LastRows q(of.q.View(), n_row), o(of.o.View(), n_row), k(of.k.View(), setting.length),
+      v(of.v.View(), setting.length);
+  Terms terms(setting, n_row, MemorySpace());
+  AttentionBackwardCall unused;
+  terms.Add(unused);
+  const std::int64_t n_channel = setting.n_head * setting.head_dim;
+  std::vector<double> expected(static_cast<std::size_t>(setting.batch * n_row * n_channel));
+  std::vector<double> lse(static_cast<std::size_t>(setting.batch * setting.n_head * n_row));
+  Check(kReferenceAttention.forward({.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
+                                     .o = {.data = expected.data(),
+                                           .scalar = Scalar::kFp64,
+                                           .batch = setting.batch,
+                                           .n_row = n_row,
+                                           .n_head = setting.n_head,
+                                           .head_dim = setting.head_dim,
+                                           .batch_step = n_row * n_channel,
+                                           .row_step = n_channel,
+                                           .head_step = setting.head_dim},
+                                     .lse = lse},
+                                    terms.all(), {}));
+  double difference = 0.0, size = 0.0;
+  for (std::size_t at = 0; at < expected.size(); ++at) {
+    const auto n = static_cast<std::int64_t>(at);
+    const double found = o.At(n / n_channel / n_row, n / n_channel % n_row,
+                              n % n_channel / setting.head_dim, n % setting.head_dim);
+    difference += (found - expected[at]) * (found - expected[at]);
+    size += expected[at] * expected[at];
+  }
+  return std::sqrt(difference / size);
+}
+
 void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTimer& timer) {
   SeededRandom random(1);
   const std::int64_t n_query = setting.n_query > 0 ? setting.n_query : setting.length;
-  const Rows q(setting, n_query, random), k(setting, setting.length, random),
-      v(setting, setting.length, random), o(setting, n_query, random);
-  const Rows o_gradient(setting, n_query, random), dq(setting, n_query, random),
-      dk(setting, setting.length, random), dv(setting, setting.length, random);
-  const std::int64_t n_all_heads = setting.batch * setting.n_head;
-  const Doubles lse(std::vector<double>(static_cast<std::size_t>(n_all_heads * n_query), 0.0));
-
-  AttentionBackwardCall backward = {.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
-                                    .o = o.View(),
-                                    .do_ = o_gradient.View(),
-                                    .lse = lse.View(),
-                                    .dq = dq.Buffer(),
-                                    .dk = dk.Buffer(),
-                                    .dv = dv.Buffer()};
-  Terms terms(setting, n_query, random);
-  terms.Add(backward);
-  FirstKeys first_keys(n_all_heads, n_query);
+  std::vector<std::unique_ptr<InputSet>> sets;
+  for (std::int64_t n = InputSets(setting, n_query); n > 0; --n) {
+    sets.push_back(std::make_unique<InputSet>(setting, n_query, random));
+  }
+  Terms terms(setting, n_query, kGpu);
+  AttentionBackwardCall gradients_of_terms;
+  terms.Add(gradients_of_terms);
   const bool skips = setting.skip > 0;
-  const std::span<std::int32_t> first_key = skips ? first_keys.Span() : std::span<std::int32_t>();
-  const AttentionForwardCall forward = {
-      .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer(), .first_key = first_key};
-  backward.first_key = first_key;
   const AttentionKernelOptions options = {
       .skip_epsilon = skips ? std::ldexp(1.0, -setting.skip) : 0.0,
       .stream = timer.stream(),
       .working_memory = GpuTimer::Memory()};
-  const double forward_ms =
-      timer.Milliseconds([&] { return kernel.forward(forward, terms.all(), options); });
+  const auto inputs_of = [](const InputSet& set) {
+    return AttentionInputs{.q = set.q.View(), .k = set.k.View(), .v = set.v.View()};
+  };
+  std::size_t turn = 0;
+  const auto forward = [&] {
+    const InputSet& set = *sets[turn++ % sets.size()];
+    return kernel.forward({.inputs = inputs_of(set),
+                           .o = set.o.Buffer(),
+                           .lse = set.lse.Buffer(),
+                           .first_key = skips ? set.first_keys.Span() : std::span<std::int32_t>()},
+                          terms.all(), options);
+  };
+  const auto backward = [&] {
+    const InputSet& set = *sets[turn++ % sets.size()];
+    AttentionBackwardCall call = gradients_of_terms;
+    call.inputs = inputs_of(set);
+    call.o = set.o.View();
+    call.do_ = set.o_gradient.View();
+    call.lse = set.lse.View();
+    if (skips) call.first_key = set.first_keys.Span();
+    call.dq = set.dq.Buffer();
+    call.dk = set.dk.Buffer();
+    call.dv = set.dv.Buffer();
+    return kernel.backward(call, terms.all(), options);
+  };
+  // Backward reads what forward has written.
+  for (std::size_t n = 0; n < sets.size(); ++n) Check(forward());
+  const double forward_ms = timer.Milliseconds(forward);
+  const std::optional<double> forward_graph_ms =
+      timer.GraphMillisecondsIfShort(forward_ms, forward);
   std::printf(
       "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":%lld,\"heads\":%"
-      "lld,\"queries\":%lld,\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,",
+      "lld,\"queries\":%lld,\"length\":%lld,\"head_dim\":%lld,\"input_sets\":%lld,",
       std::string(ScalarName(setting.scalar)).c_str(), setting.terms.c_str(),
       static_cast<long long>(setting.batch), static_cast<long long>(setting.n_head),
       static_cast<long long>(n_query), static_cast<long long>(setting.length),
-      static_cast<long long>(setting.head_dim), forward_ms);
+      static_cast<long long>(setting.head_dim), static_cast<long long>(sets.size()));
+  if (setting.n_checked > 0) std::printf("\"error\":%.3e,", ErrorOf(setting, *sets.front()));
+  if (forward_graph_ms) std::printf("\"forward_graph_ms\":%.4f,", *forward_graph_ms);
   const auto length = static_cast<double>(setting.length);
   const auto channels = static_cast<double>(setting.batch * setting.n_head * setting.head_dim);
+  const double forward_rate_ms = forward_graph_ms.value_or(forward_ms);
+  std::printf("\"forward_ms\":%.4f,", forward_ms);
   if (n_query < setting.length) {
     const double n_byte = 2.0 * channels * length * (HasTwoBytes(setting.scalar) ? 2.0 : 4.0);
-    std::printf("\"forward_gb_s\":%.0f}\n", n_byte / forward_ms * 1e-6);
+    std::printf("\"forward_gb_s\":%.0f}\n", n_byte / forward_rate_ms * 1e-6);
   } else {
-    const double backward_ms =
-        timer.Milliseconds([&] { return kernel.backward(backward, terms.all(), options); });
-    if (skips)
-      std::printf("\"skip\":%d,\"visited\":%.4f,", setting.skip, first_keys.VisitedShare());
+    const double backward_ms = timer.Milliseconds(backward);
+    const std::optional<double> backward_graph_ms =
+        timer.GraphMillisecondsIfShort(backward_ms, backward);
+    if (skips) {
+      std::printf("\"skip\":%d,\"visited\":%.4f,", setting.skip,
+                  sets.front()->first_keys.VisitedShare());
+    }
+    if (backward_graph_ms) std::printf("\"backward_graph_ms\":%.4f,", *backward_graph_ms);
     const double flop = 2.0 * channels * length * length;
     std::printf("\"forward_tflops\":%.2f,\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
-                flop / forward_ms * 1e-9, backward_ms, 2.5 * flop / backward_ms * 1e-9);
+                flop / forward_rate_ms * 1e-9, backward_ms,
+                2.5 * flop / backward_graph_ms.value_or(backward_ms) * 1e-9);
   }
   std::fflush(stdout);
 }
@@ -347,6 +485,7 @@ int Main(const std::vector<std::string>& arguments) {
                                                            {"--head-dim", &setting.head_dim},
                                                            {"--queries", &setting.n_query},
                                                            {"--skip", &setting.skip},
+                                                           {"--check", &setting.n_checked},
                                                            {"--types", &types},
                                                            {"--terms", &terms},
                                                            {"--backward", &backward}},
@@ -370,6 +509,7 @@ int Main(const std::vector<std::string>& arguments) {
       for (const std::string& of_call : Split(terms, ',')) {
         setting.length = length;
         LR_CHECK(setting.n_query <= length);
+        LR_CHECK(setting.n_checked <= (setting.n_query > 0 ? setting.n_query : length));
         setting.scalar = *scalar;
         setting.terms = of_call;
         Measure(**kernel, setting, timer);

@@ -1,5 +1,10 @@
-// What the benchmark programs of this folder share: arguments, times by CUDA's events, and working
-// memory.
+// What the benchmark programs of this folder share: arguments, times by CUDA's events, a copy as the
+// measure of the memory's bandwidth, and working memory.
+//
+// A time is the median of up to 30 calls, after up to 10 that are not counted; of fewer where a call
+// takes long (kWarmMs, kTimedMs). tools/gpu_attention_bench.py times its peers by the same numbers.
+// Of a call below kGraphMs the host's work is a large part, so a CUDA graph of kGraphCalls calls is
+// timed as well.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +16,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <variant>
@@ -110,23 +116,93 @@ class GpuTimer {
                       void* stream) { cudaFreeAsync(address, static_cast<cudaStream_t>(stream)); }};
   }
 
-  // The median time of a call that works on the stream, after two that are not counted.
+  // The median time of a call that works on the stream.
   double Milliseconds(const std::function<Status()>& call) const {
+    Repeat(kWarmCalls, kWarmCallsMin, kWarmMs, call);
+    return Median(Repeat(n_round_, kTimedCallsMin, kTimedMs, call));
+  }
+
+  // The time of a call within a graph; nullopt, and a line that says why, if it cannot be recorded.
+  std::optional<double> GraphMilliseconds(const std::function<Status()>& call) const {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    Status called;
+    cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
+    if (error == cudaSuccess) {
+      for (int n = 0; n < kGraphCalls && called.ok(); ++n) called = call();
+      error = cudaStreamEndCapture(stream_, &graph);
+    }
+    if (error == cudaSuccess && called.ok()) {
+      error = cudaGraphInstantiateWithFlags(&executable, graph, 0);
+    }
+    std::optional<double> ms;
+    if (error == cudaSuccess && called.ok()) {
+      const auto launch = [&] {
+        Check(cudaGraphLaunch(executable, stream_));
+        return Status();
+      };
+      Repeat(kGraphWarm, kGraphWarm, kWarmMs, launch);
+      ms = Median(Repeat(kGraphLaunches, kTimedCallsMin, kTimedMs, launch)) / kGraphCalls;
+    } else {
+      cudaGetLastError();  // the error of the recording is not one of later calls
+      std::fprintf(stderr, "not timed as a CUDA graph: %s\n",
+                   called.ok() ? cudaGetErrorString(error) : called.message().c_str());
+    }
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    return ms;
+  }
+
+  // The same if a call takes so little that it matters; else nullopt.
+  std::optional<double> GraphMillisecondsIfShort(double ms,
+                                                 const std::function<Status()>& call) const {
+    return ms < kGraphMs ? GraphMilliseconds(call) : std::nullopt;
+  }
+
+  // The GB/s that a large copy on the GPU reads and writes.
+  double CopyGbPerSecond() const {
+    constexpr std::size_t kBytes = std::size_t{1} << 31;
+    void *from = nullptr, *to = nullptr;
+    Check(cudaMalloc(&from, kBytes));
+    Check(cudaMalloc(&to, kBytes));
+    Check(cudaMemset(from, 0x5a, kBytes));
+    const double ms = Milliseconds([&] {
+      Check(cudaMemcpyAsync(to, from, kBytes, cudaMemcpyDeviceToDevice, stream_));
+      return Status();
+    });
+    Check(cudaFree(from));
+    Check(cudaFree(to));
+    return 2.0 * static_cast<double>(kBytes) / ms * 1e-6;
+  }
+
+  static constexpr int kTimedCalls = 30;
+
+ private:
+  static constexpr int kWarmCalls = 10, kWarmCallsMin = 2, kTimedCallsMin = 5;
+  static constexpr double kWarmMs = 100.0, kTimedMs = 500.0;
+  static constexpr double kGraphMs = 0.2;
+  static constexpr int kGraphCalls = 20, kGraphWarm = 3, kGraphLaunches = 10;
+
+  // The times of up to n_call calls: fewer, but at least n_min, once they have taken limit_ms.
+  std::vector<float> Repeat(int n_call, int n_min, double limit_ms,
+                            const std::function<Status()>& call) const {
     std::vector<float> times;
-    for (int round = -2; round < n_round_; ++round) {
+    double sum = 0.0;
+    for (int n = 0; n < n_call && (n < n_min || sum < limit_ms); ++n) {
       Check(cudaEventRecord(begin_, stream_));
       Check(call());
       Check(cudaEventRecord(end_, stream_));
       Check(cudaEventSynchronize(end_));
-      float time = 0.0F;
-      Check(cudaEventElapsedTime(&time, begin_, end_));
-      if (round >= 0) times.push_back(time);
+      Check(cudaEventElapsedTime(&times.emplace_back(), begin_, end_));
+      sum += static_cast<double>(times.back());
     }
+    return times;
+  }
+  static double Median(std::vector<float> times) {
     std::ranges::sort(times);
     return static_cast<double>(times[times.size() / 2]);
   }
 
- private:
   int n_round_;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
