@@ -10,7 +10,8 @@
 #   sanitizer  those of the kernels on small shapes, under NVIDIA's compute-sanitizer (the same)
 #   checks     training, evaluation, generation, resuming and memory, compared with the CPU
 #              (tools/gpu_checks.py)
-#   attention  attention beside PyTorch's (tools/gpu_attention_bench.py)
+#   attention  the goals of attention, beside PyTorch's and our own, the most valuable first
+#              (tools/gpu_attention_bench.py)
 #   rows       the kernels over rows beside the memory's bandwidth; the head and its loss beside
 #              LibTorch's
 #   bench      train steps beside plain and compiled PyTorch (tools/gpu_bench.py)
@@ -21,8 +22,8 @@
 #
 # Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
 # include the build, no stage goes on or begins. attention and bench end by themselves before that;
-# what they have measured by then is kept. --whole has no limits, and measures all shapes in several
-# rounds.
+# what they have measured by then is kept. --whole has no limits, and measures all goals in
+# several rounds.
 #
 # FOLDER (default build/gpu) gets
 #
@@ -30,7 +31,8 @@
 #   tests.json others.json           each test with its status
 #   sanitizer.json                   each run of compute-sanitizer with its status
 #   checks.json, and as a table      what was compared with the CPU, and what was found
-#   attention.json, and as a table   TFLOP/s of both
+#   attention.json, and as a table   times, their fraction of what the GPU reaches, ratios, and
+#                                    whether each goal is met
 #   rows.jsonl                       a JSON object on each line, as the programs print it
 #   bench.json bench.md              tokens/s and their ratios to the peer's
 #   results.json tables.md           the models' numbers, and what was expected of them
@@ -181,7 +183,7 @@ BIN=$(dirname "$TRAINER")
 DRY_RUN=()
 if $DRY; then DRY_RUN=(--dry-run); fi
 # A measurement that ends by itself gets less than its stage, so that its last row can end, too.
-ATTENTION=(--seconds "$(seconds_of 180)" --flex-lengths 16384)
+ATTENTION=(--seconds "$(seconds_of 200)")
 BENCH=(--seconds "$(seconds_of 180)" --rounds 1)
 if $WHOLE; then ATTENTION=() BENCH=(); fi
 
@@ -189,8 +191,8 @@ run_on_gpu tests 240 python3 tools/gpu_tests.py tests --build build/trainer-only
 run sanitizer 240 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
   --seconds "$($WHOLE && echo 36000 || seconds_of 230)" "${DRY_RUN[@]}"
 run checks 300 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
-run_on_gpu attention 300 python3 tools/gpu_attention_bench.py --skip --bench "$BIN/longrun-cuda-attention-bench" \
-  --folder "$FOLDER" "${ATTENTION[@]}"
+run_on_gpu attention 300 python3 tools/gpu_attention_bench.py --goals all --folder "$FOLDER" \
+  --bench "$BIN/longrun-cuda-attention-bench" "${ATTENTION[@]}"
 # shellcheck disable=SC2016  # the inner bash expands these
 run_on_gpu rows 90 bash -c 'set -o pipefail
   { "$1/longrun-cuda-rows-bench" && "$1/longrun-head-bench" cuda; } | tee "$2/rows.jsonl"' rows "$BIN" "$FOLDER"

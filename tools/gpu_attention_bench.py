@@ -1,12 +1,20 @@
 """Fused attention of liblongrun_cuda.so on a GPU beside PyTorch's: forward and backward, in turns.
 
-  gpu_attention_bench.py [--bench PROGRAM] [--folder FOLDER]
+  gpu_attention_bench.py [--bench PROGRAM] [--folder FOLDER] --goals all|K1,...   what the goals need, the most valuable
+                                                                                  first (RUNS)
+  gpu_attention_bench.py [--bench PROGRAM] [--folder FOLDER] [--terms none,...] [--lengths 1024,...]
   gpu_attention_bench.py --check     does FlexAttention compute the terms' formulas? On a GPU with gradients
 
 Writes FOLDER/attention.json and FOLDER/attention.md, again after each measurement. Causal, bf16, one sequence (or
---batch), 12 heads of 64. In each round every side measures every length, by CUDA's events, the median of ten calls
-after two. The terms are those of the program (kernels/cuda/attention_bench.cc); rates count all keys that causality
-shows, even if they are skipped, or hidden by a window or documents, so that ratios of rates are ratios of times.
+--batch), 12 heads of 64 (--heads, --head-dim). The terms are those of the program (kernels/cuda/attention_bench.cc);
+rates count all keys that causality shows, even if they are skipped, or hidden by a window or documents, so that ratios
+of rates are ratios of times. But the fraction of the peak counts only the pairs that are visited.
+
+In each round every side measures every length: the median of up to 30 calls, after up to 10 (fewer if a call takes
+long), by CUDA's events, and of a call below 0.2 ms also in a CUDA graph of 20 calls. Where the inputs fit into the L2
+cache, calls take several sets of them in turn. Both sides do so by the same numbers (kernels/cuda/gpu_timer.h). A ratio
+is that of the medians of both sides' rounds, from graphs if both have them, with the lowest and the highest ratio of
+one round. The ceilings, a product of 8192 x 8192 x 8192 in bf16 and a copy of 2 GiB, are measured at the beginning.
 
 The peers are torch's scaled_dot_product_attention through flash attention, cuDNN and the memory-efficient kernel, none
 of which has a bias; cuDNN with ALiBi's bias as a dense matrix, which has no gradient; and compiled FlexAttention, with
@@ -17,9 +25,11 @@ does not have is named and left out. Compiling FlexAttention takes long: --flex-
 --seconds ends the rounds after this time. --last-query measures what writes a token: forward of one query that sees all
 keys, in GB/s of the keys and values. --skip also measures ours while it skips keys that hold at most 2^-24 of a row,
 with the key bias and with ALiBi's. --single-backward also measures ours with backward in a single kernel. Standard
-library only here; needs a python3 that can import torch.
+library only here; needs a python3 that can import torch. Exits with 1 if ours failed; a goal that is missed is in the
+tables.
 """
 import argparse
+import itertools
 import json
 import math
 import pathlib
@@ -27,6 +37,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 TERMS = ["none", "key_bias", "two_sided", "alibi", "distance_table", "kerple", "fire", "rotation", "window",
          "documents"]
@@ -38,6 +49,61 @@ WINDOW, DISTANCES = 1024, 128
 CHECKED_LENGTH = 1500  # more than the window, and than one document
 
 
+OURS, SKIPPING_SIDE, SINGLE_SIDE = "longrun", "longrun, skipping", "longrun, single backward"
+# As in kernels/cuda/gpu_timer.h.
+WARM_CALLS, WARM_CALLS_MIN, WARM_MS = 10, 2, 100.0
+TIMED_CALLS, TIMED_CALLS_MIN, TIMED_MS = 30, 5, 500.0
+GRAPH_MS, GRAPH_CALLS, GRAPH_WARM, GRAPH_LAUNCHES = 0.2, 20, 3, 10
+# The host computes the reference, which takes long, so only for these: sequences * length, and queries of each.
+CHECKED_TOKENS_MAX, CHECKED_QUERIES = 16384, 16
+
+
+class Goal(NamedTuple):
+    """A goal of docs/gpu-ledger.md: how many times as fast ours is, forward and backward together."""
+    name: str
+    what: str
+    side: str
+    terms: list
+    beside: list  # (side, terms or None: the same): the fastest of them
+    at_least: dict  # by length
+    heads: int = 12
+    head_dim: int = 64
+
+
+GOALS = [
+    Goal("K2b", "a bias with its gradient and skipping, beside cuDNN without a bias", SKIPPING_SIDE,
+         ["alibi", "key_bias"], [("cudnn", "none")], {8192: 1.1, 32768: 2.5, 131072: 8.0}),
+    Goal("K6", "ALiBi of 8 heads with skipping, beside our own attention without a bias", SKIPPING_SIDE, ["alibi"],
+         [(OURS, "none")], {32768: 4.0, 131072: 12.0}, heads=8),
+    Goal("K1", "no bias, beside flash attention", OURS, ["none"], [("flash", "none")],
+         dict.fromkeys([1024, 4096, 16384], 1.0)),
+    Goal("K2", "no bias, beside cuDNN", OURS, ["none"], [("cudnn", "none")], dict.fromkeys([1024, 4096, 16384], 0.5)),
+    Goal("K4", "a key bias with its gradient, beside our own attention without a bias", OURS, ["key_bias"],
+         [(OURS, "none")], dict.fromkeys([1024, 4096, 16384], 0.93)),
+    Goal("K5", "a table by distance with its gradient, the same", OURS, ["distance_table", "kerple"],
+         [(OURS, "none")], dict.fromkeys([4096, 16384], 0.75)),
+    Goal("K5", "FIRE with its gradients, the same", OURS, ["fire"], [(OURS, "none")],
+         dict.fromkeys([4096, 16384], 0.5)),
+    Goal("K3", "a key bias with its gradient, beside FlexAttention", OURS, ["key_bias"], [("flex", None)],
+         dict.fromkeys([4096, 16384], 1.3)),
+    Goal("K2c", "a bias with its gradient, beside the fastest peer that has it", OURS,
+         ["key_bias", "alibi", "two_sided", "distance_table", "kerple"], [("flex", None), ("cudnn_dense_bias", None)],
+         dict.fromkeys([4096, 16384], 1.0)),
+]
+# (the goals that they serve, options), the most valuable first. K7 has no number that it must reach.
+RUNS = [
+    ("K2b", "--skip --terms none,key_bias,alibi --peers cudnn --lengths 8192,32768,131072"),
+    ("K6", "--skip --heads 8 --terms none,alibi --peers none --lengths 32768,131072"),
+    ("K1,K2,K4", "--terms none,key_bias --peers flash,cudnn --lengths 1024,4096,16384"),
+    ("K1,K2,K4", "--batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
+    ("K5", "--terms none,distance_table,kerple,fire --peers none --lengths 4096,16384"),
+    ("K3,K2c", "--terms key_bias --peers flex --lengths 4096,16384"),
+    ("K7", "--single-backward --terms none --peers flash --lengths 4096,16384"),
+    ("K2c", "--terms alibi,two_sided,distance_table,kerple --peers cudnn_dense_bias,flex --lengths 4096,16384"),
+    ("", "--terms none,rotation,window,documents --peers flash,flex --lengths 4096,16384"),
+]
+
+
 def work(args, length):
     """FLOP of a forward pass, half of it masked; a backward pass counts 2.5 times. With --last-query, bytes."""
     if args.last_query:
@@ -45,69 +111,246 @@ def work(args, length):
     return 2.0 * args.batch * args.heads * args.head_dim * length * length
 
 
+def first_line(command):
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "unknown"
+
+
+class Key(NamedTuple):
+    """What is measured."""
+    side: str
+    terms: str
+    batch: int
+    length: int
+    heads: int
+    head_dim: int
+
+
+def chosen(times, which, others=()):
+    """("events" or "graph", the times of each round): graphs if these, and those that they are compared with, are."""
+    everyone = [one[which] for one in (*times, *others)]
+    way = "graph" if everyone and all(one["graph_ms"] is not None for one in everyone) else "events"
+    return way, [one[which]["graph_ms" if way == "graph" else "ms"] for one in times]
+
+
+PASSES = ["forward", "backward", "both"]
+
+
+def all_ms(times, which, others=()):
+    """The times of each round, of `both` the sums."""
+    if which != "both":
+        return chosen(times, which, others)[1]
+    return [sum(pair) for pair in zip(all_ms(times, "forward", others), all_ms(times, "backward", others))]
+
+
+def ratio(ours, peer, which):
+    """How many times as fast ours is: {median, low, high}; None if one of them has no such pass."""
+    if any(one["backward"] is None for one in (*ours, *peer)) and which != "forward":
+        return None
+    mine, theirs = all_ms(ours, which, peer), all_ms(peer, which, ours)
+    of_rounds = [b / a for a, b in zip(mine, theirs)]
+    return {"median": statistics.median(theirs) / statistics.median(mine), "low": min(of_rounds),
+            "high": max(of_rounds)}
+
+
 class Results:
-    """(side, terms, length): [(forward_ms, backward_ms or None) of each round], kept on disk."""
+    """What each round has measured, by Key, kept on disk."""
 
     def __init__(self, args):
-        self.args, self.times, self.begin = args, {}, time.monotonic()
-        self.device = "no GPU"
+        self.args, self.times, self.extra, self.begin = args, {}, {}, time.monotonic()
+        self.machine = {"gpu": "no GPU", "driver": "unknown", "clocks": "unknown", "torch": "unknown",
+                        "commit": first_line([str(args.bench.parent / "longrun-trainer"), "version"])}
+        self.ceilings = None  # {"matmul_tflops", "copy_gb_s"}
+        self.failed, self.goals = [], []
+        self.rows = {}  # of attention.json
 
     def in_time(self):
         return not self.args.seconds or time.monotonic() - self.begin < self.args.seconds
 
-    def add(self, side, terms, length, forward_ms, backward_ms):
-        self.times.setdefault((side, terms, length), []).append((forward_ms, backward_ms))
+    def add(self, args, side, terms, length, forward, backward, **extra):
+        """forward and backward (or None): {"ms", "graph_ms" or None}."""
+        key = Key(side, terms, args.batch, length, args.heads, args.head_dim)
+        self.times.setdefault(key, []).append({"forward": forward, "backward": backward})
+        self.extra.setdefault(key, {}).update(extra)
+        self.rows.update({other: self.row(other) for other in self.times if other[2:] == key[2:]})
         self.write()
 
-    def rate(self, key, which):
-        if self.times[key][0][which] is None:
-            return "–"
-        per_ms = work(self.args, key[2]) * (1.0, 2.5)[which] * (1e-6 if self.args.last_query else 1e-9)
-        rates = sorted(per_ms / value[which] for value in self.times[key])
-        return f"{statistics.median(rates):.4g} ({rates[0]:.4g}–{rates[-1]:.4g})"
+    def rates(self, key, which):
+        """TFLOP/s (or GB/s) of each round, as if nothing was skipped; None if there is no such pass."""
+        if self.times[key][0]["backward"] is None and which != "forward":
+            return None
+        shape = argparse.Namespace(last_query=self.args.last_query, **key._asdict())
+        per_ms = work(shape, key.length) * {"forward": 1.0, "backward": 2.5, "both": 3.5}[which]
+        per_ms *= 1e-6 if self.args.last_query else 1e-9
+        return [per_ms / ms for ms in all_ms(self.times[key], which)]
+
+    def cell(self, key, which):
+        rates = self.rates(key, which)
+        return "–" if rates is None else f"{statistics.median(rates):.4g} ({min(rates):.4g}–{max(rates):.4g})"
+
+    def peak(self, key, which):
+        """The fraction of the ceiling of this run, of the pairs that are visited; None if that is not known."""
+        rates = self.rates(key, which)
+        if rates is None or self.ceilings is None:
+            return None
+        ceiling = self.ceilings["copy_gb_s" if self.args.last_query else "matmul_tflops"]
+        return statistics.median(rates) * self.extra[key].get("visited", 1.0) / ceiling
+
+    def peers_of(self, key):
+        """Of the same shape, with the same terms or without a bias."""
+        return [other for other in self.times if other[2:] == key[2:] and other != key and
+                other.terms in (key.terms, "none")]
+
+    def row(self, key):
+        times, row = self.times[key], {**key._asdict(), "type": "bf16", "rounds": len(self.times[key])}
+        for which in PASSES[:1 if times[0]["backward"] is None else 3]:
+            ms = all_ms(times, which)
+            row[which] = {"ms": statistics.median(ms), "low": min(ms), "high": max(ms), "ms_of_rounds": ms,
+                          "by": "sum" if which == "both" else chosen(times, which)[0],
+                          "gb_s" if self.args.last_query else "tflops": statistics.median(self.rates(key, which)),
+                          "fraction_of_peak": self.peak(key, which)}
+        row["error"] = None
+        row.update(self.extra[key])
+        if key.side.startswith(OURS):
+            row["times_as_fast_as"] = [
+                {"side": other.side, "terms": other.terms,
+                 **{which: ratio(times, self.times[other], which) for which in PASSES}} for other in self.peers_of(key)]
+        return {**row, **{name: self.machine[name] for name in ("gpu", "driver", "commit")}}
+
+    def verdicts(self):
+        """A row for each goal that was asked for, length and number of sequences."""
+        rows = []
+        for goal, (terms, length) in ((goal, case) for goal in GOALS
+                                      for case in itertools.product(goal.terms, goal.at_least)):
+            found = [key for key in self.times if key[:2] == (goal.side, terms) and key.length == length and
+                     key[4:] == (goal.heads, goal.head_dim)]
+            rows_here = []
+            for key in found:
+                peers = [key._replace(side=side, terms=of or terms) for side, of in goal.beside]
+                peers = [peer for peer in peers if peer in self.times]
+                ratios = [(ratio(self.times[key], self.times[peer], "both"), peer) for peer in peers]
+                ratios = [(of, peer) for of, peer in ratios if of is not None]
+                if not ratios:
+                    continue
+                of, peer = min(ratios, key=lambda pair: pair[0]["median"])
+                rows_here.append({"sequences": key.batch, "beside": peer.side, "found": of, **{
+                    which: ratio(self.times[key], self.times[peer], which)["median"] for which in PASSES[:2]},
+                    "verdict": "met" if of["median"] >= goal.at_least[length] else "missed"})
+            if not rows_here and goal.name in self.goals:
+                rows_here = [{"sequences": None, "beside": None, "found": None, "verdict": "not measured"}]
+            rows += [{"goal": goal.name, "what": goal.what, "terms": terms, "length": length,
+                      "at_least": goal.at_least[length], **row} for row in rows_here]
+        return rows
 
     def write(self):
-        rows = [{"side": side, "terms": terms, "length": length, "ms": ms}
-                for (side, terms, length), ms in self.times.items()]
-        (self.args.folder / "attention.json").write_text(json.dumps(rows, indent=1) + "\n")
+        keys = sorted(self.times, key=lambda key: (key.length, key.batch, key.heads, key.head_dim,
+                                                   TERMS.index(key.terms)))
+        verdicts = self.verdicts()
+        (self.args.folder / "attention.json").write_text(json.dumps({
+            "machine": self.machine, "ceilings": self.ceilings, "goals": verdicts, "failed": self.failed,
+            "rows": [self.rows[key] for key in keys]}, indent=1) + "\n")
         unit = "GB/s" if self.args.last_query else "TFLOP/s"
-        lines = [f"{self.device}; {unit}", "", "| T | terms | side | forward | backward | rounds |",
-                 "|" + " --- |" * 6]
-        for key in sorted(self.times, key=lambda key: (key[2], TERMS.index(key[1]))):
-            lines.append(f"| {key[2]:,} | {key[1]} | {key[0]} | {self.rate(key, 0)} | {self.rate(key, 1)} | "
-                         f"{len(self.times[key])} |")
+        lines = [", ".join(f"{name} {value}" for name, value in self.machine.items()), ""]
+        if self.ceilings is not None:
+            lines += [f"Ceilings of this run: {self.ceilings['matmul_tflops']:.4g} TFLOP/s (a product in bf16), "
+                      f"{self.ceilings['copy_gb_s']:.4g} GB/s (a copy)", ""]
+        lines += [f"Failed: {what}" for what in self.failed]
+        if verdicts:
+            lines += ["| goal | terms | T | sequences | at least | found | forward | backward | verdict |",
+                      "|" + " --- |" * 9]
+        for row in verdicts:
+            found = row["found"]
+            cells = (f"{row['sequences']} | {row['at_least']} | {found['median']:.2f} ({found['low']:.2f}–"
+                     f"{found['high']:.2f}) | {row['forward']:.2f} | {row['backward']:.2f}"
+                     if found else f"– | {row['at_least']} | – | – | –")
+            lines.append(f"| {row['goal']}: {row['what']} | {row['terms']} | {row['length']:,} | {cells} | "
+                         f"{row['verdict']} |")
+        lines += ["", f"In {unit}; of the peak: of forward and backward, or forward alone.", "",
+                  "| T | sequences | heads | terms | side | forward | backward | of the peak | rounds |",
+                  "|" + " --- |" * 9]
+        for key in keys:
+            of_peak = self.peak(key, "both") or self.peak(key, "forward")
+            lines.append(f"| {key.length:,} | {key.batch} | {key.heads} x {key.head_dim} | {key.terms} | {key.side} | "
+                         f"{self.cell(key, 'forward')} | {self.cell(key, 'backward')} | "
+                         f"{'–' if of_peak is None else f'{of_peak:.2f}'} | {len(self.times[key])} |")
         (self.args.folder / "attention.md").write_text("\n".join(lines) + "\n")
 
 
-def measure_ours(args, results, length):
-    sides = {"longrun": ["--terms", ",".join(args.terms)]}
+def measure_ours(args, results, length, is_first):
+    sides = {OURS: ["--terms", ",".join(args.terms)]}
     skipping = [terms for terms in args.terms if terms in SKIPPING]
     if args.skip and skipping:
-        sides["longrun, skipping"] = ["--skip", "24", "--terms", ",".join(skipping)]
+        sides[SKIPPING_SIDE] = ["--skip", "24", "--terms", ",".join(skipping)]
     if args.single_backward:
-        sides["longrun, single backward"] = ["--backward", "single", *sides["longrun"]]
+        sides[SINGLE_SIDE] = ["--backward", "single", *sides[OURS]]
+    if args.last_query:
+        sides = {side: ["--queries", "1", *options] for side, options in sides.items()}
+    if is_first and args.batch * length <= CHECKED_TOKENS_MAX:
+        sides = {side: ["--check", str(1 if args.last_query else CHECKED_QUERIES), *options]
+                 for side, options in sides.items()}
     for side, options in sides.items():
-        found = subprocess.run(
-            [str(args.bench), "--batch", str(args.batch), "--heads", str(args.heads), "--head-dim", str(args.head_dim),
-             "--types", "bf16", *options, *(["--queries", "1"] if args.last_query else []), str(length)],
-            check=True, stdout=subprocess.PIPE, text=True)
-        for row in map(json.loads, found.stdout.splitlines()):
-            results.add(side, row["terms"], row["length"], row["forward_ms"], row.get("backward_ms"))
+        command = [str(args.bench), "--batch", str(args.batch), "--heads", str(args.heads), "--head-dim",
+                   str(args.head_dim), "--types", "bf16", *options, str(length)]
+        found = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        # A program that fails may leave a part of a row.
+        for row in map(json.loads, (line for line in found.stdout.splitlines() if line.endswith("}"))):
+            forward, backward = ({"ms": row[f"{which}_ms"], "graph_ms": row.get(f"{which}_graph_ms")}
+                                 if f"{which}_ms" in row else None for which in PASSES[:2])
+            results.add(args, side, row["terms"], row["length"], forward, backward,
+                        **{name: row[name] for name in ("input_sets", "error", "visited") if name in row})
             if "visited" in row:
                 print(f"{row['terms']}, {row['length']} tokens: {row['visited']} of the pairs are visited", flush=True)
+        if found.returncode != 0:
+            results.failed.append(f"exit code {found.returncode} of {' '.join(command)}")
+            print(results.failed[-1], flush=True)
+            results.write()
 
 
-def milliseconds(torch, call):
+def repeat(torch, call, n_call, n_min, limit_ms):
+    """The times of up to n_call calls: fewer, but at least n_min, once they have taken limit_ms."""
     times = []
-    for at in range(12):
+    while len(times) < n_call and (len(times) < n_min or sum(times) < limit_ms):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         call()
         end.record()
         end.synchronize()
-        if at >= 2:
-            times.append(begin.elapsed_time(end))
-    return statistics.median(times)
+        times.append(begin.elapsed_time(end))
+    return times
+
+
+def milliseconds(torch, call):
+    """{"ms", "graph_ms" or None} of a call that works on the current stream."""
+    repeat(torch, call, WARM_CALLS, WARM_CALLS_MIN, WARM_MS)
+    ms = statistics.median(repeat(torch, call, TIMED_CALLS, TIMED_CALLS_MIN, TIMED_MS))
+    return {"ms": ms, "graph_ms": graph_milliseconds(torch, call) if ms < GRAPH_MS else None}
+
+
+def graph_milliseconds(torch, call):
+    """The time of a call within a CUDA graph; None, and a line that says why, if it cannot be recorded."""
+    try:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+            for _ in range(GRAPH_CALLS):
+                call()
+        repeat(torch, graph.replay, GRAPH_WARM, GRAPH_WARM, WARM_MS)
+        return statistics.median(repeat(torch, graph.replay, GRAPH_LAUNCHES, TIMED_CALLS_MIN, TIMED_MS)) / GRAPH_CALLS
+    except Exception as error:  # pylint: disable=broad-except
+        print(f"not timed as a CUDA graph: {str(error).splitlines()[0]}", flush=True)
+        return None
+
+
+def ceilings(torch):
+    """What this GPU reaches now: a product of random numbers in bf16, and a copy."""
+    n, n_copied = 8192, 1 << 29
+    a, b = (torch.randn((n, n), device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    product_ms = milliseconds(torch, lambda: a @ b)["ms"]
+    x = torch.randn(n_copied, device="cuda")
+    y = torch.empty_like(x)
+    copy_ms = milliseconds(torch, lambda: y.copy_(x))["ms"]
+    return {"matmul_tflops": 2.0 * n**3 / product_ms * 1e-9, "copy_gb_s": 2.0 * 4 * n_copied / copy_ms * 1e-6}
 
 
 class Term:
@@ -225,22 +468,45 @@ class Peers:
         n_query = 1 if self.args.last_query else length
         return random(n_query), random(length), random(length), random(n_query).detach()
 
+    def input_sets(self, length):
+        """As many as fill the L2 cache twice, as in kernels/cuda/attention_bench.cc; one if that does not hold it."""
+        first = self.inputs(length, self.torch.bfloat16)
+        n_byte = sum(one.numel() for one in (*first, first[0])) * 2
+        l2_bytes = getattr(self.torch.cuda.get_device_properties(0), "L2_cache_size", 60 << 20)
+        n = 1 if n_byte > l2_bytes else min(16, max(3, math.ceil(2 * l2_bytes / n_byte)))
+        return [first] + [self.inputs(length, self.torch.bfloat16) for _ in range(n - 1)]
+
     def measure(self, results, length):
-        torch = self.torch
-        q, k, v, do = self.inputs(length, torch.bfloat16)
-        for peer, terms in self.cases(length):
-            if not results.in_time():
-                return
-            try:
-                call = self.call(peer, terms, length)
-                o = call(q, k, v)
-                inputs = (q, k, v, *(self.term(terms, length).learned if peer == "flex" else []))
-                backward_ms = milliseconds(torch, lambda: torch.autograd.grad(
-                    o, inputs, do, retain_graph=True)) if self.args.gradients else None
-                results.add(peer, terms, length, milliseconds(torch, lambda: call(q, k, v)), backward_ms)
-            except Exception as error:  # pylint: disable=broad-except
-                self.missing.add((peer, terms))
-                print(f"{peer}, {terms}, {length} tokens: not measured: {str(error).splitlines()[0]}", flush=True)
+        torch, cases = self.torch, self.cases(length)
+        if not cases:
+            return
+        # Only on a stream of its own can backward be recorded: it works on the stream of forward.
+        with torch.cuda.stream(torch.cuda.Stream()):
+            sets = self.input_sets(length)
+            for peer, terms in cases:
+                if not results.in_time():
+                    return
+                try:
+                    self.measure_one(results, sets, peer, terms, length)
+                except Exception as error:  # pylint: disable=broad-except
+                    self.missing.add((peer, terms))
+                    print(f"{peer}, {terms}, {length} tokens: not measured: {str(error).splitlines()[0]}", flush=True)
+
+    def measure_one(self, results, sets, peer, terms, length):
+        torch, args = self.torch, self.args
+        call, turn = self.call(peer, terms, length), itertools.count()
+        learned = self.term(terms, length).learned if peer == "flex" else []
+        backward = None
+        if args.gradients:
+            outputs = [call(q, k, v) for q, k, v, _ in sets]
+
+            def gradients():
+                at = next(turn) % len(sets)
+                q, k, v, do = sets[at]
+                torch.autograd.grad(outputs[at], (q, k, v, *learned), do, retain_graph=True)
+            backward = milliseconds(torch, gradients)
+        forward = milliseconds(torch, lambda: call(*sets[next(turn) % len(sets)][:3]))
+        results.add(args, peer, terms, length, forward, backward, input_sets=len(sets))
 
 
 def check(args):
@@ -270,7 +536,7 @@ def check(args):
     return 1 if wrong else 0
 
 
-def main():
+def arguments():
     def numbers(text):
         return [int(n) for n in text.split(",")]
 
@@ -278,10 +544,11 @@ def main():
     parser.add_argument("--bench", default=BENCH, type=pathlib.Path, help=f"default: {BENCH}")
     parser.add_argument("--folder", default="build/gpu", type=pathlib.Path, help="default: build/gpu")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--goals", default=None, help="all, or some of " + ",".join(known_goals()))
     parser.add_argument("--lengths", default=[1024, 4096, 16384], type=numbers)
     parser.add_argument("--flex-lengths", default=None, type=numbers)
     parser.add_argument("--terms", default=None, type=lambda text: text.split(","))
-    parser.add_argument("--peers", default=PEERS, type=lambda text: text.split(","))
+    parser.add_argument("--peers", default=PEERS, type=lambda text: [] if text == "none" else text.split(","))
     parser.add_argument("--batch", default=1, type=int)
     parser.add_argument("--heads", default=12, type=int)
     parser.add_argument("--head-dim", default=64, type=int)
@@ -290,13 +557,44 @@ def main():
     parser.add_argument("--last-query", action="store_true")
     parser.add_argument("--skip", action="store_true")
     parser.add_argument("--single-backward", action="store_true")
-    args = parser.parse_args()
+    return parser
+
+
+def known_goals():
+    return sorted({name for goals, _ in RUNS for name in goals.split(",") if name})
+
+
+def complete(parser, args):
     args.gradients = not args.last_query
     args.terms = args.terms or (LAST_QUERY_TERMS if args.last_query else TERMS)
     args.flex_lengths = args.lengths if args.flex_lengths is None else args.flex_lengths
-    for option, given, known in (("--terms", args.terms, TERMS), ("--peers", args.peers, PEERS)):
+    for option, given, known in (("--terms", args.terms, TERMS), ("--peers", args.peers, PEERS),
+                                 ("--goals", asked_goals(args), known_goals())):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"{option}: {', '.join(unknown)}: expected some of {','.join(known)}")
+    return args
+
+
+def asked_goals(args):
+    if args.goals is None:
+        return []
+    return known_goals() if args.goals == "all" else args.goals.split(",")
+
+
+def runs_of(parser, args):
+    """The arguments of each run."""
+    if args.goals is None:
+        return [args]
+    asked = set(asked_goals(args))
+    runs = [options for goals, options in RUNS if args.goals == "all" or asked & set(goals.split(","))]
+    return [complete(parser, parser.parse_args([*options.split(), "--bench", str(args.bench)])) for options in runs]
+
+
+def main():
+    parser = arguments()
+    args = complete(parser, parser.parse_args())
+    if args.goals is not None and args.last_query:
+        parser.error("--last-query: no goal has it; leave out --goals")
     if args.check:
         try:
             return check(args)
@@ -307,18 +605,35 @@ def main():
         parser.error(f"--bench: there is no {args.bench}; `./dev gpu --stages tests` builds {BENCH}")
     args.folder.mkdir(parents=True, exist_ok=True)
 
-    code = check(argparse.Namespace(**vars(args))) if "flex" in args.peers and not args.last_query else 0
-    results, peers = Results(args), Peers(args, "cuda", compiles=True)
-    results.device = f"{peers.torch.cuda.get_device_name()}, torch {peers.torch.__version__}"
-    for at in range(args.rounds):
-        for length in args.lengths:
-            if at > 0 and not results.in_time():
-                print(f"{args.seconds} seconds have passed: round {at + 1} ends before {length} tokens", flush=True)
-                break
-            measure_ours(args, results, length)
-            peers.measure(results, length)
+    runs = runs_of(parser, args)
+    results = Results(args)
+    results.goals = asked_goals(args)
+    peers = [Peers(run, "cuda", compiles=True) for run in runs]
+    torch = peers[0].torch
+    results.machine.update(
+        gpu=torch.cuda.get_device_name(), torch=torch.__version__,
+        driver=first_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
+        clocks=first_line(["nvidia-smi", "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem", "--format=csv,noheader"]))
+    results.ceilings = ceilings(torch)
+    results.write()
+    with_flex = sorted({terms for run in runs if "flex" in run.peers and not run.last_query for terms in run.terms},
+                       key=TERMS.index)
+    is_wrong = with_flex and check(argparse.Namespace(**{**vars(args), "terms": with_flex, "peers": ["flex"]})) != 0
+    measure(args, results, list(zip(runs, peers)))
     print((args.folder / "attention.md").read_text())
-    return code
+    return 1 if is_wrong or results.failed else 0
+
+
+def measure(args, results, runs):
+    for at in range(args.rounds):
+        for run, peers in runs:
+            for length in run.lengths:
+                if results.times and not results.in_time():
+                    print(f"{args.seconds} seconds have passed: round {at + 1} ends before {length} tokens of "
+                          f"{run.heads} heads with {','.join(run.terms)}", flush=True)
+                    return
+                measure_ours(run, results, length, at == 0)
+                peers.measure(results, length)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def ctest(args, labels, jobs):
     junit.unlink(missing_ok=True)
     what = f"ctest {' '.join(labels)} in {args.build}"
     # Replaced below, unless the stage is ended before: ctest writes its rows at the end.
-    write(args.folder / f"{args.what}.json", [{"what": what, "status": f"not ended; see {args.what}.log", "seconds": 0}])
+    begun = {"what": what, "status": f"not ended; see {args.what}.log", "seconds": 0}
+    write(args.folder / f"{args.what}.json", [begun])
     # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
     code = subprocess.run(
         ["ctest", "--test-dir", str(args.build), *labels, "--output-on-failure", "-j", str(jobs), "--output-junit",

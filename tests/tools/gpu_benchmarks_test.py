@@ -4,21 +4,39 @@ import contextlib
 import io
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
 import gpu_attention_bench  # noqa: E402
 import gpu_bench  # noqa: E402
 
-# Prints the row of each of the terms after --terms for the length, which is the last argument.
+# Prints the row of each of the terms after --terms for the length, which is the last argument. Skipping is faster, and
+# a call of 512 tokens takes so little that it has a graph. Fails at the length that its name ends with.
 BENCH = """#!/usr/bin/env python3
 import json, sys
-for terms in sys.argv[sys.argv.index("--terms") + 1].split(","):
-    print(json.dumps({"terms": terms, "length": int(sys.argv[-1]), "forward_ms": 2.0, "backward_ms": 5.0}))
+def option(name, otherwise=None):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else otherwise
+for terms in option("--terms").split(","):
+    row = {"terms": terms, "length": int(sys.argv[-1]), "heads": int(option("--heads")),
+           "head_dim": int(option("--head-dim")), "batch": int(option("--batch")),
+           "forward_ms": 2.0, "backward_ms": 5.0, "input_sets": 3}
+    if option("--skip"):
+        row |= {"skip": 24, "visited": 0.25, "forward_ms": 0.5, "backward_ms": 0.9}
+    if option("--check"):
+        row["error"] = 1e-3
+    if row["length"] == 512:
+        row |= {"forward_ms": 0.1, "forward_graph_ms": 0.02, "backward_ms": 0.19, "backward_graph_ms": 0.05}
+    print(json.dumps(row))
+if sys.argv[0].endswith("-" + sys.argv[-1]):
+    print('{"bench": "cuda_attention", "forward_ms":')
+    sys.exit(3)
 """
+CEILINGS = {"matmul_tflops": 100.0, "copy_gb_s": 4000.0}
 
 
 class Clock:
@@ -33,58 +51,230 @@ class Clock:
 
 
 class FakePeers:
-    """Measures flash attention alone, and keeps what was on disk before."""
+    """Measures the peers without compiling, and keeps what was on disk before."""
+    all = []
 
     def __init__(self, args, *_, **__):
         self.args, self.seen = args, []
         self.torch = mock.Mock(__version__="0", **{"cuda.get_device_name.return_value": "a GPU"})
-        FakePeers.last = self
+        FakePeers.all.append(self)
 
     def measure(self, results, length):
-        self.seen.append(len(json.loads((self.args.folder / "attention.json").read_text())))
-        results.add("flash", "none", length, 1.0, 2.5)
+        self.seen.append(len(json.loads((results.args.folder / "attention.json").read_text())["rows"]))
+        for peer in self.args.peers:
+            for terms in ["none"] if peer in ("flash", "cudnn") else self.args.terms if peer == "flex" else []:
+                results.add(self.args, peer, terms, length, {"ms": 1.0, "graph_ms": 0.03 if length == 512 else None},
+                            {"ms": 2.5, "graph_ms": None})
+
+
+class FakeTorch:
+    """A GPU on which each call takes as long as the next of these numbers, and graphs a tenth."""
+
+    def __init__(self, ms, records=True):
+        self.ms, self.calls, self.launches, self.cuda = ms, 0, 0, self
+        self.records, self.recording = records, False
+
+    def Event(self, **_):
+        return mock.Mock(**{"elapsed_time.return_value": self.ms})
+
+    def CUDAGraph(self):
+        return mock.Mock(replay=self.replay)
+
+    def replay(self):
+        self.launches += 1
+
+    def current_stream(self):
+        return "a stream"
+
+    @contextlib.contextmanager
+    def graph(self, _, stream):
+        assert stream == "a stream"
+        if not self.records:
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        self.recording = True
+        yield
+        self.recording = False
+
+    def call(self):
+        self.calls += 1
 
 
 class GpuBenchmarksTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-    def run_main(self, module, *arguments):
+    def run_main(self, module, *arguments, code=0):
         printed = io.StringIO()
         with mock.patch.object(sys, "argv", ["program", "--folder", str(self.folder), *arguments]), \
                 mock.patch.object(module, "time", Clock()), contextlib.redirect_stdout(printed):
-            self.assertEqual(module.main(), 0)
+            self.assertEqual(module.main(), code)
         return printed.getvalue()
 
-    def attention(self, *arguments):
-        bench = self.folder / "bench"
+    def attention(self, *arguments, lengths="1024", code=0, fails_at=""):
+        """What was printed, and attention.json."""
+        bench = self.folder / f"bench-{fails_at}"
         bench.write_text(BENCH)
         bench.chmod(0o755)
+        trainer = self.folder / "longrun-trainer"
+        trainer.write_text("#!/bin/sh\necho commit-of-$1\n")
+        trainer.chmod(0o755)
+        FakePeers.all = []
         with mock.patch.object(gpu_attention_bench, "Peers", FakePeers), \
+                mock.patch.object(gpu_attention_bench, "ceilings", return_value=CEILINGS), \
                 mock.patch.object(gpu_attention_bench, "check", return_value=0):
-            printed = self.run_main(gpu_attention_bench, "--bench", str(bench), "--lengths", "1024", *arguments)
-        rows = json.loads((self.folder / "attention.json").read_text())
-        return printed, {(row["side"], row["terms"]): row["ms"] for row in rows}
+            printed = self.run_main(gpu_attention_bench, "--bench", str(bench),
+                                    *(["--lengths", lengths] if lengths else []), *arguments, code=code)
+        return printed, json.loads((self.folder / "attention.json").read_text())
+
+    def rows(self, *arguments, **options):
+        return {(row["side"], row["terms"]): row for row in self.attention(*arguments, **options)[1]["rows"]}
 
     def test_attention_is_on_disk_after_each_row(self):
-        _, rows = self.attention("--terms", "none,kerple", "--rounds", "1")
-        self.assertEqual(FakePeers.last.seen, [2])
-        self.assertEqual(rows, {("longrun", "none"): [[2.0, 5.0]], ("longrun", "kerple"): [[2.0, 5.0]],
-                                ("flash", "none"): [[1.0, 2.5]]})
+        rows = self.rows("--terms", "none,kerple", "--peers", "flash", "--rounds", "1")
+        self.assertEqual(FakePeers.all[0].seen, [2])
+        self.assertEqual({key: (row["forward"]["ms_of_rounds"], row["backward"]["ms_of_rounds"])
+                          for key, row in rows.items()},
+                         {("longrun", "none"): ([2.0], [5.0]), ("longrun", "kerple"): ([2.0], [5.0]),
+                          ("flash", "none"): ([1.0], [2.5])})
+
+    def test_a_row_of_attention_says_what_was_measured_and_where(self):
+        row = self.rows("--terms", "alibi", "--peers", "flash", "--skip", "--batch", "2", "--heads", "3", "--head-dim",
+                        "8", "--rounds", "2")["longrun, skipping", "alibi"]
+        # 2 * 2 sequences * 3 heads * 8 channels * 1,024^2 = 0.1007 GFLOP, of which a quarter is visited, in 0.5 ms.
+        self.assertAlmostEqual(row["forward"].pop("fraction_of_peak"), 0.1007 / 4 / 0.5 / 100, delta=1e-5)
+        self.assertAlmostEqual(row["both"].pop("fraction_of_peak"), 0.1007 * 3.5 / 4 / 1.4 / 100, delta=1e-5)
+        self.assertAlmostEqual(row["forward"].pop("tflops"), 0.1007 / 0.5, delta=1e-3)
+        self.assertEqual(row["forward"], {"ms": 0.5, "low": 0.5, "high": 0.5, "ms_of_rounds": [0.5, 0.5],
+                                          "by": "events"})
+        expected = {"side": "longrun, skipping", "terms": "alibi", "batch": 2, "length": 1024, "heads": 3,
+                    "head_dim": 8, "type": "bf16", "rounds": 2, "error": 1e-3, "visited": 0.25, "input_sets": 3,
+                    "gpu": "a GPU", "driver": "unknown", "commit": "commit-of-version"}
+        self.assertEqual({name: row[name] for name in expected}, expected)
+        beside = next(one for one in row["times_as_fast_as"] if one["side"] == "flash")
+        self.assertEqual(beside["terms"], "none")
+        self.assertEqual([beside[which]["median"] for which in ("forward", "backward", "both")],
+                         [2.0, 2.5 / 0.9, 3.5 / 1.4])
+
+    def test_only_short_texts_are_compared_with_the_reference(self):
+        rows = self.attention("--terms", "none", "--peers", "none", "--rounds", "1", lengths="16384,16385")[1]["rows"]
+        self.assertEqual({row["length"]: row["error"] for row in rows}, {16384: 1e-3, 16385: None})
+
+    def test_graphs_are_compared_with_graphs_only(self):
+        row = self.rows("--terms", "none", "--peers", "flash", "--rounds", "1", lengths="512")["longrun", "none"]
+        self.assertEqual((row["forward"]["ms"], row["forward"]["by"]), (0.02, "graph"))
+        beside = row["times_as_fast_as"][0]
+        self.assertAlmostEqual(beside["forward"]["median"], 0.03 / 0.02)
+        self.assertAlmostEqual(beside["backward"]["median"], 2.5 / 0.19)  # the peer has no graph
+        self.assertAlmostEqual(beside["both"]["median"], 2.53 / 0.21)
 
     def test_rates_of_attention_count_half_of_the_pairs(self):
         printed, _ = self.attention("--terms", "none", "--rounds", "1")
         # 2 * 12 heads * 64 channels * 1,024^2 = 1.611 GFLOP in 2 ms, and 2.5 times as many in 5 ms.
-        self.assertIn("| 1,024 | none | longrun | 0.8053 (0.8053–0.8053) | 0.8053 (0.8053–0.8053) | 1 |", printed)
+        self.assertIn("| 1,024 | 1 | 12 x 64 | none | longrun | 0.8053 (0.8053–0.8053) | 0.8053 (0.8053–0.8053) | "
+                      "0.01 | 1 |", printed)
 
     def test_attention_begins_no_round_when_the_time_is_up(self):
-        printed, rows = self.attention("--terms", "none", "--rounds", "9", "--seconds", "25")
-        self.assertEqual({len(ms) for ms in rows.values()}, {3})
-        self.assertIn("25 seconds have passed: round 4 ends before 1024 tokens", printed)
+        printed, found = self.attention("--terms", "none", "--rounds", "9", "--seconds", "25")
+        self.assertEqual({row["rounds"] for row in found["rows"]}, {3})
+        self.assertIn("25 seconds have passed: round 4 ends before 1024 tokens of 12 heads with none", printed)
 
     def test_only_terms_with_a_bias_are_skipped(self):
-        _, rows = self.attention("--terms", "none,alibi,fire", "--rounds", "1", "--skip")
+        rows = self.rows("--terms", "none,alibi,fire", "--rounds", "1", "--skip")
         self.assertEqual({terms for side, terms in rows if side == "longrun, skipping"}, {"alibi"})
+
+    def test_a_failure_of_ours_is_said_and_the_rest_is_measured(self):
+        printed, found = self.attention("--terms", "none", "--peers", "flash", "--rounds", "1", lengths="512,1024,2048",
+                                        fails_at="1024", code=1)
+        self.assertEqual(len(found["failed"]), 1)
+        self.assertIn("Failed: exit code 3 of ", printed)
+        self.assertEqual({row["length"] for row in found["rows"] if row["side"] == "flash"}, {512, 1024, 2048})
+
+    def test_each_goal_has_a_verdict(self):
+        printed, found = self.attention("--goals", "all", "--rounds", "1", lengths=None)
+        verdicts = {(row["goal"], row["terms"], row["length"], row["sequences"]): row for row in found["goals"]}
+        self.assertEqual({goal for goal, *_ in verdicts}, {goal.name for goal in gpu_attention_bench.GOALS})
+        self.assertNotIn("not measured", {row["verdict"] for row in verdicts.values()})
+        # Ours takes 7 ms, 1.4 while it skips; cuDNN and flash attention 3.5.
+        shown = {key: row["verdict"] for key, row in verdicts.items() if key[0] in ("K1", "K2", "K2b", "K6")}
+        self.assertEqual(shown, {
+            ("K1", "none", 1024, 1): "missed", ("K1", "none", 1024, 16): "missed", ("K1", "none", 4096, 1): "missed",
+            ("K1", "none", 16384, 1): "missed", ("K2", "none", 1024, 1): "met", ("K2", "none", 1024, 16): "met",
+            ("K2", "none", 4096, 1): "met", ("K2", "none", 16384, 1): "met",
+            ("K2b", "alibi", 8192, 1): "met", ("K2b", "key_bias", 8192, 1): "met",
+            ("K2b", "alibi", 32768, 1): "met", ("K2b", "key_bias", 32768, 1): "met",
+            ("K2b", "alibi", 131072, 1): "missed", ("K2b", "key_bias", 131072, 1): "missed",
+            ("K6", "alibi", 32768, 1): "met", ("K6", "alibi", 131072, 1): "missed"})
+        self.assertEqual(verdicts["K6", "alibi", 32768, 1]["found"], {"median": 5.0, "low": 5.0, "high": 5.0})
+        self.assertIn("| K6: ALiBi of 8 heads with skipping, beside our own attention without a bias | alibi | "
+                      "32,768 | 1 | 4.0 | 5.00 (5.00–5.00) | 4.00 | 5.56 | met |", printed)
+
+    def test_one_goal_measures_what_it_needs(self):
+        _, found = self.attention("--goals", "K6", "--rounds", "1", lengths=None)
+        self.assertEqual({(row["side"], row["heads"]) for row in found["rows"]},
+                         {("longrun", 8), ("longrun, skipping", 8)})
+        self.assertEqual({row["goal"] for row in found["goals"]}, {"K6"})
+
+    def test_the_most_valuable_goal_comes_first_and_the_others_are_named(self):
+        printed, found = self.attention("--goals", "all", "--rounds", "1", "--seconds", "15", lengths=None)
+        self.assertIn("15 seconds have passed: round 1 ends before 131072 tokens of 12 heads with none,key_bias,alibi",
+                      printed)
+        self.assertEqual({row["goal"] for row in found["goals"] if row["verdict"] != "not measured"}, {"K2b"})
+        self.assertIn("| K1: no bias, beside flash attention | none | 1,024 | – | 1.0 | – | – | – | not measured |",
+                      printed)
+
+    def test_each_goal_can_be_measured_by_its_run(self):
+        """Of each goal there are runs with all that it compares, and the ledger names no other goals."""
+        parser = gpu_attention_bench.arguments()
+        for goal in gpu_attention_bench.GOALS:
+            measured = set()
+            for names, options in gpu_attention_bench.RUNS:
+                run = gpu_attention_bench.complete(parser, parser.parse_args(options.split()))
+                if goal.name in names.split(",") and (run.heads, run.head_dim) == (goal.heads, goal.head_dim):
+                    sides = {gpu_attention_bench.OURS, *run.peers}
+                    if run.skip:
+                        sides.add(gpu_attention_bench.SKIPPING_SIDE)
+                    measured |= {(terms, length) for terms in set(run.terms) & set(goal.terms) for length in run.lengths
+                                 if goal.side in sides and any(side in sides for side, _ in goal.beside)}
+            self.assertLessEqual({(terms, length) for terms in goal.terms for length in goal.at_least}, measured, goal)
+        ledger = (ROOT / "docs/gpu-ledger.md").read_text()
+        named = {name for names in re.findall(r"`ATTENTION --goals ([\w,]+)`", ledger) for name in names.split(",")}
+        self.assertEqual(named, set(gpu_attention_bench.known_goals()))
+
+    def test_an_unknown_goal_is_refused(self):
+        with contextlib.redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit):
+            self.attention("--goals", "K99", lengths=None)
+        self.assertIn("--goals: K99: expected some of K1,K2,K2b", said.getvalue())
+
+    def test_peers_are_timed_by_the_numbers_of_our_program(self):
+        text = (ROOT / "kernels/cuda/gpu_timer.h").read_text()
+        numbers = {name: float(value) for name, value in re.findall(r"\bk(\w+) = ([\d.]+)[,;]", text)}
+        for name, ours in (("WARM_CALLS", "WarmCalls"), ("WARM_CALLS_MIN", "WarmCallsMin"), ("WARM_MS", "WarmMs"),
+                           ("TIMED_CALLS", "TimedCalls"), ("TIMED_CALLS_MIN", "TimedCallsMin"),
+                           ("TIMED_MS", "TimedMs"), ("GRAPH_MS", "GraphMs"), ("GRAPH_CALLS", "GraphCalls"),
+                           ("GRAPH_WARM", "GraphWarm"), ("GRAPH_LAUNCHES", "GraphLaunches")):
+            self.assertEqual(getattr(gpu_attention_bench, name), numbers[ours], name)
+
+    def test_short_calls_are_timed_often_and_in_a_graph(self):
+        torch = FakeTorch(0.1)
+        self.assertEqual(gpu_attention_bench.milliseconds(torch, torch.call), {"ms": 0.1, "graph_ms": 0.1 / 20})
+        self.assertEqual((torch.calls, torch.launches), (10 + 30 + 20, 3 + 10))
+
+    def test_long_calls_are_timed_a_few_times(self):
+        torch = FakeTorch(300.0)
+        self.assertEqual(gpu_attention_bench.milliseconds(torch, torch.call), {"ms": 300.0, "graph_ms": None})
+        self.assertEqual((torch.calls, torch.launches), (2 + 5, 0))
+
+    def test_a_call_that_cannot_be_recorded_is_timed_without_a_graph(self):
+        torch = FakeTorch(0.1, records=False)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(gpu_attention_bench.milliseconds(torch, torch.call), {"ms": 0.1, "graph_ms": None})
+        self.assertEqual(said.getvalue(), "not timed as a CUDA graph: operation not permitted\n")
+
+    def test_the_ceilings_are_those_of_a_product_and_a_copy(self):
+        with mock.patch.object(gpu_attention_bench, "milliseconds", side_effect=[{"ms": 2.0}, {"ms": 1.0}]):
+            found = gpu_attention_bench.ceilings(mock.Mock())
+        self.assertAlmostEqual(found["matmul_tflops"], 2 * 8192**3 / 2e-3 * 1e-12)
+        self.assertAlmostEqual(found["copy_gb_s"], 2 * 2**31 / 1e-3 * 1e-9)
 
     def train_steps(self, *arguments):
         with mock.patch.object(gpu_bench, "run"), mock.patch.object(gpu_bench, "ours", return_value=300.0), \

@@ -125,8 +125,8 @@ class GpuTestsTest(unittest.TestCase):
 
     def test_bits_are_compared_with_blocking_launches_too(self):
         calls = self.folder / "calls"
-        code, rows, _ = self.blocking(
-            f'echo "$(basename $0) $@ $CUDA_LAUNCH_BLOCKING $LONGRUN_GPU_TESTS $LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}')
+        variables = "$CUDA_LAUNCH_BLOCKING $LONGRUN_GPU_TESTS $LONGRUN_TEST_SINGLE_BACKWARD"
+        code, rows, _ = self.blocking(f'echo "$(basename $0) $@ {variables}" >> {calls}')
         self.assertEqual(code, 0)
         self.assertEqual([row["status"] for row in rows[1:]], ["ok"] * len(gpu_tests.COMPARING_BITS))
         self.assertEqual(sorted(calls.read_text().splitlines()), sorted(

@@ -1,0 +1,120 @@
+"""tools/gpu.sh beside a GPU, a CMake and programs that are made here: which stage runs what, and what becomes of it.
+
+The Python programs read their arguments, and do nothing else: a stage that gives one that does not exist fails.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STAGES = ["tests", "sanitizer", "checks", "attention", "rows", "bench", "models", "timeline", "others"]
+
+# Runs the program that is its first argument until its arguments are read, and writes them down.
+READS_ARGUMENTS = """
+import argparse, json, os, runpy, sys
+read = argparse.ArgumentParser.parse_args
+def parse_args(self, *rest):
+    read(self, *rest)
+    with open(os.environ["STAND_IN_CALLS"], "a") as calls:
+        calls.write(json.dumps(sys.argv) + "\\n")
+    sys.exit(7 if os.path.basename(sys.argv[0]) == os.environ["STAND_IN_WRONG"] else 0)
+argparse.ArgumentParser.parse_args = parse_args
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class GpuStagesTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.root = self.folder / "checkout"
+        (self.root / "tools").mkdir(parents=True)
+        for tool in ROOT.glob("tools/gpu*"):
+            shutil.copy(tool, self.root / "tools")
+        (self.root / "sweeps").mkdir()
+        shutil.copy(ROOT / "sweeps/quickstart.yaml", self.root / "sweeps")
+        for name in (".deps/include/nlohmann/json.hpp", ".deps/googletest/googletest/src/gtest-all.cc",
+                     "torch/lib/libtorch_cpu.so"):
+            self.write(self.root / name, "")
+        (self.folder / "reads_arguments.py").write_text(READS_ARGUMENTS)
+        self.program("programs/nvidia-smi", "echo 'GPU 0: a stand-in'")
+        self.program("programs/cmake", "echo cmake \"$@\"")
+        self.program("programs/python3", f'exec {sys.executable} -B {self.folder}/reads_arguments.py "$@"')
+        built = "checkout/build/trainer-only/bin"
+        self.program(f"{built}/longrun-trainer", "echo longrun-trainer 0")
+        self.program(f"{built}/longrun-cuda-rows-bench", """echo '{"bench": "cuda_rows"}'""")
+        self.program(f"{built}/longrun-head-bench", """echo '{"bench": "head", "device": "'$1'"}'""")
+
+    @staticmethod
+    def write(path, text):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def program(self, name, script):
+        self.write(self.folder / name, f"#!/bin/sh\n{script}\n")
+        (self.folder / name).chmod(0o755)
+
+    def run_stages(self, *options, wrong="none"):
+        """(exit code, {stage: status} in their order, the calls of Python programs)"""
+        calls, out = self.folder / "calls", self.root / "out"
+        calls.write_text("")
+        environment = {**os.environ, "PATH": f"{self.folder}/programs:/usr/bin:/bin", "JOBS": "3",
+                       "LONGRUN_TORCH_ROOT": str(self.root / "torch"), "STAND_IN_CALLS": str(calls),
+                       "STAND_IN_WRONG": wrong}
+        done = subprocess.run([self.root / "tools/gpu.sh", *options, "out"], env=environment, check=False,
+                              capture_output=True, text=True)
+        self.said = done.stderr
+        rows = json.loads((out / "stages.json").read_text()) if (out / "stages.json").exists() else []
+        return (done.returncode, {row["stage"]: row["status"] for row in rows},
+                [json.loads(line) for line in calls.read_text().splitlines()])
+
+    def test_each_stage_runs_once_with_arguments_that_exist(self):
+        for options in ([], ["--whole"]):
+            code, statuses, calls = self.run_stages(*options)
+            self.assertEqual((code, list(statuses.items())), (0, [(stage, "ok") for stage in STAGES]), self.said)
+            self.assertEqual([pathlib.Path(call[0]).name for call in calls], [
+                "gpu_tests.py", "gpu_tests.py", "gpu_checks.py", "gpu_attention_bench.py", "gpu_bench.py",
+                "gpu_models.py", "gpu_timeline.py", "gpu_tests.py"])
+            self.assertEqual({call[call.index("--folder") + 1] for call in calls}, {"out"})
+            self.assertEqual((self.root / "out/rows.jsonl").read_text().splitlines(),
+                             ['{"bench": "cuda_rows"}', '{"bench": "head", "device": "cuda"}'])
+
+    def test_attention_measures_all_goals_within_its_time(self):
+        _, _, [call] = self.run_stages("--stages", "attention")
+        self.assertEqual(call[1:3], ["--goals", "all"])
+        self.assertLessEqual(int(call[call.index("--seconds") + 1]), 200)
+        _, _, [call] = self.run_stages("--stages", "attention", "--whole")
+        self.assertEqual(call[1:3], ["--goals", "all"])
+        self.assertNotIn("--seconds", call)
+
+    def test_a_stage_that_fails_is_named_and_the_others_run(self):
+        code, statuses, _ = self.run_stages(wrong="gpu_attention_bench.py")
+        self.assertEqual(code, 1)
+        self.assertEqual({stage: status for stage, status in statuses.items() if status != "ok"},
+                         {"attention": "exit code 7; see attention.log"})
+        self.assertEqual(list(statuses), STAGES)
+
+    def test_a_program_that_fails_is_a_failed_stage(self):
+        self.program("checkout/build/trainer-only/bin/longrun-cuda-rows-bench", "exit 3")
+        code, statuses, _ = self.run_stages("--stages", "rows,others")
+        self.assertEqual((code, statuses), (1, {"rows": "exit code 3; see rows.log", "others": "ok"}))
+
+    def test_the_other_tests_are_not_run_if_they_cannot_be_built(self):
+        self.program("programs/cmake", 'case "$*" in *--target*) ;; *--build*) exit 2 ;; esac')
+        code, statuses, calls = self.run_stages("--stages", "others")
+        self.assertEqual((code, statuses, calls), (1, {"others": "exit code 2; see others.log"}, []))
+
+    def test_without_a_gpu_nothing_is_built(self):
+        self.program("programs/nvidia-smi", "exit 9")
+        code, statuses, calls = self.run_stages()
+        self.assertEqual((code, statuses, calls), (69, {}, []))
+
+
+if __name__ == "__main__":
+    unittest.main()
