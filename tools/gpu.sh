@@ -22,7 +22,7 @@
 #
 # Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
 # include the build, no stage goes on or begins. attention and bench end by themselves before that;
-# what they have measured by then is kept. --whole has no limits, and measures all goals in
+# what they have measured by then is kept. --whole has no limits, and measures all goals and shapes in
 # several rounds.
 #
 # FOLDER (default build/gpu) gets
@@ -185,7 +185,7 @@ if $DRY; then DRY_RUN=(--dry-run); fi
 # A measurement that ends by itself gets less than its stage, so that its last row can end, too.
 ATTENTION=(--seconds "$(seconds_of 200)")
 BENCH=(--seconds "$(seconds_of 180)" --rounds 1)
-if $WHOLE; then ATTENTION=() BENCH=(); fi
+if $WHOLE; then ATTENTION=(--shapes) BENCH=(); fi
 
 run_on_gpu tests 240 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER"
 run sanitizer 240 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \

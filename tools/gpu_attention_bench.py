@@ -1,7 +1,8 @@
 """Fused attention of liblongrun_cuda.so on a GPU beside PyTorch's: forward and backward, in turns.
 
   gpu_attention_bench.py [--bench PROGRAM] [--folder FOLDER] --goals all|K1,...   what the goals need, the most valuable
-                                                                                  first (RUNS)
+                                                                                  first (RUNS); with --shapes, then
+                                                                                  other shapes
   gpu_attention_bench.py [--bench PROGRAM] [--folder FOLDER] [--terms none,...] [--lengths 1024,...]
   gpu_attention_bench.py --check     does FlexAttention compute the terms' formulas? On a GPU with gradients
 
@@ -99,9 +100,22 @@ RUNS = [
     ("K5", "--terms none,distance_table,kerple,fire --peers none --lengths 4096,16384"),
     ("K3,K2c", "--terms key_bias --peers flex --lengths 4096,16384"),
     ("K7", "--single-backward --terms none --peers flash --lengths 4096,16384"),
+    ("", "--heads 32 --terms none,key_bias --peers flash,cudnn --lengths 16384"),
+    ("", "--heads 16 --head-dim 128 --terms none,key_bias --peers flash,cudnn --lengths 16384"),
+    ("", "--heads 32 --batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
+    ("", "--heads 16 --head-dim 128 --batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
     ("K2c", "--terms alibi,two_sided,distance_table,kerple --peers cudnn_dense_bias,flex --lengths 4096,16384"),
     ("", "--terms none,rotation,window,documents --peers flash,flex --lengths 4096,16384"),
 ]
+
+
+def all_shapes():
+    """The runs of --shapes: 16,384 and 65,536 tokens in sequences of each length, and one of 131,072."""
+    of_tokens = [(max(1, tokens // length), length) for tokens in (16384, 65536)
+                 for length in (512, 1024, 2048, 4096, 8192, 16384, 32768) if length <= tokens]
+    return [("", f"--heads {heads} --head-dim {head_dim} --batch {batch} --lengths {length} --skip --peers flash,cudnn"
+                 " --terms none,alibi,key_bias,distance_table,kerple,fire,window,documents")
+            for heads, head_dim in ((12, 64), (32, 64), (16, 128)) for batch, length in (*of_tokens, (1, 131072))]
 
 
 def work(args, length):
@@ -545,6 +559,7 @@ def arguments():
     parser.add_argument("--folder", default="build/gpu", type=pathlib.Path, help="default: build/gpu")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--goals", default=None, help="all, or some of " + ",".join(known_goals()))
+    parser.add_argument("--shapes", action="store_true", help="after the goals, also other lengths, and heads of 128")
     parser.add_argument("--lengths", default=[1024, 4096, 16384], type=numbers)
     parser.add_argument("--flex-lengths", default=None, type=numbers)
     parser.add_argument("--terms", default=None, type=lambda text: text.split(","))
@@ -587,6 +602,7 @@ def runs_of(parser, args):
         return [args]
     asked = set(asked_goals(args))
     runs = [options for goals, options in RUNS if args.goals == "all" or asked & set(goals.split(","))]
+    runs += [options for _, options in all_shapes()] if args.shapes else []
     return [complete(parser, parser.parse_args([*options.split(), "--bench", str(args.bench)])) for options in runs]
 
 
@@ -595,6 +611,8 @@ def main():
     args = complete(parser, parser.parse_args())
     if args.goals is not None and args.last_query:
         parser.error("--last-query: no goal has it; leave out --goals")
+    if args.shapes and args.goals is None:
+        parser.error("--shapes: comes after --goals, which is missing")
     if args.check:
         try:
             return check(args)

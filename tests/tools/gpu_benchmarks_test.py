@@ -240,6 +240,19 @@ class GpuBenchmarksTest(unittest.TestCase):
         named = {name for names in re.findall(r"`ATTENTION --goals ([\w,]+)`", ledger) for name in names.split(",")}
         self.assertEqual(named, set(gpu_attention_bench.known_goals()))
 
+    def test_all_shapes_have_each_kind_of_heads(self):
+        parser = gpu_attention_bench.arguments()
+        runs = gpu_attention_bench.runs_of(parser, parser.parse_args(["--goals", "K6", "--shapes"]))
+        self.assertEqual([run.heads for run in runs[:1]], [8])
+        for heads in ((12, 64), (32, 64), (16, 128)):
+            of = [(run.batch, length) for run in runs[1:] if (run.heads, run.head_dim) == heads
+                  for length in run.lengths]
+            self.assertEqual({batch * length for batch, length in of}, {16384, 65536, 131072})
+            self.assertEqual({length for _, length in of}, {512 << at for at in range(7)} | {131072})
+        shapes = {(run.heads, run.head_dim) for run in gpu_attention_bench.runs_of(
+            parser, parser.parse_args(["--goals", "all"]))}
+        self.assertLessEqual({(12, 64), (32, 64), (16, 128)}, shapes)
+
     def test_an_unknown_goal_is_refused(self):
         with contextlib.redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit):
             self.attention("--goals", "K99", lengths=None)

@@ -89,8 +89,10 @@ class GpuStagesTest(unittest.TestCase):
         _, _, [call] = self.run_stages("--stages", "attention")
         self.assertEqual(call[1:3], ["--goals", "all"])
         self.assertLessEqual(int(call[call.index("--seconds") + 1]), 200)
+        self.assertNotIn("--shapes", call)
         _, _, [call] = self.run_stages("--stages", "attention", "--whole")
         self.assertEqual(call[1:3], ["--goals", "all"])
+        self.assertIn("--shapes", call)
         self.assertNotIn("--seconds", call)
 
     def test_a_stage_that_fails_is_named_and_the_others_run(self):
