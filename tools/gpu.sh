@@ -190,7 +190,7 @@ if $WHOLE; then ATTENTION=(--shapes) BENCH=(); fi
 run_on_gpu tests 240 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER"
 run sanitizer 240 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
   --seconds "$($WHOLE && echo 36000 || seconds_of 230)" "${DRY_RUN[@]}"
-run checks 300 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
+run checks 360 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
 run_on_gpu attention 300 python3 tools/gpu_attention_bench.py --goals all --folder "$FOLDER" \
   --bench "$BIN/longrun-cuda-attention-bench" "${ATTENTION[@]}"
 # shellcheck disable=SC2016  # the inner bash expands these

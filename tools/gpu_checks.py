@@ -250,6 +250,10 @@ def resume(c):
     again = c.train(folder, "again", run_file, c.device)
     c.equal("the same training twice: weights of the same bits", weights(last_checkpoint(again)) ==
             weights(last_checkpoint(whole)), True)
+    # Each kernel ends before the host goes on, so the work is in another order.
+    blocking = c.train(folder, "blocking", run_file, c.device, CUDA_LAUNCH_BLOCKING="1")
+    c.equal("the same training with CUDA_LAUNCH_BLOCKING=1: weights of the same bits",
+            weights(last_checkpoint(blocking)) == weights(last_checkpoint(whole)), True)
     middle = middle_checkpoint(whole)
     resumed = c.train(folder, "resumed", run_file, c.device, "--resume", str(middle))
     c.equal(f"resumed from {middle.name}: weights of the same bits", weights(last_checkpoint(resumed)) ==
@@ -346,11 +350,57 @@ def memory_of(c, folder, name, command):
     return most
 
 
+# What a GPU's allocator holds at most may differ by this much from what placement and `longrun plan` reckon with.
+FORECAST_DIFFERENCE_MAX = 0.15
+SMALL = {"n_layer": 12, "n_head": 12, "d_model": 768, "d_ff": 3072}  # GPT-2 small's body
+# (what, method, vocabulary, sequences of 1,024 tokens in a step, precision, options)
+FORECASTS = [
+    ("GPT-2 small's body, rope, bf16", "rope", 320, 16, "bf16", []),
+    ("GPT-2 124M, cable, bf16", "cable", 50304, 16, "bf16", []),
+    ("GPT-2 124M, cable, bf16, activation checkpointing", "cable", 50304, 16, "bf16", ["--activation-checkpointing"]),
+    ("GPT-2 124M, cable, fp32", "cable", 50304, 4, "fp32", []),
+]
+
+
+def memory_in(log):
+    """{peak_bytes, reserved_bytes, forecast_bytes} that a training on a GPU has logged (worker/trainer/train.cc)."""
+    found = re.search(r" training_memory peak_bytes=(\d+) reserved_bytes=(\d+) forecast_bytes=(\d+)", log.read_text())
+    if found is None:
+        raise Failed(f"{log}: no line training_memory")
+    return dict(zip(("peak_bytes", "reserved_bytes", "forecast_bytes"), map(int, found.groups())))
+
+
+def forecast(c, what, log, is_limit=True):
+    """The peak of what a training's tensors took of the GPU beside the forecast."""
+    of = memory_in(log)
+    share = of["forecast_bytes"] / of["peak_bytes"]
+    peak, reserved, foretold = (round(n / 2**20) for n in of.values())
+    c.found(f"{what}: the allocator's peak and the forecast of `longrun plan`, MiB",
+            f"{peak}, {foretold}: {share:.3f} of it; the allocator reserved {reserved}",
+            f"within {FORECAST_DIFFERENCE_MAX:.0%} of the peak" if is_limit else "reported",
+            not is_limit or abs(share - 1) <= FORECAST_DIFFERENCE_MAX)
+
+
+def forecasts(c):
+    """The memory of trainings, with fused attention, beside what was foretold."""
+    for at, (what, method, vocabulary, sequences, precision, options) in enumerate(FORECASTS):
+        folder = c.folder(f"forecast-{at}")
+        n_tokens = 1024 * sequences
+        run_file = c.run_file(folder, method=method, model={**SMALL, "vocab_size": vocabulary},
+                              train={"train_length": 1024, "batch_tokens": n_tokens, "precision": precision})
+        data = json.loads(run_file.read_text())
+        data["train"].update(tokens=4 * n_tokens, validate={"every": 0, "tokens": 0})
+        run_file.write_text(json.dumps(data))
+        output = c.train(folder, "train", run_file, c.device, "--micro-batch", str(sequences), *options)
+        forecast(c, f"{what}, {sequences} x 1,024 tokens", folder / "train.log")
+        shutil.rmtree(output)  # 1.5 GB
+
+
 def memory(c):
-    """Peaks: of training with and without activation checkpointing, of generation under windows."""
+    """Peaks: of trainings beside the forecast and with activation checkpointing; of generation under windows."""
+    guarded(forecasts, c)
     folder = c.folder("memory")
-    big = {"n_layer": 12, "n_head": 12, "d_model": 768, "d_ff": 3072}
-    run_file = c.run_file(folder, method="fire", model=big,
+    run_file = c.run_file(folder, method="fire", model=SMALL,
                           train={"train_length": 1024, "batch_tokens": 16384, "precision": "bf16"})
     data = json.loads(run_file.read_text())
     data["train"].update(tokens=4 * 16384, validate={"every": 0, "tokens": 0})
@@ -363,6 +413,9 @@ def memory(c):
     c.found("GPT-2 124M with fire, reference attention, 16 x 1,024 tokens, bf16: MiB with activation checkpointing, "
             "and without",
             f"{held['less']}, {held['plain']}", "less than half", 2 * held["less"] < held["plain"])
+    for name, what in (("plain", ""), ("less", ", activation checkpointing")):
+        forecast(c, f"GPT-2 small's body, fire, bf16, reference attention{what}", folder / f"{name}.log",
+                 is_limit=False)
     small = c.run_file(c.folder("memory-small"), method="rope")
     checkpoint = last_checkpoint(c.train(folder, "rope", small, c.device))
     lengths = [4096, 65536]

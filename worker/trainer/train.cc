@@ -29,12 +29,14 @@
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/masked_batch.h"
+#include "model/net/memory_meter.h"
 #include "model/net/recorded_passes.h"
 #include "model/net/scorer.h"
 #include "model/net/to_device.h"
 #include "model/net/train_step.h"
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/source.h"
+#include "sweeps/cost.h"
 #include "worker/trainer/full_disk.h"
 #include "worker/trainer/provenance.h"
 #include "worker/trainer/stop.h"
@@ -663,6 +665,19 @@ Status Trainer::TrainSteps() {
   return final_written ? Status() : Checkpoint(true, false);
 }
 
+// The most that a GPU's allocator held, beside what placement and `longrun plan` reckon with. On a
+// CPU that also counts the program, which no allocator knows.
+void LogMemory(const TaskFile& task, const c10::Device& device) {
+  if (device.is_cpu()) return;
+  const MemoryMeter meter(device);
+  const std::int64_t forecast_bytes =
+      TrainMemoryBytes(task.run.model, task.run.train, task.execution.micro_batch,
+                       BegunRunMemoryPath(task.execution, task.activation_checkpointing));
+  LogInfo("training_memory", {{"peak_bytes", Str(meter.PeakAllocatedBytes())},
+                              {"reserved_bytes", Str(meter.PeakReservedBytes())},
+                              {"forecast_bytes", Str(forecast_bytes)}});
+}
+
 }  // namespace
 
 Result<TrainStart> LoadStart(const TaskFile& task) {
@@ -712,7 +727,9 @@ Status Train(Session& session, const Dataset& dataset, const Machine& machine, T
              const Overlap& overlap) {
   ASSIGN_OR_RETURN(Trainer trainer,
                    Trainer::Make(session, dataset, machine, std::move(start), overlap));
-  return trainer.TrainToEnd();
+  RETURN_IF_ERROR(trainer.TrainToEnd());
+  LogMemory(session.task(), machine.compute.device);
+  return Status();
 }
 
 }  // namespace longrun::trainer
