@@ -26,8 +26,8 @@
 // FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; keys that are skipped,
 // or hidden by a window or documents, count. So the ratio of two rates is that of the times. Of a
 // few queries, the bytes of the keys and values are counted instead, once. `visited`: the part of
-// the pairs that is not skipped. --check: `error` is |o - r| / |r| of the last N queries, where r is
-// the reference's o in fp64, computed on the host: for short texts, since it takes long.
+// the pairs that is not skipped. --check: `error` is |o - r| / |r| of the last N queries; r is the
+// reference's o in fp64, computed on the host: for short texts, since it takes long.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -55,9 +55,9 @@ namespace {
 
 struct Setting {
   std::int64_t batch = 1, n_head = 12, head_dim = 64, length = 1024;
-  std::int64_t n_query = 0;  // 0: as many as keys
-  int skip = 0;              // 0: no key is skipped
-  std::int64_t n_checked = 0;
+  std::int64_t n_query = 0;    // 0: as many as keys
+  int skip = 0;                // 0: no key is skipped
+  std::int64_t n_checked = 0;  // the last queries of each head; 0: no error is computed
   Scalar scalar = Scalar::kBf16;
   std::string terms;
   int rounds = GpuTimer::kTimedCalls;

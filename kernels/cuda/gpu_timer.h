@@ -1,10 +1,10 @@
-// What the benchmark programs of this folder share: arguments, times by CUDA's events, a copy as the
-// measure of the memory's bandwidth, and working memory.
+// What the benchmark programs of this folder share: arguments, times by CUDA's events, a copy that
+// shows the memory's bandwidth, and working memory.
 //
-// A time is the median of up to 30 calls, after up to 10 that are not counted; of fewer where a call
-// takes long (kWarmMs, kTimedMs). tools/gpu_attention_bench.py times its peers by the same numbers.
-// Of a call below kGraphMs the host's work is a large part, so a CUDA graph of kGraphCalls calls is
-// timed as well.
+// A time is the median of up to 30 calls, after up to 10 that are not counted; of fewer where a
+// call takes long (kWarmMs, kTimedMs). tools/gpu_attention_bench.py times its peers by the same
+// numbers. The host's work is a large part of a call below kGraphMs, so a CUDA graph of kGraphCalls
+// calls is timed as well.
 #pragma once
 
 #include <cuda_runtime_api.h>
