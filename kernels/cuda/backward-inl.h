@@ -36,9 +36,7 @@ LR_DEVICE void SoftmaxBackward(const Params& p, int b, int h, const TileNumbers<
     ForPairs<Layer, kKeysAreRows, kColumns>(
         i_0, j_0, row, [&](int n, int e, const Pair& pair) { visit(n, e, pair, 1.0F); });
   } else {
-    ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
-      visit(n, e, pair, Kept(p, b, h, pair));
-    });
+    ForKeptPairs<Layer, kKeysAreRows, kColumns>(p, b, h, i_0, j_0, row, visit);
   }
 }
 

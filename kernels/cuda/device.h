@@ -213,7 +213,7 @@ struct RotatedFewQueriesParams : SplitParams {
 };
 
 // Parameters of calls with few terms, which hide what is known of them. A kernel for all terms has
-// a loop of 15,000 instructions: most calls skip most of them, but they take registers, and room in
+// 5,000 to 12,000 instructions: most calls skip most of them, but they take registers, and room in
 // the instruction cache.
 //
 // Rows have the kernel's own type and are aligned; there is at most one kind of bias.

@@ -179,8 +179,8 @@ struct ForwardKernel {
         s[n][e] = x;
       });
       if (p.has_dropout != 0) {
-        ForPairs<Layer, false, kColumns>(
-            i_0, j_0, row, [&](int n, int e, const Pair& pair) { s[n][e] *= Kept(p, b, h, pair); });
+        ForKeptPairs<Layer, false, kColumns>(
+            p, b, h, i_0, j_0, row, [&](int n, int e, const Pair&, float z) { s[n][e] *= z; });
       }
       AddProducts<Layer, Shape, kColumns, kHeadDim>(p, s, scratch, v, 0, o);
     }

@@ -221,11 +221,17 @@ LR_DEVICE bool Sees(const Params& p, const TileNumbers<Layer>& numbers, const Pa
   return p.k_offset + pair.j < begin + p.n_sink;
 }
 
+// How many knots, which ascend, are at most u.
 template <typename Params>
 LR_DEVICE int SegmentOf(const Params& p, float u) {
-  int segment = 0;
-  for (int s = 0; s < p.n_knot; ++s) segment += p.knots[s] <= u ? 1 : 0;
-  return segment;
+  int first = 0, last = p.n_knot;
+  while (first < last) {
+    const int middle = (first + last) / 2;
+    const bool is_after = p.knots[middle] <= u;
+    first = is_after ? middle + 1 : first;
+    last = is_after ? last : middle;
+  }
+  return first;
 }
 
 // The bias of a visible pair, in base 2.
@@ -250,25 +256,52 @@ LR_DEVICE float BiasOf(const Params& p, int h, const TileNumbers<Layer>& numbers
   return bias;
 }
 
-// Calls visit(n, e, pair) for each element of a warp's c (device.h). Its rows begin at `row` of the
-// tile; they are keys if kKeysAreRows, else queries.
+// The pair of element c[n][e] (device.h) of a warp. The rows of c begin at `row` of the tile; they
+// are keys if kKeysAreRows, else queries.
+template <typename Layer, bool kKeysAreRows>
+LR_DEVICE Pair PairOf(int i_0, int j_0, int row, int n, int e) {
+  const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
+  const int r = row + g + 8 * (e / 2), c = 8 * n + 2 * t + e % 2;
+  Pair pair;
+  pair.at_i = kKeysAreRows ? c : r;
+  pair.at_j = kKeysAreRows ? r : c;
+  pair.i = i_0 + pair.at_i;
+  pair.j = j_0 + pair.at_j;
+  return pair;
+}
+
+// Calls visit(n, e, pair) for each element of a warp's c.
 template <typename Layer, bool kKeysAreRows, int kColumns, typename Visit>
 LR_DEVICE void ForPairs(int i_0, int j_0, int row, Visit&& visit) {
-  const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
   LR_UNROLL
   for (int n = 0; n < kColumns / 8; ++n) {
     LR_UNROLL
     for (int e = 0; e < 4; ++e) {
-      const int r = row + g + 8 * (e / 2), c = 8 * n + 2 * t + e % 2;
-      Pair pair;
-      pair.at_i = kKeysAreRows ? c : r;
-      pair.at_j = kKeysAreRows ? r : c;
-      pair.i = i_0 + pair.at_i;
-      pair.j = j_0 + pair.at_j;
-      visit(n, e, pair);
+      visit(n, e, PairOf<Layer, kKeysAreRows>(i_0, j_0, row, n, e));
     }
   }
 }
+
+// The pairs for which has(pair) is true: bit 4 n + e for element c[n][e]. ForPairs has the code of
+// its visit 32 times. A long test takes a loop that is not unrolled instead, which saves nvcc half
+// of its time, and room in the instruction cache.
+template <typename Layer, bool kKeysAreRows, int kColumns, typename Has>
+LR_DEVICE std::uint32_t BitsOfPairs(int i_0, int j_0, int row, const Has& has) {
+  static_assert(kColumns <= 64);
+  std::uint32_t bits = 0;
+  LR_ROLL
+  for (int n = 0; n < kColumns / 8; ++n) {
+    std::uint32_t of_four = 0;
+    LR_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      const Pair pair = PairOf<Layer, kKeysAreRows>(i_0, j_0, row, n, e);
+      of_four |= has(pair) ? 1U << e : 0U;
+    }
+    bits |= of_four << 4 * n;
+  }
+  return bits;
+}
+LR_DEVICE bool HasBit(std::uint32_t bits, int n, int e) { return (bits >> (4 * n + e) & 1U) != 0; }
 
 // Products become scores in base 2; hidden ones become kHidden.
 template <typename Layer, bool kKeysAreRows, int kColumns, typename Params>
@@ -280,20 +313,23 @@ LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& number
                                             [&](int n, int e, const Pair&) { s[n][e] *= p.scale; });
     return;
   }
+  std::uint32_t visible = ~0U;
+  if (!is_whole) {
+    visible = BitsOfPairs<Layer, kKeysAreRows, kColumns>(
+        i_0, j_0, row, [&](const Pair& pair) { return Sees(p, numbers, pair); });
+  }
   // A bias that depends on the key alone, or none.
   if (p.two_sided == 0 && p.table == nullptr && p.has_piecewise == 0) {
     ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
       const float bias = p.has_key_bias != 0 ? numbers.key_bias.Get(pair.at_j) : 0.0F;
       const float score = s[n][e] * p.scale + bias;
-      s[n][e] = is_whole || Sees(p, numbers, pair) ? score : kHidden;
+      s[n][e] = HasBit(visible, n, e) ? score : kHidden;
     });
     return;
   }
   ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
     float score = kHidden;
-    if (is_whole || Sees(p, numbers, pair)) {
-      score = s[n][e] * p.scale + BiasOf(p, h, numbers, pair);
-    }
+    if (HasBit(visible, n, e)) score = s[n][e] * p.scale + BiasOf(p, h, numbers, pair);
     s[n][e] = score;
   });
 }
@@ -320,14 +356,31 @@ LR_DEVICE std::uint32_t DropoutWord(const Params& p, std::uint32_t head, int i, 
   return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
 }
 
-// z of a pair: 0, or the factor of kept probabilities.
+// Whether dropout keeps a pair's probability.
 template <typename Params>
-LR_DEVICE float Kept(const Params& p, int b, int h, const Pair& pair) {
+LR_DEVICE bool IsKept(const Params& p, int b, int h, const Pair& pair) {
   const int t = p.k_offset + pair.j;
   const std::uint32_t word = DropoutWord(p, static_cast<std::uint32_t>(b * p.n_head + h), pair.i,
                                          static_cast<std::uint32_t>(t / 8), t % 8 / 2);
   const std::uint32_t bits = (t % 2 == 0 ? word : word >> 16) & 0xffffU;
-  return bits >= p.dropout_threshold ? p.dropout_factor : 0.0F;
+  return bits >= p.dropout_threshold;
+}
+
+// z of a pair: 0, or the factor of kept probabilities.
+template <typename Params>
+LR_DEVICE float Kept(const Params& p, int b, int h, const Pair& pair) {
+  return IsKept(p, b, h, pair) ? p.dropout_factor : 0.0F;
+}
+
+// Calls visit(n, e, pair, z) for each element of a warp's c.
+template <typename Layer, bool kKeysAreRows, int kColumns, typename Params, typename Visit>
+LR_DEVICE void ForKeptPairs(const Params& p, int b, int h, int i_0, int j_0, int row,
+                            const Visit& visit) {
+  const std::uint32_t kept = BitsOfPairs<Layer, kKeysAreRows, kColumns>(
+      i_0, j_0, row, [&](const Pair& pair) { return IsKept(p, b, h, pair); });
+  ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
+    visit(n, e, pair, HasBit(kept, n, e) ? p.dropout_factor : 0.0F);
+  });
 }
 
 }  // namespace gpu
