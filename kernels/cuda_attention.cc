@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "kernels/attention_check.h"
+#include "kernels/cuda_architectures.h"
 #include "kernels/cuda_calls.h"
 #include "kernels/cuda_library.h"
 #include "kernels/cuda_plugin_file.h"
@@ -78,6 +79,17 @@ Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) 
   LongrunGpu gpu = {};
   if (const char* error = OpenedCudaLibrary().describe(ordinal, &gpu); error != nullptr) {
     return Status(Code::kFailedPrecondition, Str("GPU ", ordinal, ": ", error));
+  }
+  // For older GPUs there is no code in any build; they can have LibTorch's operators.
+  const int major = gpu.capability_major, minor = gpu.capability_minor;
+  const std::string_view architectures = OpenedCudaLibrary().architectures();
+  if (CudaHeadDimMax(major) > 0 && !HasCudaCode(architectures, major, minor)) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str("GPU ", ordinal, ": ", gpu.name, " has compute capability ", major, ".", minor,
+            ", but ", plugin_path, " was compiled for ", architectures,
+            ": configure with -DLONGRUN_CUDA_ARCHITECTURES=", CudaArchitectureOf(major, minor),
+            " (if nvcc is too old for that: 80-virtual), and build again"));
   }
   return gpu;
 }

@@ -44,7 +44,8 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
 Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path);
 
 // Of the GPU with this number, by the plug-in at `plugin_path`, which is loaded as above.
-// kFailedPrecondition with CUDA's message if there is none.
+// kFailedPrecondition with CUDA's message if there is none, and with what to do if the plug-in has
+// no code for it.
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal);
 
 // kUnimplemented, and the GPU's name, if it cannot run the plug-in's kernels: it needs compute

@@ -60,6 +60,7 @@ Result<CudaLibrary> LoadCudaLibrary(const std::string& path) {
     return Find(library, path, name, function);
   };
   RETURN_IF_ERROR(find(kLongrunGpuDescribeSymbol, functions.describe));
+  RETURN_IF_ERROR(find(kLongrunCudaArchitecturesSymbol, functions.architectures));
   RETURN_IF_ERROR(find(kLongrunAttentionForwardSymbol, functions.attention_forward));
   RETURN_IF_ERROR(find(kLongrunAttentionBackwardSymbol, functions.attention_backward));
   RETURN_IF_ERROR(find(kLongrunNormForwardSymbol, functions.norm_forward));

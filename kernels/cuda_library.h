@@ -11,6 +11,7 @@ namespace longrun {
 // The functions of a loaded plug-in, which stays loaded.
 struct CudaLibrary {
   LongrunGpuDescribe describe = nullptr;
+  LongrunCudaArchitectures architectures = nullptr;
   LongrunAttentionForwardFunction attention_forward = nullptr;
   LongrunAttentionBackwardFunction attention_backward = nullptr;
   LongrunNormForwardFunction norm_forward = nullptr;

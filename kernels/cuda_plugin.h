@@ -258,6 +258,8 @@ struct LongrunAdamWCall {
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
 // Returns the kLongrunCudaVersion that the plug-in was compiled with.
 using LongrunCudaVersion = std::int32_t (*)();
+// Returns what the plug-in has code for, separated by spaces (kernels/cuda_architectures.h).
+using LongrunCudaArchitectures = const char* (*)();
 // Put the call's work on the stream of the options, and return null or a message about the error
 // (static memory). The caller has checked the call (kernels/cuda_attention.h).
 using LongrunAttentionForwardFunction = const char* (*)(const LongrunAttentionForwardCall* call,
@@ -290,10 +292,11 @@ using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 7;
+inline constexpr std::int32_t kLongrunCudaVersion = 8;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";
+inline constexpr const char* kLongrunCudaArchitecturesSymbol = "LongrunGetCudaArchitectures";
 inline constexpr const char* kLongrunAttentionForwardSymbol = "LongrunAttentionForward";
 inline constexpr const char* kLongrunAttentionBackwardSymbol = "LongrunAttentionBackward";
 inline constexpr const char* kLongrunNormForwardSymbol = "LongrunNormForward";

@@ -62,6 +62,8 @@ const char* RunOnGpu(const Call& call, const LongrunRowOptions& options) {
 
 extern "C" std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
 
+extern "C" const char* LongrunGetCudaArchitectures() { return LONGRUN_CUDA_ARCHITECTURES; }
+
 extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
   cudaDeviceProp properties;
   const cudaError_t error = cudaGetDeviceProperties(&properties, ordinal);

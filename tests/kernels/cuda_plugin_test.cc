@@ -4,14 +4,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
 #include "base/str.h"
+#include "kernels/cuda_architectures.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
 #include "kernels/cuda_library.h"
@@ -336,6 +339,41 @@ TEST(CudaLibrary, NoPluginIsAnErrorThatSaysWhatToDo) {
               std::string::npos);
 }
 
+// ---- the GPUs that its code runs on ------------------------------------------------------------
+
+TEST(CudaArchitectures, MachineCodeRunsOnItsFamilyAndPtxOnAllThatIsNewer) {
+  struct Case {
+    std::string_view architectures;
+    std::vector<int> runs_on;
+  };
+  const std::vector<int> gpus = {75, 80, 86, 89, 90, 100, 103, 110, 120, 121};
+  const std::vector<Case> cases = {
+      {"80-real", {80, 86, 89}},
+      {"89-real", {89}},
+      {"90a-real", {90}},
+      {"90a-virtual", {90}},
+      {"100-real", {100, 103}},
+      {"100a-real", {100}},
+      {"103f-real", {103}},
+      {"100f-virtual", {100, 103}},
+      {"80-virtual", {80, 86, 89, 90, 100, 103, 110, 120, 121}},
+      {"89", {89, 90, 100, 103, 110, 120, 121}},
+      {"86-real 90a-real", {86, 89, 90}},
+      {"80-real 89-real 90a-real 100-real 120-virtual", {80, 86, 89, 90, 100, 103, 120, 121}},
+      {"", {}}};
+  for (const Case& one : cases) {
+    for (const int gpu : gpus) {
+      const bool runs = std::ranges::find(one.runs_on, gpu) != one.runs_on.end();
+      EXPECT_EQ(HasCudaCode(one.architectures, gpu / 10, gpu % 10), runs)
+          << one.architectures << " on " << gpu;
+    }
+  }
+  // What is advised helps.
+  for (const int gpu : gpus) {
+    EXPECT_TRUE(HasCudaCode(CudaArchitectureOf(gpu / 10, gpu % 10), gpu / 10, gpu % 10)) << gpu;
+  }
+}
+
 // ---- the back-end ------------------------------------------------------------------------------
 
 constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 1};
@@ -621,6 +659,24 @@ TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
       ToPlugin(ActivationForwardCall{
           .shape = {.n_row = 1, .n_channel = 1}, .h = At<const Bf16>(16), .y = At<float>(16)}),
       "");
+}
+
+TEST(CudaAttention, AGpuForWhichThereIsNoCodeIsRefusedWithTheRemedy) {
+  const std::string plugin = Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so");
+  const std::string error =
+      Str("GPU 12: GPU 12 has compute capability 12.6, but ", plugin,
+          " was compiled for 80-real 90-real 100-real: configure with "
+          "-DLONGRUN_CUDA_ARCHITECTURES=126-real (if nvcc is too old for that: 80-virtual), and "
+          "build again");
+  for (const Status& status : {DescribeCudaGpu(plugin, 12).status(), CheckCudaGpu(plugin, 12),
+                               CheckCudaAttention(plugin, 12, /*head_dim=*/64)}) {
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+    EXPECT_EQ(status.message(), error);
+  }
+  EXPECT_EQ(CudaHeadDimMaxOf(plugin, 12), 0);
+  // An older GPU can have LibTorch's operators.
+  EXPECT_TRUE(DescribeCudaGpu(plugin, 7).ok());
+  EXPECT_TRUE(DescribeCudaGpu(plugin, 10).ok());
 }
 
 TEST(CudaAttention, OnePluginServesAProcess) {

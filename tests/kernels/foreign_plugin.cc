@@ -28,6 +28,9 @@ const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
 std::int32_t LongrunGetCudaVersion();
 std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
 
+const char* LongrunGetCudaArchitectures();
+const char* LongrunGetCudaArchitectures() { return "80-real 90-real 100-real"; }
+
 // Forward of nothing succeeds, all else fails.
 const char* LongrunAttentionForward(const LongrunAttentionForwardCall* call,
                                     const LongrunAttentionTerms* terms,
