@@ -25,6 +25,9 @@ extern "C" {
 std::int32_t LongrunGetCudaVersion();
 std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
 
+const char* LongrunGetCudaArchitectures();
+const char* LongrunGetCudaArchitectures() { return "90-real"; }
+
 const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu);
 const char* LongrunDescribeGpu(int, LongrunGpu* gpu) {
   std::strcpy(gpu->name, "the host");
