@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/memory_file.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "client/console/suggestion.h"
@@ -87,11 +88,10 @@ bool HidesJobs(std::string_view variable) {
 
 // Runs a command of Slurm, and returns what it printed.
 Result<std::string> Run(const std::vector<std::string>& argv) {
-  const TempFolder folder;
-  SpawnOptions options = {.argv = argv,
-                          .stdout_path = JoinPath(folder.path(), "out"),
-                          .stderr_path = JoinPath(folder.path(), "err"),
-                          .own_group = true};
+  ASSIGN_OR_RETURN(const MemoryFile out, MemoryFile::Make());
+  ASSIGN_OR_RETURN(const MemoryFile err, MemoryFile::Make());
+  SpawnOptions options = {
+      .argv = argv, .stdout_path = out.path(), .stderr_path = err.path(), .own_group = true};
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!HidesJobs(*entry)) options.env.emplace_back(*entry);
   }

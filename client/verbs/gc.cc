@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/folder_size.h"
+#include "base/memory_file.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -52,22 +53,22 @@ WorkerGarbage ReadWorkerGarbage(const Json& answer) {
 Result<WorkerGarbage> AskWorker(const std::string& state, bool dry_run) {
   const std::string folder = OwnWorkerFolder(state);
   if (!IsFolder(folder)) return WorkerGarbage();
-  const TempFolder temporary;
-  const std::string out = JoinPath(temporary.path(), "out");
-  const std::string err = JoinPath(temporary.path(), "err");
+  // This is called to make room on a full disk.
+  ASSIGN_OR_RETURN(const MemoryFile out, MemoryFile::Make());
+  ASSIGN_OR_RETURN(const MemoryFile err, MemoryFile::Make());
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"), "gc", "--folder",
                                    folder};
   if (dry_run) argv.emplace_back("--dry-run");
   ASSIGN_OR_RETURN(const int pid, Spawn({.argv = std::move(argv),
-                                         .stdout_path = out,
-                                         .stderr_path = err,
+                                         .stdout_path = out.path(),
+                                         .stderr_path = err.path(),
                                          .die_with_parent = true}));
   ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, kWorkerMsMax));
-  ASSIGN_OR_RETURN(const std::string said, ReadFile(err));
+  ASSIGN_OR_RETURN(const std::string said, ReadFile(err.path()));
   if (!exited || exited->code != 0) {
     return Status(Code::kInternal, Str("cannot tidy ", folder, ": ", Trim(said)));
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(out));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(out.path()));
   ASSIGN_OR_RETURN(const Json answer, ParseJson(text));
   return ReadWorkerGarbage(answer);
 }

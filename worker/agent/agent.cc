@@ -177,7 +177,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
       SeededRandom(EntropySeed()));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
   ASSIGN_OR_RETURN(Devices devices,
-                   DetectDevices(agent->options_.cpu_slots, agent->options_.trainer, state));
+                   DetectDevices(agent->options_.cpu_slots, agent->options_.trainer));
   agent->devices_ = std::move(devices.slots);
   agent->gpus_ = std::move(devices.gpus);
   ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics, state,

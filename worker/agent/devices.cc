@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/memory_file.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/usable_cpus.h"
@@ -178,16 +179,14 @@ Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::strin
   return devices;
 }
 
-Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu,
-                         const std::string& folder) {
-  // A GPU's first context may take a minute on a host with many of them.
+Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu) {
+  // CUDA may take a minute to begin on a host with many GPUs.
   constexpr std::int64_t kAnswerMs = 180'000;
   constexpr std::size_t kMessageBytesMax = 1 << 20;
-  const std::string log = JoinPath(folder, "gpu-check.log");
-  RETURN_IF_ERROR(RemoveAll(log));
+  ASSIGN_OR_RETURN(const MemoryFile log, MemoryFile::Make());
   SpawnOptions options = {.argv = {trainer, "gpu"},
                           .env = {"LANG=C.UTF-8", Str("CUDA_VISIBLE_DEVICES=", gpu.uuid)},
-                          .stderr_path = log,
+                          .stderr_path = log.path(),
                           .own_group = true,
                           .die_with_parent = true};
   for (const char* const name : {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"}) {
@@ -203,9 +202,8 @@ Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu,
     return Status(Code::kUnavailable, Str("the trainer could not open ", of_gpu, " within ",
                                           kAnswerMs / 1000, " s: see nvidia-smi", remedy));
   }
-  const Result<std::string> said = ReadFile(log, kMessageBytesMax);
-  RETURN_IF_ERROR(RemoveAll(log));
   if (ended->code == 0) return Status();
+  const Result<std::string> said = ReadFile(log.path(), kMessageBytesMax);
   const std::string_view all = said.ok() ? Trim(*said) : std::string_view();
   const std::string last = Printable(all.substr(all.rfind('\n') + 1));
   return Status(
@@ -214,8 +212,7 @@ Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu,
           last.empty() ? Str("`", trainer, " gpu` ended with ", ended->code) : last, remedy));
 }
 
-Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer,
-                              const std::string& folder) {
+Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
   ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
@@ -225,7 +222,7 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer,
   for (const GpuName& gpu : gpus) {
     if (!visible && LacksMigDevices(gpu)) LogWarning("gpu_unused", {{"why", WhyUnusable(gpu)}});
   }
-  RETURN_IF_ERROR(CheckTrainerOpens(trainer, usable.front(), folder));
+  RETURN_IF_ERROR(CheckTrainerOpens(trainer, usable.front()));
   return GpuSlots(std::move(usable), cpu, trainer);
 }
 

@@ -59,15 +59,14 @@ Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::strin
 
 // Whether the trainer can compute on the GPU or MIG device: what a task would need first, such as
 // LibTorch's CUDA half, is opened by the trainer itself. kFailedPrecondition with its message, and
-// the remedy; kUnavailable if it gives no answer for minutes. What it says is in the file
-// gpu-check.log of `folder` meanwhile.
-Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu, const std::string& folder);
+// the remedy; kUnavailable if it gives no answer for minutes.
+Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu);
 
 // The visible GPUs that NVML reports or, if there are none, CPU slots. cpu_slots > 0: that many CPU
 // slots, and no GPUs. `trainer` is the program whose build decides what a GPU slot can do.
 // kInternal if a driver exists but does not answer, kFailedPrecondition if the trainer cannot
 // compute on the first GPU: a broken GPU machine must not be taken for a CPU machine, nor for one
-// on which each task would fail. `folder`: the worker's.
+// on which each task would fail.
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer, const std::string& folder);
 
 }  // namespace longrun::agent

@@ -196,19 +196,17 @@ TEST(CheckTrainerOpensTest, TheTrainerIsAskedAboutThisGpu) {
   const GpuName gpu = {.name = "H200", .uuid = "MIG-dd66", .place = {.gpu = 1, .mig = 0}};
   const std::string asked =
       TrainerOf(folder, "[ \"$*\" = gpu ] && [ \"$CUDA_VISIBLE_DEVICES\" = MIG-dd66 ]\n");
-  EXPECT_TRUE(CheckTrainerOpens(asked, gpu, folder.path()).ok());
+  EXPECT_TRUE(CheckTrainerOpens(asked, gpu).ok());
 
   const Status lacks = CheckTrainerOpens(
-      TrainerOf(folder, "echo a line before >&2; echo it lacks libfoo.so >&2; exit 78\n"), gpu,
-      folder.path());
+      TrainerOf(folder, "echo a line before >&2; echo it lacks libfoo.so >&2; exit 78\n"), gpu);
   EXPECT_EQ(lacks.code(), Code::kFailedPrecondition);
   EXPECT_EQ(lacks.message(),
             "the trainer cannot compute on GPU 1 (H200, MIG-dd66): it lacks libfoo.so; or start "
             "with --cpu-slots 1 to compute on the processors");
 
   const std::string silent = TrainerOf(folder, "kill -9 $$\n");
-  EXPECT_NE(CheckTrainerOpens(silent, gpu, folder.path()).message().find("ended with -1"),
-            std::string::npos);
+  EXPECT_NE(CheckTrainerOpens(silent, gpu).message().find("ended with -1"), std::string::npos);
 }
 
 TEST(DetectHostCpuTest, TheHostHasCoresMemoryAndAName) {
