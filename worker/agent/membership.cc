@@ -38,7 +38,7 @@ constexpr std::int64_t kBusyPauseMs = 200;  // doubles with each try
 constexpr std::int64_t kBusyPauseMsMax = 5'000;
 constexpr std::int64_t kRetryMsMin = 500;
 constexpr std::int64_t kRetryMsMax = 600'000;
-constexpr std::int64_t kClockPauseMs = 600'000;
+constexpr std::int64_t kClockPauseMsMax = 600'000;
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return Status();
@@ -347,8 +347,9 @@ void Membership::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
     if (BootMs() >= clock_ms) {
-      clock_ms = BootMs() + kClockPauseMs;
+      clock_ms = BootMs() + kClockPauseMsMax;
       if (const std::optional<Lifetime> found = FindLifetime(files_, worker_id_, "")) {
+        clock_ms = BootMs() + std::clamp(found->whole_ms / 10, kRetryMsMin, kClockPauseMsMax);
         end_ms = BootMs() + found->left_ms;
         renew_ms = BootMs() + std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0);
       }
