@@ -22,8 +22,8 @@
 #
 # Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
 # include the build, no stage goes on or begins. attention and bench end by themselves before that;
-# what they have measured by then is kept. --whole has no limits, and measures all goals and shapes in
-# several rounds.
+# what they have measured by then is kept. --whole has no limits, and measures all goals and shapes
+# in several rounds.
 #
 # FOLDER (default build/gpu) gets
 #

@@ -55,7 +55,8 @@ OURS, SKIPPING_SIDE, SINGLE_SIDE = "longrun", "longrun, skipping", "longrun, sin
 WARM_CALLS, WARM_CALLS_MIN, WARM_MS = 10, 2, 100.0
 TIMED_CALLS, TIMED_CALLS_MIN, TIMED_MS = 30, 5, 500.0
 GRAPH_MS, GRAPH_CALLS, GRAPH_WARM, GRAPH_LAUNCHES = 0.2, 20, 3, 10
-# The host computes the reference, which takes long, so only for these: sequences * length, and queries of each.
+# The host computes the reference, which takes long, so only for so many tokens, and for these
+# queries of each sequence.
 CHECKED_TOKENS_MAX, CHECKED_QUERIES = 16384, 16
 
 
@@ -91,7 +92,8 @@ GOALS = [
          ["key_bias", "alibi", "two_sided", "distance_table", "kerple"], [("flex", None), ("cudnn_dense_bias", None)],
          dict.fromkeys([4096, 16384], 1.0)),
 ]
-# (the goals that they serve, options), the most valuable first. K7 has no number that it must reach.
+# (the goals that they serve, options), the most valuable first. K7 cannot be decided, so it has no
+# number that it must reach.
 RUNS = [
     ("K2b", "--skip --terms none,key_bias,alibi --peers cudnn --lengths 8192,32768,131072"),
     ("K6", "--skip --heads 8 --terms none,alibi --peers none --lengths 32768,131072"),

@@ -350,7 +350,8 @@ def memory_of(c, folder, name, command):
     return most
 
 
-# What a GPU's allocator holds at most may differ by this much from what placement and `longrun plan` reckon with.
+# What a GPU's allocator holds at most may differ by this much from what placement and
+# `longrun plan` reckon with.
 FORECAST_DIFFERENCE_MAX = 0.15
 SMALL = {"n_layer": 12, "n_head": 12, "d_model": 768, "d_ff": 3072}  # GPT-2 small's body
 # (what, method, vocabulary, sequences of 1,024 tokens in a step, precision, options)

@@ -15,8 +15,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 import gpu_attention_bench  # noqa: E402
 import gpu_bench  # noqa: E402
 
-# Prints the row of each of the terms after --terms for the length, which is the last argument. Skipping is faster, and
-# a call of 512 tokens takes so little that it has a graph. Fails at the length that its name ends with.
+# Prints the row of each of the terms after --terms for the length, which is the last argument.
+# Skipping is faster, and a call of 512 tokens takes so little that it has a graph. Fails at the
+# length that its name ends with.
 BENCH = """#!/usr/bin/env python3
 import json, sys
 def option(name, otherwise=None):
@@ -140,7 +141,8 @@ class GpuBenchmarksTest(unittest.TestCase):
     def test_a_row_of_attention_says_what_was_measured_and_where(self):
         row = self.rows("--terms", "alibi", "--peers", "flash", "--skip", "--batch", "2", "--heads", "3", "--head-dim",
                         "8", "--rounds", "2")["longrun, skipping", "alibi"]
-        # 2 * 2 sequences * 3 heads * 8 channels * 1,024^2 = 0.1007 GFLOP, of which a quarter is visited, in 0.5 ms.
+        # 2 * 2 sequences * 3 heads * 8 channels * 1,024^2 = 0.1007 GFLOP, of which a quarter is
+        # visited, in 0.5 ms.
         self.assertAlmostEqual(row["forward"].pop("fraction_of_peak"), 0.1007 / 4 / 0.5 / 100, delta=1e-5)
         self.assertAlmostEqual(row["both"].pop("fraction_of_peak"), 0.1007 * 3.5 / 4 / 1.4 / 100, delta=1e-5)
         self.assertAlmostEqual(row["forward"].pop("tflops"), 0.1007 / 0.5, delta=1e-3)

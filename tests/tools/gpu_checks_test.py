@@ -13,8 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import gpu_checks  # noqa: E402
 
-# Writes down its run and its arguments, and logs what a training on a GPU does: a peak of 4 GiB, and a forecast that is
-# as many percent of it as the number at the end of the program's name; nothing if that is 0.
+# Writes down its run and its arguments, and logs what a training on a GPU does: a peak of 4 GiB,
+# and a forecast that is as many percent of it as the number at the end of the program's name;
+# nothing if that is 0.
 TRAINER = """#!/usr/bin/env python3
 import json, pathlib, sys
 def option(name):
