@@ -13,9 +13,8 @@
 namespace longrun::coordinator {
 namespace {
 
-constexpr std::int64_t kMeasuredMsMax = 10'000;  // reuse what was read for so long
-constexpr double kShareMin =
-    0.02;  // an attempt's own speed counts only after this share of its work
+// An attempt's own speed counts only after this share of its work.
+constexpr double kShareMin = 0.02;
 
 // The share of all steps that a training keeps when it resumes from its newest checkpoint.
 double ShareOfCheckpoint(const Task& task, const Run& run) {

@@ -54,6 +54,8 @@ class TimeLeft {
   Remaining PredictFrom(std::vector<MeasuredTask> measured, CellCosts& costs,
                         const std::vector<New>& all_new = {});
   bool any_open() const { return !open_.empty(); }
+  // Predict() uses the measured tasks that it has read for so long.
+  static constexpr std::int64_t kMeasuredMsMax = 10'000;
 
  private:
   // A group of tasks that take equally long: they agree in kind of work, size of the model,

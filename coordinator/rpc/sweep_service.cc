@@ -14,6 +14,7 @@
 #include "coordinator/rpc/submit.h"
 #include "coordinator/rpc/sweeps.h"
 #include "coordinator/rpc/watch.h"
+#include "coordinator/rpc/watched_sweep.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
 namespace longrun::coordinator {
@@ -22,7 +23,10 @@ namespace {
 using Context = grpc::CallbackServerContext;
 using Unary = grpc::ServerUnaryReactor;
 
-class SweepService final : public v1::SweepService::CallbackService {
+// Its messages are parsed and written by gRPC, except those of WatchSweep (watch.h).
+using Base = v1::SweepService::WithRawCallbackMethod_WatchSweep<v1::SweepService::CallbackService>;
+
+class SweepService final : public Base {
  public:
   explicit SweepService(CoordinatorParts& parts) : parts_(parts), random_(EntropySeed()) {}
 
@@ -61,9 +65,9 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "GetReasons", &coordinator::GetReasons, request,
                   response);
   }
-  grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(
-      Context* context, const v1::WatchSweepRequest* request) override {
-    return coordinator::WatchSweep(parts_, context, request);
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchSweep(Context* context,
+                                                         const grpc::ByteBuffer* request) override {
+    return coordinator::WatchSweep(parts_, watched_, context, request);
   }
   Unary* GetResults(Context* context, const v1::GetResultsRequest* request,
                     v1::GetResultsResponse* response) override {
@@ -220,6 +224,7 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   CoordinatorParts& parts_;
   SeededRandom random_;  // used only on the submitter's thread
+  WatchedSweeps watched_;
 };
 
 }  // namespace

@@ -308,6 +308,16 @@ void AddUnsharedWorkers(const State& state, Notices* notices) {
   }
 }
 
+void FillSurroundings(const State& state, Instant now, v1::WatchSweepResponse* message) {
+  for (const auto& [id, worker] : state.workers) {
+    FillWorker(state, worker, now, message->add_workers());
+  }
+  AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
+  AddQuarantined(state, message->mutable_notices());
+  AddFullWorkerDisks(state, message->mutable_notices());
+  AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
+}
+
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
   for (const Attempt* const attempt : QuietAttempts(state, now)) {
     const std::string task = attempt->task.substr(0, 8);
@@ -420,6 +430,10 @@ void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message) {
   }
 }
 
+void SweepView::ForgetRunJson() {
+  for (SweepRunRow& run : runs_) run.run_json = std::string();
+}
+
 Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   // A run's execution never changes, but until all are known, the rows must be read again.
   if (runs_.empty() || !executions_known_ || may_grow_) {
@@ -479,13 +493,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
            .as_of = Str(task->attempt, "/", attempt->second.durable_seq, "/", task->result_attempt),
            .info = info});
     }
-    for (const auto& [id, worker] : state.workers) {
-      FillWorker(state, worker, now, message->add_workers());
-    }
-    AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
-    AddQuarantined(state, message->mutable_notices());
-    AddFullWorkerDisks(state, message->mutable_notices());
-    AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
+    FillSurroundings(state, now, message);
     message->set_finished(finished);
   }));
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));

@@ -56,9 +56,11 @@ void LeaveOutConnected(const State& state, RefusedWorkers& refused);
 void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices);
 // Workers that were given a shared folder and do not use it.
 void AddUnsharedWorkers(const State& state, Notices* notices);
+// What a sweep's view says of the workers and of obstacles, whichever the sweep is.
+void FillSurroundings(const State& state, Instant now, v1::WatchSweepResponse* message);
 
-// A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object
-// between two looks. One thread at a time.
+// A sweep in its current state: for GetSweep, and repeatedly for watchers, which share this object
+// and keep it between two looks (watched_sweep.h). One thread at a time.
 class SweepView {
  public:
   // Durations of live attempts change every second, and a watcher would get a message for each
@@ -74,6 +76,8 @@ class SweepView {
   // time left; `finished` if every task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
+  // Frees what no message shows; runs() then has no run_json.
+  void ForgetRunJson();
   // The lengths that the first Fill() found.
   const StoreReader::LengthsByTask& lengths() const { return lengths_; }
 

@@ -1,6 +1,7 @@
 // See watch.h.
 #include "coordinator/rpc/watch.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,24 +13,39 @@
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/pilots.h"
-#include "coordinator/rpc/reasons.h"
 #include "coordinator/rpc/views.h"
+#include "coordinator/rpc/watched_sweep.h"
+#include "longrun/v1/sweeps.pb.h"
 
 namespace longrun::coordinator {
 namespace {
 
 // For so long, a sweep may run nothing before the watcher is told why: its worker may be starting.
 constexpr std::int64_t kIdleMs = 30'000;
-// How often the reasons are looked up again: a sweep may have many tasks.
-constexpr std::int64_t kWhyEachMs = 10'000;
+
+// Nullopt: these bytes are none.
+std::optional<v1::WatchSweepRequest> RequestIn(const grpc::ByteBuffer& bytes) {
+  grpc::Slice slice;
+  v1::WatchSweepRequest request;
+  if (!bytes.DumpToSingleSlice(&slice).ok() ||
+      !request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) {
+    return std::nullopt;
+  }
+  return request;
+}
 
 // Streams a sweep's state each time it changes. At most one of three is in progress: a wait for the
 // ticker, a job, a write.
-class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
+class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  Watch(CoordinatorParts& parts, grpc::CallbackServerContext* context,
-        const v1::WatchSweepRequest* request)
-      : parts_(parts), context_(context), reference_(request->sweep()), first_(request->first()) {
+  Watch(CoordinatorParts& parts, WatchedSweeps& all, grpc::CallbackServerContext* context,
+        const std::optional<v1::WatchSweepRequest>& request)
+      : parts_(parts),
+        all_(all),
+        context_(context),
+        reference_(request ? request->sweep() : ""),
+        first_(request && request->first()) {
+    if (!request) return End(Status(Code::kInvalidArgument, "the request cannot be read"));
     Work();
   }
 
@@ -55,52 +71,56 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     if (Status served = CheckService(parts_); !served.ok()) return End(served);
     n_quiet_ = 0;
-    seen_version_ = parts_.core.version();
-    if (!view_) {
-      auto sweep = reader.FindSweep(reference_);
-      if (!sweep.ok()) {
-        KeepDamage(reader);
-        return End(sweep.status());
-      }
+    if (watched_ == nullptr) {
+      Result<SweepRow> sweep = reader.FindSweep(reference_);
+      for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
+      if (!sweep.ok()) return End(sweep.status());
       if (first_) {
         const Status moved = MoveAhead(sweep->id);
         NoteChange(parts_, "WatchSweep", moved, {.reason = "", .subject = reference_}, *context_);
         if (!moved.ok()) return End(moved);
       }
-      view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly,
-                                          SweepView::Losses::kShown);
+      sweep_ = std::move(sweep).value();
+      watched_ = all_.Of(parts_.core, sweep_.id);
+      first_look_ = watched_->Join(sweep_);
     }
-    message_.Clear();
-    const Status filled = view_->Fill(reader, &message_);
-    KeepDamage(reader);
-    if (!filled.ok()) return End(filled);
+    const Result<WatchedSweep::Seen> seen = watched_->See(reader, first_look_);
+    if (!seen.ok()) return End(seen.status());
+    seen_version_ = seen->version;
+    if (seen->sight == nullptr) return Wait();
+    const SweepSight& sight = *seen->sight;
     const Result<bool> is_remote = IsRemote(parts_, *context_);
     if (!is_remote.ok()) return End(is_remote.status());
-    AddFullDisk(parts_, *is_remote, message_.mutable_notices());
-    AddPilotNotices(parts_.pilots, message_.mutable_notices());
-    const Status told = TellWaiting(*is_remote);
+    v1::WatchSweepResponse own;
+    AddFullDisk(parts_, *is_remote, own.mutable_notices());
+    AddPilotNotices(parts_.pilots, own.mutable_notices());
+    const Status told = TellWaiting(sight, *is_remote, own.mutable_notices());
     if (!told.ok()) return End(told);
-    std::string bytes = message_.SerializeAsString();
-    if (bytes == sent_) return Wait();
-    sent_ = std::move(bytes);
-    StartWrite(&message_);
+    std::string own_bytes = own.SerializeAsString();
+    if (sight.n == sent_ && own_bytes == sent_own_) return Wait();
+    sent_ = sight.n;
+    sent_own_ = std::move(own_bytes);
+    is_last_ = sight.finished;
+    // The bytes of two messages, one after the other, are those of one message with the notices of
+    // both.
+    const std::array<grpc::Slice, 2> parts = {sight.bytes, grpc::Slice(sent_own_)};
+    bytes_ = grpc::ByteBuffer(parts.data(), parts.size());
+    StartWrite(&bytes_);
   }
 
-  Status TellWaiting(bool is_remote) {
+  Status TellWaiting(const SweepSight& sight, bool is_remote, Notices* own) {
     const std::int64_t now = BootMs();
-    if (message_.finished() || message_.info().tasks_running() > 0) {
+    if (sight.finished || sight.is_running) {
       idle_since_.reset();
-      asked_at_.reset();
       return Status();
     }
     if (!idle_since_) idle_since_ = now;
     if (now - *idle_since_ < kIdleMs) return Status();
-    if (!asked_at_ || now - *asked_at_ >= kWhyEachMs) {
-      asked_at_ = now;
-      ASSIGN_OR_RETURN(waiting_,
-                       NoticeOfWaiting(parts_, view_->sweep(), is_remote, message_.notices()));
-    }
-    if (waiting_) *message_.add_notices() = *waiting_;
+    Notices shown = sight.notices;
+    shown.MergeFrom(*own);
+    ASSIGN_OR_RETURN(const std::optional<v1::Notice> waiting,
+                     watched_->Waiting(parts_, sweep_, is_remote, shown));
+    if (waiting) *own->Add() = *waiting;
     return Status();
   }
 
@@ -115,17 +135,15 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     return parts_.core.PostAndWait(SweepPrioritized{.sweep_id = sweep_id}).status;
   }
 
-  void KeepDamage(StoreReader& reader) {
-    for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
-  }
-
   void OnWriteDone(bool ok) override {
+    bytes_.Clear();
     if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
-    if (message_.finished()) return End(Status());
+    if (is_last_) return End(Status());
     Wait();
   }
 
   void End(const Status& status) {
+    if (watched_ != nullptr) damaged_.merge(watched_->DamagedSince(first_look_));
     AddDamage({damaged_.begin(), damaged_.end()}, context_);
     Finish(EndCall(parts_, "WatchSweep", status,
                    {.reason = status.code() == Code::kNotFound ? "SWEEP_NOT_FOUND" : "",
@@ -136,26 +154,30 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   void OnDone() override { delete this; }
 
   CoordinatorParts& parts_;
+  WatchedSweeps& all_;
   grpc::CallbackServerContext* context_;
   const std::string reference_;
   const bool first_;
-  std::unique_ptr<SweepView> view_;
-  v1::WatchSweepResponse message_;
-  std::string sent_;
+  SweepRow sweep_;
+  std::shared_ptr<WatchedSweep> watched_;  // null until `sweep_` is found
+  std::int64_t first_look_ = 0;
+  grpc::ByteBuffer bytes_;  // being written
+  // What was sent last: the shared part by its number, and our own notices.
+  std::int64_t sent_ = 0;
+  std::string sent_own_;
+  bool is_last_ = false;
   std::set<DamagedRow> damaged_;
   std::optional<std::int64_t> idle_since_;  // on the boot clock; unset while a task runs
-  std::optional<std::int64_t> asked_at_;    // when the reasons were last looked up
-  std::optional<v1::Notice> waiting_;       // what was found then
   std::int64_t seen_version_ = -1;
   int n_quiet_ = 0;
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& parts,
-                                                             grpc::CallbackServerContext* context,
-                                                             const v1::WatchSweepRequest* request) {
-  return new Watch(parts, context, request);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchSweep(CoordinatorParts& parts, WatchedSweeps& all,
+                                                       grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request) {
+  return new Watch(parts, all, context, RequestIn(*request));
 }
 
 }  // namespace longrun::coordinator

@@ -2,13 +2,15 @@
 #pragma once
 
 #include "coordinator/rpc/call.h"
-#include "longrun/v1/sweeps.pb.h"
 
 namespace longrun::coordinator {
 
-// The reactor deletes itself when the stream has ended.
-grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& parts,
-                                                             grpc::CallbackServerContext* context,
-                                                             const v1::WatchSweepRequest* request);
+class WatchedSweeps;
+
+// The reactor deletes itself when the stream has ended. It takes and gives the bytes of messages,
+// since the watchers of a sweep send the same ones. `parts` and `all` must outlive it.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchSweep(CoordinatorParts& parts, WatchedSweeps& all,
+                                                       grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request);
 
 }  // namespace longrun::coordinator

@@ -20,6 +20,7 @@ using google::protobuf::DescriptorPool;
 using google::protobuf::Message;
 
 using SweepCalls = v1::SweepService::CallbackService;
+using WatchCalls = v1::SweepService::WithRawCallbackMethod_WatchSweep<SweepCalls>;
 using ArtifactCalls = v1::ArtifactService::CallbackService;
 using IdentityCalls = v1::IdentityService::CallbackService;
 
@@ -71,20 +72,20 @@ grpc::Status RunUnary(const MethodCall& call, FuzzContext& context, Service& ser
   return status;
 }
 
-template <typename Request, typename Response, typename Service>
-grpc::Status RunStream(const MethodCall& call, FuzzContext& context, Service& service,
-                       grpc::ServerWriteReactor<Response>* (Service::*method)(
-                           grpc::CallbackServerContext*, const Request*)) {
-  const auto request = Received<Request>(call.request);
-  std::atomic<int> n_messages = 0;
-  grpc::ServerWriteReactor<Response>* const reactor = (service.*method)(&context, &request);
-  FuzzWriteStream<Response> stream(reactor, [&](const Response& message) {
-    CheckReadable(message);
-    n_messages += 1;
-    const bool is_enough = n_messages >= kMessagesMax;
-    if (is_enough || Request::descriptor() == v1::WatchSweepRequest::descriptor()) context.Cancel();
-  });
-  // Once it waits for news, it ends because its client leaves.
+// A stream has sent the message. A watcher of a sweep leaves after the first one.
+template <typename Request>
+void Took(const Message& message, std::atomic<int>& n_messages, FuzzContext& context) {
+  CheckReadable(message);
+  n_messages += 1;
+  const bool is_enough = n_messages >= kMessagesMax;
+  if (is_enough || Request::descriptor() == v1::WatchSweepRequest::descriptor()) context.Cancel();
+}
+
+// Once a stream waits for news, it ends because its client leaves.
+template <typename Response>
+grpc::Status EndOf(const MethodCall& call, FuzzContext& context,
+                   grpc::ServerWriteReactor<Response>& reactor, FuzzWriteStream<Response>& stream,
+                   const std::atomic<int>& n_messages) {
   for (int n_quiet = 0; !stream.IsSet() && n_quiet < kQuietMax; ++n_quiet) {
     const int n_before = n_messages;
     call.daemon.Settle();
@@ -92,8 +93,39 @@ grpc::Status RunStream(const MethodCall& call, FuzzContext& context, Service& se
   }
   if (!stream.IsSet()) context.Cancel();
   const grpc::Status status = stream.Wait();
-  reactor->OnDone();
+  reactor.OnDone();
   return status;
+}
+
+template <typename Request, typename Response, typename Service>
+grpc::Status RunStream(const MethodCall& call, FuzzContext& context, Service& service,
+                       grpc::ServerWriteReactor<Response>* (Service::*method)(
+                           grpc::CallbackServerContext*, const Request*)) {
+  const auto request = Received<Request>(call.request);
+  std::atomic<int> n_messages = 0;
+  grpc::ServerWriteReactor<Response>* const reactor = (service.*method)(&context, &request);
+  FuzzWriteStream<Response> stream(
+      reactor, [&](const Response& message) { Took<Request>(message, n_messages, context); });
+  return EndOf(call, context, *reactor, stream, n_messages);
+}
+
+// The same for a method that takes and gives the bytes of messages.
+template <typename Request, typename Response, typename Service>
+grpc::Status RunStreamOfBytes(const MethodCall& call, FuzzContext& context, Service& service,
+                              grpc::ServerWriteReactor<grpc::ByteBuffer>* (Service::*method)(
+                                  grpc::CallbackServerContext*, const grpc::ByteBuffer*)) {
+  const grpc::Slice slice(call.request.SerializeAsString());
+  const grpc::ByteBuffer request(&slice, 1);
+  std::atomic<int> n_messages = 0;
+  auto* const reactor = (service.*method)(&context, &request);
+  FuzzWriteStream<grpc::ByteBuffer> stream(reactor, [&](const grpc::ByteBuffer& bytes) {
+    grpc::Slice all;
+    Response message;
+    LR_CHECK(bytes.DumpToSingleSlice(&all).ok());
+    LR_CHECK(message.ParseFromArray(all.begin(), static_cast<int>(all.size())));
+    Took<Request>(message, n_messages, context);
+  });
+  return EndOf(call, context, *reactor, stream, n_messages);
 }
 
 // One method of a service; what it takes and gives follows from `pointer`.
@@ -124,7 +156,22 @@ void Add(Methods& methods, const std::string& name, Of of,
       }};
 }
 
+template <typename Request, typename Response, typename Base, typename Of>
+void AddOfBytes(Methods& methods, const std::string& name, Of of,
+                grpc::ServerWriteReactor<grpc::ByteBuffer>* (Base::*pointer)(
+                    grpc::CallbackServerContext*, const grpc::ByteBuffer*)) {
+  methods[Request::descriptor()] = {
+      .name = name, .run = [=](const MethodCall& call) {
+        FuzzContext context(call.peer);
+        if (call.is_gone) context.Cancel();
+        grpc::Status status = call.daemon.LetIn(context, call.peer, name);
+        if (!status.ok()) return status;
+        return RunStreamOfBytes<Request, Response, Base>(call, context, of(call.daemon), pointer);
+      }};
+}
+
 SweepCalls& Sweeps(LocalCoordinator& daemon) { return As<SweepCalls>(daemon.sweeps); }
+WatchCalls& Watches(LocalCoordinator& daemon) { return As<WatchCalls>(daemon.sweeps); }
 ArtifactCalls& Artifacts(LocalCoordinator& daemon) {
   return As<ArtifactCalls>(daemon.artifact_service);
 }
@@ -144,7 +191,8 @@ Methods AllMethods() {
   Add(methods, LONGRUN_SWEEPS(GetSweep));
   Add(methods, LONGRUN_SWEEPS(GetRun));
   Add(methods, LONGRUN_SWEEPS(GetReasons));
-  Add(methods, LONGRUN_SWEEPS(WatchSweep));
+  AddOfBytes<v1::WatchSweepRequest, v1::WatchSweepResponse, WatchCalls>(
+      methods, "SweepService/WatchSweep", &Watches, &WatchCalls::WatchSweep);
   Add(methods, LONGRUN_SWEEPS(GetResults));
   Add(methods, LONGRUN_SWEEPS(GetSeries));
   Add(methods, LONGRUN_SWEEPS(CancelSweep));
