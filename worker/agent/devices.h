@@ -67,6 +67,6 @@ Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu);
 // kInternal if a driver exists but does not answer, kFailedPrecondition if the trainer cannot
 // compute on the first GPU: a broken GPU machine must not be taken for a CPU machine, nor for one
 // on which each task would fail.
-Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer, const std::string& folder);
+Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer);
 
 }  // namespace longrun::agent
