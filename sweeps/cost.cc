@@ -162,7 +162,7 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
   return 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
          n_tokens * element_bytes * cached +
          n_read * (4.0 * 3.0 * d_model + element_bytes * of_products) +
-         LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores;
+         LogitsBytes(model, n_read, path.device_kind) + 4.0 * copies * scores;
 }
 
 }  // namespace

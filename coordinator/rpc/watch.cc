@@ -45,8 +45,11 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
         context_(context),
         reference_(request ? request->sweep() : ""),
         first_(request && request->first()) {
-    if (!request) return End(Status(Code::kInvalidArgument, "the request cannot be read"));
-    Work();
+    if (request) {
+      Work();
+    } else {
+      End(Status(Code::kInvalidArgument, "the request cannot be read"));
+    }
   }
 
  private:

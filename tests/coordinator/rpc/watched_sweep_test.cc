@@ -121,7 +121,8 @@ TEST_F(WatchedSweepTest, ACountdownIsLookedAtWhileItRuns) {
   const std::int64_t a = watched_.Join(Row());
   const auto left_ms = [&] {
     std::int64_t longest = 0;
-    for (const v1::RunInfo& run : MessageOf(*See(a)).runs()) {
+    const v1::WatchSweepResponse message = MessageOf(*See(a));
+    for (const v1::RunInfo& run : message.runs()) {
       for (const v1::TaskInfo& info : run.tasks()) {
         longest = std::max(longest, info.not_before_in_ms());
       }
