@@ -45,9 +45,9 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "kernels/backends.h"
 #include "kernels/cuda/gpu_timer.h"
 #include "kernels/cuda_attention.h"
-#include "kernels/reference/kernel.h"
 #include "kernels/scalar.h"
 
 namespace longrun {
@@ -360,7 +360,7 @@ std::int64_t InputSets(const Setting& setting, std::int64_t n_query) {
   return std::clamp<std::int64_t>((2 * std::int64_t{l2_bytes} + n_byte - 1) / n_byte, 3, 16);
 }
 
-// |o - r| / |r|, r by the reference.
+// |o - r| / |r|, r by the reference, which comes first.
 double ErrorOf(const Setting& setting, const InputSet& of) {
   const std::int64_t n_row = setting.n_checked;
   const LastRows q(of.q.View(), n_row), o(of.o.View(), n_row), k(of.k.View(), setting.length),
@@ -371,18 +371,18 @@ double ErrorOf(const Setting& setting, const InputSet& of) {
   const std::int64_t n_channel = setting.n_head * setting.head_dim;
   std::vector<double> expected(static_cast<std::size_t>(setting.batch * n_row * n_channel));
   std::vector<double> lse(static_cast<std::size_t>(setting.batch * setting.n_head * n_row));
-  Check(kReferenceAttention.forward({.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
-                                     .o = {.data = expected.data(),
-                                           .scalar = Scalar::kFp64,
-                                           .batch = setting.batch,
-                                           .n_row = n_row,
-                                           .n_head = setting.n_head,
-                                           .head_dim = setting.head_dim,
-                                           .batch_step = n_row * n_channel,
-                                           .row_step = n_channel,
-                                           .head_step = setting.head_dim},
-                                     .lse = lse},
-                                    terms.all(), {}));
+  Check(AttentionKernels().front().forward({.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
+                                            .o = {.data = expected.data(),
+                                                  .scalar = Scalar::kFp64,
+                                                  .batch = setting.batch,
+                                                  .n_row = n_row,
+                                                  .n_head = setting.n_head,
+                                                  .head_dim = setting.head_dim,
+                                                  .batch_step = n_row * n_channel,
+                                                  .row_step = n_channel,
+                                                  .head_step = setting.head_dim},
+                                            .lse = lse},
+                                           terms.all(), {}));
   double difference = 0.0, size = 0.0;
   for (std::size_t at = 0; at < expected.size(); ++at) {
     const auto n = static_cast<std::int64_t>(at);

@@ -18,9 +18,9 @@ struct GpuInfo {
 // kFailedPrecondition if the plug-in was not compiled or there is no such GPU.
 Result<GpuInfo> DescribeGpu(int ordinal);
 
-// Opens the device ("cuda", "cuda:1") as a task would, and prints what it is. Takes no memory of the
-// GPU, so others may be using all of it. kFailedPrecondition if a task could not compute on it: the
-// error names what is missing.
+// Opens the device ("cuda", "cuda:1") as a task would, and prints what it is. Takes no memory of
+// the GPU, so others may be using all of it. kFailedPrecondition if a task could not compute on it:
+// the error names what is missing.
 Status ShowGpu(const std::string& device);
 
 }  // namespace longrun::trainer
