@@ -668,7 +668,7 @@ Status Trainer::TrainSteps() {
 // The most that a GPU's allocator held, beside what placement and `longrun plan` reckon with. On a
 // CPU that also counts the program, which no allocator knows.
 void LogMemory(const TaskFile& task, const c10::Device& device) {
-  if (device.is_cpu()) return;
+  if (!device.is_cuda()) return;
   const MemoryMeter meter(device);
   const std::int64_t forecast_bytes =
       TrainMemoryBytes(task.run.model, task.run.train, task.execution.micro_batch,
