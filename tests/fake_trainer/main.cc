@@ -405,8 +405,10 @@ Result<int> RunTask(const std::string& path) {
 }
 
 int Main(int argc, char** argv) {
+  // Can it compute on the GPU? A worker asks when it starts.
+  if (argc == 2 && std::string_view(argv[1]) == "gpu") return 0;
   if (argc != 3 || std::string_view(argv[1]) != "task") {
-    std::cerr << "usage: longrun-fake-trainer task TASK_FILE\n";
+    std::cerr << "usage: longrun-fake-trainer gpu | task TASK_FILE\n";
     return 64;
   }
   struct sigaction action = {};
