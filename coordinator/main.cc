@@ -300,6 +300,9 @@ int Main(int argc, char** argv) {
          "LONGRUN_BACK_OFF_BASE_MS");
   add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
          "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
+  add_ms("--connection-idle-ms", options.connection_idle_ms,
+         "A connection without a call in progress is closed after this long",
+         "LONGRUN_CONNECTION_IDLE_MS");
   app.add_option("--owner-tasks-max", options.limits.owner_tasks_max,
                  "How many tasks the sweeps of one owner may have together")
       ->envname("LONGRUN_OWNER_TASKS_MAX")

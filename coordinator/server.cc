@@ -45,6 +45,7 @@
 #include "coordinator/rpc/authenticator.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/rpc/identity.h"
+#include "coordinator/rpc/listener.h"
 #include "coordinator/rpc/live_calls.h"
 #include "coordinator/rpc/network.h"
 #include "coordinator/rpc/pilots.h"
@@ -69,15 +70,17 @@ constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 40;
+constexpr int kThreadsMax = 41;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
-constexpr int kFilesMax = 67;
+constexpr int kFilesMax = 68;
 // Streams end within a tick and calls within moments; we do not wait for a client that sits on an
 // idle connection without looking at it.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
+// From the first byte of a connection to the end of its TLS handshake and gRPC's settings.
+constexpr int kHandshakeMs = 10'000;
 constexpr int kStopSignals[] = {SIGTERM, SIGINT};
 
 int ExitCode(const Status& status) {
@@ -215,7 +218,8 @@ Status CheckNetwork(const HostPort& place, const ServerOptions& options, const A
 
 struct Listening {
   std::unique_ptr<grpc::Server> server;
-  std::string network = {};  // "HOST:PORT" with the port that was bound, or ""
+  std::string network = {};                 // "HOST:PORT" with the port that was bound, or ""
+  std::unique_ptr<Listener> listener = {};  // of `network`
 };
 
 struct NetworkPort {
@@ -224,21 +228,24 @@ struct NetworkPort {
 };
 
 Result<Listening> StartServer(const std::string& socket_path, std::optional<NetworkPort> network,
-                              LiveCalls& calls, const std::vector<grpc::Service*>& services) {
+                              std::int64_t idle_ms, LiveCalls& calls,
+                              const std::vector<grpc::Service*>& services) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int bound = 0;
   builder.AddListeningPort(GrpcTarget(Str(kUnix, socket_path)), grpc::InsecureServerCredentials(),
                            &bound);
-  int port = 0;
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<ConnectionAcceptor> acceptor;
   if (network) {
-    builder.AddListeningPort(network->place.Text(), network->credentials, &port);
+    ASSIGN_OR_RETURN(listener, Listener::Open(network->place));
+    acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        network->credentials);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> all;
     all.push_back(calls.MakeInterceptors());
     builder.experimental().SetInterceptorCreators(std::move(all));
-    // Otherwise, two coordinators could share the port, and each get some of the calls.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   }
   builder.SetMaxReceiveMessageSize(kSessionMessageBytesMax);
   // Peers may ping every 10 s, also without a call, so that a dead peer is found within 30 s.
@@ -249,17 +256,20 @@ Result<Listening> StartServer(const std::string& socket_path, std::optional<Netw
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
+  // Who connects and does nothing takes a file. A connection with a call in progress, such as a
+  // worker's session or a watched sweep, is not idle.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, static_cast<int>(idle_ms));
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (!server || bound == 0) {
     return Status(Code::kUnavailable, Str("cannot listen on unix:", socket_path));
   }
   if (!network) return Listening{.server = std::move(server)};
-  if (port == 0) {
-    return Status(Code::kUnavailable, Str("cannot listen on ", network->place.Text()));
-  }
-  network->place.port = port;
-  return Listening{.server = std::move(server), .network = network->place.Text()};
+  listener->Start(std::move(acceptor));
+  return Listening{.server = std::move(server),
+                   .network = network->place.Text(),
+                   .listener = std::move(listener)};
 }
 
 // Every call of our services starts with a count of 0.
@@ -466,7 +476,7 @@ Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(ClearSocket(socket_path));
   ASSIGN_OR_RETURN(
       const Listening listening,
-      StartServer(socket_path, std::move(network), calls,
+      StartServer(socket_path, std::move(network), options.connection_idle_ms, calls,
                   {sweeps.get(), sessions.get(), artifact_service.get(), identity_service.get()}));
   const std::unique_ptr<grpc::Server>& server = listening.server;
   LookAfterCallers(parts, calls, 1);
@@ -484,6 +494,7 @@ Status Serve(const ServerOptions& options) {
   // Accept nothing new and end the streams; what was posted is still committed and answered. If the
   // address could not be announced, callers may still have found it, so the end is the same.
   parts.stopping = true;
+  if (listening.listener) listening.listener->Stop();
   server->GetHealthCheckService()->SetServingStatus(false);
   core->CloseSessions("the coordinator is stopping");
   server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
@@ -534,6 +545,7 @@ int RunServer(const ServerOptions& options) {
                             {"kept_file_bytes", of_person(options.kept_file_bytes)},
                             {"registered_bytes", of_person(options.registered_bytes)},
                             {"session_memory_bytes", Str(options.session_memory_bytes)},
+                            {"connection_idle_ms", Str(options.connection_idle_ms)},
                             {"worker_certificate_ms", Str(options.access.worker_certificate_ms)}});
   const Status status = NamingDenied(Serve(options), options.state_folder);
   if (status.ok()) return 0;

@@ -23,6 +23,7 @@ struct ServerOptions {
   std::int64_t kept_file_bytes = 0;      // of one person; 0: a quarter of that disk
   std::int64_t registered_bytes = 0;     // of one person; 0: a quarter of that disk
   std::int64_t session_memory_bytes = 256 << 20;  // of all worker sessions (rpc/session_memory.h)
+  std::int64_t connection_idle_ms = 300'000;      // without a call; then it is closed
   std::string shared_artifacts = {};  // a folder that workers see, too; "": as at the last start
 };
 

@@ -150,7 +150,8 @@ class NetworkTest : public ::testing::Test {
 
   Result<int> Launch(std::vector<std::string> arguments, const std::string& failpoints = "") {
     SpawnOptions options;
-    options.argv = {kCoordinator, "--state", state};
+    options.argv = launcher;
+    options.argv.insert(options.argv.end(), {kCoordinator, "--state", state});
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
     if (!failpoints.empty()) options.env.push_back("LONGRUN_FAILPOINTS=" + failpoints);
@@ -287,6 +288,7 @@ class NetworkTest : public ::testing::Test {
   }();
   std::string authority, fingerprint, admin;
   std::string trainer = kTrainer;
+  std::vector<std::string> launcher;  // of the coordinator: a program with its arguments
   std::vector<std::string> more_arguments, worker_env, laptop_env;
   HostPort place;
   int coordinator = 0;

@@ -8,11 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <set>
 #include <thread>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/random.h"
@@ -357,6 +360,72 @@ TEST_F(NetworkTest, FloodOfOneCallerHarmsOnlyItself) {
   EXPECT_NE(refused.error_message().find("try again in "), std::string::npos)
       << refused.error_message();
   EXPECT_TRUE(Call(channel, path, admin).ok());
+}
+
+// A connection to `place` from an address of the loopback network, on which nothing is sent.
+std::unique_ptr<Descriptor> SilentConnection(const char* from, const HostPort& place) {
+  auto fd = std::make_unique<Descriptor>(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  inet_pton(AF_INET, from, &address.sin_addr);
+  EXPECT_EQ(bind(fd->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  inet_pton(AF_INET, place.host.c_str(), &address.sin_addr);
+  address.sin_port = htons(static_cast<std::uint16_t>(place.port));
+  EXPECT_EQ(connect(fd->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  return fd;
+}
+
+bool IsClosedByPeer(const Descriptor& fd) {
+  char byte = 0;
+  const ssize_t n = recv(fd.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+// With 300 files, a coordinator that accepted all of them could not go on.
+TEST_F(NetworkTest, ConnectionsOfStrangersAreFewAndEndAndWorkGoesOn) {
+  constexpr int kFiles = 300, kSilent = 400, kEncrypted = 20;
+  InitPki();
+  admin = NewToken("admin");
+  launcher = {"/usr/bin/prlimit", Str("--nofile=", kFiles, ":", kFiles)};
+  Start({"--connection-idle-ms", "3000"});
+  ASSERT_TRUE(WriteFileAtomic(At("a.txt"), std::string(20'000, 'a')).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("b.txt"), std::string(5'000, 'b')).ok());
+  const Ran imported =
+      Here({"data", "import", "tiny", "--train", At("a.txt"), "--validation", At("b.txt")});
+  ASSERT_EQ(imported.code, 0) << imported.err;
+  JoinWorker("gpu-1");
+  const std::string submitter = NewToken("submitter");
+  ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, submitter).code, 0);
+  const std::string sweep = JoinPath(laptop, "a.yaml");
+  ASSERT_TRUE(WriteFileAtomic(sweep, kTinySweep).ok());
+
+  const auto n_files = [&] {
+    return std::ssize(ListFolder(Str("/proc/", coordinator, "/fd")).value());
+  };
+  const std::ptrdiff_t n_before = n_files();
+  std::vector<std::unique_ptr<Descriptor>> silent;
+  for (int i = 0; i < kSilent; ++i) silent.push_back(SilentConnection("127.0.0.2", place));
+  std::vector<std::shared_ptr<grpc::Channel>> encrypted;
+  for (int i = 0; i < kEncrypted; ++i) {
+    encrypted.push_back(Channel());
+    EXPECT_TRUE(encrypted.back()->WaitForConnected(After(kPatienceMs))) << i;
+  }
+  EXPECT_GE(n_files(), n_before + kEncrypted);
+  const Ran run = Longrun({"run", sweep});
+  EXPECT_EQ(run.code, 0) << run.err << ReadFile(At("gpu-1.log")).value();
+
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return std::ranges::all_of(silent, [](const auto& fd) { return IsClosedByPeer(*fd); });
+  }));
+  // Those whose handshake was complete, too: clients of gRPC would see it only when they call.
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return n_files() < n_before + kEncrypted / 2; }))
+      << n_files() << " files are open, and were " << n_before;
+  // Its session was in use all the time.
+  EXPECT_EQ(CountInLog("gpu-1.log", "session_welcomed"), 1u);
+  EXPECT_EQ(CountInLog("log", " serving "), 1u) << "the coordinator was started again";
+  EXPECT_GE(CountInLog("log", " connections_refused "), 1u);
+  EXPECT_EQ(kill(coordinator, 0), 0);
+  EXPECT_TRUE(Call(Channel(), "/longrun.v1.SweepService/ListSweeps", admin).ok());
 }
 
 TEST_F(NetworkTest, OneCallerHasAtMost64CallsInProgress) {
