@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/json_events.h"
 #include "base/plain_cursor.h"
 #include "base/str.h"
 
@@ -17,20 +18,14 @@ namespace {
 
 // Builds the value, and refuses input that a plain parser would accept. Pointers into the value
 // stay valid: a container grows only while its open child is closed.
-class Builder final : public nlohmann::json_sax<Json> {
+class Builder final : public JsonEvents {
  public:
-  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+  using JsonEvents::JsonEvents;
 
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
-  bool number_integer(number_integer_t value) override { return Add(value); }
-  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
-  bool number_float(number_float_t value, const string_t& text) override {
-    if (!std::isfinite(value)) return Fail(Str("the number ", text, " is too large for a double"));
-    return Add(value);
-  }
+  bool Number(Json value) override { return Add(std::move(value)); }
   bool string(string_t& value) override { return Add(std::move(value)); }
-  bool binary(binary_t&) override { return Fail("binary values are not JSON"); }
   bool start_object(std::size_t) override { return Open(Json::object()); }
   bool start_array(std::size_t) override { return Open(Json::array()); }
   bool end_object() override { return Close(); }
@@ -38,26 +33,14 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     auto& members = *open_.back()->get_ptr<Json::object_t*>();
     const auto [at, is_new] = members.emplace(name, nullptr);
-    if (!is_new) return Fail(Str("the key \"", name, "\" occurs twice"));
+    if (!is_new) return FailTwice(name);
     member_ = &at->second;
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const Json::exception& thrown) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const std::string_view what = thrown.what();
-    const std::size_t begin = what.find("] ");
-    return Fail(std::string(begin == std::string_view::npos ? what : what.substr(begin + 2)));
-  }
 
   Json root;
-  std::string error;
 
  private:
-  bool Fail(std::string message) {
-    error = std::move(message);
-    return false;
-  }
-
   Json* Place(Json&& value) {
     if (open_.empty()) {
       root = std::move(value);
@@ -76,9 +59,7 @@ class Builder final : public nlohmann::json_sax<Json> {
   }
 
   bool Open(Json container) {
-    if (open_.size() >= static_cast<std::size_t>(limits_.depth_max)) {
-      return Fail(Str("nested deeper than ", limits_.depth_max, " levels"));
-    }
+    if (open_.size() >= static_cast<std::size_t>(limits().depth_max)) return FailDeep();
     open_.push_back(Place(std::move(container)));
     return true;
   }
@@ -88,7 +69,6 @@ class Builder final : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  const JsonLimits& limits_;
   std::vector<Json*> open_;
   Json* member_ = nullptr;
 };
@@ -334,16 +314,52 @@ Result<const Json*> FindMember(const Json& object, std::string_view key, std::st
 
 }  // namespace
 
+namespace {
+
+Status CheckSize(std::string_view text, const JsonLimits& limits) {
+  if (text.size() <= limits.bytes_max) return Status();
+  return Status(Code::kResourceExhausted,
+                Str("JSON has ", text.size(), " bytes: expected at most ", limits.bytes_max));
+}
+
+}  // namespace
+
+bool JsonEvents::number_float(number_float_t value, const string_t& text) {
+  if (!std::isfinite(value)) return Fail(Str("the number ", text, " is too large for a double"));
+  return Number(value);
+}
+
+bool JsonEvents::parse_error(std::size_t, const std::string&, const Json::exception& thrown) {
+  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+  const std::string_view what = thrown.what();
+  const std::size_t begin = what.find("] ");
+  return Fail(std::string(begin == std::string_view::npos ? what : what.substr(begin + 2)));
+}
+
+bool JsonEvents::Fail(std::string message) {
+  error_ = std::move(message);
+  return false;
+}
+
+bool JsonEvents::FailTwice(const std::string& key) {
+  return Fail(Str("the key \"", key, "\" occurs twice"));
+}
+
+bool JsonEvents::FailDeep() {
+  return Fail(Str("nested deeper than ", limits_.depth_max, " levels"));
+}
+
+Status ReadJsonEvents(std::string_view text, JsonEvents& events) {
+  RETURN_IF_ERROR(CheckSize(text, events.limits()));
+  if (Json::sax_parse(text.begin(), text.end(), &events)) return Status();
+  return Status(Code::kInvalidArgument, Str("not valid JSON: ", ToUtf8(events.error())));
+}
+
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
-  if (text.size() > limits.bytes_max) {
-    return Status(Code::kResourceExhausted,
-                  Str("JSON has ", text.size(), " bytes: expected at most ", limits.bytes_max));
-  }
+  RETURN_IF_ERROR(CheckSize(text, limits));
   if (Json plain; PlainReader(text, limits).Read(plain)) return plain;
   Builder builder(limits);
-  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
-    return Status(Code::kInvalidArgument, Str("not valid JSON: ", ToUtf8(builder.error)));
-  }
+  RETURN_IF_ERROR(ReadJsonEvents(text, builder));
   return std::move(builder.root);
 }
 

@@ -1,6 +1,6 @@
 // JSON lines: one object per line, with its text at `field`; with `filter`, only objects with the
 // given value. Lines of white space are skipped. A line is held in memory, up to
-// LineReader::kLineBytesMax.
+// LineReader::kLineBytesMax, but of its values only those that are asked for.
 #include <utility>
 
 #include "base/str.h"
@@ -26,10 +26,12 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
   ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> opened, input.Open());
   const std::unique_ptr<ByteStream> stream = CheckedBeginning(std::move(opened));
   const std::string field = options.field.value_or(std::string(kDefaultField));
-  ASSIGN_OR_RETURN(const std::vector<std::string> path, ParseFieldPath("field", field));
+  std::vector<std::vector<std::string>> paths(1);
+  ASSIGN_OR_RETURN(paths[0], ParseFieldPath("field", field));
   std::optional<FieldFilter> filter;
   if (options.filter) {
     ASSIGN_OR_RETURN(filter, ParseFieldFilter(*options.filter));
+    paths.push_back(filter->path);
   }
   LineReader lines(*stream);
   std::string line;
@@ -40,21 +42,17 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
     const auto at_line = [&](Status status) {
       return std::move(status).In(Str("line ", lines.number()));
     };
-    Result<Json> object = ParseJson(line, {.bytes_max = LineReader::kLineBytesMax});
-    if (!object.ok()) return at_line(WithoutLine(object.status()));
-    if (!object->is_object()) {
-      return at_line(Status(Code::kInvalidArgument, "expected a JSON object"));
+    Result<FoundFields> fields = ReadFields(line, paths, {.bytes_max = LineReader::kLineBytesMax});
+    if (!fields.ok()) return at_line(WithoutLine(fields.status()));
+    if (filter && !Matches(*filter, fields->back())) continue;
+    const std::optional<FoundField>& text = fields->front();
+    if (!text || text->type != Json::value_t::string) {
+      return at_line(Status(
+          Code::kInvalidArgument,
+          Str("expected text at field \"", field, "\", found ", text ? text->TypeName() : "nothing",
+              "; use --field or source.field to name another field")));
     }
-    if (filter && !Matches(*filter, *object)) continue;
-    Json parsed;
-    const Json* const text = FindField(*object, path, parsed);
-    if (text == nullptr || !text->is_string()) {
-      return at_line(Status(Code::kInvalidArgument,
-                            Str("expected text at field \"", field, "\", found ",
-                                text == nullptr ? "nothing" : text->type_name(),
-                                "; use --field or source.field to name another field")));
-    }
-    const auto& bytes = text->get_ref<const std::string&>();
+    const auto& bytes = text->value.get_ref<const std::string&>();
     RETURN_IF_ERROR(sink.Text(options.universal_newlines ? UniversalNewlines(bytes) : bytes));
     RETURN_IF_ERROR(sink.EndDocument());
   }

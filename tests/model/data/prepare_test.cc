@@ -782,6 +782,29 @@ TEST_F(PrepareTest, MemoryDoesNotGrowWithTheFiles) {
   EXPECT_LT(HeapNow().most - before, kHeapMax);
 }
 
+// A tree of these values takes 40 times the line.
+TEST_F(PrepareTest, MemoryDoesNotGrowWithTheValuesOfAJsonLineThatAreNotAskedFor) {
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  const auto line = [&](std::string text, auto more) {
+    while (text.size() < kBytes) text += more();
+    text.back() = text.front() == '[' ? ']' : '}';
+    return text;
+  };
+  const std::string values = line("[", [] { return "{},"; });
+  const std::string keys = line("{", [n = 0]() mutable { return Str("\"", ++n, "\":0,"); });
+  for (const std::string& other : {values, keys}) {
+    SCOPED_TRACE(other.substr(0, 20));
+    const std::string file =
+        File("a.jsonl", Str(R"({"other":)", other, R"(,"text":"a","meta":{"n":1}})", "\n"));
+    const std::int64_t before = HeapNow().held;
+    ForgetMost();
+    const std::string folder =
+        Made({.source = {.format = "jsonl", .filter = "meta.n==1"}, .files = {{"train", {file}}}},
+             {.jobs = 1});
+    EXPECT_LT(HeapNow().most - before, static_cast<std::int64_t>(8 * kBytes));
+  }
+}
+
 // ---- inspection --------------------------------------------------------------------------------
 
 TEST_F(PrepareTest, InspectionCountsLengthsAndShowsTheBeginning) {

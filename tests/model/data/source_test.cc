@@ -4,14 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "model/data/source/field.h"
 #include "model/data/source/megatron.h"
 #include "model/data/source/npy.h"
 
@@ -320,6 +324,135 @@ TEST_F(SourceTest, JsonLinesThatAreWrongAreNamedByLine) {
                 "field: expected names joined by dots");
   ExpectRefused({.format = "jsonl", .filter = "a=b"}, File("a.jsonl", good),
                 "filter: expected PATH==VALUE");
+}
+
+// The same by the whole tree, against which ReadFields() is tested.
+std::optional<Json> FieldOfTree(const Json& object, const std::vector<std::string>& path) {
+  Json at = object;
+  for (const std::string& name : path) {
+    if (at.is_string()) {
+      Result<Json> inner = ParseJson(at.get<std::string>());
+      if (!inner.ok()) return std::nullopt;
+      at = std::move(inner).value();
+    }
+    if (!at.is_object() || !at.contains(name)) return std::nullopt;
+    Json next = at[name];
+    at = std::move(next);
+  }
+  return at;
+}
+
+void ExpectFieldsOfTree(const std::string& text,
+                        const std::vector<std::vector<std::string>>& paths) {
+  SCOPED_TRACE(ToUtf8(text.substr(0, 2'000)));
+  const Result<FoundFields> found = ReadFields(text, paths, {});
+  const Result<Json> tree = ParseJson(text);
+  if (!tree.ok()) {
+    ASSERT_FALSE(found.ok());
+    EXPECT_EQ(found.status().code(), tree.status().code());
+    EXPECT_EQ(found.status().message(), tree.status().message());
+    return;
+  }
+  if (!tree->is_object()) {
+    ASSERT_FALSE(found.ok());
+    EXPECT_EQ(found.status().message(), "expected a JSON object");
+    return;
+  }
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  ASSERT_EQ(found->size(), paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    SCOPED_TRACE(Join(paths[i], "."));
+    const std::optional<Json> expected = FieldOfTree(*tree, paths[i]);
+    const std::optional<FoundField>& field = (*found)[i];
+    ASSERT_EQ(field.has_value(), expected.has_value());
+    if (!expected) continue;
+    EXPECT_EQ(field->TypeName(), expected->type_name());
+    if (!expected->is_structured()) {
+      EXPECT_EQ(CanonicalJson(field->value), CanonicalJson(*expected));
+    }
+  }
+}
+
+// Few names, so that they meet and occur twice.
+class JsonMaker {
+ public:
+  explicit JsonMaker(std::uint64_t seed) : random_(seed) {}
+
+  std::string Object(int depth) {
+    std::string text = "{";
+    const std::uint64_t n = Below(4);
+    for (std::uint64_t i = 0; i < n; ++i) {
+      text += Str(i == 0 ? "" : ",", Space(), "\"", Name(), "\":", Space(), Value(depth + 1));
+    }
+    return text + "}";
+  }
+  std::uint64_t Below(std::uint64_t n) { return random_() % n; }
+
+ private:
+  std::string Name() {
+    static constexpr const char* kNames[] = {"a", "b", "c", "d", "\\u0061", "\xc3\xa9"};
+    return kNames[Below(Below(8) == 0 ? 6 : 4)];
+  }
+  std::string Space() { return Below(6) == 0 ? " " : ""; }
+  std::string Value(int depth) {
+    switch (Below(depth > 4 ? 7 : 10)) {
+      case 0:
+        return "null";
+      case 1:
+        return Below(2) == 0 ? "true" : "false";
+      case 2:
+        return Str(Below(100));
+      case 3:
+        return Below(20) == 0 ? "1e999" : "-2.50";
+      case 4:
+        return "\"text\\n\"";
+      case 5:
+        return CanonicalJson(Json(Object(depth + 1)));  // text that is an object
+      case 6:
+        return "18446744073709551615";
+      case 7:
+        return Str("[", Value(depth + 1), ",", Object(depth + 1), "]");
+      default:
+        return Object(depth + 1);
+    }
+  }
+
+  std::mt19937_64 random_;
+};
+
+TEST(ReadFieldsTest, ValuesAndErrorsAreThoseOfTheWholeTree) {
+  const std::vector<std::vector<std::string>> paths = {
+      {"a"}, {"a", "b"}, {"a", "b", "c"}, {"a"}, {"b", "a"}, {"\xc3\xa9"}, {"c", "d", "a", "b"}};
+  std::int64_t n_found = 0, n_refused = 0;
+  for (std::uint64_t seed = 0; seed < 20'000; ++seed) {
+    JsonMaker maker(seed);
+    std::string text = maker.Object(0);
+    if (maker.Below(4) == 0) text[maker.Below(text.size())] = "{}[],:\"x\\ \xff"[maker.Below(11)];
+    ExpectFieldsOfTree(text, paths);
+    if (testing::Test::HasFailure()) return;
+    const Result<FoundFields> found = ReadFields(text, paths, {});
+    if (!found.ok()) {
+      n_refused += 1;
+    } else {
+      n_found += std::ranges::count_if(*found, [](const auto& one) { return one.has_value(); });
+    }
+  }
+  EXPECT_GT(n_found, 5'000);
+  EXPECT_GT(n_refused, 2'000);
+}
+
+TEST(ReadFieldsTest, ManyKeysAreToldApartAndTheOneThatOccursTwiceIsNamed) {
+  std::string text = "{";
+  for (int i = 0; i < 20'000; ++i) text += Str("\"key ", i, "\":{\"a\":[", i, "]},");
+  const std::string twice = text + "\"key 7\":1,\"key 8\":2}";
+  text += "\"a\":1}";
+  ExpectFieldsOfTree(text, {{"a"}, {"key 19999", "a"}});
+  ExpectFieldsOfTree(twice, {{"a"}});
+  const std::string deep = std::string(64, '[') + std::string(64, ']');
+  ExpectFieldsOfTree(Str("{\"a\":", deep, "}"), {{"a"}});
+  ExpectFieldsOfTree("[1]", {{"a"}});
+  ExpectFieldsOfTree("7", {{"a"}});
+  ExpectFieldsOfTree("", {{"a"}});
 }
 
 // ---- npy, raw ----------------------------------------------------------------------------------
