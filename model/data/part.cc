@@ -27,10 +27,10 @@ std::string FactsPath(const std::string& path) { return path + ".json"; }
 
 // The last position where a text can be cut so that the parts have the ids of the whole; 0 if there
 // is none. With rule "none" ids are bytes: anywhere. A text under a rule other than GPT-2's is kept
-// whole.
-std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
+// whole. There is no cut in the first `n_uncut` bytes.
+std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer, std::size_t n_uncut) {
   if (pre_tokenizer == "none") return text.size();
-  return pre_tokenizer == kGpt2Rule ? LastGpt2Cut(text) : 0;
+  return pre_tokenizer == kGpt2Rule ? LastGpt2Cut(text, n_uncut) : 0;
 }
 
 Result<std::uint32_t> Crc32cOfFile(const std::string& path) {
@@ -208,7 +208,9 @@ Status PartWriter::AddText(std::string_view bytes) {
 // Encodes the front of `text_` and removes it from there.
 Status PartWriter::Encode(bool all) {
   const std::string& rule = tokenizer_.vocabulary().pre_tokenizer;
-  const std::size_t n = all ? text_.size() : LastCut(text_, rule);
+  const std::size_t n = all ? text_.size() : LastCut(text_, rule, n_uncut_);
+  // What follows the last cut has none, however often text is added to it.
+  n_uncut_ = text_.size() - n;
   if (!all && n == 0) {
     if (text_.size() <= kUncutBytesMax) return Status();
     return Status(Code::kInvalidArgument,

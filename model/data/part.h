@@ -103,6 +103,7 @@ class PartWriter final : public DocumentSink {
   PartFacts facts_;
   // The current document:
   std::string text_;               // not encoded yet
+  std::size_t n_uncut_ = 0;        // bytes at the front of `text_` without a cut behind them
   std::vector<std::int32_t> ids_;  // scratch
   std::int64_t n_text_bytes_ = 0;
   std::int64_t n_kept_ = 0;     // tokens written, with end-of-text

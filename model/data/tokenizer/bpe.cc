@@ -488,11 +488,11 @@ Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary) {
       std::make_unique<BpeTokenizer>(std::move(vocabulary), std::move(merger)));
 }
 
-std::size_t LastGpt2Cut(std::string_view text) {
+std::size_t LastGpt2Cut(std::string_view text, std::size_t begin) {
   const auto is_of_word = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   };
-  for (std::size_t i = text.size(); i-- > 1;) {
+  for (std::size_t i = text.size(); i-- > std::max<std::size_t>(begin, 1);) {
     if (text[i] == ' ' && is_of_word(text[i - 1])) return i;
   }
   return 0;

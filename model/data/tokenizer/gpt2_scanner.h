@@ -27,8 +27,9 @@ inline constexpr std::string_view kGpt2Rule = "gpt2-unicode16";
 
 // The last position where a text can be cut so that the parts have the pieces of the whole; 0 if
 // none was found. A blank after a letter or digit always begins a new piece, whatever comes before:
-// so in front of such a blank.
-std::size_t LastGpt2Cut(std::string_view text);
+// so in front of such a blank. Does not look for cuts in the first `begin` bytes, for a caller that
+// has done so.
+std::size_t LastGpt2Cut(std::string_view text, std::size_t begin = 0);
 
 class Gpt2Scanner {
  public:

@@ -6,20 +6,25 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/measurement.h"
 #include "base/random.h"
 #include "base/shortage.h"
 #include "base/str.h"
 #include "model/data/dataset.h"
 #include "model/data/inspect.h"
 #include "model/data/manifest.h"
+#include "model/data/part.h"
 #include "model/data/tokenizer.h"
+#include "model/data/tokenizer/bpe.h"
 #include "model/data/tokenizer/bpe_training.h"
 #include "model/data/tokenizer/tiktoken.h"
 #include "tests/heap.h"
@@ -803,6 +808,42 @@ TEST_F(PrepareTest, MemoryDoesNotGrowWithTheValuesOfAJsonLineThatAreNotAskedFor)
              {.jobs = 1});
     EXPECT_LT(HeapNow().most - before, static_cast<std::int64_t>(8 * kBytes));
   }
+}
+
+// A text that cannot be cut is kept until it ends, and comes in many pieces. To look for a cut in
+// all of it at each piece would be 10^11 steps.
+TEST_F(PrepareTest, ATextWithoutACutIsTokenisedInAPieceAsInMany) {
+  constexpr std::size_t kBytes = std::size_t{3} << 20, kPieceBytes = 16;
+  Strings tokens;
+  for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  tokens.insert(tokens.end(), {"ab", "abab", " c"});
+  const std::unique_ptr<Tokenizer> tokenizer =
+      MakeBpeTokenizer(RanksWithEndOfText("test", tokens)).value();
+  std::string text = "It is cut here once ";
+  while (text.size() < kBytes) text += "ababab-\xc3\xa9";
+  const Packing packing;
+  const auto tokens_by = [&](std::size_t piece_bytes, const std::string& key) {
+    auto writer =
+        PartWriter::Create(folder_.path(), key, *tokenizer, packing, SourceFormat::Gives::kText);
+    EXPECT_TRUE(writer.ok()) << writer.status().message();
+    for (int document = 0; document < 2; ++document) {
+      std::string_view left = text;
+      while (!left.empty()) {
+        EXPECT_TRUE((*writer)->Text(left.substr(0, piece_bytes)).ok());
+        left.remove_prefix(std::min(piece_bytes, left.size()));
+      }
+      EXPECT_TRUE((*writer)->EndDocument().ok());
+    }
+    EXPECT_TRUE((*writer)->Finish({}).ok());
+    return ReadFile(JoinPath(folder_.path(), key + ".tokens")).value();
+  };
+  const double begin = ThreadCpuSeconds();
+  const std::string whole = tokens_by(text.size(), "whole");
+  const double whole_seconds = ThreadCpuSeconds() - begin;
+  const std::string pieces = tokens_by(kPieceBytes, "pieces");
+  const double pieces_seconds = ThreadCpuSeconds() - begin - whole_seconds;
+  EXPECT_TRUE(pieces == whole);
+  EXPECT_LT(pieces_seconds, 20 * whole_seconds);
 }
 
 // ---- inspection --------------------------------------------------------------------------------

@@ -168,6 +168,9 @@ TEST(BpeTest, AMillionEqualLettersAreMerged) {
   const auto tokenizer = Make({"aa", "aaaa"});
   const Ids ids = Encoded(*tokenizer, std::string(std::size_t{1} << 20, 'a'));
   EXPECT_EQ(ids, Ids(std::size_t{1} << 18, 257));
+  // No merge leads to "xyz", so that the pairs are on a heap.
+  const auto other = Make({"aa", "aaaa", "xyz"});
+  EXPECT_EQ(Encoded(*other, std::string(std::size_t{1} << 20, 'a')), ids);
 }
 
 TEST(BpeTest, AnyBytesComeBack) {
