@@ -435,11 +435,13 @@ void SweepView::ForgetRunJson() {
 }
 
 Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
-  // A run's execution never changes, but until all are known, the rows must be read again.
-  if (runs_.empty() || !executions_known_ || may_grow_) {
+  // Rows of runs never change, except that a run gets its execution, which the state has as well.
+  if (runs_.empty() || may_grow_) {
     ASSIGN_OR_RETURN(runs_, reader.RunsOfSweep(sweep_.id));
-    executions_known_ = std::ranges::none_of(
-        runs_, [](const SweepRunRow& run) { return run.execution_json.empty(); });
+    without_execution_.clear();
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      if (runs_[i].execution_json.empty()) without_execution_.push_back(i);
+    }
   }
   std::map<std::string, v1::RunInfo*> run_of;
   for (const SweepRunRow& row : runs_) {
@@ -455,6 +457,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     v1::TaskInfo* info = nullptr;
   };
   std::vector<Curve> curves;
+  std::vector<std::pair<std::size_t, Execution>> new_executions;  // by index in runs_
   bool is_gone = false;
   if (!looked_for_lost_) {
     RETURN_IF_ERROR(reader.IsWhole(sweep_.id, runs_, &lengths_).status());
@@ -471,6 +474,11 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     const auto ids = state.sweep_tasks.find(sweep_.id);
     is_gone = ids == state.sweep_tasks.end();
     if (is_gone) return;
+    for (const std::size_t i : without_execution_) {
+      const auto run = state.runs.find(runs_[i].run_key);
+      if (run == state.runs.end() || !run->second.execution) continue;
+      new_executions.emplace_back(i, *run->second.execution);
+    }
     std::vector<const Task*> tasks;
     for (const std::string& id : ids->second) tasks.push_back(&state.tasks.at(id));
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
@@ -497,6 +505,13 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     message->set_finished(finished);
   }));
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
+  for (const auto& [i, execution] : new_executions) {
+    SweepRunRow& row = runs_[i];
+    row.execution_json = CanonicalJson(execution.ToJson());
+    run_of.at(row.run_key)->set_execution_json(row.execution_json);
+  }
+  std::erase_if(without_execution_,
+                [&](std::size_t i) { return !runs_[i].execution_json.empty(); });
   if (!message->finished()) {
     ASSIGN_OR_RETURN(const Remaining remaining, time_left_.Predict(reader, core_.datasets()));
     FillTimeLeft(remaining, message->mutable_time_left());

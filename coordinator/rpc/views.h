@@ -97,8 +97,8 @@ class SweepView {
   bool may_grow_ = false;  // the sweep was still being submitted when it was looked at
   StoreReader::LengthsByTask lengths_;
   bool looked_for_lost_ = false;
-  bool executions_known_ = false;
-  std::map<std::string, Tail> tails_;  // by task
+  std::vector<std::size_t> without_execution_;  // of runs_: those that had none when last looked at
+  std::map<std::string, Tail> tails_;           // by task
 };
 
 }  // namespace longrun::coordinator

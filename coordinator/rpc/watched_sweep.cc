@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "coordinator/rpc/reasons.h"
 #include "coordinator/scheduler/unheard.h"
@@ -86,9 +87,13 @@ Result<WatchedSweep::Seen> WatchedSweep::LookIfDue(StoreReader& reader, std::int
   const std::int64_t version = core_.version();
   const bool is_joining = n_seen_ < first_look;
   const bool is_stored = version != version_;
-  if (!is_joining && !is_stored && now - passing_at_ < passing_ms_) return Newest(first_look);
+  if (!is_joining && !is_stored && now - passing_at_ < limits_.passing_ms) {
+    return Newest(first_look);
+  }
   const std::int64_t took_ms = ended_at_ - begun_at_;
-  if (!is_joining && is_stored && !IsLookDue(LookCause::kStored, now - ended_at_, took_ms)) {
+  // Who joins need not wait, except after a look that took too long.
+  const bool rests = too_long_since_.has_value() || (!is_joining && is_stored);
+  if (rests && !IsLookDue(LookCause::kStored, now - ended_at_, took_ms)) {
     return Newest(first_look);
   }
   ASSIGN_OR_RETURN(std::string passing, WhatPasses());
@@ -97,7 +102,8 @@ Result<WatchedSweep::Seen> WatchedSweep::LookIfDue(StoreReader& reader, std::int
     // The time left may rest on tasks that were read before something was stored.
     constexpr std::int64_t kSettledMs = TimeLeft::kMeasuredMsMax + 1'000;
     const bool settles = begun_at_ - stored_at_ < kSettledMs && now - stored_at_ >= kSettledMs;
-    const bool differs = counts_down_ || settles || passing != passing_;
+    const bool differs =
+        counts_down_ || settles || too_long_since_.has_value() || passing != passing_;
     const LookCause cause = differs ? LookCause::kTimePassed : LookCause::kNone;
     if (!IsLookDue(cause, now - ended_at_, took_ms)) return Newest(first_look);
   }
@@ -114,7 +120,12 @@ Result<WatchedSweep::Seen> WatchedSweep::LookIfDue(StoreReader& reader, std::int
   const std::lock_guard lock(mutex_);
   // Before anybody can see the result, and leave.
   for (DamagedRow& row : reader.TakeDamaged()) damaged_[std::move(row)] = n_looks_;
+  if (found.status().code() == Code::kDeadlineExceeded) {
+    RETURN_IF_ERROR(NoteTooLong(now, found.status()));
+    return Newest(first_look);
+  }
   RETURN_IF_ERROR(found.status());
+  too_long_since_.reset();
   newest_ = std::move(found->sight);
   n_seen_ = n_looks_;
   version_ = version;
@@ -124,6 +135,16 @@ Result<WatchedSweep::Seen> WatchedSweep::LookIfDue(StoreReader& reader, std::int
   ended_at_ = BootMs();
   if (is_stored) stored_at_ = now;
   return Newest(first_look);
+}
+
+// An error once that has been so for too long.
+Status WatchedSweep::NoteTooLong(std::int64_t begun_at, const Status& why) {
+  const std::int64_t last_ended_at = std::exchange(ended_at_, BootMs());
+  begun_at_ = begun_at;
+  if (!too_long_since_) too_long_since_ = n_seen_ > 0 ? last_ended_at : begun_at;
+  if (ended_at_ - *too_long_since_ >= limits_.too_long_ms) return why;
+  LogWarning("look_took_too_long", {{"sweep", sweep_id_}, {"error", why.message()}});
+  return Status();
 }
 
 // All that a look may find changed although nothing was stored, except for countdowns and the time
@@ -147,9 +168,13 @@ Result<std::string> WatchedSweep::WhatPasses() const {
   return passing;
 }
 
+Status WatchedSweep::Fill(SweepView& view, StoreReader& reader, v1::WatchSweepResponse* message) {
+  return view.Fill(reader, message);
+}
+
 Result<WatchedSweep::Found> WatchedSweep::Look(StoreReader& reader) {
   v1::WatchSweepResponse message;
-  RETURN_IF_ERROR(view_->Fill(reader, &message));
+  RETURN_IF_ERROR(Fill(*view_, reader, &message));
   view_->ForgetRunJson();
   Found found{.sight = newest_, .counts_down = CountsDown(message)};
   ASSIGN_OR_RETURN(grpc::Slice bytes, BytesOf(message));
@@ -212,7 +237,7 @@ std::shared_ptr<WatchedSweep> WatchedSweeps::Of(Core& core, const std::string& s
     // A new watcher may have come meanwhile.
     if (found != by_id_.end() && found->second.expired()) by_id_.erase(found);
   };
-  sweep = std::shared_ptr<WatchedSweep>(new WatchedSweep(core, sweep_id), drop);
+  sweep = std::shared_ptr<WatchedSweep>(new WatchedSweep(core, sweep_id, {}), drop);
   known = sweep;
   return sweep;
 }

@@ -5,7 +5,9 @@
 // then looked at as a whole only if the answer may differ from the last one: something was stored,
 // or one of the things has changed that change by themselves, such as a worker's silence or a
 // countdown. And the more time a look takes, the longer the view rests: looks take at most a tenth
-// of the time while things are stored, and a 21st part while time only passes.
+// of the time while things are stored, and a 21st part while time only passes. If reading the
+// database takes too long, as on a busy machine, watchers keep the newest view, or wait for the
+// first one; only if no look has succeeded for five minutes, they are told the error.
 #pragma once
 
 #include <grpcpp/support/slice.h>
@@ -48,9 +50,14 @@ bool IsLookDue(LookCause cause, std::int64_t since_ms, std::int64_t took_ms);
 // Any thread.
 class WatchedSweep {
  public:
-  // What changes by itself is looked for at most every `passing_ms`.
-  WatchedSweep(Core& core, std::string sweep_id, std::int64_t passing_ms = 750)
-      : core_(core), sweep_id_(std::move(sweep_id)), passing_ms_(passing_ms) {}
+  struct Limits {
+    std::int64_t passing_ms = 750;  // what changes by itself is looked for at most so often
+    // For so long, no look may succeed because the database takes too long.
+    std::int64_t too_long_ms = 300'000;
+  };
+  WatchedSweep(Core& core, std::string sweep_id, Limits limits)
+      : core_(core), sweep_id_(std::move(sweep_id)), limits_(limits) {}
+  virtual ~WatchedSweep() = default;
   WatchedSweep(const WatchedSweep&) = delete;
   WatchedSweep& operator=(const WatchedSweep&) = delete;
 
@@ -77,6 +84,10 @@ class WatchedSweep {
 
   std::int64_t n_looks() const;
 
+ protected:
+  // What a look reads; tests have it fail.
+  virtual Status Fill(SweepView& view, StoreReader& reader, v1::WatchSweepResponse* message);
+
  private:
   // What is told to one kind of caller.
   struct Told {
@@ -91,12 +102,13 @@ class WatchedSweep {
 
   Seen Newest(std::int64_t first_look) const;  // under the lock, or by the thread that looks
   Result<Seen> LookIfDue(StoreReader& reader, std::int64_t first_look);
+  Status NoteTooLong(std::int64_t begun_at, const Status& why);
   Result<std::string> WhatPasses() const;
   Result<Found> Look(StoreReader& reader);
 
   Core& core_;
   const std::string sweep_id_;
-  const std::int64_t passing_ms_;
+  const Limits limits_;
 
   mutable std::mutex mutex_;        // guards what follows, up to `told_`
   bool is_looking_ = false;         // a thread; it may read all of this without the lock
@@ -115,6 +127,8 @@ class WatchedSweep {
   std::int64_t passing_at_ = 0;               // when WhatPasses() was last called
   std::int64_t stored_at_ = 0;                // when version_ was first seen
   std::int64_t begun_at_ = 0, ended_at_ = 0;  // of the newest look
+  // If that took too long: when the last one succeeded, or the first one failed.
+  std::optional<std::int64_t> too_long_since_;
 };
 
 // The sweeps that are watched. Any thread; must outlive what it returns.

@@ -57,7 +57,21 @@ class WatchedSweepTest : public testing::Test {
   Metrics metrics_;
   const std::unique_ptr<Core> core_ = Core::Start(*store_, *artifacts_, metrics_, {}).value();
   const std::unique_ptr<StoreReader> reader_ = StoreReader::Open(store_->database_path()).value();
-  WatchedSweep watched_{*core_, kSweep, /*passing_ms=*/0};
+  // Whose looks fail while there is `failure`.
+  class Failing final : public WatchedSweep {
+   public:
+    using WatchedSweep::WatchedSweep;
+    Status failure;
+
+   protected:
+    Status Fill(SweepView& view, StoreReader& reader, v1::WatchSweepResponse* message) override {
+      RETURN_IF_ERROR(failure);
+      return WatchedSweep::Fill(view, reader, message);
+    }
+  };
+  static inline const Status kTooLong = Status(Code::kDeadlineExceeded, "it took too long");
+
+  WatchedSweep watched_{*core_, kSweep, {.passing_ms = 0}};
 };
 
 TEST_F(WatchedSweepTest, WatchersThatComeTogetherShareOneLook) {
@@ -178,6 +192,82 @@ TEST_F(WatchedSweepTest, ASweepThatIsRemovedIsAnErrorForEachWatcher) {
       return watched_.See(*reader_, first_look).status().code() == Code::kNotFound;
     }));
   }
+}
+
+// Nothing of a run's row is read again: there is none any more.
+TEST_F(WatchedSweepTest, TheExecutionOfARunThatStartsIsShownWithoutReadingTheRuns) {
+  const std::int64_t a = watched_.Join(Row());
+  const auto executions = [](const SweepSight& sight) {
+    std::vector<std::string> known;
+    const v1::WatchSweepResponse message = MessageOf(sight);
+    for (const v1::RunInfo& run : message.runs()) {
+      if (!run.execution_json().empty()) known.push_back(run.execution_json());
+    }
+    return known;
+  };
+  EXPECT_TRUE(executions(*See(a)).empty());
+  const auto raw = Connection::Open(store_->database_path(), Connection::Mode::kWrite).value();
+  ASSERT_TRUE(raw->Execute("DELETE FROM sweep_run").ok());
+
+  const TaskFile task = Arrive();
+  core_->PostAndWait(
+      AttemptAccepted{.session = kSession, .attempt = task.attempt, .epoch = task.epoch});
+  std::vector<BatchRecord> records = SampleJournal(task);
+  records.resize(2);  // up to "started"
+  core_->PostAndWait(JournalReceived{.session = kSession,
+                                     .attempt = task.attempt,
+                                     .epoch = task.epoch,
+                                     .first_seq = 1,
+                                     .records = std::move(records)});
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return executions(*See(a)).size() == 1; }));
+  auto stored = raw->Prepare("SELECT execution FROM run WHERE execution <> ''");
+  ASSERT_TRUE(stored.ok()) << stored.status().message();
+  ASSERT_TRUE(stored->Step().value());
+  EXPECT_EQ(executions(*See(a)), std::vector<std::string>{stored->Text(0)});
+  EXPECT_EQ(MessageOf(*See(a)).runs_size(), 2);
+}
+
+TEST_F(WatchedSweepTest, WatchersKeepTheNewestViewWhileReadingTakesTooLong) {
+  Failing watched(*core_, kSweep, {.passing_ms = 0});
+  const std::int64_t a = watched.Join(Row());
+  const auto see = [&](std::int64_t first_look) {
+    auto seen = watched.See(*reader_, first_look);
+    EXPECT_TRUE(seen.ok()) << seen.status().message();
+    return seen.ok() ? seen->sight : nullptr;
+  };
+  const auto before = see(a);
+  ASSERT_NE(before, nullptr);
+
+  watched.failure = kTooLong;
+  Arrive();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return see(a) == before && watched.n_looks() > 1; }));
+  const std::int64_t late = watched.Join(Row());
+  EXPECT_EQ(see(late), nullptr) << "the view of those who came before";
+  EXPECT_EQ(see(a), before);
+
+  watched.failure = Status();
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] { return see(late) != nullptr; }));
+  EXPECT_NE(see(a), before);
+  EXPECT_EQ(MessageOf(*see(a)).workers_size(), 1);
+}
+
+TEST_F(WatchedSweepTest, AWatcherWaitsForTheFirstViewButNotForEver) {
+  Failing watched(*core_, kSweep, {.passing_ms = 0, .too_long_ms = 200});
+  watched.failure = kTooLong;
+  const std::int64_t a = watched.Join(Row());
+  const auto first = watched.See(*reader_, a);
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  EXPECT_EQ(first->sight, nullptr);
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return watched.See(*reader_, a).status().code() == Code::kDeadlineExceeded;
+  }));
+}
+
+TEST_F(WatchedSweepTest, AnotherErrorOfALookIsOneAtOnce) {
+  Failing watched(*core_, kSweep, {.passing_ms = 0});
+  const std::int64_t a = watched.Join(Row());
+  watched.failure = Status(Code::kUnavailable, "the disk cannot be read");
+  EXPECT_EQ(watched.See(*reader_, a).status().code(), Code::kUnavailable);
 }
 
 TEST(LookDueTest, TheViewRestsLongerTheMoreTimeALookTakes) {
