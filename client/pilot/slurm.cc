@@ -1,7 +1,6 @@
 // See slurm.h.
 #include "client/pilot/slurm.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,8 +9,8 @@
 #include <utility>
 
 #include "base/files.h"
-#include "base/memory_file.h"
 #include "base/process.h"
+#include "base/run_child.h"
 #include "base/str.h"
 #include "client/console/suggestion.h"
 
@@ -88,32 +87,20 @@ bool HidesJobs(std::string_view variable) {
 
 // Runs a command of Slurm, and returns what it printed.
 Result<std::string> Run(const std::vector<std::string>& argv) {
-  ASSIGN_OR_RETURN(const MemoryFile out, MemoryFile::Make());
-  ASSIGN_OR_RETURN(const MemoryFile err, MemoryFile::Make());
-  SpawnOptions options = {
-      .argv = argv, .stdout_path = out.path(), .stderr_path = err.path(), .own_group = true};
+  SpawnOptions options = {.argv = argv, .own_group = true};
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!HidesJobs(*entry)) options.env.emplace_back(*entry);
   }
-  ASSIGN_OR_RETURN(const int pid, Spawn(options));
-  Result<std::optional<ExitInfo>> ended = WaitFor(pid, kCommandMs);
-  RETURN_IF_ERROR(ended.status());
+  ASSIGN_OR_RETURN(ChildRun run, RunChild(options, {.timeout_ms = kCommandMs,
+                                                    .printed_bytes_max = kOutputBytesMax}));
+  if (run.ok()) return std::move(run.printed);
   const std::string name = BaseName(argv.front());
-  const bool is_late = !ended->has_value();
-  if (is_late) {
-    kill(-pid, SIGKILL);
-    RETURN_IF_ERROR(WaitFor(pid, -1).status());
+  if (run.is_late) {  // sbatch tries again for minutes when the queue is full
+    return Status(Code::kUnavailable,
+                  Str(name, " has not succeeded within ", kCommandMs / 1000, " s",
+                      run.last_line.empty() ? "" : Str(": ", run.last_line)));
   }
-  if (!is_late && (*ended)->code == 0) return ReadFile(options.stdout_path, kOutputBytesMax);
-  ASSIGN_OR_RETURN(const std::string said, ReadFile(options.stderr_path, kOutputBytesMax));
-  const std::string_view all = Trim(said);
-  const std::string last(all.substr(all.rfind('\n') + 1));
-  if (is_late) {  // sbatch tries again for minutes when the queue is full
-    return Status(Code::kUnavailable, Str(name, " has not succeeded within ", kCommandMs / 1000,
-                                          " s", last.empty() ? "" : Str(": ", last)));
-  }
-  return Status(Code::kFailedPrecondition,
-                Str(name, ": ", last.empty() ? Str("it ended with ", (*ended)->code) : last));
+  return Status(Code::kFailedPrecondition, Str(name, ": ", run.Complaint()));
 }
 
 Status NotPlain(std::string_view option, std::string_view value) {

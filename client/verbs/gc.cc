@@ -9,8 +9,8 @@
 
 #include "base/files.h"
 #include "base/folder_size.h"
-#include "base/memory_file.h"
 #include "base/process.h"
+#include "base/run_child.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"
@@ -53,23 +53,19 @@ WorkerGarbage ReadWorkerGarbage(const Json& answer) {
 Result<WorkerGarbage> AskWorker(const std::string& state, bool dry_run) {
   const std::string folder = OwnWorkerFolder(state);
   if (!IsFolder(folder)) return WorkerGarbage();
-  // This is called to make room on a full disk.
-  ASSIGN_OR_RETURN(const MemoryFile out, MemoryFile::Make());
-  ASSIGN_OR_RETURN(const MemoryFile err, MemoryFile::Make());
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"), "gc", "--folder",
                                    folder};
   if (dry_run) argv.emplace_back("--dry-run");
-  ASSIGN_OR_RETURN(const int pid, Spawn({.argv = std::move(argv),
-                                         .stdout_path = out.path(),
-                                         .stderr_path = err.path(),
-                                         .die_with_parent = true}));
-  ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, kWorkerMsMax));
-  ASSIGN_OR_RETURN(const std::string said, ReadFile(err.path()));
-  if (!exited || exited->code != 0) {
-    return Status(Code::kInternal, Str("cannot tidy ", folder, ": ", Trim(said)));
+  ASSIGN_OR_RETURN(const ChildRun run, RunChild({.argv = std::move(argv), .die_with_parent = true},
+                                                {.timeout_ms = kWorkerMsMax}));
+  if (!run.ok()) {
+    const std::string why =
+        run.is_late ? Str("`longrun-worker gc` has not ended within ", kWorkerMsMax / 60'000,
+                          " min: try again when the disk is less busy")
+                    : run.Complaint();
+    return Status(Code::kInternal, Str("cannot tidy ", folder, ": ", why));
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(out.path()));
-  ASSIGN_OR_RETURN(const Json answer, ParseJson(text));
+  ASSIGN_OR_RETURN(const Json answer, ParseJson(run.printed));
   return ReadWorkerGarbage(answer);
 }
 

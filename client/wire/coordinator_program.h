@@ -11,9 +11,9 @@
 namespace longrun::client {
 
 struct ProgramAnswer {
-  std::vector<Json> lines;
+  std::vector<Json> lines = {};
   int exit_code = -1;     // -1: a signal ended it
-  std::string complaint;  // the last line of its standard error
+  std::string complaint;  // why it failed, if it did (ChildRun::Complaint)
 };
 
 // An error if the program could not be started, or printed something else.

@@ -1,8 +1,6 @@
 // See devices.h.
 #include "worker/agent/devices.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -10,8 +8,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/memory_file.h"
 #include "base/process.h"
+#include "base/run_child.h"
 #include "base/str.h"
 #include "base/usable_cpus.h"
 #include "kernels/cuda_plugin_file.h"
@@ -183,33 +181,24 @@ Status CheckTrainerOpens(const std::string& trainer, const GpuName& gpu) {
   // CUDA may take a minute to begin on a host with many GPUs.
   constexpr std::int64_t kAnswerMs = 180'000;
   constexpr std::size_t kMessageBytesMax = 1 << 20;
-  ASSIGN_OR_RETURN(const MemoryFile log, MemoryFile::Make());
   SpawnOptions options = {.argv = {trainer, "gpu"},
                           .env = {"LANG=C.UTF-8", Str("CUDA_VISIBLE_DEVICES=", gpu.uuid)},
-                          .stderr_path = log.path(),
                           .own_group = true,
                           .die_with_parent = true};
   for (const char* const name : {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"}) {
     if (const auto value = GetEnv(name)) options.env.push_back(Str(name, "=", *value));
   }
-  ASSIGN_OR_RETURN(const int pid, Spawn(options));
-  ASSIGN_OR_RETURN(const std::optional<ExitInfo> ended, WaitFor(pid, kAnswerMs));
+  ASSIGN_OR_RETURN(const ChildRun run, RunChild(options, {.timeout_ms = kAnswerMs,
+                                                          .printed_bytes_max = kMessageBytesMax}));
   const std::string of_gpu = Str("GPU ", gpu.place.gpu, " (", gpu.name, ", ", gpu.uuid, ")");
   const std::string remedy = "; or start with --cpu-slots 1 to compute on the processors";
-  if (!ended) {
-    kill(-pid, SIGKILL);
-    RETURN_IF_ERROR(WaitFor(pid, -1).status());
+  if (run.is_late) {
     return Status(Code::kUnavailable, Str("the trainer could not open ", of_gpu, " within ",
                                           kAnswerMs / 1000, " s: see nvidia-smi", remedy));
   }
-  if (ended->code == 0) return Status();
-  const Result<std::string> said = ReadFile(log.path(), kMessageBytesMax);
-  const std::string_view all = said.ok() ? Trim(*said) : std::string_view();
-  const std::string last = Printable(all.substr(all.rfind('\n') + 1));
-  return Status(
-      Code::kFailedPrecondition,
-      Str("the trainer cannot compute on ", of_gpu, ": ",
-          last.empty() ? Str("`", trainer, " gpu` ended with ", ended->code) : last, remedy));
+  if (run.ok()) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("the trainer cannot compute on ", of_gpu, ": ", run.Complaint(), remedy));
 }
 
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
