@@ -318,7 +318,7 @@ class PlanMaker {
     const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
-      const bool holds_keys = EvaluationHoldsKeys(evaluation.evaluation);
+      const int keys_held = EvaluationKeysHeld(evaluation.evaluation);
       const Precision precision = EvaluationPrecision(evaluation.evaluation);
       std::vector<std::int64_t> new_lengths, under_way_lengths;
       for (const ExpectedCell& cell : evaluation.cells) {
@@ -336,7 +336,7 @@ class PlanMaker {
         if (!cells_.insert(cell.cell).second) continue;
         (is_new ? new_lengths : under_way_lengths).push_back(cell.context_length);
         const std::int64_t bytes = EvaluateMemoryBytes(planned.run.model, cell.context_length,
-                                                       PathOf(planned), holds_keys, precision);
+                                                       PathOf(planned), keys_held, precision);
         if (std::pair(bytes, cell.context_length) >
             std::pair(plan.evaluate_memory_bytes, length_of_most)) {
           plan.evaluate_memory_bytes = bytes;

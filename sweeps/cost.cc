@@ -140,13 +140,12 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const M
 
 // The weights and the forward pass of one call without gradients.
 double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const MemoryPath& path,
-                    bool writes, Precision precision) {
+                    int keys_held, Precision precision) {
   constexpr double kScoresMax = 1 << 25;
   const bool on_cpu = path.device_kind == DeviceKind::kCpu;
   const std::int64_t n_given = EvaluateTokensPerCall(path.device_kind, context_length);
   const auto n_tokens = static_cast<double>(n_given);
-  const auto n_read =
-      static_cast<double>(writes ? std::min(n_given, TokensPerRead(path.device_kind)) : n_given);
+  const auto n_read = static_cast<double>(std::min(n_given, TokensPerRead(path.device_kind)));
   const auto d_model = static_cast<double>(model.d_model);
   const double row_scores = static_cast<double>(model.n_head) * n_tokens;
   const double scores = path.attention == AttentionBackend::kReference
@@ -154,13 +153,19 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
                             : 0.0;
   const double copies = model.position.method == "cope" ? 15.0 : 3.0;
   const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
-  const double cached = writes ? 2.0 * static_cast<double>(model.n_layer) * d_keys : 0.0;
+  const double cached = 2.0 * keys_held * static_cast<double>(model.n_layer) * d_keys;
   const bool widens_head = precision == Precision::kFp16 && on_cpu;
   const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
   const double element_bytes = on_cpu || precision == Precision::kFp32 ? 4.0 : 2.0;
+  // A longer text without a cache: its rows and, for the attention, what it reads and writes. The
+  // kernels of a CPU copy keys and values.
+  const bool has_all_rows = keys_held == 0 && n_tokens > n_read;
+  const bool copies_keys = on_cpu && path.attention == AttentionBackend::kFused;
+  const double of_attention = HeadChannels(model) + d_model + (copies_keys ? 2.0 * d_keys : 0.0);
+  const double of_rows = has_all_rows ? 4.0 * d_model + element_bytes * of_attention : 0.0;
   const double of_products = 7.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff);
   return 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
-         n_tokens * element_bytes * cached +
+         n_tokens * (element_bytes * cached + of_rows) +
          n_read * (4.0 * 3.0 * d_model + element_bytes * of_products) +
          LogitsBytes(model, n_read, path.device_kind) + 4.0 * copies * scores;
 }
@@ -214,7 +219,7 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   // The gradients, the optimizer's moments and the rounded weights stay while longer windows are
   // read.
   return std::max(trains, Bytes(Program(path) + (rounds ? 14.0 : 12.0) * parameters +
-                                ReadingBytes(model, train.validate.length, path, /*writes=*/false,
+                                ReadingBytes(model, train.validate.length, path, /*keys_held=*/0,
                                              train.precision)));
 }
 
@@ -236,9 +241,9 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path, bool writes, Precision precision) {
+                                 const MemoryPath& path, int keys_held, Precision precision) {
   const double program = path.device_kind == DeviceKind::kCpu ? Program(path) : kCudaBytes;
-  return Bytes(program + ReadingBytes(model, context_length, path, writes, precision));
+  return Bytes(program + ReadingBytes(model, context_length, path, keys_held, precision));
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {

@@ -53,9 +53,9 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 
 // The bytes of the program (on a GPU: of CUDA), the weights and the forward pass of one call
 // without gradients.
-// `writes` (EvaluationHoldsKeys): also the cache of keys and values.
+// keys_held (EvaluationKeysHeld): how often it has the keys and values of the call's tokens.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path, bool writes,
+                                 const MemoryPath& path, int keys_held,
                                  Precision precision = Precision::kFp32);
 
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of

@@ -187,13 +187,13 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.gpu_fused_memory_bytes = bytes(path_on(DeviceKind::kGpu, ready.head_dim));
     ready.cpu_memory_bytes = bytes(path_on(DeviceKind::kCpu));
   }
-  const bool holds_keys = EvaluationHoldsKeys(task.evaluation);
+  const int keys_held = EvaluationKeysHeld(task.evaluation);
   const Precision precision = EvaluationPrecision(task.evaluation);
   for (const ExpectedCell& cell : task.expected_cells) {
     ready.cpu_memory_bytes =
         std::max(ready.cpu_memory_bytes,
                  EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu),
-                                     holds_keys, precision));
+                                     keys_held, precision));
   }
   return ready;
 }

@@ -134,6 +134,8 @@ struct Evaluation {
   // Whether, with these resolved parameters, one pass over a text serves all context lengths of a
   // task. The pass holds the keys and values of what it has read. Null: never.
   bool (*reads_once)(const Json& params) = nullptr;
+  // Whether the model reads a text that several others begin with once (LanguageModel::BranchNll).
+  bool branches = false;
   // The parameters that name files. All files of a task are kept in one folder.
   std::vector<FileParam> files = {};
 };
@@ -157,8 +159,9 @@ std::vector<std::string> EvaluationNames();
 bool EvaluationWrites(const Json& evaluation);
 // Evaluation::reads_once of {name: parameters}; false if this build does not know the name.
 bool EvaluationReadsOnce(const Json& evaluation);
-// Whether the model holds the keys and values of all tokens of a call, in an evaluation {name:
-// parameters}; false if this build does not know the name.
-bool EvaluationHoldsKeys(const Json& evaluation);
+// How often the model holds the keys and values of the tokens of a call, in an evaluation {name:
+// parameters}: not at all, once, or at most twice, since a text and what goes on from it have their
+// own. 0 if this build does not know the name.
+int EvaluationKeysHeld(const Json& evaluation);
 
 }  // namespace longrun

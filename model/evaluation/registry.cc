@@ -98,8 +98,10 @@ bool EvaluationReadsOnce(const Json& evaluation) {
          known->reads_once(evaluation.begin().value());
 }
 
-bool EvaluationHoldsKeys(const Json& evaluation) {
-  return EvaluationWrites(evaluation) || EvaluationReadsOnce(evaluation);
+int EvaluationKeysHeld(const Json& evaluation) {
+  const Evaluation* const known = KnownOrNull(evaluation);
+  if (known != nullptr && known->branches) return 2;
+  return EvaluationWrites(evaluation) || EvaluationReadsOnce(evaluation) ? 1 : 0;
 }
 
 }  // namespace longrun

@@ -81,6 +81,20 @@ void AttentionCache::Add(const at::Tensor& k_BHND, const at::Tensor& v_BHND) {
   n += n_new;
 }
 
+AttentionCache AttentionCache::Rows(const at::Tensor& rows_R) const {
+  AttentionCache rows = *this;
+  const std::int64_t n_room = RoomMax(rows, 0);
+  ForTensors(rows, n_held(), [&](at::Tensor& x, std::int64_t n_used) {
+    std::vector<std::int64_t> shape = x.sizes().vec();
+    shape[0] = rows_R.size(0);
+    shape[2] = std::max(n_used, n_room);
+    at::Tensor of_rows = at::empty(shape, x.options());
+    of_rows.narrow(2, 0, n_used).copy_(x.narrow(2, 0, n_used).index_select(0, rows_R));
+    x = std::move(of_rows);
+  });
+  return rows;
+}
+
 void AttentionCache::Forget() {
   if (seen.window == 0) return;
   const std::int64_t n_front = RoundUp(seen.n_sink);

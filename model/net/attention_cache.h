@@ -48,6 +48,8 @@ struct AttentionCache {
   void Reserve();
   // Adds the keys and values of n_new tokens; there must be room for them.
   void Add(const at::Tensor& k_BHND, const at::Tensor& v_BHND);
+  // What a layer keeps of rows_R of the batch, int64, on the device, each as often as it is named.
+  AttentionCache Rows(const at::Tensor& rows_R) const;
   // Forgets keys that no later query sees, if there are enough to be worth the copy of the others.
   void Forget();
 };

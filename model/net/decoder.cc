@@ -34,10 +34,8 @@ std::int64_t Decoder::n_fed() const { return state_->n_read(); }
 at::Tensor Decoder::Feed(const at::Tensor& ids_BT, std::int64_t n_to_come) {
   const at::NoGradGuard no_grad;
   const std::int64_t n = ids_BT.size(1);
-  const DeviceKind device_kind =
-      net_->compute().device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu;
   const std::int64_t n_part =
-      std::max<std::int64_t>(1, TokensPerRead(device_kind) / ids_BT.size(0));
+      std::max<std::int64_t>(1, TokensPerRead(net_->compute().device_kind()) / ids_BT.size(0));
   at::Tensor hidden_B1C;
   for (std::int64_t begin = 0; begin < n; begin += n_part) {
     const std::int64_t end = std::min(n, begin + n_part);

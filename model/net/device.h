@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/subnormals.h"
 #include "kernels/simd.h"
+#include "model/device_kind.h"
 #include "model/head_chunks.h"
 #include "model/matrix_path.h"
 
@@ -33,6 +34,8 @@ struct Compute {
   // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations, learned biases
   // per key, the gradients of products' biases, the loss and AdamW on a GPU.
   bool gpu_kernels = false;
+
+  DeviceKind device_kind() const { return device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu; }
 };
 
 // "fp32", "fp64", "bf16", "fp16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a

@@ -46,6 +46,9 @@ class NetState {
   virtual std::int64_t n_read() const = 0;
   // Takes the memory for texts as long as the capacity now, instead of with their growth.
   virtual void Reserve() = 0;
+  // A new state of texts that begin like rows_R of this batch, int64, on the device, each as often
+  // as it is named. Not for keys in the host's memory.
+  virtual std::unique_ptr<NetState> Rows(const at::Tensor& rows_R) const = 0;
 
  protected:
   NetState() = default;

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/alias.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "base/str.h"
 #include "model/net/packed_heads.h"
 #include "model/net/recompute.h"
+#include "model/tokens_per_read.h"
 
 namespace longrun {
 namespace {
@@ -165,9 +167,9 @@ Stack::Tensors Stack::Projections(const Layer& layer, const at::Tensor& normed_B
   return parts;
 }
 
-at::Tensor Stack::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                                const BlockCall& given) {
-  const Tensors qkv_BHTD = Projections(layer, normed_BTC);
+// The outputs of all heads side by side.
+at::Tensor Stack::Attended(const Layer& layer, Tensors qkv_BHTD, const at::Tensor& normed_BTC,
+                           const BlockCall& given) {
   const at::Tensor& q_BHTD = qkv_BHTD[0];
   Attention::Call call = {.q_BHTD = given.only_last ? LastOf(q_BHTD, 2) : q_BHTD,
                           .k_BHTD = qkv_BHTD[1],
@@ -191,7 +193,10 @@ at::Tensor Stack::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC
   const at::Tensor o_BHTD = given.cache == nullptr ? attention.Forward(call)
                                                    : attention.ForwardBehind(call, *given.cache);
   const at::Tensor o_BTHD = o_BHTD.transpose(1, 2);
-  const at::Tensor heads_BTC = o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1});
+  return o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1});
+}
+
+at::Tensor Stack::AttentionOutput(const Layer& layer, const at::Tensor& heads_BTC) const {
   return layer.attn_out.weight.defined() ? Linear(heads_BTC, layer.attn_out) : heads_BTC;
 }
 
@@ -216,28 +221,80 @@ c10::ScalarType Stack::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
 
+// Of the first norm's output.
+c10::ScalarType Stack::InputType(const Layer& layer) const {
+  const bool attention_alone = IsSequential() || layer.norm_2.weight.defined();
+  return TypeFor(layer.qkv.weight.defined() && !attention_.reads_input() && attention_alone);
+}
+
 PendingSum Stack::Block(const Layer& layer, PendingSum input_BTC, const BlockCall& given) {
-  const bool sequential = config_.model.body.block == BlockKind::kSequential;
-  const bool one_norm = !layer.norm_2.weight.defined();
-  const bool attention_alone =
-      layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);
-  auto [x_BTC, normed_BTC] =
-      AddNorm(input_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
+  auto [x_BTC, normed_BTC] = AddNorm(input_BTC, Of(layer.norm_1), InputType(layer), compute_);
   input_BTC = {};
-  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, given);
+  const at::Tensor attended_BTC =
+      AttentionOutput(layer, Attended(layer, Projections(layer, normed_BTC), normed_BTC, given));
   if (given.only_last) {
     x_BTC = LastOf(x_BTC, 1);
     normed_BTC = LastOf(normed_BTC, 1);
   }
+  return BehindAttention(layer, x_BTC, normed_BTC, attended_BTC);
+}
+
+// All else is a function of single rows, so only the attention has all of them at once.
+at::Tensor Stack::BlockInParts(const Layer& layer, at::Tensor x_BTC, const BlockCall& given) {
+  const std::int64_t n = x_BTC.size(1), n_part = TokensPerRead(compute_.device_kind());
+  const auto normed_part = [&](std::int64_t begin, std::int64_t n_rows) {
+    return Norm(x_BTC.narrow(1, begin, n_rows), Of(layer.norm_1), InputType(layer), compute_);
+  };
+  Tensors qkv_BHTD(3);
+  at::Tensor normed_BTC;
+  const auto keep = [&](const at::Tensor& part, std::int64_t dim, std::int64_t begin,
+                        at::Tensor& all) {
+    if (!all.defined()) {
+      std::vector<std::int64_t> shape = part.sizes().vec();
+      shape[static_cast<std::size_t>(dim)] = n;
+      all = at::empty(shape, part.options());
+    }
+    all.narrow(dim, begin, part.size(dim)).copy_(part);
+  };
+  for (std::int64_t begin = 0; begin < n; begin += n_part) {
+    const at::Tensor normed = normed_part(begin, std::min(n_part, n - begin));
+    const Tensors parts = Projections(layer, normed);
+    for (std::size_t i = 0; i < parts.size(); ++i) keep(parts[i], 2, begin, qkv_BHTD[i]);
+    if (attention_.reads_input()) keep(normed, 1, begin, normed_BTC);
+  }
+  const at::Tensor heads_BTC = Attended(layer, std::move(qkv_BHTD), normed_BTC, given);
+  normed_BTC.reset();
+  for (std::int64_t begin = 0; begin < n; begin += n_part) {
+    const std::int64_t n_rows = std::min(n_part, n - begin);
+    const at::Tensor x = x_BTC.narrow(1, begin, n_rows);
+    const at::Tensor attended = AttentionOutput(layer, heads_BTC.narrow(1, begin, n_rows));
+    const at::Tensor normed = NeedsNormedInput(layer) ? normed_part(begin, n_rows) : at::Tensor();
+    x.copy_(BehindAttention(layer, x, normed, attended).Value());
+  }
+  return x_BTC;
+}
+
+bool Stack::IsSequential() const { return config_.model.body.block == BlockKind::kSequential; }
+
+// Whether the MLP reads what the attention does.
+bool Stack::NeedsNormedInput(const Layer& layer) const {
+  return !IsSequential() && !layer.norm_2.weight.defined();
+}
+
+// What follows the attention in a block.
+PendingSum Stack::BehindAttention(const Layer& layer, const at::Tensor& x_BTC,
+                                  const at::Tensor& normed_BTC,
+                                  const at::Tensor& attended_BTC) const {
   const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
-  if (sequential) {
+  if (IsSequential()) {
     const AddedNorm between =
         AddNorm({.x = x_BTC, .addend = attended_BTC}, Of(layer.norm_2), mlp_type, compute_);
     return {.x = between.sum, .addend = MlpPart(layer, between.normed)};
   }
   return {.x = x_BTC + attended_BTC,
-          .addend = MlpPart(
-              layer, one_norm ? normed_BTC : Norm(x_BTC, Of(layer.norm_2), mlp_type, compute_))};
+          .addend = MlpPart(layer, NeedsNormedInput(layer)
+                                       ? normed_BTC
+                                       : Norm(x_BTC, Of(layer.norm_2), mlp_type, compute_))};
 }
 
 // What the position methods of all layers share, computed once: the learned tensors, then what the
@@ -285,10 +342,17 @@ PendingSum Stack::Forward(at::Tensor x_BTC, const Pass& pass) {
                      .n_positions = pass.n_positions,
                      .reading = pass.reading};
   const Tensors shared = given.shared;
+  const bool in_parts = !at::GradMode::is_enabled() && sum_BTC.x.size(0) == 1 &&
+                        n_tokens > TokensPerRead(compute_.device_kind());
   for (const Layer& layer : layers_) {
     if (recomputes_ && at::GradMode::is_enabled()) {
       given.shared = shared;
       sum_BTC = {.x = RecomputedBlock(layer, sum_BTC.Value(), given)};
+      continue;
+    }
+    if (in_parts) {
+      sum_BTC = {.x = BlockInParts(layer, sum_BTC.Value(), given)};
+      ++given.layer;
       continue;
     }
     // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in
@@ -327,6 +391,16 @@ void StackCaches::Reserve() {
   for (AttentionCache& cache : of_layers) {
     if (in_host == nullptr || cache.seen.window > 0) cache.Reserve();
   }
+}
+
+StackCaches StackCaches::Rows(const at::Tensor& rows_R) const {
+  LR_CHECK(in_host == nullptr);
+  StackCaches rows;
+  rows.of_layers.reserve(of_layers.size());
+  for (const AttentionCache& cache : of_layers) {
+    rows.of_layers.push_back(cache.Rows(rows_R));
+  }
+  return rows;
 }
 
 StackCaches Stack::NewCaches(std::int64_t batch, std::int64_t capacity,

@@ -50,6 +50,8 @@ struct StackCaches {
 
   // Makes room for texts as long as the capacity in those that hold their keys themselves.
   void Reserve();
+  // AttentionCache::Rows of each layer. Not with in_host.
+  StackCaches Rows(const at::Tensor& rows_R) const;
 };
 
 class Stack {
@@ -77,7 +79,9 @@ class Stack {
     ReadingPlanner* reading = nullptr;
   };
   // x (B, T, C) after all layers; the last addition is left to the norm behind them. By value: the
-  // caller's tensor need not outlive the first layer.
+  // caller's tensor need not outlive the first layer. Without gradients, a text of more than
+  // TokensPerRead tokens is read in parts of so many rows where the attention does not need all of
+  // them; x is then written over.
   PendingSum Forward(at::Tensor x_BTC, const Pass& pass);
   // The first n_layers layers, without gradients, as Net::Observe says.
   bool Observe(at::Tensor x_BTC, std::int64_t n_layers,
@@ -130,8 +134,15 @@ class Stack {
   PendingSum Block(const Layer& layer, PendingSum x_BTC, const BlockCall& given);
   at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                           const BlockCall& given);
+  at::Tensor BlockInParts(const Layer& layer, at::Tensor x_BTC, const BlockCall& given);
+  at::Tensor Attended(const Layer& layer, Tensors qkv_BHTD, const at::Tensor& normed_BTC,
+                      const BlockCall& given);
+  at::Tensor AttentionOutput(const Layer& layer, const at::Tensor& heads_BTC) const;
+  PendingSum BehindAttention(const Layer& layer, const at::Tensor& x_BTC,
+                             const at::Tensor& normed_BTC, const at::Tensor& attended_BTC) const;
+  bool IsSequential() const;
+  bool NeedsNormedInput(const Layer& layer) const;
+  c10::ScalarType InputType(const Layer& layer) const;
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Rounded(const at::Tensor& weight) const;
   at::Tensor Linear(const at::Tensor& x, const StoredWeights& product) const;

@@ -36,8 +36,7 @@ at::Tensor RandomIds(std::int64_t batch, std::int64_t n, std::int64_t vocab_size
 Result<std::unique_ptr<Net>> CopyOf(const Net& source, Precision precision) {
   Compute compute = source.compute();
   // A training step is measured as a new run computes it; the source is that of an evaluation.
-  compute.head_chunks = HeadChunksFor(
-      source.config().model, compute.device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu);
+  compute.head_chunks = HeadChunksFor(source.config().model, compute.device_kind());
   switch (precision) {
     case Precision::kFp32:
       break;

@@ -38,6 +38,9 @@ class TransformerState final : public NetState {
   explicit TransformerState(StackCaches caches) : caches_(std::move(caches)) {}
   std::int64_t n_read() const override { return caches_.of_layers.front().n; }
   void Reserve() override { caches_.Reserve(); }
+  std::unique_ptr<NetState> Rows(const at::Tensor& rows_R) const override {
+    return std::make_unique<TransformerState>(caches_.Rows(rows_R));
+  }
   StackCaches& caches() { return caches_; }
 
  private:

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/max.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +16,7 @@
 #include "model/net/decoder.h"
 #include "model/net/gradient.h"
 #include "model/net/model_folder.h"
+#include "model/tokens_per_read.h"
 #include "tests/model/net/golden.h"
 #include "tests/model/net/small_model.h"
 
@@ -62,6 +64,21 @@ TEST_P(BodyTest, CachedLogitsAreThoseOfTheWholeSequenceReadAnew) {
         if (t < 17) logits_BV = decoder.Feed(ids_BT.narrow(1, t, 1));
       }
     }
+  }
+}
+
+// Two texts side by side are read at once, one of more than TokensPerRead tokens in parts. fp32, in
+// which products of other numbers of rows may round otherwise.
+TEST_P(BodyTest, ALongTextInPartsHasTheNumbersOfTheTextAtOnce) {
+  const at::NoGradGuard no_grad;
+  for (const char* method : {"rope", "cable"}) {
+    NetConfig config = SmallConfig(method);
+    config.model.d_model = 16;  // the fused attention has heads of 8, 16, ... channels
+    Transformer net = SmallNet(WithBody(config, GetParam()), "fp32", 7, AttentionBackend::kFused);
+    const at::Tensor ids_1T = SmallTokens(1, TokensPerRead(DeviceKind::kCpu) + 77);
+    const at::Tensor at_once = net.Hidden(at::cat({ids_1T, ids_1T}, 0)).narrow(0, 0, 1);
+    const double size = at_once.abs().max().item<double>();
+    EXPECT_LT(MaxDifference(net.Hidden(ids_1T), at_once), 1e-5 * size) << method;
   }
 }
 

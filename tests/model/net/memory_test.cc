@@ -302,6 +302,31 @@ TEST(PrefillMemoryTest, ManyTokensTakeTheMemoryOfAPartOfThem) {
   EXPECT_LT(in_parts, at_once / 3) << in_parts << " and " << at_once << " bytes";
 }
 
+// A text that is longer than what is read at a time: beside its rows, queries, keys, values, copies
+// of the latter in the kernel's order, and outputs, no more than a part. Two texts side by side are
+// read at once.
+TEST(LongTextMemoryTest, ATextTakesItsRowsAndWhatAttentionNeeds) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  constexpr std::int64_t kTokens = 65'536;
+  NetConfig config = OneLayer("rope", 0);
+  config.model.n_layer = 2;
+  config.model.body.window = 64;
+  Transformer net = Fused(config, "fp32");
+  const auto peak_of = [&](std::int64_t n_texts) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor ids_BT = SmallTokens(n_texts, kTokens / n_texts);
+    net.Hidden(ids_BT);  // makes what the process keeps
+    const std::int64_t held = AllocationsNow().held;
+    ForgetAllocations();
+    net.Hidden(ids_BT);
+    return AllocationsNow().most - held;
+  };
+  const std::int64_t at_once = peak_of(2), in_parts = peak_of(1);
+  const std::int64_t row = 4 * config.model.d_model;
+  EXPECT_LT(in_parts, row * (7 * kTokens + 12 * kTokens / 8)) << at_once << " bytes at once";
+  EXPECT_LT(3 * in_parts, 2 * at_once) << in_parts;
+}
+
 // A network whose queries see `window` keys, and 10 sinks: under an extension, or in its layers
 // ("sliding", with position method "rope"; any other name is that method's).
 NetConfig Windowed(const std::string& name, std::int64_t window) {

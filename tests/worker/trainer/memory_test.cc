@@ -136,7 +136,7 @@ TEST_F(EvaluationMemoryTest, IsWithinAQuarterOfWhatWasForetold) {
                "fused", "--lengths", "1024", "16384", "--params", R"({"score_tokens": 16384})"},
               measured));
   const auto foretold = static_cast<double>(EvaluateMemoryBytes(
-      run.model, 16384, {.attention = AttentionBackend::kFused}, /*writes=*/false));
+      run.model, 16384, {.attention = AttentionBackend::kFused}, /*keys_held=*/0));
   EXPECT_GE(foretold / measured, 0.75) << foretold << " of " << measured;
   EXPECT_LE(foretold / measured, 1.25) << foretold << " of " << measured;
 }
