@@ -47,6 +47,13 @@ struct Prefix {
   bool bos = false;
 };
 
+// Texts that begin alike: a context, and what may follow it.
+struct Branches {
+  std::span<const std::int32_t> context{};  // at least one token, unless the model is fed a BOS
+  bool bos = false;                         // before the context
+  std::vector<std::span<const std::int32_t>> continuations{};  // each at least one token
+};
+
 // A text for the model to continue.
 struct Prompt {
   std::vector<std::int32_t> tokens;  // at least one
@@ -81,6 +88,10 @@ class LanguageModel {
   virtual bool SharesPrefixes(std::int64_t /*n_targets*/) const { return true; }
   // A model may read a prefix in parts of so many tokens, the last one as well.
   static constexpr std::int64_t kPrefixPart = 512;
+  // nll[b][k][i] of token i of continuation k of branches b. Errors are those of Nll, and except
+  // for rounding so are the numbers, but a model may read each context once for all that follows.
+  virtual Result<std::vector<std::vector<std::vector<float>>>> BranchNll(
+      std::span<const Branches> branches);
   // nll[s][i] of targets[i] of each sequence s, for models without a causal mask. kUnimplemented
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(

@@ -1,13 +1,11 @@
 #include "model/evaluation/choice_score.h"
 
 #include <algorithm>
-#include <numeric>
-#include <tuple>
+#include <cmath>
 #include <utility>
 
 #include "base/str.h"
 #include "model/evaluation/choice_text.h"
-#include "model/evaluation/window.h"
 
 namespace longrun {
 namespace {
@@ -93,6 +91,62 @@ class QuestionMaker {
   ChoiceQuestions questions_;
 };
 
+// Choices side by side that have the same context.
+struct Question {
+  Branches branches;
+  std::size_t first_window = 0;
+  std::int64_t n_context = 0, n_longest = 0;  // tokens: what all are fed, and what one is scored on
+};
+
+// Sorted by the length of contexts, since those of one length can be read together.
+std::vector<Question> ByContext(const ChoiceQuestions& questions) {
+  const std::span<const std::int32_t> tokens = questions.tokens;
+  const auto between = [&](std::int64_t begin, std::int64_t end) {
+    return tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  };
+  std::vector<Question> asked;
+  for (std::size_t w = 0; w < questions.windows.size(); ++w) {
+    const Window& window = questions.windows[w];
+    const auto context = between(window.context_begin, window.score_begin);
+    const auto scored = between(window.score_begin, window.score_end);
+    if (asked.empty() || asked.back().branches.bos != window.bos ||
+        !std::ranges::equal(asked.back().branches.context, context)) {
+      asked.push_back({.branches = {.context = context, .bos = window.bos, .continuations = {}},
+                       .first_window = w,
+                       .n_context = std::ssize(context) + (window.bos ? 1 : 0)});
+    }
+    Question& question = asked.back();
+    question.branches.continuations.push_back(scored);
+    question.n_longest = std::max(question.n_longest, std::ssize(scored));
+  }
+  std::ranges::stable_sort(asked, {}, [](const Question& question) {
+    return std::pair(question.n_context, question.n_longest);
+  });
+  return asked;
+}
+
+// Whether the contexts have one length, and all choices with their contexts, filled up to the
+// longest, have at most so many tokens.
+bool FitTogether(std::span<const Question> asked, std::int64_t tokens_per_call) {
+  std::int64_t n_choices = 0, n_longest = 0;
+  for (const Question& question : asked) {
+    if (question.n_context != asked.front().n_context) return false;
+    n_choices += std::ssize(question.branches.continuations);
+    n_longest = std::max(n_longest, question.n_longest);
+  }
+  return n_choices * (asked.front().n_context + n_longest - 1) <= tokens_per_call;
+}
+
+void AddUp(std::span<const float> nll, std::size_t window, ChoiceSums& sums) {
+  for (const float of_token : nll) {
+    if (std::isfinite(of_token)) {
+      sums.nll[window] += static_cast<double>(of_token);
+    } else {
+      sums.n_non_finite += 1;
+    }
+  }
+}
+
 }  // namespace
 
 Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
@@ -108,25 +162,29 @@ Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,
                                   const EvaluationProgress& progress) {
-  // Sort windows by shape, since one batch has windows of one shape.
-  std::vector<std::size_t> order(questions.windows.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) {
-    const Window& window = questions.windows[i];
-    return std::tuple(FedTokens(window), window.score_end - window.score_begin, window.bos);
-  });
-  std::vector<Window> windows;
-  windows.reserve(order.size());
-  for (const std::size_t i : order) windows.push_back(questions.windows[i]);
-  const std::int64_t per_call = tokens_per_call / std::max<std::int64_t>(1, questions.longest_fed);
-  ASSIGN_OR_RETURN(const Score score,
-                   ScoreWindows(model,
-                                {.tokens = questions.tokens,
-                                 .windows = windows,
-                                 .windows_per_call = std::max<std::int64_t>(1, per_call)},
-                                progress));
-  ChoiceSums sums = {.nll = std::vector<double>(order.size()), .n_non_finite = score.n_non_finite};
-  for (std::size_t i = 0; i < order.size(); ++i) sums.nll[order[i]] = score.windows[i].nll_sum;
+  const std::vector<Question> asked = ByContext(questions);
+  const auto n_windows = std::ssize(questions.windows);
+  ChoiceSums sums = {.nll = std::vector<double>(questions.windows.size())};
+  std::int64_t n_done = 0;
+  for (std::size_t begin = 0; begin < asked.size();) {
+    std::size_t end = begin + 1;
+    while (end < asked.size() &&
+           FitTogether(std::span(asked).subspan(begin, end + 1 - begin), tokens_per_call)) {
+      ++end;
+    }
+    std::vector<Branches> branches;
+    for (std::size_t q = begin; q < end; ++q) branches.push_back(asked[q].branches);
+    ASSIGN_OR_RETURN(const auto nll, model.BranchNll(branches));
+    for (std::size_t q = begin; q < end; ++q) {
+      for (std::size_t k = 0; k < nll[q - begin].size(); ++k, ++n_done) {
+        AddUp(nll[q - begin][k], asked[q].first_window + k, sums);
+      }
+    }
+    begin = end;
+    if (progress && !progress(n_done, n_windows)) {
+      return Status(Code::kCancelled, Str("stopped after ", n_done, " of ", n_windows, " choices"));
+    }
+  }
   return sums;
 }
 

@@ -40,7 +40,9 @@ struct ChoiceSums {
   std::int64_t n_non_finite = 0;
 };
 
-// Gives the model at most `tokens_per_call` tokens per call, but at least one window. Errors: the
+// Choices with the same context are given to the model together, so that it may read the context
+// once. Gives it at most `tokens_per_call` tokens per call, the context counted for each of its
+// choices, but at least the choices of one context. Errors: the
 // model's, and kCancelled if `progress` returned false.
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,

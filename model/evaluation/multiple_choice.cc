@@ -324,6 +324,7 @@ const Evaluation& MultipleChoiceEvaluation() {
       .fit = &FitMultipleChoice,
       .reads = Evaluation::Reads::kCausal,
       .run = &RunMultipleChoice,
+      .branches = true,
       .files = {{.name = "file", .check = &CheckQuestions},
                 {.name = kExamplesParam, .check = &CheckExamples}},
   };

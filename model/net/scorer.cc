@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <memory>
 
+#include "base/log.h"
 #include "base/str.h"
+#include "model/net/branches.h"
 #include "model/net/generate.h"
 #include "model/net/head.h"
 #include "model/net/masked_batch.h"
@@ -20,6 +23,11 @@ namespace {
 
 std::int64_t FedLength(const Window& window) {
   return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
+}
+
+// Of what the model is fed before all continuations.
+std::int64_t ContextLength(const Branches& from) {
+  return std::ssize(from.context) + (from.bos ? 1 : 0);
 }
 
 // If keys are in the host's memory, so many parts are read for each time that they come to the GPU:
@@ -204,6 +212,65 @@ Result<std::vector<float>> NetScorer::PrefixNll(const Prefix& prefix) {
     nll = NllOfParts(prefix, place);
     return {};
   }));
+  return nll;
+}
+
+Status NetScorer::CheckBranches(std::span<const Branches> branches) const {
+  for (const Branches& from : branches) {
+    LR_CHECK(!from.context.empty() || from.bos);
+    RETURN_IF_ERROR(
+        CheckTokens(from.context, {.score_end = std::ssize(from.context), .bos = from.bos}));
+    for (const std::span<const std::int32_t> continuation : from.continuations) {
+      LR_CHECK(!continuation.empty());
+      RETURN_IF_ERROR(net_.CheckLength(ContextLength(from) + std::ssize(continuation) - 1));
+      RETURN_IF_ERROR(CheckTokens(continuation, {.score_end = std::ssize(continuation)}));
+    }
+  }
+  return Status();
+}
+
+bool NetScorer::SharesContexts(std::span<const Branches> branches) const {
+  if (!net_.config().model.causal || !net_.ReadsInAnyCuts()) return false;
+  bool has_several = false;
+  for (const Branches& from : branches) {
+    has_several = has_several || from.continuations.size() > 1;
+    for (const std::span<const std::int32_t> continuation : from.continuations) {
+      if (!IsCached(ContextLength(from) + std::ssize(continuation) - 1)) return false;
+    }
+  }
+  return has_several;
+}
+
+Result<std::vector<std::vector<std::vector<float>>>> NetScorer::BranchNllOfBatch(
+    std::span<const Branches> batch) {
+  if (SharesContexts(batch)) {
+    std::vector<std::vector<std::vector<float>>> nll;
+    const Status status = WithinMemory([&]() -> Status {
+      nll = NllOfBranches(net_, bos_id_, batch);
+      return {};
+    });
+    if (status.ok()) return nll;
+    if (status.code() != Code::kResourceExhausted) return status;
+    LogInfo("contexts_read_again", {{"because", status.message()}, {"effect", "slower"}});
+  }
+  return LanguageModel::BranchNll(batch);
+}
+
+Result<std::vector<std::vector<std::vector<float>>>> NetScorer::BranchNll(
+    std::span<const Branches> branches) {
+  RETURN_IF_ERROR(CheckBranches(branches));
+  std::vector<std::vector<std::vector<float>>> nll;
+  nll.reserve(branches.size());
+  for (std::size_t begin = 0; begin < branches.size();) {
+    std::size_t end = begin + 1;
+    while (end < branches.size() &&
+           ContextLength(branches[end]) == ContextLength(branches[begin])) {
+      ++end;
+    }
+    ASSIGN_OR_RETURN(auto of_batch, BranchNllOfBatch(branches.subspan(begin, end - begin)));
+    std::ranges::move(of_batch, std::back_inserter(nll));
+    begin = end;
+  }
   return nll;
 }
 

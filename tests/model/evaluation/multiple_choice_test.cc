@@ -474,6 +474,81 @@ TEST_F(MultipleChoiceTest, ShotsAreFedAndNamedInTheRow) {
       << two.status().message();
 }
 
+// Gives every token the same NLL, and keeps how many contexts, tokens of contexts and tokens of
+// choices each call had.
+class BranchCountingModel final : public LanguageModel {
+ public:
+  struct Call {
+    std::size_t contexts = 0, context_tokens = 0, choices = 0;
+
+    bool operator==(const Call&) const = default;
+  };
+
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                              std::span<const Window>) override {
+    return Status(Code::kInternal, "each context is to be read once");
+  }
+
+  Result<std::vector<std::vector<std::vector<float>>>> BranchNll(
+      std::span<const Branches> branches) override {
+    Call call;
+    std::vector<std::vector<std::vector<float>>> nll;
+    for (const Branches& from : branches) {
+      call.contexts += 1;
+      call.context_tokens += from.context.size();
+      call.choices += from.continuations.size();
+      std::vector<std::vector<float>>& of_context = nll.emplace_back();
+      for (const auto& continuation : from.continuations) {
+        of_context.emplace_back(continuation.size(), 1.0f);
+      }
+    }
+    calls.push_back(call);
+    return nll;
+  }
+
+  std::vector<Call> calls;
+};
+
+TEST(KeysHeldTest, AContextAndItsChoicesHaveTheirOwn) {
+  EXPECT_EQ(EvaluationKeysHeld({{"multiple_choice", Json::object()}}), 2);
+  EXPECT_EQ(EvaluationKeysHeld({{"passkey", Json::object()}}), 1);
+  EXPECT_EQ(EvaluationKeysHeld({{"throughput", Json::object()}}), 0);
+  EXPECT_EQ(EvaluationKeysHeld({{"of a later release", Json::object()}}), 0);
+}
+
+// With one token for each byte, choices have one more: the space before them.
+TEST_F(MultipleChoiceTest, ChoicesOfOneContextAreGivenTogetherAndContextsOfOneLengthToo) {
+  BranchCountingModel model;
+  const auto output = Ask(model,
+                          R"({"context":"long context","choices":["a","bc","d"],"answer":0})"
+                          "\n"
+                          R"({"context":"one","choices":["a","b"],"answer":0})"
+                          "\n"
+                          R"({"context":"two","choices":["a","bcd"],"answer":1})"
+                          "\n"
+                          R"({"context":"six","choices":["a","b"],"answer":0})"
+                          "\n",
+                          /*context_length=*/12, Json::object(), /*windows_per_call=*/2);
+  ASSERT_TRUE(output.ok()) << output.status().message();
+  // Of 24 tokens, "one" and "six" take 4 times 3 + 1; with "two" they would take 6 times 3 + 3. The
+  // long context loses more of its beginning for "bc" than for the others.
+  const std::vector<BranchCountingModel::Call> expected = {
+      {.contexts = 2, .context_tokens = 6, .choices = 4},
+      {.contexts = 1, .context_tokens = 3, .choices = 2},
+      {.contexts = 1, .context_tokens = 10, .choices = 1},
+      {.contexts = 2, .context_tokens = 22, .choices = 2},
+  };
+  EXPECT_EQ(model.calls.size(), expected.size());
+  for (std::size_t c = 0; c < std::min(model.calls.size(), expected.size()); ++c) {
+    EXPECT_EQ(model.calls[c], expected[c])
+        << "call " << c << ": " << model.calls[c].contexts << " " << model.calls[c].context_tokens
+        << " " << model.calls[c].choices;
+  }
+  // The sums are each choice's own, whatever the order of the calls.
+  EXPECT_EQ(output->rows[0]["value"], 0.75);
+  EXPECT_EQ(output->rows[1]["extra"]["right"], 3);
+}
+
 TEST_F(MultipleChoiceTest, AContextWithoutTextBeginsWithTheBeginOfText) {
   for (const char* const protocol : {"nanogpt", "lm_eval"}) {
     ToyModel model;
