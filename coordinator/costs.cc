@@ -35,11 +35,11 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
     const Result<Json> cells = ParseJson(row.expected_cells_json);
     if (!evaluation.ok() || !cells.ok()) return std::nullopt;
     std::set<std::string> counted;  // a cell may owe several rows
-    std::vector<std::int64_t> lengths;
+    std::vector<CellLength> lengths;
     for (const Json& json : *cells) {
       const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
       if (!cell.ok()) return std::nullopt;
-      if (counted.insert(cell->cell).second) lengths.push_back(cell->context_length);
+      if (counted.insert(cell->cell).second) lengths.push_back(LengthOf(*cell));
     }
     flops = costs.Flops(*run, *evaluation, lengths);
   }
@@ -75,19 +75,26 @@ Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
 
 }  // namespace
 
+CellLength LengthOf(const ExpectedCell& cell) {
+  return {.context_length = cell.context_length, .prompt_tokens = cell.prompt_tokens};
+}
+
 CellCosts::CellCosts(const std::vector<DatasetRow>& datasets) {
   for (const DatasetRow& row : datasets) datasets_[row.info.digest] = row;
 }
 
 std::optional<double> CellCosts::Flops(const Run& run, const Json& evaluation,
-                                       std::span<const std::int64_t> context_lengths) {
+                                       std::span<const CellLength> lengths) {
   const bool reads_once = EvaluationReadsOnce(evaluation);
   double flops = 0;
-  for (const std::int64_t context_length : context_lengths) {
-    const auto tokens =
-        Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, context_length);
+  for (const CellLength& length : lengths) {
+    auto tokens =
+        Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, length.context_length);
     if (!tokens) return std::nullopt;
-    const double of_cell = EvaluateFlops(run.model, *tokens, context_length);
+    // Of prompts as long as the context length (Evaluation::tokens_read).
+    *tokens *= static_cast<double>(length.longest_read()) /
+               static_cast<double>(length.context_length);
+    const double of_cell = EvaluateFlops(run.model, *tokens, length.longest_read());
     flops = reads_once ? std::max(flops, of_cell) : flops + of_cell;
   }
   return flops;

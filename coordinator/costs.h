@@ -21,16 +21,26 @@
 
 namespace longrun::coordinator {
 
+// What of a cell its cost depends on.
+struct CellLength {
+  std::int64_t context_length = 0;
+  std::int64_t prompt_tokens = 0;  // as in ExpectedCell
+
+  // The tokens of the longest text that the model reads at once.
+  std::int64_t longest_read() const { return prompt_tokens > 0 ? prompt_tokens : context_length; }
+};
+CellLength LengthOf(const ExpectedCell& cell);
+
 // The costs of cells, from the sizes of splits. Each kind of cell is computed once: a sweep has
 // many runs and few kinds.
 class CellCosts {
  public:
   explicit CellCosts(const std::vector<DatasetRow>& datasets);
 
-  // The FLOPs of a task that measures one cell for each context length; nullopt if they are unknown
-  // (an evaluation that measures time, a dataset that is no longer registered).
+  // The FLOPs of a task that measures one cell for each length; nullopt if they are unknown (an
+  // evaluation that measures time, a dataset that is no longer registered).
   std::optional<double> Flops(const Run& run, const Json& evaluation,
-                              std::span<const std::int64_t> context_lengths);
+                              std::span<const CellLength> lengths);
 
  private:
   std::optional<double> Tokens(const std::string& digest, const Json& evaluation,

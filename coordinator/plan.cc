@@ -313,16 +313,17 @@ class PlanMaker {
     std::set<std::string> known, under_way, missing, refreshed;
     std::optional<double> flops = 0.0, under_way_flops = 0.0;
     std::set<std::string> not_applicable;
-    std::int64_t length_of_most = 0;  // the context length at which an evaluation needs most memory
+    CellLength length_of_most;  // at which an evaluation needs most memory
     bool has_new = false;
     const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       const int keys_held = EvaluationKeysHeld(evaluation.evaluation);
       const Precision precision = EvaluationPrecision(evaluation.evaluation);
-      std::vector<std::int64_t> new_lengths, under_way_lengths;
+      std::vector<CellLength> new_lengths, under_way_lengths;
       for (const ExpectedCell& cell : evaluation.cells) {
-        const bool is_beyond = whole_windows && cell.context_length > longest_read;
+        const CellLength length = LengthOf(cell);
+        const bool is_beyond = whole_windows && length.longest_read() > longest_read;
         bool is_new = true;
         if (IsOwned(cell.cell, known, under_way)) {
           is_new = refresh_.contains(cell.cell);
@@ -334,13 +335,14 @@ class PlanMaker {
           if (is_beyond) not_applicable.insert(cell.cell);
         }
         if (!cells_.insert(cell.cell).second) continue;
-        (is_new ? new_lengths : under_way_lengths).push_back(cell.context_length);
-        const std::int64_t bytes = EvaluateMemoryBytes(planned.run.model, cell.context_length,
-                                                       PathOf(planned), keys_held, precision);
+        (is_new ? new_lengths : under_way_lengths).push_back(length);
+        const std::int64_t bytes =
+            EvaluateMemoryBytes(planned.run.model, cell.context_length, PathOf(planned), keys_held,
+                                precision, cell.prompt_tokens);
         if (std::pair(bytes, cell.context_length) >
-            std::pair(plan.evaluate_memory_bytes, length_of_most)) {
+            std::pair(plan.evaluate_memory_bytes, length_of_most.context_length)) {
           plan.evaluate_memory_bytes = bytes;
-          length_of_most = cell.context_length;
+          length_of_most = length;
         }
         has_new = has_new || is_new;
       }
@@ -353,15 +355,19 @@ class PlanMaker {
     plan.cells_missing = std::ssize(missing);
     plan.cells_refreshed = std::ssize(refreshed);
     plan.cells_not_applicable = std::ssize(not_applicable);
-    if (length_of_most == 0) return;
+    if (length_of_most.context_length == 0) return;
     const bool is_priced = flops && under_way_flops;
     plan.evaluate_flops = is_priced ? *flops + *under_way_flops : 0;
     plan_.evaluate_flops += flops.value_or(0);
     plan_.under_way_flops += under_way_flops.value_or(0);
     // The scheduler gives an evaluation to any GPU.
     if (PathOf(planned).device_kind == DeviceKind::kCpu) {
-      CheckMemory(planned, Str("evaluating at ", length_of_most), plan.evaluate_memory_bytes,
-                  "a smaller model or shorter context_lengths");
+      const std::string prompts =
+          length_of_most.prompt_tokens == 0
+              ? ""
+              : Str(" (prompts of up to ", length_of_most.prompt_tokens, " tokens)");
+      CheckMemory(planned, Str("evaluating at ", length_of_most.context_length, prompts),
+                  plan.evaluate_memory_bytes, "a smaller model or shorter context_lengths");
     }
     if (!has_new) return;  // the time left says it
     if (flops) plan.evaluate_time = forecast_.Of(TaskKind::kEvaluate, planned.run, *flops);

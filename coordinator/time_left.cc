@@ -70,14 +70,16 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
   std::string key = Str(EnumName(task.kind), " ", model.position.method, " ",
                         model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
                         " ", run.train.tokens, " ", EnumName(run.train.precision), " ", run.parent);
-  std::vector<std::int64_t> cells;
+  std::vector<CellLength> cells;
   if (task.kind == TaskKind::kEvaluate) {
     std::set<std::string> counted;  // a cell may owe several rows
     for (const ExpectedCell& cell : task.expected_cells) {
-      if (counted.insert(cell.cell).second) cells.push_back(cell.context_length);
+      if (counted.insert(cell.cell).second) cells.push_back(LengthOf(cell));
     }
     StrAppend(key, Str(" ", run.dataset_digest, " ", CanonicalJson(task.evaluation)));
-    for (const std::int64_t length : cells) StrAppend(key, Str(" ", length));
+    for (const CellLength& length : cells) {
+      StrAppend(key, Str(" ", length.context_length, "/", length.prompt_tokens));
+    }
   }
   const auto [work, is_new] = works_.try_emplace(key);
   known = &work->second;

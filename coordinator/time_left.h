@@ -65,7 +65,7 @@ class TimeLeft {
     Run run;
     double parent_flops = 0;          // of the training that this one continues
     Json evaluation = {};             // evaluate
-    std::vector<std::int64_t> cells;  // evaluate: the context length of each
+    std::vector<CellLength> cells;  // evaluate
     std::optional<double> flops = {};
     bool is_costed = false;
   };

@@ -34,7 +34,8 @@
 // sizes.
 //
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
-// 65536 on a GPU):
+// 65536 on a GPU). Prompts of another length than L are as many as fit into these B L tokens, at
+// least one; L and B below are then theirs:
 //
 //   evaluation   M + 4 P                   M: on a GPU what CUDA itself takes
 //                + 4 V C                   in fp16 on a CPU: the head, rounded and widened again
@@ -140,10 +141,13 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const M
 
 // The weights and the forward pass of one call without gradients.
 double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const MemoryPath& path,
-                    int keys_held, Precision precision) {
+                    int keys_held, Precision precision, std::int64_t prompt_tokens = 0) {
   constexpr double kScoresMax = 1 << 25;
   const bool on_cpu = path.device_kind == DeviceKind::kCpu;
-  const std::int64_t n_given = EvaluateTokensPerCall(path.device_kind, context_length);
+  std::int64_t n_given = EvaluateTokensPerCall(path.device_kind, context_length);
+  if (prompt_tokens > 0) {
+    n_given = std::max<std::int64_t>(1, n_given / prompt_tokens) * prompt_tokens;
+  }
   const auto n_tokens = static_cast<double>(n_given);
   const auto n_read = static_cast<double>(std::min(n_given, TokensPerRead(path.device_kind)));
   const auto d_model = static_cast<double>(model.d_model);
@@ -241,9 +245,11 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path, int keys_held, Precision precision) {
+                                 const MemoryPath& path, int keys_held, Precision precision,
+                                 std::int64_t prompt_tokens) {
   const double program = path.device_kind == DeviceKind::kCpu ? Program(path) : kCudaBytes;
-  return Bytes(program + ReadingBytes(model, context_length, path, keys_held, precision));
+  return Bytes(program +
+               ReadingBytes(model, context_length, path, keys_held, precision, prompt_tokens));
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {

@@ -110,6 +110,12 @@ Json ExpectedCell::ToJson() const {
   return json;
 }
 
+Json ExpectedCell::ToStoredJson() const {
+  Json json = ToJson();
+  if (prompt_tokens > 0) json["prompt_tokens"] = prompt_tokens;
+  return json;
+}
+
 Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
   ExpectedCell cell;
   Json variant;
@@ -118,6 +124,9 @@ Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
   fields.Int("context_length", cell.context_length).Member("variant", variant);
   if (!variant.is_null()) fields.String("variant", cell.variant);
   if (json.is_object() && json.contains("depth")) fields.Double("depth", cell.depth.emplace());
+  if (json.is_object() && json.contains("prompt_tokens")) {
+    fields.Int("prompt_tokens", cell.prompt_tokens);
+  }
   RETURN_IF_ERROR(fields.Done());
   RETURN_IF_ERROR(ExpectHex("cell.cell", cell.cell));
   if (cell.depth && !(*cell.depth >= 0 && *cell.depth <= 1)) {
@@ -127,6 +136,10 @@ Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
   if (cell.context_length < 1) {
     return Status(Code::kInvalidArgument,
                   Str("cell.context_length: expected 1 or more, found ", cell.context_length));
+  }
+  if (cell.prompt_tokens < 0) {
+    return Status(Code::kInvalidArgument,
+                  Str("cell.prompt_tokens: expected 0 or more, found ", cell.prompt_tokens));
   }
   return cell;
 }

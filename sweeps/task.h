@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/enum_names.h"
@@ -28,10 +29,19 @@ struct ExpectedCell {
   std::string variant = {};  // "" (null in JSON): the model itself; "unigram": a baseline
   // Place in the context, 0 to 1. nullopt (absent in JSON): the row has no depth.
   std::optional<double> depth = {};
+  // The tokens of the cell's longest prompt if they do not follow from the context length
+  // (Evaluation::longest_prompt); 0: they do. It says what the cell costs and not what it asks for,
+  // so cells with different ones are equal.
+  std::int64_t prompt_tokens = 0;
 
-  bool operator==(const ExpectedCell&) const = default;
-  auto operator<=>(const ExpectedCell&) const = default;
+  // What the cell asks for.
+  auto Asked() const { return std::tie(cell, metric, context_length, variant, depth); }
+  bool operator==(const ExpectedCell& other) const { return Asked() == other.Asked(); }
+  auto operator<=>(const ExpectedCell& other) const { return Asked() <=> other.Asked(); }
+  // What the cell asks for: in keys, and for trainers.
   Json ToJson() const;
+  // With prompt_tokens: for the database.
+  Json ToStoredJson() const;
   static Result<ExpectedCell> FromJson(const Json& json);
 };
 // The depth of a row: the body of a `result` record, or a row of an evaluation's output.

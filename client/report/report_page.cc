@@ -145,6 +145,9 @@ std::string TableLegend(const PivotTable& table) {
   if (!no_window.empty()) sentences.push_back(Str("? ", no_window, "."));
   const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
+  if (const std::string prompts = PromptsNote(table); !prompts.empty()) {
+    sentences.push_back(Str("Note: ", prompts, "."));
+  }
   const std::string few_seeds = FewSeedsNote(table);
   if (!few_seeds.empty()) sentences.push_back(Str("Note: ", few_seeds, "."));
   for (const std::string& note : ReasonNotes(table)) sentences.push_back(Str(note, "."));

@@ -122,6 +122,9 @@ struct PivotCell {
   std::optional<double> p_window_holm = {};
   bool is_like_window = false;  // not separable from the window at kTestLevel
   bool lacks_window = false;    // there is no number under a plain window to compare with
+  // For answers to prompts: the tokens of the longest prompt, and the context length for which it
+  // was made; 0: no prompts.
+  std::int64_t longest_prompt = 0, context_length = 0;
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };

@@ -228,6 +228,9 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;
       cell.n += value.n;
+      cell.longest_prompt =
+          std::max(cell.longest_prompt, seed.row->body.longest_prompt.value_or(0));
+      cell.context_length = seed.row->body.context_length.value_or(0);
       cell.hid_one_at_a_time = cell.hid_one_at_a_time || HidOneAtATime(seed.row->body);
     }
     cell.seeds.push_back(std::move(value));

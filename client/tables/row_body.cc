@@ -209,6 +209,7 @@ RowBody ReadBody(const Json& body) {
   out.scores = ScoresIn(*extra);
   out.quantiles = QuantilesIn(*extra);
   out.passes = WholeAt(*extra, "passes");
+  out.longest_prompt = WholeAt(*extra, "longest_prompt");
   return out;
 }
 

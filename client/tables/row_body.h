@@ -72,6 +72,7 @@ struct RowBody {
   std::string scores = {};                  // of a share: 1 or 0 for each answer; "": not known
   std::optional<Quantiles> quantiles = {};  // empty if one of them is absent
   std::optional<std::int64_t> passes = {};  // of a pseudo-likelihood
+  std::optional<std::int64_t> longest_prompt = {};  // tokens
   std::string reason = {};  // why the status is not ok; "" if it is, or if nothing was said
 };
 

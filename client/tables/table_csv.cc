@@ -45,6 +45,7 @@ struct Columns {
   bool has_speeds = false;   // their quantiles have columns
   bool has_shares = false;   // as have their Wilson intervals
   bool has_windows = false;  // as have the tests against a plain window
+  bool has_prompts = false;  // as have the tokens of the longest prompt
 };
 
 Columns ColumnsOf(const std::vector<PivotTable>& tables) {
@@ -68,6 +69,12 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
       columns.has_windows =
           columns.has_windows || std::ranges::any_of(row.cells, [](const PivotCell& cell) {
             return cell.window_tokens > 0;
+          });
+    }
+    for (const PivotRow& row : table.rows) {
+      columns.has_prompts =
+          columns.has_prompts || std::ranges::any_of(row.cells, [](const PivotCell& cell) {
+            return cell.longest_prompt > 0;
           });
     }
     for (const std::string& axis : table.matrix_axes) {
@@ -106,6 +113,7 @@ std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Col
   if (columns.has_shares) header.insert(header.end(), {"wilson95_low", "wilson95_high"});
   header.insert(header.end(), columns.others.begin(), columns.others.end());
   if (columns.has_windows) header.insert(header.end(), {"window_tokens", "p_window"});
+  if (columns.has_prompts) header.emplace_back("longest_prompt");
   return header;
 }
 
@@ -175,6 +183,9 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
   if (columns.has_windows) {
     fields.push_back(cell.window_tokens > 0 ? Str(cell.window_tokens) : "");
     fields.push_back(Number(cell.p_window_holm));
+  }
+  if (columns.has_prompts) {
+    fields.push_back(cell.longest_prompt > 0 ? Str(cell.longest_prompt) : "");
   }
   return fields;
 }

@@ -75,6 +75,7 @@ Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell
   } else if (cell.lacks_window) {
     json["like_window"] = nullptr;
   }
+  if (cell.longest_prompt > 0) json["longest_prompt"] = cell.longest_prompt;
   if (cell.metric.is_speed()) {
     json["quantiles"] = nullptr;
     for (std::size_t i = 0; cell.quantiles && i < kQuantiles.size(); ++i) {

@@ -103,9 +103,9 @@ std::string TableText(const PivotTable& table) {
       Join(MarksLegend(table, {.train_length = "[ ] ", .marked = "bold: ", .window = "~ "},
                        CellLegend(table)),
            ", ");
-  const std::string few_seeds = FewSeedsNote(table);
-  if (legend.empty() && few_seeds.empty()) return out;
-  return out + Str("% ", legend, legend.empty() || few_seeds.empty() ? "" : "; ", few_seeds, "\n");
+  const std::string notes = Notes(table);
+  if (legend.empty() && notes.empty()) return out;
+  return out + Str("% ", legend, legend.empty() || notes.empty() ? "" : "; ", notes, "\n");
 }
 
 }  // namespace

@@ -46,9 +46,9 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
         MarksLegend(table, {.train_length = "\\[ \\] ", .marked = "**bold** ", .window = "\\~ "},
                     CellLegend(table)),
         ", ");
-    const std::string few_seeds = FewSeedsNote(table);
-    if (legend.empty() && few_seeds.empty()) continue;
-    out += Str("\n", legend, legend.empty() || few_seeds.empty() ? "" : "; ", few_seeds, "\n");
+    const std::string notes = Notes(table);
+    if (legend.empty() && notes.empty()) continue;
+    out += Str("\n", legend, legend.empty() || notes.empty() ? "" : "; ", notes, "\n");
   }
   return out;
 }

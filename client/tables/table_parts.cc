@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <set>
 #include <string_view>
 
@@ -223,6 +224,28 @@ std::vector<std::string> ReasonNotes(const PivotTable& table) {
   return notes;
 }
 
+std::string PromptsNote(const PivotTable& table) {
+  constexpr double kDifference = 0.1;  // of the context length
+  std::map<std::int64_t, std::int64_t> longest;
+  bool differs = false;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      if (cell.longest_prompt == 0 || cell.context_length == 0) continue;
+      std::int64_t& tokens = longest[cell.context_length];
+      tokens = std::max(tokens, cell.longest_prompt);
+      const auto length = static_cast<double>(cell.context_length);
+      const double difference = static_cast<double>(cell.longest_prompt) - length;
+      differs = differs || std::abs(difference) > kDifference * length;
+    }
+  }
+  if (!differs) return "";
+  std::vector<std::string> parts;
+  for (const auto& [length, tokens] : longest) {
+    parts.push_back(Str(tokens, " at context length ", length));
+  }
+  return Str("tokens of the longest prompt: ", Join(parts, ", "));
+}
+
 std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row) {
   if (!row.baseline.empty()) return {row.baseline};
   std::vector<std::string> parts;
@@ -422,6 +445,11 @@ std::string FewSeedsNote(const PivotTable& table) {
              Fixed(few->errors_needed(), 1), " standard errors over seeds (Student's t with ", df,
              df == 1 ? " degree" : " degrees", " of freedom", correction, "). With ",
              enough.n_seeds, " seeds, ", Fixed(enough.errors_needed(), 1), " are needed");
+}
+
+std::string Notes(const PivotTable& table) {
+  const std::string prompts = PromptsNote(table), few_seeds = FewSeedsNote(table);
+  return Str(prompts, prompts.empty() || few_seeds.empty() ? "" : "; ", few_seeds);
 }
 
 namespace {

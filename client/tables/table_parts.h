@@ -31,12 +31,18 @@ std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row);
 // Why cells have no number: "not_applicable: REASON", each reason once and only the first few.
 std::vector<std::string> ReasonNotes(const PivotTable& table);
 
+// How long the prompts are, if they are not as long as their context lengths: "tokens of the
+// longest prompt: 32021 at context length 9000". "" if they are, or if there are none.
+std::string PromptsNote(const PivotTable& table);
+
 // The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
 // it".
 std::string MarkLegend(const PivotTable& table);
 // Why (almost) all numbers look alike: "with 2 seeds, almost no difference can be told apart ...",
 // and how many seeds would help. "" if the seeds are many enough.
 std::string FewSeedsNote(const PivotTable& table);
+// Both notes, for a format that has one line for them.
+std::string Notes(const PivotTable& table);
 // Whether any cell is marked.
 bool HasMarks(const PivotTable& table);
 bool IsMarked(const PivotTable& table, const PivotCell& cell);

@@ -81,6 +81,8 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   if (!cancelled.empty()) legend.push_back(Str("cancelled: ", RetryText(cancelled)));
   std::string text = Str(TableTitle(table), "\n", RenderColumns(header, align, rows));
   if (!legend.empty()) text += Str(Join(legend, "   "), "\n");
+  const std::string prompts = PromptsNote(table);
+  if (!prompts.empty()) text += Str(prompts, "\n");
   const std::string few_seeds = FewSeedsNote(table);
   if (!few_seeds.empty()) text += Str(few_seeds, "\n");
   for (const std::string& note : ReasonNotes(table)) text += Str(note, "\n");

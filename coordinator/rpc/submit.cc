@@ -2,6 +2,7 @@
 #include "coordinator/rpc/submit.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include "base/str.h"
 #include "coordinator/one_line.h"
 #include "coordinator/plan.h"
+#include "coordinator/prompts.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/kept_files.h"
 #include "coordinator/rpc/parents.h"
@@ -60,8 +62,11 @@ Status CheckFile(const std::string& file_name,
 template <typename Request>
 Result<Sweep> SweepOf(Call& call, const std::vector<DatasetRow>& datasets, const Request& request) {
   RETURN_IF_ERROR(CheckFile(request.file_name(), request.overrides()));
-  return ParseSweep(request.yaml(), request.file_name(), Overrides(request.overrides()),
-                    Catalogue(datasets, call.parts.core, call.reader));
+  ASSIGN_OR_RETURN(Sweep sweep,
+                   ParseSweep(request.yaml(), request.file_name(), Overrides(request.overrides()),
+                              Catalogue(datasets, call.parts.core, call.reader)));
+  std::ranges::move(MeasurePrompts(datasets, sweep), std::back_inserter(sweep.notes));
+  return sweep;
 }
 
 // Those of the sweep's runs that are stored.

@@ -193,7 +193,7 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.cpu_memory_bytes =
         std::max(ready.cpu_memory_bytes,
                  EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu),
-                                     keys_held, precision));
+                                     keys_held, precision, cell.prompt_tokens));
   }
   return ready;
 }

@@ -25,6 +25,12 @@ std::string ListJson(const std::vector<T>& items) {
   return CanonicalJson(list);
 }
 
+std::string CellsJson(const std::vector<ExpectedCell>& cells) {
+  Json list = Json::array();
+  for (const ExpectedCell& cell : cells) list.push_back(cell.ToStoredJson());
+  return CanonicalJson(list);
+}
+
 std::optional<std::string> OptionalJson(const std::optional<CheckpointRef>& reference) {
   if (!reference) return {};
   return CanonicalJson(reference->ToJson());
@@ -326,7 +332,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
   // After its success its cells are not in the state, so the row cannot be restored from here.
   const bool is_whole = task.kind == TaskKind::kTrain || !task.expected_cells.empty();
   if (is_whole) RETURN_IF_ERROR(DropIfDamaged("task", task.id));
-  const std::string expected_cells = ListJson(task.expected_cells);
+  const std::string expected_cells = CellsJson(task.expected_cells);
   const std::string checkpoints = ListJson(task.checkpoints);
   const Text best_checkpoint = OptionalJson(task.best_checkpoint);
   const Text final_checkpoint = OptionalJson(task.final_checkpoint);

@@ -23,6 +23,8 @@
 
 namespace longrun {
 
+class Tokenizer;  // model/data/tokenizer.h
+
 // Work that the cells of one task share: one evaluation of one trained model at several lengths.
 // Only exact results are shared: the text is read once, a model call that was made before is not
 // repeated (window.h), and a document is read once for all lengths (prefix_pass.h). All cells that
@@ -126,9 +128,16 @@ struct Evaluation {
   Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
                                   const EvaluationProgress& progress);
   // The number of tokens that the model reads for one cell with fitted parameters; time forecasts
-  // are based on it. It is counted for the beginning of the split, and scaled. Null: not known.
+  // are based on it. It is counted for the beginning of the split, and scaled. For prompts, it is
+  // that of prompts as long as the context length. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
+  // The tokens of a cell's longest prompt, with fitted parameters, if the evaluation makes prompts
+  // from text without fitting them into the context length. Measured for the cell's first prompts,
+  // without making long ones. `bos`: Dataset::bos_id(). 0: prompts are no longer than the context
+  // length. Null: always 0.
+  std::int64_t (*longest_prompt)(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                                 std::int64_t context_length) = nullptr;
   // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
   bool writes = false;
   // Whether, with these resolved parameters, one pass over a text serves all context lengths of a

@@ -52,21 +52,33 @@ Result<std::int64_t> Characters(const EvaluationRequest& request, const Json& pa
                     "or fewer new_tokens"));
 }
 
+// What a trial draws first.
+SeededRandom RandomOf(const Json& params, std::int64_t context_length, std::int64_t i,
+                      std::int64_t trial) {
+  const std::uint64_t of_depth =
+      StreamKey(params.at("seed").get<std::uint64_t>(), static_cast<std::uint64_t>(context_length),
+                static_cast<std::uint64_t>(i));
+  return SeededRandom(StreamKey(of_depth, 0, static_cast<std::uint64_t>(trial)));
+}
+std::int64_t DrawKey(SeededRandom& random) {
+  return kKeyMin + static_cast<std::int64_t>(random.Below(kKeyMax - kKeyMin + 1));
+}
+
+std::int64_t Before(double depth, std::int64_t n) {
+  return static_cast<std::int64_t>(depth * static_cast<double>(n));
+}
+
 Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request,
                                                 const Json& params, const Tokenizer& tokenizer) {
   const std::int32_t bos = params.at("bos").get<bool>() ? request.dataset->bos_id() : -1;
   const std::int32_t eot = request.dataset->eot_id();
   const std::int64_t length = request.context_length, n_depths = DepthsOf(params);
   const auto n_trials = params.at("trials").get<std::int64_t>();
-  const auto seed = params.at("seed").get<std::uint64_t>();
   std::vector<RecallQuestion> questions;
   for (std::int64_t i = 1; i <= n_depths; ++i) {
-    const std::uint64_t of_depth =
-        StreamKey(seed, static_cast<std::uint64_t>(length), static_cast<std::uint64_t>(i));
     for (std::int64_t trial = 0; trial < n_trials; ++trial) {
-      SeededRandom random(StreamKey(of_depth, 0, static_cast<std::uint64_t>(trial)));
-      const std::int64_t key =
-          kKeyMin + static_cast<std::int64_t>(random.Below(kKeyMax - kKeyMin + 1));
+      SeededRandom random = RandomOf(params, length, i, trial);
+      const std::int64_t key = DrawKey(random);
       const std::string reference = Str(key);
       const std::int64_t n_key = std::ssize(PromptTokens(tokenizer, reference, -1));
       RecallQuestion& question = questions.emplace_back();
@@ -85,7 +97,7 @@ Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request
   const auto make = [&](std::int64_t n) {
     bool fits = true;
     for (RecallQuestion& question : questions) {
-      const auto before = static_cast<std::int64_t>(*question.depth * static_cast<double>(n));
+      const std::int64_t before = Before(*question.depth, n);
       const std::string text =
           LandmarkPrompt(before, n - before, question.facts.at("key").get<std::int64_t>());
       question.prompt.tokens = WrappedTokens(tokenizer, params, text, bos);
@@ -187,6 +199,29 @@ double NeedleTokensRead(const DatasetShape&, const Json& params, std::int64_t co
          static_cast<double>(context_length);
 }
 
+std::int64_t LongestNeedlePrompt(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                                 std::int64_t context_length) {
+  if (params.at("filler") == "fitted") return 0;
+  const std::int64_t n = GaliCharacters(context_length), n_depths = DepthsOf(params);
+  std::int64_t key = kKeyMax;
+  const RepeatedPrompt prompt(FillerPeriod(), [&](std::int64_t n_before, std::int64_t n_after) {
+    return std::ssize(WrappedTokens(tokenizer, params, LandmarkPrompt(n_before, n_after, key),
+                                    params.at("bos").get<bool>() ? bos : -1));
+  });
+  std::int64_t longest = 0;
+  const std::int64_t n_trials = std::min(params.at("trials").get<std::int64_t>(),
+                                         std::max<std::int64_t>(1, kPromptsCounted / n_depths));
+  for (std::int64_t i = 1; i <= n_depths; ++i) {
+    const std::int64_t before = Before(DepthOf(i, n_depths), n);
+    for (std::int64_t trial = 0; trial < n_trials; ++trial) {
+      SeededRandom random = RandomOf(params, context_length, i, trial);
+      key = DrawKey(random);
+      longest = std::max(longest, prompt.Tokens(before, n - before));
+    }
+  }
+  return longest;
+}
+
 std::vector<ParamSpec> NeedleSpecs() {
   std::vector<ParamSpec> specs = {
       ContextLengthsParam("tokens of a prompt; `filler` says how they are counted", 1 << 24),
@@ -248,6 +283,7 @@ const Evaluation& NeedleEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunNeedle,
       .tokens_read = &NeedleTokensRead,
+      .longest_prompt = &LongestNeedlePrompt,
       .writes = true,
   };
   return evaluation;

@@ -49,7 +49,6 @@ struct Source {
   std::unique_ptr<Tokenizer> tokenizer;
   std::int32_t bos = -1;
 
-  std::uint64_t seed() const { return params.at("seed").get<std::uint64_t>(); }
   std::int64_t trials() const { return params.at("trials"); }
 };
 
@@ -70,6 +69,25 @@ bool Fits(const Source& source, const std::string& text) {
   return std::ssize(prompt.tokens) + prompt.new_tokens <= source.request.context_length;
 }
 
+// What a trial draws: first its key, then the filler before the key.
+SeededRandom RandomOf(const Json& params, std::int64_t context_length, std::int64_t trial) {
+  return SeededRandom(StreamKey(params.at("seed").get<std::uint64_t>(),
+                                static_cast<std::uint64_t>(context_length),
+                                static_cast<std::uint64_t>(trial)));
+}
+std::int64_t DrawKey(SeededRandom& random) {
+  return 1 + static_cast<std::int64_t>(random.Below(kKeyMax));
+}
+std::int64_t DrawBefore(SeededRandom& random, std::int64_t n) {
+  return static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+}
+
+// Of the protocols that do not fit it into the context length; negative if pose has too few tokens.
+std::int64_t FillerOf(const Json& params, std::int64_t context_length) {
+  if (params.at("protocol") == "pose") return PoseRepetitions(context_length);
+  return params.value(kFillerCharacters, GaliCharacters(context_length));
+}
+
 Status TooShort(const Source& source, std::string_view why) {
   return Status(Code::kOutOfRange,
                 Str("a prompt of protocol ", source.params.at("protocol").get<std::string>(),
@@ -85,17 +103,14 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
   std::int64_t n_fitting = 0;  // repetitions of the last trial
   std::vector<RecallQuestion> questions;
   for (std::int64_t trial = 0; trial < source.trials(); ++trial) {
-    SeededRandom random(StreamKey(source.seed(), static_cast<std::uint64_t>(length),
-                                  static_cast<std::uint64_t>(trial)));
-    const std::int64_t key = 1 + static_cast<std::int64_t>(random.Below(kKeyMax));
+    SeededRandom random = RandomOf(source.params, length, trial);
+    const std::int64_t key = DrawKey(random);
     if (is_fitted) {
       n_fitting = LargestFitting(
           [&](std::int64_t n_before) { return Fits(source, PosePrompt(n_before, 0, key)); },
           n_fitting);
     }
-    std::int64_t n = is_fitted ? n_fitting
-                     : is_pose ? PoseRepetitions(length)
-                               : source.params.value(kFillerCharacters, GaliCharacters(length));
+    std::int64_t n = is_fitted ? n_fitting : FillerOf(source.params, length);
     if (n < 0) {
       const std::size_t n_tokens =
           PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens.size();
@@ -103,7 +118,7 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
                                       : Str("without any filler it has ", n_tokens,
                                             ", and the answer ", kNewTokens));
     }
-    auto before = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+    std::int64_t before = DrawBefore(random, n);
     // Where the key stands can change how its neighbours are cut into tokens.
     while (is_fitted && n > 0 && !Fits(source, PosePrompt(before, n - before, key))) {
       before = std::min(before, --n);
@@ -324,6 +339,33 @@ double PasskeyTokensRead(const DatasetShape& dataset, const Json& params,
   return trials * static_cast<double>(context_length);
 }
 
+std::int64_t LongestPasskeyPrompt(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                                  std::int64_t context_length) {
+  const auto protocol = params.at("protocol").get<std::string>();
+  if (protocol == "fitted" || protocol == "drt") return 0;
+  const std::int64_t n = FillerOf(params, context_length);
+  if (n < 0) return 0;
+  const bool is_pose = protocol == "pose";
+  const MakePrompt make = is_pose ? &PosePrompt : &LandmarkPrompt;
+  std::int64_t key = kKeyMax;
+  const RepeatedPrompt prompt(
+      is_pose ? 1 : FillerPeriod(), [&](std::int64_t n_before, std::int64_t n_after) {
+        return std::ssize(WrappedTokens(tokenizer, params, make(n_before, n_after, key),
+                                        params.at("bos").get<bool>() ? bos : -1));
+      });
+  std::int64_t longest = 0;
+  const std::int64_t n_trials = std::min(params.at("trials").get<std::int64_t>(), kPromptsCounted);
+  for (std::int64_t trial = 0; trial < n_trials; ++trial) {
+    SeededRandom random = RandomOf(params, context_length, trial);
+    key = DrawKey(random);
+    const std::int64_t before = DrawBefore(random, n);
+    longest = std::max(longest, prompt.Tokens(before, n - before));
+  }
+  // Such prompts are not asked if they are too long (TextQuestions).
+  if (params.contains(kFillerCharacters)) longest = std::min(longest, context_length);
+  return longest;
+}
+
 ParamSpec OfDrt(ParamSpec spec) {
   spec.only_with = ParamSpec::Condition{.name = "protocol", .values = {"drt"}};
   return spec;
@@ -426,6 +468,7 @@ const Evaluation& PasskeyEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunPasskey,
       .tokens_read = &PasskeyTokensRead,
+      .longest_prompt = &LongestPasskeyPrompt,
       .writes = true,
   };
   return evaluation;

@@ -207,6 +207,22 @@ std::vector<std::int32_t> WrappedTokens(const Tokenizer& tokenizer, const Json& 
   return ids;
 }
 
+RepeatedPrompt::RepeatedPrompt(std::int64_t period, Count count)
+    : period_(period),
+      count_(std::move(count)),
+      of_period_(count_(3 * period, 0) - count_(2 * period, 0)) {}
+
+std::int64_t RepeatedPrompt::Tokens(std::int64_t n_before, std::int64_t n_after) const {
+  std::int64_t n_left_out = 0;  // periods
+  const auto shorten = [&](std::int64_t n) {
+    const std::int64_t n_periods = std::max<std::int64_t>(0, n / period_ - 2);
+    n_left_out += n_periods;
+    return n - n_periods * period_;
+  };
+  const std::int64_t before = shorten(n_before), after = shorten(n_after);
+  return count_(before, after) + n_left_out * of_period_;
+}
+
 std::int64_t LargestFitting(const std::function<bool(std::int64_t)>& fits, std::int64_t near) {
   std::int64_t low = -1, high = near + 1;
   if (near >= 0 && fits(near)) {

@@ -78,6 +78,26 @@ Json WrapOf(const Json& params);
 std::vector<std::int32_t> WrappedTokens(const Tokenizer& tokenizer, const Json& params,
                                         std::string_view text, std::int32_t bos);
 
+// The tokens of long prompts whose filler repeats itself, counted in short ones: of the repetitions
+// that a short one lacks, each has as many tokens as one more has in it.
+class RepeatedPrompt {
+ public:
+  // The tokens of a prompt with so much filler before and after the key; `period` is the filler
+  // after which it repeats itself.
+  using Count = std::function<std::int64_t(std::int64_t n_before, std::int64_t n_after)>;
+  RepeatedPrompt(std::int64_t period, Count count);
+  std::int64_t Tokens(std::int64_t n_before, std::int64_t n_after) const;
+
+ private:
+  std::int64_t period_;
+  Count count_;
+  std::int64_t of_period_;  // tokens
+};
+
+// How many of a cell's prompts are counted for Evaluation::longest_prompt: their keys differ in a
+// few tokens.
+inline constexpr std::int64_t kPromptsCounted = 100;
+
 // The largest n for which fits(n) is true, searched from `near`; -1 if there is none. If n fits,
 // every smaller number must fit too.
 std::int64_t LargestFitting(const std::function<bool(std::int64_t)>& fits, std::int64_t near);

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "coordinator/prompts.h"
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
@@ -302,10 +303,56 @@ TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {
   EXPECT_EQ(plan.runs[0].cells_missing, 0);
   EXPECT_EQ(plan.runs[1].cells_refreshed, 0);
   const auto flops =
-      costs.Flops(run.run, run.evaluations[0].evaluation, std::array<std::int64_t, 1>{128});
+      costs.Flops(run.run, run.evaluations[0].evaluation, std::array{CellLength{128}});
   EXPECT_EQ(plan.evaluate_flops, flops.value_or(0));
   EXPECT_GT(plan.runs[0].evaluate_memory_bytes, 0);
   EXPECT_EQ(plan.train_flops, 0);
+}
+
+// Single bytes as tokens: 357 repetitions of 89 bytes for a context length of 9000.
+TEST_F(PlanTest, PromptsThatAreLongerThanTheirContextLengthArePricedAsTheyAre) {
+  const TempFolder folder;
+  const std::string text = JoinPath(folder.path(), "a.txt");
+  const std::string data = JoinPath(folder.path(), "data");
+  ASSERT_TRUE(WriteFileAtomic(text, "some text").ok());
+  ASSERT_TRUE(ImportText({.splits = {{"train", {text}}}}, data).ok());
+  std::string yaml = kSampleYaml;
+  const std::size_t at = yaml.find("    - perplexity");
+  yaml.replace(at, std::string::npos,
+               "    - passkey: {context_lengths: [2000, 9000], trials: 10}\n");
+  Arrive(SampleWorker(1));
+  sweep_ = SampleSweep(yaml);
+  DatasetInfo info = SampleDataset();
+  datasets_ = {{.info = info, .folder = data}};
+  EXPECT_TRUE(MeasurePrompts(datasets_, sweep_).empty()) << "another dataset is in the folder";
+  const SweepPlan before = Plan();
+
+  info.digest = Dataset::Open(data)->digest();
+  datasets_ = {{.info = info, .folder = data}};
+  for (PlannedRun& run : sweep_.runs) run.run.dataset_digest = info.digest;
+  const std::vector<std::string> notes = MeasurePrompts(datasets_, sweep_);
+  const SweepPlan plan = Plan();
+
+  const std::int64_t longest = sweep_.runs[0].evaluations[0].cells.back().prompt_tokens;
+  EXPECT_NEAR(static_cast<double>(longest), 357 * 89 + 248, 10);
+  EXPECT_EQ(notes, std::vector{Str(
+                       "passkey (protocol: pose): with the tokenizer of dataset toy, the longest "
+                       "prompt has ",
+                       sweep_.runs[0].evaluations[0].cells.front().prompt_tokens,
+                       " tokens at context length 2000, ", longest,
+                       " tokens at context length 9000; protocol: fitted makes prompts that fit")});
+  const ModelConfig& model = sweep_.runs[0].run.model;
+  EXPECT_EQ(plan.runs[0].evaluate_memory_bytes,
+            EvaluateMemoryBytes(model, longest, NewRunMemoryPath(model, DeviceKind::kCpu, false),
+                                /*keys_held=*/1));
+  EXPECT_LT(before.runs[0].evaluate_memory_bytes, plan.runs[0].evaluate_memory_bytes);
+  double flops = 0;
+  for (const ExpectedCell& cell : sweep_.runs[0].evaluations[0].cells) {
+    flops +=
+        EvaluateFlops(model, 10.0 * static_cast<double>(cell.prompt_tokens), cell.prompt_tokens);
+  }
+  EXPECT_NEAR(plan.runs[0].evaluate_flops / flops, 1, 1e-9);
+  EXPECT_GT(plan.runs[0].evaluate_flops, 3 * before.runs[0].evaluate_flops);
 }
 
 // On a CPU, an evaluation in fp16 has a copy of the head in fp32.
@@ -330,11 +377,11 @@ TEST_F(PlanTest, LengthsThatOnePassServesCostThatPass) {
   const Json once = {
       {"perplexity", {{"split", "validation"}, {"score_tokens", 0}, {"protocol", "prefix_curve"}}}};
   CellCosts costs(datasets_);
-  const auto flops = [&](std::initializer_list<std::int64_t> lengths) {
-    return costs.Flops(run, once, std::vector<std::int64_t>(lengths)).value_or(-1);
+  const auto flops = [&](std::initializer_list<CellLength> lengths) {
+    return costs.Flops(run, once, std::vector(lengths)).value_or(-1);
   };
-  EXPECT_EQ(flops({64, 128}), flops({128}));
-  EXPECT_EQ(flops({128}), EvaluateFlops(run.model, 50'000, 128));
+  EXPECT_EQ(flops({{64}, {128}}), flops({{128}}));
+  EXPECT_EQ(flops({{128}}), EvaluateFlops(run.model, 50'000, 128));
   EXPECT_EQ(flops({}), 0);
 }
 

@@ -307,6 +307,19 @@ TEST(CostTest, MemoryOfAnEvaluationThatBranchesHasKeysAndValuesTwice) {
             4 * 16384 * model.n_layer * 2 * 96);
 }
 
+// A call gets as many prompts as fit into the tokens of whole windows, at least one.
+TEST(CostTest, MemoryOfAnEvaluationIsThatOfItsLongestPrompts) {
+  const ModelConfig model = Micro();
+  const auto bytes = [&](std::int64_t context_length, std::int64_t prompt_tokens) {
+    return EvaluateMemoryBytes(model, context_length, Path(kFused), 1, Precision::kFp32,
+                               prompt_tokens);
+  };
+  EXPECT_EQ(bytes(9000, 32'021), bytes(32'021, 0));
+  EXPECT_EQ(bytes(1000, 3000), bytes(3000, 0));  // two in 8000 tokens
+  EXPECT_EQ(bytes(20'000, 9000), bytes(9000, 0) + 4 * 9000 * model.n_layer * 2 * 96);
+  EXPECT_EQ(bytes(4096, 4096), bytes(4096, 0));
+}
+
 TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {
   EXPECT_EQ(EvaluateTokensPerCall(DeviceKind::kCpu, 1000), 8000);
   EXPECT_EQ(EvaluateTokensPerCall(DeviceKind::kCpu, 8193), 8193);

@@ -383,6 +383,25 @@ TEST(TaskFileTest, ADepthStandsOnlyInACellThatHasOne) {
   EXPECT_EQ(read->expected_cells, task.expected_cells);
 }
 
+// Keys of tasks and digests of sweeps have cells as trainers get them.
+TEST(TaskFileTest, TheLengthOfPromptsIsStoredAndIsNotPartOfWhatACellAsksFor) {
+  TaskFile task = EvaluateTask();
+  const ExpectedCell plain = task.expected_cells[0];
+  ExpectedCell cell = plain;
+  cell.prompt_tokens = 32'021;
+  EXPECT_EQ(cell, plain);
+  EXPECT_EQ(cell.ToJson(), plain.ToJson());
+  EXPECT_EQ(plain.ToStoredJson(), plain.ToJson());
+  const Result<ExpectedCell> read = ExpectedCell::FromJson(cell.ToStoredJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->prompt_tokens, 32'021);
+  task.expected_cells = {cell};
+  EXPECT_EQ(task.ToJson()["expected_cells"][0], plain.ToJson());
+  Json wrong = cell.ToStoredJson();
+  wrong["prompt_tokens"] = -1;
+  EXPECT_FALSE(ExpectedCell::FromJson(wrong).ok());
+}
+
 TEST(TaskFileTest, TheDepthOfARowIsANumberOrNothing) {
   EXPECT_EQ(DepthOf({{"depth", 0.5}}), 0.5);
   EXPECT_EQ(DepthOf({{"depth", 1}}), 1.0);

@@ -39,6 +39,8 @@ std::string FillerCharacters(std::int64_t n) {
   return text;
 }
 
+std::int64_t FillerPeriod() { return std::ssize(kFiller) + 1; }
+
 std::string PosePrompt(std::int64_t n_before, std::int64_t n_after, std::int64_t key) {
   return PasskeyPrompt(RepeatedFiller(n_before), RepeatedFiller(n_after), Str(key));
 }

@@ -33,6 +33,8 @@ std::int64_t GaliCharacters(std::int64_t context_length);
 std::string PasskeyPrompt(std::string_view before, std::string_view after, std::string_view key);
 std::string RepeatedFiller(std::int64_t n);    // PoSE's
 std::string FillerCharacters(std::int64_t n);  // Landmark's
+// The characters after which Landmark's filler repeats itself.
+std::int64_t FillerPeriod();
 
 // Whether the first number in the text is `key` (PoSE, Landmark).
 bool FirstNumberIs(std::string_view text, std::int64_t key);

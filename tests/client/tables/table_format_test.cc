@@ -118,6 +118,42 @@ TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
             std::string::npos);
 }
 
+// The column's head is the context length, and says nothing about the prompts' tokens.
+TEST(TableFormatTest, PromptsOfAnotherLengthThanTheirColumnAreNamedBelowTheTable) {
+  const auto results = [](std::int64_t longest) {
+    std::vector<ResultRow> rows;
+    for (const std::int64_t length : {1000, 9000}) {
+      rows.push_back(RowWith(
+          "a",
+          {{"metric", "recall"},
+           {"context_length", length},
+           {"protocol", "pose"},
+           {"status", "ok"},
+           {"value", 0.5},
+           {"se", 0.1},
+           {"n", 50},
+           {"averaging", "item"},
+           {"extra", {{"wilson95", {0.37, 0.63}}, {"longest_prompt", longest * length / 9000}}}}));
+      rows.back().evaluation["passkey"] = {{"protocol", "pose"}, {"trials", 50}};
+    }
+    return ResultsOf({RunOf("a", "rope", 64, 1)}, rows);
+  };
+  const PivotRequest request = {.metrics = {"recall"}};
+  const std::vector<PivotTable> longer = Build(results(32'021), request);
+  EXPECT_EQ(PromptsNote(longer[0]),
+            "tokens of the longest prompt: 3557 at context length 1000, 32021 at context length "
+            "9000");
+  for (const char* format : {"table", "wide", "markdown", "latex"}) {
+    const std::string table = RenderTables(longer, format);
+    EXPECT_NE(table.find(PromptsNote(longer[0])), std::string::npos) << table;
+  }
+  const std::string csv = RenderTables(longer, "csv");
+  EXPECT_NE(csv.find(",longest_prompt\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",32021\n"), std::string::npos) << csv;
+  EXPECT_EQ(TablesJson(longer)[0]["rows"][0]["cells"][1]["longest_prompt"], 32'021);
+  EXPECT_EQ(PromptsNote(Build(results(8990), request)[0]), "");
+}
+
 // With two seeds, a difference of 9 standard errors is not told apart, since it takes 12.7.
 TEST(TableFormatTest, TwoSeedsAreNamedAsTheReasonWhyAllCellsHaveAStar) {
   const std::vector<ResultRun> runs = {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2),

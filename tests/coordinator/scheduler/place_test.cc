@@ -364,6 +364,26 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
       << Evaluate().reason;
 }
 
+TEST_F(PlaceTest, AnEvaluationIsPlacedByTheLengthOfItsPrompts) {
+  constexpr std::int64_t kShort = 9000, kLong = 1 << 20;
+  Arrive("w", {CpuSlot()}, 1);
+  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {kShort}});
+  for (ExpectedCell& cell : sweep.runs[0].evaluations[0].cells) cell.prompt_tokens = kLong;
+  Do(SweepSubmitted{.sweep_id = "prompts", .sweep = sweep, .dataset_paths = SampleDatasets()});
+  Complete(Current(Train()));
+  const ModelConfig model = SampleRun(1).model;
+  const MemoryPath path = NewRunMemoryPath(model, DeviceKind::kCpu, false);
+  ASSERT_LT(EvaluateMemoryBytes(model, kShort, path, 0), CpuSlot().memory_bytes);
+
+  EXPECT_EQ(Evaluate().state, TaskState::kReady);
+  EXPECT_NE(Evaluate().reason.find(" that the evaluation needs on a cpu"), std::string::npos)
+      << Evaluate().reason;
+
+  Restart();
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(Evaluate().state, TaskState::kReady) << Evaluate().reason;
+}
+
 // There the cell says out_of_memory, and the shorter ones have their numbers.
 TEST_F(PlaceTest, AGpuIsAskedWhateverAnEvaluationSeemsToNeed) {
   Slot gpu = CpuSlot();

@@ -666,6 +666,24 @@ TEST_F(StoreTest, RowsOfACellThatDifferOnlyInDepthAreAllRead) {
   EXPECT_EQ((*reader)->ResultsOfRun(submission.sweep.runs[0].run_key)->size(), 6u);
 }
 
+TEST_F(StoreTest, TheLengthOfPromptsIsKnownAfterARestart) {
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  for (PlannedRun& run : submission.sweep.runs) {
+    for (ExpectedCell& cell : run.evaluations[0].cells) cell.prompt_tokens = 500;
+  }
+  Do(submission);
+  state = store->Load().value();
+  AfterLoad(state, now, 2);
+  std::size_t n = 0;
+  for (const auto& [id, task] : state.tasks) {
+    for (const ExpectedCell& cell : task.expected_cells) {
+      EXPECT_EQ(cell.prompt_tokens, 500);
+      n += 1;
+    }
+  }
+  EXPECT_EQ(n, 4u);
+}
+
 TEST_F(StoreTest, EveryAttemptIsReadWithItsTask) {
   RunTheSample();
   std::map<std::string, std::string> wanted;

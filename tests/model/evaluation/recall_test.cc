@@ -291,6 +291,62 @@ TEST_F(RecallTest, AGivenFillerMustFitIntoTheContextLength) {
   EXPECT_NE(other.status().message().find("filler_characters"), std::string::npos);
 }
 
+// A forecast counts the prompts in short ones, and must find the length of those that are asked.
+class LongestPromptTest : public RecallTest {
+ protected:
+  void ExpectSame(const Evaluation& evaluation, std::int64_t length, const Json& given) {
+    WritingModel model(&WritesSeven);
+    const auto output = Run(evaluation, model, length, given);
+    ASSERT_TRUE(output.ok()) << output.status().message();
+    Json all = given;
+    all["context_lengths"] = {length};
+    const Json params = ResolveParams(evaluation.params, all, "").value();
+    EXPECT_EQ(evaluation.longest_prompt(tokenizer(), dataset().bos_id(), params, length),
+              output->rows[0]["extra"]["longest_prompt"].get<std::int64_t>())
+        << length << " " << given;
+  }
+  void ExpectAll() {
+    for (const std::int64_t length : {69, 300, 2000, 9000}) {
+      ExpectSame(PasskeyEvaluation(), length, {{"protocol", "pose"}, {"trials", 8}});
+      ExpectSame(PasskeyEvaluation(), length,
+                 {{"protocol", "landmark"}, {"trials", 8}, {"bos", false}});
+      ExpectSame(PasskeyEvaluation(), length,
+                 {{"protocol", "gali"}, {"trials", 8}, {"wrap", "[INST]{prompt}[/INST]"}});
+      ExpectSame(NeedleEvaluation(), length, {{"depths", 3}, {"trials", 4}});
+    }
+    ExpectSame(PasskeyEvaluation(), 9000,
+               {{"protocol", "landmark"}, {"trials", 8}, {"filler_characters", 1000}});
+  }
+};
+
+TEST_F(LongestPromptTest, IsKnownWithoutMakingIt) { ExpectAll(); }
+
+TEST_F(LongestPromptTest, IsKnownInTokensOfManyBytes) {
+  const std::string folder = JoinPath(LONGRUN_SOURCE_DIR, ".data/tokenizers");
+  if (!PathExists(JoinPath(folder, "gpt2.tiktoken"))) {
+    GTEST_SKIP() << "GPT-2's vocabulary is not here: ./dev vocab";
+  }
+  ::setenv("LONGRUN_TOKENIZERS", folder.c_str(), 1);
+  Import("gpt2");
+  ExpectAll();
+}
+
+// 357 repetitions of 89 bytes for 9000 tokens, and what is beside them.
+TEST_F(RecallTest, APromptOfPoseIsLongerThanItsContextLengthInBytes) {
+  const Json params =
+      ResolveParams(PasskeyEvaluation().params, {{"context_lengths", {9000}}}, "").value();
+  const std::int64_t longest =
+      PasskeyEvaluation().longest_prompt(tokenizer(), dataset().bos_id(), params, 9000);
+  const std::string prompt = PosePrompt(357, 0, 12345);
+  EXPECT_EQ(longest, std::ssize(prompt) + 1);
+  for (const char* protocol : {"fitted", "drt"}) {
+    const Json fitted = ResolveParams(PasskeyEvaluation().params,
+                                      {{"context_lengths", {9024}}, {"protocol", protocol}}, "")
+                            .value();
+    EXPECT_EQ(PasskeyEvaluation().longest_prompt(tokenizer(), dataset().bos_id(), fitted, 9024), 0);
+  }
+}
+
 // Finds keys whose last digit is even.
 std::string FindsHalf(std::string_view prompt) {
   const std::string key = FindsDigits(prompt);
