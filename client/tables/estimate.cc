@@ -274,16 +274,26 @@ std::vector<double> CorrectForNumber(const std::vector<PValues>& tests) {
   return corrected;
 }
 
+namespace {
+
+// With more, a difference of a few standard errors is not told apart.
+constexpr double kFewErrors = 5.0;
+
+}  // namespace
+
+double FewSeeds::df() const {
+  return SatterthwaiteDf(1.0, static_cast<double>(n_seeds) - 1.0, text * text, text_df);
+}
+
 double FewSeeds::errors_needed() const {
-  return StudentQuantile(1.0 - kTestLevel / static_cast<double>(n_tests),
-                         static_cast<double>(n_seeds) - 1.0);
+  return StudentQuantile(1.0 - kTestLevel / static_cast<double>(n_tests), df()) *
+         std::hypot(1.0, text);
 }
 
 FewSeeds FewSeeds::Enough() const {
-  constexpr double kFew = 5.0;
   constexpr std::size_t kMost = 30;  // then Student's t is close to the normal distribution
   FewSeeds enough = *this;
-  while (enough.n_seeds < kMost && enough.errors_needed() > kFew) enough.n_seeds += 1;
+  while (enough.n_seeds < kMost && enough.errors_needed() > kFewErrors) enough.n_seeds += 1;
   return enough;
 }
 
@@ -291,16 +301,18 @@ std::optional<FewSeeds> HiddenByFewSeeds(const Estimate& difference, std::size_t
                                          std::size_t n_tests) {
   // Beyond so many standard errors there are hardly any differences.
   constexpr double kMany = 10.0;
-  // Of a single test, both errors make one (Estimate::p). Then Student's t over seeds decides only
-  // if the error over the text is this much smaller.
-  constexpr double kSmall = 0.1;
   if (n_seeds < 2 || n_tests == 0 || difference.seeds.se.value_or(0.0) == 0.0) return std::nullopt;
-  const FewSeeds few{.n_seeds = n_seeds, .n_tests = n_tests};
-  const double size = std::abs(difference.x), needed = few.errors_needed();
-  if (needed < kMany || size > needed * *difference.seeds.se) return std::nullopt;
+  FewSeeds few{.n_seeds = n_seeds, .n_tests = n_tests};
+  if (few.errors_needed() < kMany) return std::nullopt;
   const ErrorPart& text = difference.text;
+  const double size = std::abs(difference.x), seeds_se = *difference.seeds.se;
+  if (text.se && n_tests == 1) {
+    few.text = *text.se / seeds_se;
+    few.text_df = text.df;
+  }
+  const double needed = few.errors_needed();
+  if (needed <= kFewErrors || size > needed * seeds_se) return std::nullopt;
   if (!text.se) return few;
-  if (n_tests == 1 && *text.se > kSmall * *difference.seeds.se) return std::nullopt;
   const double level = 1.0 - kTestLevel / static_cast<double>(n_tests);
   if (size <= StudentQuantile(level, text.df) * *text.se) return std::nullopt;
   return few;

@@ -106,7 +106,13 @@ inline constexpr double kTestLevel = 0.05;
 struct FewSeeds {
   std::size_t n_seeds = 0;  // that both sides have; at least 2
   std::size_t n_tests = 1;  // for which kTestLevel is corrected
+  // Of a single test, which joins both errors (Estimate::p): the error over the text, in standard
+  // errors over seeds, and its degrees of freedom. 0: the seeds' error decides alone.
+  double text = 0.0;
+  double text_df = std::numeric_limits<double>::infinity();
 
+  // Of Student's t: those of the seeds, or of both errors together (Satterthwaite).
+  double df() const;
   // The number of standard errors over seeds that a difference must exceed: Student's t.
   double errors_needed() const;
   // The smallest number of seeds with which a few standard errors may be enough.

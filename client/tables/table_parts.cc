@@ -435,7 +435,8 @@ std::string FewSeedsNote(const PivotTable& table) {
   }
   if (!few) return "";
   const FewSeeds enough = few->Enough();
-  const std::size_t df = few->n_seeds - 1;
+  std::string df = Fixed(few->df(), 1);
+  if (df.ends_with(".0")) df.resize(df.size() - 2);
   std::string correction;
   if (few->n_tests > 1) {
     correction = Str(", corrected for ", few->n_tests, table.against.empty() ? " pairs" : " tests");
@@ -443,7 +444,7 @@ std::string FewSeedsNote(const PivotTable& table) {
   return Str("with ", few->n_seeds,
              " seeds, almost no difference can be told apart: it would have to exceed ",
              Fixed(few->errors_needed(), 1), " standard errors over seeds (Student's t with ", df,
-             df == 1 ? " degree" : " degrees", " of freedom", correction, "). With ",
+             df == "1" ? " degree" : " degrees", " of freedom", correction, "). With ",
              enough.n_seeds, " seeds, ", Fixed(enough.errors_needed(), 1), " are needed");
 }
 

@@ -241,6 +241,20 @@ TEST(EstimateTest, SeedsHideADifferenceThatTheTextShows) {
   EXPECT_LT(even.p()->p, kTestLevel);
   EXPECT_FALSE(HiddenByFewSeeds(even, 2, 1).has_value());
   EXPECT_TRUE(HiddenByFewSeeds(even, 2, 6).has_value());
+  // An error over the text of a fifth of that over seeds hardly helps: of both together, Student's
+  // t has 1.1 degrees of freedom. Its quantile is 10.476 by the incomplete beta function of
+  // mpmath 1.3, times sqrt(1 + 0.21^2).
+  Estimate fifth = difference;
+  fifth.text.se = 0.021;
+  ASSERT_GT(fifth.p()->p, kTestLevel);
+  const std::optional<FewSeeds> few = HiddenByFewSeeds(fifth, 2, 1);
+  ASSERT_TRUE(few.has_value());
+  EXPECT_NEAR(few->df(), 1.09, 0.001);
+  EXPECT_NEAR(few->errors_needed(), 10.705, 0.001);
+  EXPECT_NEAR(StudentTwoSidedP(few->errors_needed() / std::hypot(1.0, 0.21), few->df()), 0.05,
+              1e-9);
+  EXPECT_EQ(few->Enough().n_seeds, 3u);
+  EXPECT_LT(few->Enough().errors_needed(), 4.3);
   EXPECT_FALSE(HiddenByFewSeeds({.x = 0.0, .seeds = {.se = 0.0, .df = 1.0}}, 2, 1).has_value());
   // Found; too close to say; many enough; and what more seeds would not show either.
   EXPECT_FALSE(HiddenByFewSeeds({.x = 1.3, .seeds = {.se = 0.1, .df = 1.0}}, 2, 1).has_value());
