@@ -53,7 +53,9 @@ Status Session::Progress(const Work& work) {
     pace_ms_[phase_] =
         static_cast<double>(now_ms - phase_begin_ms_) / static_cast<double>(done_here);
   }
-  if (const auto pace = pace_ms_.find(phase_); pace != pace_ms_.end()) {
+  if (work.left_ms) {
+    eta_ms = static_cast<std::int64_t>(*work.left_ms);
+  } else if (const auto pace = pace_ms_.find(phase_); pace != pace_ms_.end()) {
     eta_ms = static_cast<std::int64_t>(pace->second * static_cast<double>(work.of - work.done));
   }
   return journal_.Append(ProgressRecord{.phase = phase_,

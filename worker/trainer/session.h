@@ -43,9 +43,10 @@ class Session {
     std::int64_t of = 0;
     double tokens_per_s = 0.0;
     std::optional<std::int64_t> step = std::nullopt;
+    // The time left; empty: estimated from the work done since the phase began.
+    std::optional<double> left_ms = std::nullopt;
   };
-  // Writes a `progress` record if the last one is a second old, or the phase is new. The time left
-  // is estimated from the work done since the phase began.
+  // Writes a `progress` record if the last one is a second old, or the phase is new.
   Status Progress(const Work& work);
 
  private:

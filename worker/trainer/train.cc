@@ -141,6 +141,7 @@ class Trainer {
   Status ReadBatch(std::int64_t first, std::int64_t n);
   bool ValidationIsDue() const;
   Result<bool> Validate();
+  std::optional<double> LeftMs(std::int64_t step) const;
   Result<double> ValidationLoss();
   Result<double> MaskedValidationLoss();
   bool ReportsValidation(std::int64_t done, std::int64_t of, Status& reported);
@@ -166,6 +167,7 @@ class Trainer {
   std::unique_ptr<RecordedPasses> recorded_;  // null: passes are not recorded
   std::deque<UnreadStep> unread_;             // oldest first
   std::int64_t read_ms_ = 0;                  // when the last results were read
+  double validation_ms_ = 0;                  // how long the last validation took; 0: none yet
 
   std::int64_t step_ = 0;        // steps done or queued
   std::int64_t n_tokens_ = 0;    // of these steps' samples, without padding
@@ -432,7 +434,15 @@ Status Trainer::Report(const UnreadStep& of) {
                             .done = of.step,
                             .of = run_.train.steps(),
                             .tokens_per_s = tokens_per_s,
-                            .step = of.step});
+                            .step = of.step,
+                            .left_ms = LeftMs(of.step)});
+}
+
+// By the measurements of the rate that is reported beside it, and with the validations to come.
+std::optional<double> Trainer::LeftMs(std::int64_t step) const {
+  if (rate_.ms_per_step() == 0.0) return std::nullopt;
+  return rate_.ms_per_step() * static_cast<double>(run_.train.steps() - step) +
+         validation_ms_ * static_cast<double>(ValidationsLeft(run_.train, step));
 }
 
 bool Trainer::ValidationIsDue() const {
@@ -501,7 +511,9 @@ Result<bool> Trainer::Validate() {
   RETURN_IF_ERROR(ReadResults(0));
   session_.SetPlace(Str("validation after step ", step_));
   if (recorded_) recorded_->Forget();
+  const std::int64_t begin_ms = BootMs();
   ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
+  validation_ms_ = static_cast<double>(BootMs() - begin_ms);
   if (!std::isfinite(val_loss)) {
     return Status(Code::kAborted, Str("validation after step ", step_,
                                       ": the loss of some tokens is infinite or NaN"));
