@@ -1,7 +1,10 @@
 #include "worker/trainer/evaluate.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <numeric>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +16,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "model/data/tokenizer_file.h"
 #include "model/data/unigram.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
@@ -22,11 +26,13 @@
 #include "model/net/checkpoint.h"
 #include "model/net/model_folder.h"
 #include "model/net/scorer.h"
+#include "model/param.h"
 #include "sweeps/cost.h"
 #include "sweeps/earlier_results.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "worker/trainer/earlier_rows.h"
+#include "worker/trainer/evaluation_work.h"
 #include "worker/trainer/full_disk.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/token_rate.h"
@@ -35,8 +41,8 @@
 namespace longrun::trainer {
 namespace {
 
-// A task's progress is counted in thousandths of its cells.
-constexpr std::int64_t kProgressPerCell = 1000;
+// A task's progress is counted in these parts of its whole work.
+constexpr std::int64_t kProgressParts = 1'000'000;
 
 struct NamedEvaluation {
   const Evaluation* evaluation = nullptr;
@@ -92,7 +98,13 @@ class Evaluator {
   using Group = std::span<const ExpectedCell>;
   // Writes the rows that were measured earlier, and returns the groups that are left.
   Result<std::vector<Group>> TakeOver(const EarlierRows& earlier, const std::vector<Group>& groups);
-  Status RunCells(Group cells, std::int64_t index);
+  Json ResolvedParams() const;
+  // How long the texts are that the model reads for a cell: the context length, or a prompt's.
+  Status MeasurePrompts();
+  std::int64_t LongestRead(std::int64_t context_length) const;
+  std::vector<double> WorkOfGroups(const std::vector<Group>& groups) const;
+  // `before`, `work`, `all`: of the groups before, of this one, and of all.
+  Status RunCells(Group cells, double before, double work, double all);
   Status WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows);
   Status WriteArtifact(const EvaluationArtifact& artifact);
   Status WarnOfPrompts(const std::vector<Json>& rows);
@@ -107,6 +119,8 @@ class Evaluator {
   std::unique_ptr<UnigramModel> unigram_;
   SharedWork shared_;
   std::vector<std::int64_t> task_lengths_;
+  std::map<std::int64_t, std::int64_t>
+      prompt_tokens_;  // by context length, if it is another number
   bool has_warned_of_prompts_ = false;
 };
 
@@ -165,8 +179,55 @@ Status Evaluator::WarnOfPrompts(const std::vector<Json>& rows) {
                                    Json{{"message", WarningText(extension, *warning)}});
 }
 
-// `index`: the number of rows before.
-Status Evaluator::RunCells(Group cells, std::int64_t index) {
+// Null if they are not complete: the evaluation says so.
+Json Evaluator::ResolvedParams() const {
+  std::set<std::int64_t> lengths(task_lengths_.begin(), task_lengths_.end());
+  Json given = named_.params;
+  if (given.is_object()) given["context_lengths"] = lengths;
+  Result<Json> params =
+      ResolveParams(named_.evaluation->params, given, std::string(named_.evaluation->name));
+  if (!params.ok()) return nullptr;
+  const Json split = params->value("split", Json());
+  const bool is_there = !split.is_string() || text_.Split(split.get<std::string>()).ok();
+  return is_there ? std::move(params).value() : Json();
+}
+
+Status Evaluator::MeasurePrompts() {
+  const Json params = ResolvedParams();
+  if (named_.evaluation->longest_prompt == nullptr || params.is_null()) return Status();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   OpenTokenizerOf(FolderOfText(session_.task())));
+  for (const std::int64_t length : task_lengths_) {
+    if (prompt_tokens_.contains(length)) continue;
+    prompt_tokens_[length] =
+        named_.evaluation->longest_prompt(*tokenizer, text_.bos_id(), params, length);
+  }
+  return Status();
+}
+
+std::int64_t Evaluator::LongestRead(std::int64_t context_length) const {
+  const auto prompt = prompt_tokens_.find(context_length);
+  const bool has_own = prompt != prompt_tokens_.end() && prompt->second > 0;
+  return has_own ? prompt->second : context_length;
+}
+
+std::vector<double> Evaluator::WorkOfGroups(const std::vector<Group>& groups) const {
+  DatasetShape shape = {.name = "", .split_tokens = {}};
+  for (const std::string& split : text_.split_names()) {
+    shape.split_tokens[split] = text_.Split(split).value()->n_tokens();
+  }
+  std::vector<WorkPart> parts;
+  for (const Group& group : groups) {
+    const ExpectedCell& cell = group.front();
+    parts.push_back({.context_length = cell.context_length,
+                     .longest_read = LongestRead(cell.context_length),
+                     .variant = cell.variant,
+                     .n_numbers = std::ssize(group)});
+  }
+  return WorkOf(*named_.evaluation, ResolvedParams(), shape, session_.task().run.model, parts);
+}
+
+Status Evaluator::RunCells(Group cells, double before, double work, double all) {
   const std::string& variant = cells.front().variant;
   const std::int64_t context_length = cells.front().context_length;
   session_.SetPlace(Str(named_.evaluation->name, " at ", context_length,
@@ -174,17 +235,19 @@ Status Evaluator::RunCells(Group cells, std::int64_t index) {
   Failpoint("trainer_mid_evaluation");
   ASSIGN_OR_RETURN(LanguageModel * model, ModelOf(variant));
   const DeviceKind device_kind = session_.task().execution.device_kind;
-  const auto n_cells = static_cast<std::int64_t>(session_.task().expected_cells.size());
+  const std::int64_t longest_read = LongestRead(context_length);
   const std::int64_t begin_ms = BootMs();
   Status reported;
   const auto progress = [&](std::int64_t done, std::int64_t of) {
     const std::int64_t n_ms = BootMs() - begin_ms;
-    const auto n_tokens = static_cast<double>(done * context_length);
-    const std::int64_t share = done * kProgressPerCell / std::max<std::int64_t>(1, of);
+    const auto n_tokens = static_cast<double>(done * longest_read);
+    const double share =
+        static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(1, of));
     reported = session_.Progress(
         {.phase = "evaluate",
-         .done = index * kProgressPerCell + share * static_cast<std::int64_t>(cells.size()),
-         .of = n_cells * kProgressPerCell,
+         .done = static_cast<std::int64_t>(static_cast<double>(kProgressParts) *
+                                           (before + share * work) / all),
+         .of = kProgressParts,
          .tokens_per_s = n_ms < kRateMsMin ? 0.0 : 1e3 * n_tokens / static_cast<double>(n_ms)});
     return reported.ok() && !StopRequested();
   };
@@ -270,13 +333,16 @@ Status Evaluator::Run(const EarlierRows& earlier) {
     groups.push_back(std::span(cells).subspan(begin, end - begin));
     begin = end;
   }
+  RETURN_IF_ERROR(MeasurePrompts());
+  const std::vector<double> of_all = WorkOfGroups(groups);
+  const double all = std::max(1.0, std::accumulate(of_all.begin(), of_all.end(), 0.0));
   ASSIGN_OR_RETURN(groups, TakeOver(earlier, groups));
-  std::size_t n_left = 0;
-  for (const Group& group : groups) n_left += group.size();
-  for (const Group& group : groups) {
+  const std::vector<double> work = WorkOfGroups(groups);
+  double before = all - std::accumulate(work.begin(), work.end(), 0.0);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
     if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
-    RETURN_IF_ERROR(RunCells(group, static_cast<std::int64_t>(cells.size() - n_left)));
-    n_left -= group.size();
+    RETURN_IF_ERROR(RunCells(groups[i], before, work[i], all));
+    before += work[i];
   }
   return Status();
 }
