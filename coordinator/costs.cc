@@ -49,7 +49,8 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
                       .position = run->model.position.method,
                       .shape = ShapeOf(*run),
                       .flops = *flops,
-                      .seconds = row.seconds};
+                      .seconds = row.seconds,
+                      .start_s = row.start_seconds};
 }
 
 // Only a worker knows its GPUs. On those that our kernels are for, all attention is fused.
@@ -92,8 +93,8 @@ std::optional<double> CellCosts::Flops(const Run& run, const Json& evaluation,
         Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, length.context_length);
     if (!tokens) return std::nullopt;
     // Of prompts as long as the context length (Evaluation::tokens_read).
-    *tokens *= static_cast<double>(length.longest_read()) /
-               static_cast<double>(length.context_length);
+    *tokens *=
+        static_cast<double>(length.longest_read()) / static_cast<double>(length.context_length);
     const double of_cell = EvaluateFlops(run.model, *tokens, length.longest_read());
     flops = reads_once ? std::max(flops, of_cell) : flops + of_cell;
   }

@@ -37,12 +37,15 @@ Forecast::Forecast(const std::vector<MeasuredTask>& measured) {
     if (device_.empty() || n > n_of_device[device_]) device_ = task.device;
   }
   for (const MeasuredTask& task : measured) {
-    if (task.device != device_ || task.flops <= 0 || task.seconds <= 0) continue;
+    if (task.device != device_) continue;
+    if (task.start_s) starts_.push_back(*task.start_s);
+    if (task.flops <= 0 || task.seconds <= 0) continue;
     const double rate = task.flops / task.seconds;
     of_shape_[{task.kind, task.shape}].push_back(rate);
     of_position_[{task.kind, task.position}].push_back(rate);
     of_kind_[{task.kind, ""}].push_back(rate);
   }
+  std::ranges::sort(starts_);
   for (Rates* const rates : {&of_shape_, &of_position_, &of_kind_}) {
     for (auto& [name, values] : *rates) std::ranges::sort(values);
   }
@@ -66,9 +69,10 @@ std::optional<Estimate> Forecast::Of(TaskKind kind, const Run& run, double flops
   };
   for (const auto& [basis, widening, rates] : groups) {
     if (rates == nullptr) continue;
-    return Estimate{.low_s = flops / Quantile(*rates, 0.9) / widening,
-                    .likely_s = flops / Quantile(*rates, 0.5),
-                    .high_s = flops / Quantile(*rates, 0.1) * widening,
+    const auto start_s = [&](double q) { return starts_.empty() ? 0.0 : Quantile(starts_, q); };
+    return Estimate{.low_s = flops / Quantile(*rates, 0.9) / widening + start_s(0.1),
+                    .likely_s = flops / Quantile(*rates, 0.5) + start_s(0.5),
+                    .high_s = flops / Quantile(*rates, 0.1) * widening + start_s(0.9),
                     .n = rates->size(),
                     .basis = std::string(basis)};
   }

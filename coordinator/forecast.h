@@ -10,7 +10,9 @@
 // The likely time is FLOPs over the group's median rate. The range goes from the 10th to the 90th
 // percentile of the rates. It is widened for differences within the group: by a factor of 1.25 for
 // the same shape, 2 for the same method, and 4 otherwise. (An attention of T^2 FLOPs has another
-// rate than a matrix product, and start-up weighs more in smaller tasks.)
+// rate than a matrix product, and start-up weighs more in smaller tasks.) To this comes the time
+// from an attempt's offer to its first record, in which its worker starts the trainer: the median
+// over all measured tasks, of any kind, and the same percentiles.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +35,7 @@ struct MeasuredTask {
   std::string shape;     // ShapeOf(run)
   double flops = 0;
   double seconds = 0;
+  std::optional<double> start_s = {};  // from the attempt's offer to its first record
 };
 
 struct Estimate {
@@ -67,6 +70,7 @@ class Forecast {
   Rates of_shape_;
   Rates of_position_;
   Rates of_kind_;
+  std::vector<double> starts_;  // in ascending order
   std::string device_;
 };
 

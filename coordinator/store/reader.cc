@@ -12,6 +12,7 @@
 #include "base/letter_case.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/ulid.h"
 #include "base/utf8.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/one_bit.h"
@@ -598,12 +599,23 @@ Result<std::vector<std::string>> StoreReader::TasksOfRun(const std::string& run_
                   &FirstText, run_key);
 }
 
+namespace {
+
+// An attempt's id has the time of its offer. Empty if the clock was set back meanwhile.
+std::optional<double> StartSeconds(const std::string& attempt, std::int64_t started_wall_ms) {
+  const std::optional<std::int64_t> offered_wall_ms = UlidWallMs(attempt);
+  if (!offered_wall_ms || started_wall_ms < *offered_wall_ms) return std::nullopt;
+  return static_cast<double>(started_wall_ms - *offered_wall_ms) / 1000.0;
+}
+
+}  // namespace
+
 Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) {
   return ReadRows(
       *connection_,
       "SELECT task.kind, run.run, run.execution, ifnull(task.evaluation, ''),"
       " task.expected_cells,"
-      " ifnull(attempt.duration_ms, 0) / 1000.0"
+      " ifnull(attempt.duration_ms, 0) / 1000.0, attempt.id, ifnull(attempt.started_wall_ms, 0)"
       " FROM attempt JOIN task ON task.id = attempt.task"
       " JOIN run ON run.run_key = task.run_key"
       " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
@@ -619,7 +631,8 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
                            .execution_json = row.Text(2),
                            .evaluation_json = row.Text(3),
                            .expected_cells_json = row.Text(4),
-                           .seconds = row.Double(5)};
+                           .seconds = row.Double(5),
+                           .start_seconds = StartSeconds(row.Text(6), row.Int(7))};
       },
       n_max);
 }

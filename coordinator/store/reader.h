@@ -74,6 +74,7 @@ struct MeasuredRow {
   std::string evaluation_json;      // "" for a training task
   std::string expected_cells_json;  // list
   double seconds = 0;
+  std::optional<double> start_seconds = {};  // from the attempt's offer to its first record
 };
 
 struct ResultBody {

@@ -76,6 +76,21 @@ TEST(Forecast, RatesOfAnotherDeviceDoNotMix) {
   EXPECT_DOUBLE_EQ(forecast.Of(TaskKind::kTrain, run, 500)->likely_s, 5);
 }
 
+// Of three starts, the middle one; of two kinds.
+TEST(Forecast, EachTaskFirstStartsAProcess) {
+  const longrun::Run run = RunOf("cable", 64);
+  std::vector<MeasuredTask> measured(3, Trained(run, 1e9, 10));
+  measured[0].start_s = 1;
+  measured[1].start_s = 3;
+  measured[2].start_s = 2;
+  measured[2].kind = TaskKind::kEvaluate;
+  const auto estimate = Forecast(measured).Of(TaskKind::kTrain, run, 3e9);
+  ASSERT_TRUE(estimate);
+  EXPECT_DOUBLE_EQ(estimate->likely_s, 30 + 2);
+  EXPECT_DOUBLE_EQ(estimate->low_s, 24 + 1.2);
+  EXPECT_DOUBLE_EQ(estimate->high_s, 37.5 + 2.8);
+}
+
 TEST(Forecast, AnAttemptThatTookNoTimeIsNoMeasurement) {
   const longrun::Run run = RunOf("cable", 64);
   EXPECT_FALSE(Forecast({Trained(run, 1e9, 0)}).Of(TaskKind::kTrain, run, 1e9));
