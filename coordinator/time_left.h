@@ -3,7 +3,7 @@
 // first training of a state folder already predicts the others.
 //
 //   left of a task   likely time of its kind of work * (1 - share done),
-//                    or the time that a running task reports
+//                    or the time that a running task reports, half to twice as long at first
 //   of the sweep     max(sum over tasks / slots, largest sum over the tasks of one run)
 #pragma once
 
@@ -63,8 +63,8 @@ class TimeLeft {
   struct Work {
     TaskKind kind = TaskKind::kTrain;
     Run run;
-    double parent_flops = 0;          // of the training that this one continues
-    Json evaluation = {};             // evaluate
+    double parent_flops = 0;        // of the training that this one continues
+    Json evaluation = {};           // evaluate
     std::vector<CellLength> cells;  // evaluate
     std::optional<double> flops = {};
     bool is_costed = false;

@@ -101,6 +101,28 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
   EXPECT_NEAR(left.time->likely_s, 70, 1);
 }
 
+// After two of 200 steps, nobody knows the time to the second.
+TEST_F(TimeLeftTest, ATaskThatHasJustBegunKnowsItsTimeOnlyRoughly) {
+  for (auto& [id, task] : state_.tasks) task.state = TaskState::kSucceeded;
+  Task& task = state_.tasks.begin()->second;
+  task.state = TaskState::kReady;
+  AfterLoad(state_, now_, 1);
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  ASSERT_EQ(state_.attempts.size(), 1u);
+  Attempt& live = state_.attempts.begin()->second;
+  live.state = AttemptState::kRunning;
+  const std::string phase(EnumName(state_.tasks.at(live.task).kind));
+  const auto range = [&](std::int64_t done) {
+    live.progress = ProgressRecord{.phase = phase, .done = done, .of = 200, .eta_ms = 60'000};
+    const Remaining left = Left({});
+    return left.time ? std::pair(left.time->low_s, left.time->high_s) : std::pair(0.0, 0.0);
+  };
+  EXPECT_EQ(range(2), std::pair(30.0, 120.0));
+  const auto [low, high] = range(198);
+  EXPECT_NEAR(low, 60 / 1.1, 0.1);
+  EXPECT_NEAR(high, 60 * 1.1, 0.1);
+}
+
 TEST_F(TimeLeftTest, ACancelledTaskThatIsStillStoppingTakesNoTime) {
   Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
   Do(SweepCancelled{.sweep_id = "sweep-1", .mode = StopMode::kCheckpoint});
