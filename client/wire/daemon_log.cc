@@ -41,6 +41,26 @@ std::string LastErrorIn(std::string_view text) {
   return last;
 }
 
+bool IsMigratingIn(std::string_view text) {
+  bool is_migrating = false;
+  for (std::size_t end; (end = text.find('\n')) != std::string_view::npos;
+       text.remove_prefix(end + 1)) {
+    const std::string_view line = text.substr(0, end);
+    if (line.find(" database_migrates ") != std::string_view::npos) is_migrating = true;
+    if (line.find(" serving ") != std::string_view::npos) is_migrating = false;
+  }
+  return is_migrating;
+}
+
+bool IsMigrating(const std::string& log) {
+  const Result<std::string> text = ReadFile(log);
+  if (!text.ok()) return false;
+  std::string_view tail = *text;
+  tail.remove_prefix(
+      static_cast<std::size_t>(std::max<std::int64_t>(0, std::ssize(tail) - kTailBytes)));
+  return IsMigratingIn(tail);
+}
+
 std::string LastError(const std::string& log, std::int64_t begin) {
   const Result<std::string> text = ReadFile(log);
   if (!text.ok() || std::ssize(*text) <= begin) return "";

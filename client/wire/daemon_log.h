@@ -15,4 +15,10 @@ std::string LastErrorIn(std::string_view text);
 // The same for the end of a daemon's log. `begin`: the length of the log before the daemon started.
 std::string LastError(const std::string& log, std::int64_t begin);
 
+// Whether a coordinator brings the database up to date, by the lines of its log: it has begun a
+// migration, and does not serve yet.
+bool IsMigratingIn(std::string_view text);
+// The same for the end of its log.
+bool IsMigrating(const std::string& log);
+
 }  // namespace longrun::client

@@ -113,12 +113,15 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state,
   static std::atomic<int> told_locker = -1;
   if (!waits_for_command && patience.WaitedMs(BootMs()) >= kWonderMs) {
     if (const std::optional<DatabaseLocker> locker = WhoLocksDatabase(state, holder.pid)) {
-      (void)patience.IsToBeTold(BootMs());  // this is why it is slow
+      (void)patience.IsToBeTold(BootMs(), /*has_reason=*/true);  // this is why it is slow
       if (told_locker.exchange(locker->pid) == locker->pid) return;
       return SayLine(LockedText(state, *locker));
     }
   }
-  if (!patience.IsToBeTold(BootMs())) return;
+  const std::string log = JoinPath(state, "coordinator.log");
+  const bool is_migrating =
+      !waits_for_command && patience.LooksForReason(BootMs()) && IsMigrating(log);
+  if (!patience.IsToBeTold(BootMs(), waits_for_command || is_migrating)) return;
   if (waits_for_command) {
     return SayLine(Str("another command uses ", state, " (its coordinator has pid ", holder.pid,
                        "); this one goes on once that has ended"));
@@ -126,13 +129,11 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state,
   if (HasWrittenAddress(state)) {
     return SayLine(Str("the coordinator (pid ", holder.pid,
                        ") has started, but does not answer yet; this command waits up to ",
-                       StartPatience::kStartedMsMax / 1000,
-                       " s for it (its log: ", JoinPath(state, "coordinator.log"), ")"));
+                       StartPatience::kStartedMsMax / 1000, " s for it (its log: ", log, ")"));
   }
-  SayLine(
-      Str("the coordinator is still starting; bringing a large database up to date can take "
-          "minutes, and this command waits as long as the coordinator makes progress (its log: ",
-          JoinPath(state, "coordinator.log"), ")"));
+  SayLine(Str("the coordinator is still starting",
+              is_migrating ? ": it brings the database up to date, which can take minutes" : "",
+              "; this command waits as long as it makes progress (its log: ", log, ")"));
 }
 
 std::int64_t BytesOf(const std::string& log) {

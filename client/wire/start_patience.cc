@@ -19,8 +19,16 @@ bool StartPatience::StartedLongAgo(std::int64_t now_ms) const {
   return started_ms_ && now_ms - *started_ms_ >= kStartedMsMax;
 }
 
-bool StartPatience::IsToBeTold(std::int64_t now_ms) {
-  if (is_told_ || now_ms - begun_ms_ < kWonderMs) return false;
+bool StartPatience::LooksForReason(std::int64_t now_ms) {
+  constexpr std::int64_t kBetweenMs = 1'000;
+  const bool is_soon = looked_ms_ != 0 && now_ms - looked_ms_ < kBetweenMs;
+  if (is_told_ || is_soon || now_ms - begun_ms_ < kWonderMs) return false;
+  looked_ms_ = now_ms;
+  return true;
+}
+
+bool StartPatience::IsToBeTold(std::int64_t now_ms, bool has_reason) {
+  if (is_told_ || now_ms - begun_ms_ < (has_reason ? kWonderMs : kBusyMs)) return false;
   is_told_ = true;
   return true;
 }

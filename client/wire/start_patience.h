@@ -24,17 +24,21 @@ class StartPatience {
   bool StartedLongAgo(std::int64_t now_ms) const;
   // It works, or cannot before another process has ended.
   void NoteWork(std::int64_t now_ms) { worked_ms_ = now_ms; }
+  // Returns true once a second from the time on at which a reason would be told, until one is.
+  bool LooksForReason(std::int64_t now_ms);
   std::int64_t WaitedMs(std::int64_t now_ms) const { return now_ms - begun_ms_; }
-  // Returns true once: when the wait is so long that a user would wonder.
-  bool IsToBeTold(std::int64_t now_ms);
+  // Returns true once: when the wait is so long that a user would wonder. Where nothing is known
+  // that makes it long, that is later: on a busy machine, a start may take some seconds.
+  bool IsToBeTold(std::int64_t now_ms, bool has_reason);
 
  private:
-  static constexpr std::int64_t kWonderMs = 5'000;
+  static constexpr std::int64_t kWonderMs = 5'000, kBusyMs = 15'000;
 
   std::int64_t begun_ms_;
   std::int64_t worked_ms_;  // when it last did work
   std::optional<std::int64_t> started_ms_;
   std::optional<std::uint64_t> ticks_;
+  std::int64_t looked_ms_ = 0;  // for a reason; 0: never
   bool is_told_ = false;
 };
 

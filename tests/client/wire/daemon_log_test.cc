@@ -37,6 +37,23 @@ TEST(DaemonLogTest, ALineThatAFullDiskHasCutIsNotQuoted) {
             "the disk is full");
 }
 
+// Of each start until it serves. A new database is made by migrations, too, but has nothing to
+// bring up to date, and its log names none.
+TEST(DaemonLogTest, ACoordinatorMigratesFromItsFirstMigrationUntilItServes) {
+  const std::string begins =
+      "I 2026-11-20T08:03:46.123Z database_migrates migration=0028_results_by_run meaning=\"takes "
+      "minutes where there are millions of rows\"\n";
+  const std::string ends = "I 2026-11-20T08:05:46.123Z database_migrated migration=0028_x\n";
+  const std::string serves =
+      "I 2026-11-20T08:05:47.123Z serving address=unix:/x/coordinator.sock\n";
+  EXPECT_FALSE(IsMigratingIn(""));
+  EXPECT_FALSE(IsMigratingIn(ends));
+  EXPECT_TRUE(IsMigratingIn(begins));
+  EXPECT_TRUE(IsMigratingIn(serves + begins + ends));
+  EXPECT_FALSE(IsMigratingIn(begins + ends + serves));
+  EXPECT_FALSE(IsMigratingIn(begins.substr(0, begins.size() - 1))) << "the line is not whole";
+}
+
 TEST(DaemonLogTest, OnlyTheEndOfALongLogIsReadAndOnlyWholeLines) {
   const TempFolder folder;
   const std::string log = JoinPath(folder.path(), "log");

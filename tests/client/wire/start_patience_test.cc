@@ -77,9 +77,26 @@ TEST(StartPatienceTest, ATimeWithoutAnyLookDoesNotCountIfTheWaitIsNotedFirst) {
 
 TEST(StartPatienceTest, ItIsToldOnce) {
   StartPatience patience(1'000);
-  EXPECT_FALSE(patience.IsToBeTold(5'999));
-  EXPECT_TRUE(patience.IsToBeTold(6'000));
-  EXPECT_FALSE(patience.IsToBeTold(60'000));
+  EXPECT_FALSE(patience.IsToBeTold(5'999, true));
+  EXPECT_TRUE(patience.IsToBeTold(6'000, true));
+  EXPECT_FALSE(patience.IsToBeTold(60'000, true));
+}
+
+TEST(StartPatienceTest, ASlowStartWithoutAReasonIsToldLater) {
+  StartPatience patience(1'000);
+  EXPECT_FALSE(patience.IsToBeTold(15'999, false));
+  EXPECT_TRUE(patience.IsToBeTold(16'000, false));
+  EXPECT_FALSE(patience.LooksForReason(22'000));
+}
+
+TEST(StartPatienceTest, AReasonIsLookedForOnceASecondUntilItIsTold) {
+  StartPatience patience(1'000);
+  EXPECT_FALSE(patience.LooksForReason(5'999));
+  EXPECT_TRUE(patience.LooksForReason(6'000));
+  EXPECT_FALSE(patience.LooksForReason(6'999));
+  EXPECT_TRUE(patience.LooksForReason(7'000));
+  EXPECT_TRUE(patience.IsToBeTold(7'000, true));
+  EXPECT_FALSE(patience.LooksForReason(9'000));
 }
 
 }  // namespace
