@@ -159,7 +159,11 @@ Result<CheckedState> CheckBackupIn(const std::string& path, const std::string& w
 Result<CheckedState> CheckBackup(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(path));
   const TempFolder temporary;
-  return CheckBackupIn(absolute, JoinPath(temporary.path(), "backup"));
+  ASSIGN_OR_RETURN(CheckedState checked,
+                   CheckBackupIn(absolute, JoinPath(temporary.path(), "backup")));
+  // The remedies of a live folder, such as `longrun retry`, change nothing in a file.
+  for (DamagedObject& one : checked.found.damaged) one.remedy = kOtherBackup;
+  return checked;
 }
 
 Result<CheckedState> CheckState(const std::string& state_folder) {

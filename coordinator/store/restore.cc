@@ -188,10 +188,16 @@ class Restorer {
   }
 
   Status Refusal(const DeepCheck& found) const {
-    const std::size_t n_more = found.damaged.size() - 1;
+    // A damaged database comes first, and then what it has of which run.
+    constexpr std::size_t kShown = 3;
+    std::vector<std::string> objects;
+    for (const DamagedObject& one : found.damaged) {
+      if (objects.size() < kShown) objects.push_back(one.object);
+    }
+    const std::size_t n_more = found.damaged.size() - objects.size();
+    if (n_more > 0) objects.push_back(Str("and ", n_more, " more"));
     return Status(Code::kDataLoss,
-                  Str("the backup ", backup_.path(), " is damaged (", found.damaged.front().object,
-                      n_more == 0 ? "" : Str(", and ", n_more, " more"),
+                  Str("the backup ", backup_.path(), " is damaged (", Join(objects, "; "),
                       "), and nothing was restored: `longrun admin check ", backup_.path(),
                       "` lists the damage; restore from another backup"));
   }

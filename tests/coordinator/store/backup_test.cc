@@ -293,6 +293,33 @@ TEST_F(BackupTest, DamageIsReportedByName) {
   expect(bytes.size() - 1, "the zeros at the end");
 }
 
+// Its bytes hold, but a row of its database does not: as a database that was edited by hand.
+TEST_F(BackupTest, ADamagedRowInABackupIsNamedWithItsRunAndARemedyForAFile) {
+  Take();
+  std::string bytes = ReadFile(backup()).value();
+  const std::string text = R"("context_length":64)";
+  std::size_t n = 0;
+  for (std::size_t at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1)) {
+    bytes[at + text.size() - 1] = '5';
+    n += 1;
+  }
+  ASSERT_GT(n, 0U);
+  ASSERT_TRUE(WriteFileAtomic(backup(), bytes).ok());
+  const auto checked = CheckBackup(backup());
+  ASSERT_TRUE(checked.ok()) << checked.status().message();
+  ASSERT_GT(checked->found.damaged.size(), 1U) << Found(*checked);
+  for (const DamagedObject& one : checked->found.damaged) {
+    EXPECT_EQ(one.remedy,
+              "restore from another backup; `tar -xf` still unpacks the undamaged files of this "
+              "one")
+        << one.object;
+  }
+  EXPECT_NE(Found(*checked).find(" of run "), std::string::npos) << Found(*checked);
+  const auto restored = Restore(At("refused"));
+  EXPECT_NE(restored.status().message().find(" of run "), std::string::npos)
+      << restored.status().message();
+}
+
 // A file of every shorter length is refused as a whole.
 TEST_F(BackupTest, AFileThatWasCutShortIsNoBackup) {
   Take();
