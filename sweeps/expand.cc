@@ -554,7 +554,41 @@ class Expander {
     if (train.validate.length == train.train_length) train.validate.length = 0;
     KeyErrors errors;
     CheckTrain(train, errors);
-    ReportErrors(point, errors);
+    if (errors.empty()) return;
+    KeyErrors advised;
+    for (const KeyError& error : errors.all()) {
+      const bool is_batch = error.key == "train.batch_tokens";
+      const std::string advice = is_batch ? CommonBatches(train.batch_tokens) : "";
+      advised.Add(error.key, Status(error.status.code(), Str(error.status.message(), advice)),
+                  error.others);
+    }
+    ReportErrors(point, advised);
+  }
+
+  // What fits one train length of the matrix may not fit another: the nearest multiples of all.
+  std::string CommonBatches(std::int64_t batch_tokens) const {
+    constexpr std::int64_t kMax = std::int64_t{1} << 40;
+    std::set<std::int64_t> lengths;
+    for (const Axis& axis : spec_.axes) {
+      if (axis.name != "train_length") continue;
+      for (const AxisValue& value : axis.values) {
+        if (!value.value.is_number_integer()) continue;
+        const auto length = value.value.get<std::int64_t>();
+        if (length > 0) lengths.insert(length);
+      }
+    }
+    if (lengths.size() < 2) return "";
+    std::int64_t common = 1;
+    for (const std::int64_t length : lengths) {
+      const std::int64_t factor = length / std::gcd(common, length);
+      if (factor > kMax / common) return "";
+      common *= factor;
+    }
+    std::vector<std::string> names;
+    for (const std::int64_t length : lengths) names.push_back(Str(length));
+    const std::int64_t below = batch_tokens / common * common;
+    return Str("; of all train lengths (", Join(names, ", "), "), the nearest multiple",
+               below == 0 ? Str(" is ", common) : Str("s are ", below, " and ", below + common));
   }
 
   // A run counts what a validation scores in tokens, so it is the same run however a file says it.

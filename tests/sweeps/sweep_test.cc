@@ -80,6 +80,31 @@ std::string SmallSweep(std::string_view spec = "", std::string_view metadata = "
 
 std::string ErrorOf(const Result<Sweep>& sweep) { return sweep.status().message(); }
 
+// 960 and 1024 fit 64, and no other train length.
+TEST(SweepTest, ABatchIsSuggestedThatFitsAllTrainLengths) {
+  std::string yaml = SmallSweep();
+  const auto replace = [&](std::string_view before, std::string_view after) {
+    yaml.replace(yaml.find(before), before.size(), after);
+  };
+  replace("batch_tokens: 1024", "batch_tokens: 1000");
+  const std::string nearest =
+      "train.batch_tokens: 1000 is not a multiple of train_length 64; the nearest are 960 and 1024";
+  EXPECT_TRUE(ErrorOf(Parse(yaml)).ends_with(nearest)) << ErrorOf(Parse(yaml));
+  replace("train_length: [64]", "train_length: [64, 96, 200]");
+  const std::string error = ErrorOf(Parse(yaml));
+  EXPECT_NE(error.find(Str(nearest,
+                           "; of all train lengths (64, 96, 200), the nearest multiple is "
+                           "4800")),
+            std::string::npos)
+      << error;
+  replace("[64, 96, 200]", "[64, 96]");
+  EXPECT_NE(ErrorOf(Parse(yaml))
+                .find("of all train lengths (64, 96), the nearest multiples are "
+                      "960 and 1152"),
+            std::string::npos)
+      << ErrorOf(Parse(yaml));
+}
+
 // The only run of a small sweep with these evaluations.
 PlannedRun RunWith(std::string_view evaluate) {
   const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
