@@ -108,7 +108,7 @@ class Preparer {
       const bool is_evaluated = read && read->digest == source.digest;
       const std::string context =
           is_evaluated ? Str("evaluated dataset \"", read->name, "\"") : std::string();
-      Status status = PlanDataset(source, context);
+      Status status = PlanDataset(source, is_evaluated ? read->name : task_.dataset_name, context);
       if (!status.ok()) return is_evaluated ? std::move(status).In(context) : status;
     }
     for (const CheckpointSource& source : start_.checkpoints) {
@@ -132,7 +132,9 @@ class Preparer {
     return Status();
   }
 
-  Status PlanDataset(const DatasetSource& source, const std::string& context) {
+  // `context` names the dataset, if it is not the run's own.
+  Status PlanDataset(const DatasetSource& source, const std::string& name,
+                     const std::string& context) {
     std::string& path = prepared_.datasets[source.digest];
     path = FindDataset(source.digest, datasets_dir_);
     if (!path.empty()) return Status();
@@ -145,12 +147,13 @@ class Preparer {
       why = there.message();
     }
     if (!is_cached && source.files.empty()) {
+      const std::string what = context.empty() ? Str("dataset \"", name, "\" (", source.digest, ")")
+                                               : Str("dataset ", source.digest);
       return Status(
           Code::kNotFound,
-          Str("dataset ", source.digest, " is not on this worker: none in ", datasets_dir_,
-              " has this digest, and ", why,
-              "; if it was moved, register its new folder with `longrun data register "
-              "NAME FOLDER` (`longrun data ls` shows NAME); else copy or import it again"));
+          Str(what, " is not on this worker: none in ", datasets_dir_, " has this digest, and ",
+              why, "; if it was moved, register its new folder with `longrun data register ", name,
+              " FOLDER`; else copy or import it again"));
     }
     if (!source.files.empty()) {
       RETURN_IF_ERROR(CheckListing({.digest = source.digest, .files = source.files}));
