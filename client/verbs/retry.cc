@@ -12,6 +12,7 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
+#include "client/words/nothing_to_do.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 #include "sweeps/failure.h"
@@ -26,6 +27,7 @@ constexpr std::size_t kShown = 8;
 struct Before {
   std::string state;
   std::vector<std::string> diverged;
+  std::string pausing;  // PausingText
 };
 
 // Ignores errors: the call that follows reports them.
@@ -38,6 +40,7 @@ Before Ask(RetryingClient& client, const std::string& target) {
   } else if (const Result<v1::GetRunResponse> run = client.GetRun(target); run.ok()) {
     *runs.Add() = run->run();
   }
+  before.pausing = PausingText(target, runs);
   RunNames names(runs);
   for (const v1::RunInfo& run : runs) {
     for (const v1::TaskInfo& task : run.tasks()) {
@@ -81,6 +84,8 @@ void AddRetry(Verbs& verbs) {
       SayLine(Str(*thing,
                   " is no longer cancelled; it takes part again in the tasks that other "
                   "sweeps had kept"));
+    } else if (n == 0 && !before.pausing.empty()) {
+      SayLine(before.pausing);
     } else if (n == 0) {
       SayLine(
           "none of its tasks failed, was skipped or was cancelled: there is nothing to try again");

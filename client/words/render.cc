@@ -77,20 +77,46 @@ bool LocaleIsUtf8() {
   return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
 }
 
-std::string ClipLines(const std::string& text, std::size_t width) {
+namespace {
+
+// Characters that take a column; colour codes take none.
+std::size_t Columns(std::string_view line) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\x1b') {
+      i = std::min(line.find('m', i), line.size());
+    } else if ((static_cast<unsigned char>(line[i]) & 0xc0) != 0x80) {
+      ++n;
+    }
+  }
+  return n;
+}
+
+std::string ClipLine(std::string_view line, std::size_t width) {
+  if (Columns(line) <= width) return std::string(line);
   std::string out;
   std::size_t column = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\n') {
-      column = 0;
-    } else if (text[i] == '\x1b') {
-      while (i < text.size() && text[i] != 'm') out += text[i++];
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\x1b') {
+      while (i < line.size() && line[i] != 'm') out += line[i++];
       out += 'm';
       continue;
-    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
-      ++column;
     }
-    if (column <= width) out += text[i];
+    if ((static_cast<unsigned char>(line[i]) & 0xc0) != 0x80 && ++column == width) out += "…";
+    if (column < width) out += line[i];
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string ClipLines(const std::string& text, std::size_t width) {
+  std::string out;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    out += ClipLine(rest.substr(0, end), width);
+    if (end < rest.size()) out += '\n';
+    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return out;
 }

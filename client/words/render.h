@@ -21,7 +21,8 @@ bool UseColour();
 // Whether the locale can show UTF-8. Only for the terminal: an output file may be read elsewhere.
 bool LocaleIsUtf8();
 
-// The first `width` characters of each line; colour codes are kept.
+// The first `width` characters of each line, the last of them "…" if more follow; colour codes are
+// kept.
 std::string ClipLines(const std::string& text, std::size_t width);
 
 enum class Align { kLeft, kRight };
