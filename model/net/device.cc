@@ -27,15 +27,15 @@ Status WhyNoGpu() {
   if (dlopen("libcuda.so.1", RTLD_NOW) == nullptr) {
     const char* const why = dlerror();
     return Status(Code::kFailedPrecondition,
-                  Str("a GPU was requested, but NVIDIA's driver cannot be loaded: ",
+                  Str("no GPU can be used: NVIDIA's driver cannot be loaded: ",
                       why == nullptr ? "unknown reason" : why,
                       "; install the driver (a container gets it from the host if it is started "
                       "with GPUs), or use the device \"cpu\""));
   }
   const std::optional<std::string> visible = GetEnv("CUDA_VISIBLE_DEVICES");
   return Status(Code::kFailedPrecondition,
-                Str("a GPU was requested, but LibTorch finds none, although NVIDIA's driver is "
-                    "there: see whether `nvidia-smi -L` lists one",
+                Str("no GPU can be used: LibTorch finds none, although NVIDIA's driver is there: "
+                    "see whether `nvidia-smi -L` lists one",
                     visible ? Str(", and what CUDA_VISIBLE_DEVICES=", Quoted(*visible), " leaves")
                             : std::string(),
                     ", or use the device \"cpu\""));
@@ -48,7 +48,7 @@ Status LoadCudaHalf() {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* why = dlerror();
       return Status(Code::kFailedPrecondition,
-                    Str("a GPU was requested, but LibTorch's CUDA half cannot be loaded: ",
+                    Str("no GPU can be used: LibTorch's CUDA half cannot be loaded: ",
                         why == nullptr ? "unknown reason" : why,
                         "; install torch with its NVIDIA packages, or use the device \"cpu\""));
     }
