@@ -157,8 +157,8 @@ std::string NothingStored(const std::string& state, const std::string& thing) {
       if (!IsShown(run, task, attempt, thing)) continue;
       if (kInOrder.contains(attempt.failure_class())) continue;
       return Str(
-          "attempt ", attempt.attempt(), " ended as ", attempt.failure_class(),
-          ", but no log of it is stored: its trainer wrote nothing, or its files were removed");
+          "attempt ", attempt.attempt(), " ended (", attempt.failure_class(),
+          "), but no log of it is stored: its trainer wrote nothing, or its files were removed");
     }
   }
   return Str("the log is empty: a trainer writes to it when something is wrong",

@@ -47,7 +47,7 @@ std::string SubjectText(const v1::TaskReason& reason) {
 std::string LastEndText(const v1::TaskReason& reason) {
   if (reason.failure_class().empty() || reason.state() == "SUCCEEDED") return "";
   if (reason.text().find(reason.failure()) != std::string::npos) return "";
-  return Str("ended as ", reason.failure_class(), ": ", reason.failure());
+  return Str("ended (", reason.failure_class(), "): ", reason.failure());
 }
 
 std::string TriesText(const v1::TaskReason& reason) {

@@ -186,14 +186,14 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   task.not_before = step.now + wait_ms;
   if (yielded) {
     return MakeReady(step, task,
-                     Str("stopped, to continue later", StartOf(step.state, task), " (attempt ",
-                         attempt.n, ")", NeedsText(task)));
+                     Str("attempt ", attempt.n, " stopped, to continue later",
+                         StartOf(step.state, task), NeedsText(task)));
   }
   const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
                                 : std::string("tried again");
   MakeReady(step, task,
-            Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended as ", row.name,
-                ": ", message));
+            Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended (", row.name,
+                "): ", message));
 }
 
 // The message for a cancelled trainer that did not yield: how it ended, besides being cancelled.

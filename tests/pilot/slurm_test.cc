@@ -366,7 +366,7 @@ TEST_F(SlurmPilotTest, ARequeuedJobComesBackAsTheSameWorker) {
   // Slurm waits two minutes before it starts it again.
   EXPECT_TRUE(AwaitWhy(
       {"is READY, JOB_PENDING: ", "none of its jobs runs; waiting in the queue: 1 job (BeginTime)",
-       "Slurm starts the job by itself", "last attempt: ended as preempted: "}));
+       "Slurm starts the job by itself", "last attempt: ended (preempted): "}));
   cluster_->Run({"scontrol", "update", Str("jobid=", jobs.front().id), "starttime=now"});
 
   ASSERT_TRUE(AwaitSuccess()) << Told();

@@ -57,7 +57,7 @@ TEST(TaskReasonsTest, WhatATerminalWouldObeyIsWrittenOutOnOneLine) {
   answer.mutable_reasons(0)->set_failure("b\nc\x7f");
   const std::string text = ReasonsText(answer);
   EXPECT_NE(text.find("\\x1b]0;a\\x07\\nforged\\r \\x9b1m\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("ended as invalid: b\\nc\\x7f\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("ended (invalid): b\\nc\\x7f\n"), std::string::npos) << text;
 }
 
 TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
@@ -87,7 +87,7 @@ TEST(TaskReasonsTest, OfARunEachTaskIsToldWithItsTriesAndItsLastFailure) {
             "train task 1f2e3d4c is READY, NO_FREE_SLOT: 1 is busy\n"
             "  not before: 2023-11-14T22:13:20Z\n"
             "  tried so far: 2 attempts in all; 1 failure and 1 loss in this round\n"
-            "  last attempt: ended as lost: nothing was heard from worker w\n"
+            "  last attempt: ended (lost): nothing was heard from worker w\n"
             "evaluate task 1f2e3d4c (nonoverlap) FAILED: crashed: signal 6\n"
             "  tried so far: 1 attempt in all; 1 failure and 0 losses in this round\n");
 }

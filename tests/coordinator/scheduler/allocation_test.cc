@@ -210,10 +210,11 @@ TEST_F(AllocationTest, ATaskThatReachedNoCheckpointWaitsForALongerAllocation) {
   Do(WorkerLeaves{.session = 1});
   Finish(attempt, Yielded());
   Do(WorkerGone{.session = 1});
-  EXPECT_EQ(Train().reason,
-            "stopped, to continue later, from the beginning, since there is no checkpoint yet "
-            "(attempt 1); it reached no checkpoint before the end of its worker's allocation, so "
-            "it is given only to workers that have at least 22s left");
+  EXPECT_EQ(
+      Train().reason,
+      "attempt 1 stopped, to continue later, from the beginning, since there is no "
+      "checkpoint yet; it reached no checkpoint before the end of its worker's allocation, so "
+      "it is given only to workers that have at least 22s left");
 
   Come(22'000, 2, "B");
   EXPECT_EQ(Train().state, TaskState::kReady);
@@ -254,15 +255,16 @@ TEST_F(AllocationTest, AnEvaluationNeedsALongerAllocationOnlyIfItGetsNoFurther) 
   Come(600'000, 2, "B");
   cut_short(2, 2);
   EXPECT_EQ(Evaluate().needs_ms, 0);
-  EXPECT_EQ(Evaluate().reason, "stopped, to continue later (attempt 2)");
+  EXPECT_EQ(Evaluate().reason, "attempt 2 stopped, to continue later");
 
   Come(600'000, 3, "C");
   cut_short(2, 3);
   EXPECT_EQ(Evaluate().needs_ms, 675'000);  // an eighth more than it had
-  EXPECT_EQ(Evaluate().reason,
-            "stopped, to continue later (attempt 3); it reached no further result before the end "
-            "of its worker's allocation, so it is given only to workers that have at least 11min 15s "
-            "left");
+  EXPECT_EQ(
+      Evaluate().reason,
+      "attempt 3 stopped, to continue later; it reached no further result before the end "
+      "of its worker's allocation, so it is given only to workers that have at least 11min 15s "
+      "left");
 }
 
 TEST_F(AllocationTest, AWorkerWithAnAttemptInProgressIsNotForgotten) {

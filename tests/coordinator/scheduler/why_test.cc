@@ -387,7 +387,7 @@ TEST_F(WhyTest, AfterAFailureItPausesUntilAKnownTime) {
   Begin(Current(Train()));
   Finish(Current(Train()), Signal(SIGSEGV));
 
-  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended as crashed: the trainer died of signal 11",
+  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended (crashed): the trainer died of signal 11",
              "tried again by itself");
   EXPECT_EQ(Of(Train()).until, Train().not_before);
   EXPECT_GT(Train().not_before, now);
@@ -646,7 +646,7 @@ TEST_F(WhyTest, APauseThatEndsBeforeTheWorkersHaveReportedLastsUntilThen) {
   Finish(Current(Train()), Signal(SIGSEGV));
 
   ASSERT_LT(Train().not_before, state.place_not_before);
-  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended as crashed",
+  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended (crashed)",
              "once the workers have had time to report");
   EXPECT_EQ(Of(Train()).until, state.place_not_before);
 }
