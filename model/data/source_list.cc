@@ -203,10 +203,12 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
                                        ? "list it once"
                                        : "list it in one of them; to evaluate on training text, "
                                          "list a copy of the file and add --allow-overlap";
-        errors.Add(Invalid(name.empty() ? Str(source.shown, " is listed twice: ", remedy)
-                                        : Str(source.shown, " is listed twice, in split ",
-                                              at->second, " and in split ", name,
-                                              ": a document belongs in one place; ", remedy)));
+        const std::string where = name.empty() ? ": "
+                                  : at->second == name
+                                      ? Str(" in split ", name, ": ")
+                                      : Str(", in split ", at->second, " and in split ", name,
+                                            ": a document belongs in one place; ");
+        errors.Add(Invalid(Str(source.shown, " is listed twice", where, remedy)));
       } else if (errors.Add(CheckGuessed(spec, source)) &&
                  errors.Add(CompleteSource(format, settings, source))) {
         sources.push_back(std::move(source));
