@@ -275,7 +275,7 @@ std::string SomeKeys(const std::set<std::string>& keys) {
   if (std::ssize(names) <= kShown) return Join(names, ", ");
   const std::ptrdiff_t n_more = std::ssize(names) - kShown;
   names.resize(kShown);
-  return Str(Join(names, ", "), " and ", n_more, " more keys");
+  return Str(Join(names, ", "), " and ", n_more, n_more == 1 ? " more key" : " more keys");
 }
 
 // Why no run with the value of `against` is the same as that of a cell, and what to do about it.

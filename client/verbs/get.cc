@@ -48,6 +48,12 @@ std::string PathOf(const v1::RunInfo& run) {
   return execution.is_object() ? execution.at("paths").value("attention", "") : std::string();
 }
 
+// How long the task has run; "" if it has not begun, or if that is not known.
+std::string TimeOf(const v1::TaskInfo& task) {
+  const bool has_run = task.has_duration_ms() && TriesOf(task) > 0;
+  return has_run ? FormatDurationMs(task.duration_ms()) : "";
+}
+
 // The tasks of runs, a line each: with position, train length and every axis that
 // tells the runs apart.
 struct TaskTable {
@@ -108,8 +114,8 @@ TaskTable TasksOf(const Runs& runs, const std::vector<int>& shown, bool in_full)
       for (const std::string& axis : others) row.push_back(axis_text(axis));
       row.insert(row.end(), {ShortId(task.task()), task.kind()});
       if (tells_evaluations) row.push_back(EvaluationOf(task));
-      row.insert(row.end(), {task.state(), Str(TriesOf(task)), DurationText(task.duration_ms()),
-                             task.worker(), PathOf(run), ReasonOf(task, in_full)});
+      row.insert(row.end(), {task.state(), Str(TriesOf(task)), TimeOf(task), task.worker(),
+                             PathOf(run), ReasonOf(task, in_full)});
     }
   }
   return table;
@@ -187,8 +193,9 @@ std::string RunText(const v1::RunInfo& run) {
       const auto resume = attempt.resume_step();
       if (resume > 0) text += Str(", resumed at step ", resume);
       // Of a live attempt, the task's time says more: it goes to now.
-      const std::string ran = DurationText(attempt.duration_ms());
-      if (!ran.empty() && attempt.ended_ms() > 0) text += Str(", ran ", ran);
+      if (attempt.started_ms() > 0 && attempt.ended_ms() > 0) {
+        text += Str(", ran ", FormatDurationMs(attempt.duration_ms()));
+      }
       const std::string message = OneLine(Printable(attempt.message()));
       // The newest attempt's message is the failed task's reason, which is below in full.
       const bool is_listed_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();

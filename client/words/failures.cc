@@ -38,7 +38,8 @@ std::string LogTail(CoordinatorConnection& connection, const std::string& attemp
   for (const std::string& line : LastLines(tail, kLogLines)) {
     text += Str("  | ", Printable(line), "\n");
   }
-  return text.empty() ? "  its log is empty\n" : text;
+  if (text.empty()) return "  its log is empty\n";
+  return Str(text, "  the whole log: `longrun logs ", attempt, "`\n");
 }
 
 std::string OneFailure(CoordinatorConnection& connection, const std::string& name,
@@ -48,8 +49,7 @@ std::string OneFailure(CoordinatorConnection& connection, const std::string& nam
       Str(task.kind(), " task ", ShortId(task.task()), " of ", name, " ", ShortId(run.run_key()),
           " failed: ", OneLine(Printable(task.reason())), "\n");
   if (attempt.empty()) return text;
-  text += LogTail(connection, attempt);
-  return Str(text, "  the whole log: `longrun logs ", attempt, "`\n");
+  return text + LogTail(connection, attempt);
 }
 
 }  // namespace

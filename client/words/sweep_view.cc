@@ -35,6 +35,7 @@
 #include "client/words/evaluation_of.h"
 #include "client/words/render.h"
 #include "client/words/window.h"
+#include "sweeps/failure.h"
 
 namespace longrun::client {
 namespace {
@@ -92,6 +93,15 @@ std::string DoneText(const std::string& phase, const v1::TaskProgress& progress)
 // Of the reason why a task waits, a table has room for the beginning only.
 enum class Reasons { kWhole, kShort };
 
+// "tried again after a pause of 10 s: attempt 1 ended (killed): ...": a cut at the end would hide
+// the cause.
+std::string CauseFirst(std::string_view reason) {
+  constexpr std::string_view kCause = ": attempt ";
+  const std::size_t at = reason.find(kCause);
+  if (at == std::string_view::npos) return std::string(reason);
+  return Str(reason.substr(at + 2), "; ", reason.substr(0, at));
+}
+
 std::string RunState(const v1::RunInfo& run, Reasons reasons) {
   const v1::TaskInfo* task = CurrentTask(run);
   if (task == nullptr) return "done";
@@ -111,8 +121,10 @@ std::string RunState(const v1::RunInfo& run, Reasons reasons) {
   const std::string& reason = task->reason();
   const bool is_unfit = !NobodyCan(*task).empty();
   if (!is_unfit && !reason.starts_with(kTriedAgain)) return text;
-  const std::size_t n_max = is_unfit ? kUnfitBytes : kTriedAgainBytes;
-  return Str(text, ": ", reasons == Reasons::kWhole ? reason : Shortened(reason, n_max, kCut));
+  if (reasons == Reasons::kWhole) return Str(text, ": ", reason);
+  return Str(text, ": ",
+             is_unfit ? Shortened(reason, kUnfitBytes, kCut)
+                      : Shortened(CauseFirst(reason), kTriedAgainBytes, kCut));
 }
 
 std::vector<std::string> RunAxes(const v1::RunInfo& run, const std::set<std::string>& other_axes) {
@@ -524,6 +536,16 @@ void PrintNotices(const Repeated<v1::Notice>& notices) {
   for (const v1::Notice& notice : notices) SayLine(Printable(notice.text()));
 }
 
+namespace {
+
+// Not if its worker could not get what the task reads, and started no trainer.
+bool MayHaveLog(const v1::TaskInfo& task) {
+  const bool has_run = !task.has_duration_ms() || task.duration_ms() > 0;
+  return has_run || !task.reason().starts_with(FailureOf(FailureClass::kData).name);
+}
+
+}  // namespace
+
 std::string FailedTasksText(const SweepProgress& progress) {
   bool any_for_good = false;
   std::size_t n_failed = 0;
@@ -535,8 +557,10 @@ std::string FailedTasksText(const SweepProgress& progress) {
       any_for_good = any_for_good || task.failed_for_good();
       if (++n_failed > kFailuresShown) continue;
       text += Str(task.kind(), " task of ", names.Of(run),
-                  " failed: ", OneLine(Printable(task.reason())), "\n  `longrun logs ",
-                  ShortId(task.task()), "` shows its log\n");
+                  " failed: ", OneLine(Printable(task.reason())), "\n");
+      if (MayHaveLog(task)) {
+        text += Str("  `longrun logs ", ShortId(task.task()), "` shows its log\n");
+      }
     }
   }
   if (n_failed > kFailuresShown) {

@@ -106,10 +106,10 @@ TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
     return lines.size() == 1 ? lines[0] : Str(lines.size(), " lines");
   };
   EXPECT_EQ(line_of("RUNNING", 1, ""), "run-1000 rope 64: train running");
-  EXPECT_EQ(line_of("READY", 1,
-                    "tried again after a pause of 10 s: attempt 1 ended as crashed: signal 6"),
-            "run-1000 rope 64: train ready: tried again after a pause of 10 s: attempt 1 ended as "
-            "crashed: signal 6");
+  EXPECT_EQ(
+      line_of("READY", 1, "tried again after a pause of 10 s: attempt 1 ended (crashed): signal 6"),
+      "run-1000 rope 64: train ready: tried again after a pause of 10 s: attempt 1 ended "
+      "(crashed): signal 6");
   EXPECT_EQ(line_of("RUNNING", 2, ""), "run-1000 rope 64: train running (attempt 2)");
   // Also where nobody has seen it wait.
   EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");
@@ -125,7 +125,7 @@ TEST(ChangeLinesTest, LateRecordsOfAnEarlierAttemptAddNoLineToATaskThatWaits) {
   task.mutable_progress()->set_phase("validate");
   changes.Of(message, 0);
   task.set_state("READY");
-  task.set_reason("tried again, from the checkpoint of step 1563: attempt 1 ended as lost");
+  task.set_reason("tried again, from the checkpoint of step 1563: attempt 1 ended (lost)");
   EXPECT_EQ(changes.Of(message, 0).size(), 1U);
   task.mutable_progress()->set_phase("train");
   task.mutable_progress()->set_of(10);
@@ -138,7 +138,7 @@ TEST(ChangeLinesTest, LateRecordsOfAnEarlierAttemptAddNoLineToATaskThatWaits) {
 
 // A log has no width: its reader gets the whole reason. The table of a terminal has not the room.
 TEST(ChangeLinesTest, ALongReasonIsWholeInALogAndCutInATable) {
-  for (const std::string begin : {"no worker can run it: ", "tried again: attempt 1 ended as "}) {
+  for (const std::string begin : {"no worker can run it: ", "tried again: attempt 1 ended: "}) {
     ChangeLines changes;
     v1::WatchSweepResponse message = Message(1, 0);
     changes.Of(message, 0);
@@ -152,6 +152,20 @@ TEST(ChangeLinesTest, ALongReasonIsWholeInALogAndCutInATable) {
     EXPECT_EQ(table.find(reason), std::string::npos) << table;
     EXPECT_NE(table.find("xx …"), std::string::npos) << table;
   }
+}
+
+// The cause is last in the reason, where a table would cut it.
+TEST(ChangeLinesTest, ATableSaysFirstHowTheAttemptOfATaskEndedThatIsTriedAgain) {
+  v1::WatchSweepResponse message = Message(1, 0);
+  message.mutable_runs(0)->mutable_tasks(0)->set_attempts(1);
+  message.mutable_runs(0)->mutable_tasks(0)->set_reason(
+      "tried again after a pause of 10 s, from the beginning, since there is no checkpoint yet: "
+      "attempt 1 ended (killed): the trainer died of signal 9");
+  const std::string table = RenderProgress(message);
+  EXPECT_NE(table.find("train ready: attempt 1 ended (killed): the trainer died of signal 9; tried "
+                       "again after a pause of 10 s, from the beginning, since …"),
+            std::string::npos)
+      << table;
 }
 
 TEST(ChangeLinesTest, TenThousandWaitingRunsAreOneLine) {

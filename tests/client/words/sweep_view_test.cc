@@ -130,6 +130,23 @@ TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
   EXPECT_TRUE(text.ends_with("and 9980 tasks more failed: `longrun get a` shows them\n")) << text;
 }
 
+// The worker could not get the dataset: there was no trainer to write a log.
+TEST(FailedTasksTextTest, OfATaskWithoutATrainerNoLogIsOffered) {
+  v1::WatchSweepResponse message;
+  v1::TaskInfo& task = *message.add_runs()->add_tasks();
+  task.set_state("FAILED");
+  task.set_task("7a6b5c4d9e8f");
+  task.set_reason("data: dataset \"tiny\" is not on this worker");
+  task.set_duration_ms(0);
+  EXPECT_EQ(FailedTasksText(message).find("longrun logs"), std::string::npos);
+  task.set_duration_ms(1);
+  EXPECT_NE(FailedTasksText(message).find("`longrun logs 7a6b5c4d` shows its log"),
+            std::string::npos);
+  task.set_duration_ms(0);
+  task.set_reason("crashed: the trainer died of signal 6");
+  EXPECT_NE(FailedTasksText(message).find("longrun logs"), std::string::npos);
+}
+
 TEST(FailedTasksTextTest, WhatATerminalWouldObeyIsWrittenOutOnOneLine) {
   v1::WatchSweepResponse message = Sweep();
   message.clear_runs();
