@@ -66,9 +66,10 @@ class Looker {
     if (is_whole && (code == 0 || code == kExitDamaged)) return Status();
     const std::string& why = answer.complaint;
     if (code < 0) {  // which says nothing about the database
-      return Status(Code::kUnavailable,
-                    Str("longrun-coordinator could not look at it to the end: ", why,
-                        "; try again, with more memory if the system ended it for want of that"));
+      return Status(
+          Code::kUnavailable,
+          Str("longrun-coordinator did not finish the check: ", why,
+              "; try again (if the system ended it for lack of memory, free some first)"));
     }
     if (code == kExitConfiguration) {
       return Status(Code::kNotFound, Str("nothing is stored here yet: ", why));

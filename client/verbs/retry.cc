@@ -84,6 +84,9 @@ void AddRetry(Verbs& verbs) {
       SayLine(Str(*thing,
                   " is no longer cancelled; it takes part again in the tasks that other "
                   "sweeps had kept"));
+    } else if (n == 0 && !before.pausing.empty() && before.state == "PAUSED") {
+      SayLine(
+          Str(*thing, " is paused: `longrun resume ", *thing, "` lets it try again what failed"));
     } else if (n == 0 && !before.pausing.empty()) {
       SayLine(before.pausing);
     } else if (n == 0) {
@@ -91,7 +94,7 @@ void AddRetry(Verbs& verbs) {
           "none of its tasks failed, was skipped or was cancelled: there is nothing to try again");
     }
     if (n > 0 && !before.diverged.empty()) WarnOfDiverged(before.diverged);
-    if (n > 0 && client.coordinator().momentary()) {
+    if ((n > 0 || !before.pausing.empty()) && client.coordinator().momentary()) {
       SayLine(kNothingRuns);
     }
     return static_cast<int>(kExitOk);

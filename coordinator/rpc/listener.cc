@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "coordinator/rpc/network.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -107,7 +108,11 @@ std::int64_t FilesMax() {
 
 }  // namespace
 
-std::int64_t ConnectionsMax(std::int64_t files_max) { return files_max / 2; }
+std::int64_t ConnectionsMax(std::int64_t files_max) {
+  // What the coordinator needs itself (server.cc), and what it was started with.
+  constexpr std::int64_t kOwnFiles = 80;
+  return std::max<std::int64_t>(1, std::min(files_max / 2, files_max - kOwnFiles));
+}
 
 // ---- open connections --------------------------------------------------------------------------
 
@@ -179,7 +184,7 @@ Result<std::unique_ptr<Listener>> Listener::Open(HostPort& place) {
       add(address, one->ai_addrlen);
     }
   }
-  if (sockets.empty()) return ErrnoStatus(error_number, Str("cannot listen on ", place.Text()));
+  if (sockets.empty()) return CannotListen(error_number, place);
   const int stop_fd = eventfd(0, EFD_CLOEXEC);
   if (stop_fd < 0) return ErrnoStatus(errno, "cannot make an eventfd");
   return std::unique_ptr<Listener>(new Listener(std::move(sockets), stop_fd));
@@ -227,7 +232,11 @@ void Listener::AcceptFrom(int listening) {
       accept4(listening, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!fd.is_open()) {
     if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) return;
-    LogWarning("cannot_accept", {{"error", ErrnoStatus(errno, "accept").message()}});
+    const Status why = ErrnoStatus(errno, "accept");
+    if (const std::int64_t now = BootMs(); now - failed_at_ >= kLogEachMs) {
+      failed_at_ = now;
+      LogWarning("cannot_accept", {{"error", why.message()}});
+    }
     poll(nullptr, 0, kPauseMs);
     return;
   }

@@ -23,8 +23,8 @@ namespace longrun::coordinator {
 
 using ConnectionAcceptor = grpc::experimental::ExternalConnectionAcceptor;
 
-// How many connections a process may have that may open so many files: half, since the database,
-// the transfers and the callers on this machine need files, too.
+// How many connections a process may have that may open so many files: half, but fewer if the
+// database, the transfers and the callers on this machine need more than the other half.
 std::int64_t ConnectionsMax(std::int64_t files_max);
 
 // Which connections are open. gRPC closes them, and tells nobody: one is open as long as its
@@ -81,6 +81,7 @@ class Listener {
   OpenConnections open_;
   std::int64_t n_refused_ = 0;  // since the last line of the log
   std::int64_t logged_at_ = 0;
+  std::int64_t failed_at_ = 0;  // when it was last logged that accept() fails
 };
 
 }  // namespace longrun::coordinator

@@ -22,6 +22,13 @@ struct FreeAddresses {
   void operator()(addrinfo* list) const { freeaddrinfo(list); }
 };
 
+}  // namespace
+
+// gRPC 1.51 has no setting for the oldest version of TLS. Its list of ciphers is one for TLS 1.2:
+// with a cipher that needs an RSA key, and keys that are not RSA, a client of TLS 1.2 finds no
+// common cipher. TLS 1.3 does not use the list.
+void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1); }
+
 Status CannotListen(int error_number, const HostPort& place) {
   const std::string text = place.Text();
   switch (error_number) {
@@ -38,13 +45,6 @@ Status CannotListen(int error_number, const HostPort& place) {
       return ErrnoStatus(error_number, Str("cannot listen on ", text));
   }
 }
-
-}  // namespace
-
-// gRPC 1.51 has no setting for the oldest version of TLS. Its list of ciphers is one for TLS 1.2:
-// with a cipher that needs an RSA key, and keys that are not RSA, a client of TLS 1.2 finds no
-// common cipher. TLS 1.3 does not use the list.
-void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1); }
 
 Status CheckListenPlace(const HostPort& place) {
   addrinfo hints{};

@@ -18,6 +18,8 @@ void AllowOnlyTls13();
 // Whether a server can listen there: kInvalidArgument if the name resolves nowhere or is no address
 // of this machine, kUnavailable if the port is in use, kPermissionDenied for a privileged port.
 Status CheckListenPlace(const HostPort& place);
+// The error of a place where a socket cannot listen.
+Status CannotListen(int error_number, const HostPort& place);
 
 // Reads the keys and certificates of the state folder (pki/files.h), and reads them again within
 // seconds after they were replaced.

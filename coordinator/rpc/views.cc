@@ -437,6 +437,9 @@ void SweepView::ForgetRunJson() {
 Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   // Rows of runs never change, except that a run gets its execution, which the state has as well.
   if (runs_.empty() || may_grow_) {
+    // Before the rows are read: the last of them may be stored right after that.
+    RETURN_IF_ERROR(
+        core_.LookAndWait([&](const State& state) { may_grow_ = sweep_.id == state.submitting; }));
     ASSIGN_OR_RETURN(runs_, reader.RunsOfSweep(sweep_.id));
     without_execution_.clear();
     for (std::size_t i = 0; i < runs_.size(); ++i) {
@@ -469,8 +472,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     const bool counts_live = durations_ == Durations::kAlsoOfLive;
     const std::optional<Instant> live_until = counts_live ? std::optional(now) : std::nullopt;
     FillDuration(state, live_until, message->mutable_info());
-    may_grow_ = sweep_.id == state.submitting;
-    bool finished = !may_grow_;
+    const bool grows = sweep_.id == state.submitting;
+    may_grow_ = may_grow_ || grows;
+    bool finished = !grows;
     const auto ids = state.sweep_tasks.find(sweep_.id);
     is_gone = ids == state.sweep_tasks.end();
     if (is_gone) return;

@@ -94,7 +94,7 @@ class SweepView {
   Losses losses_;
   TimeLeft time_left_;
   std::vector<SweepRunRow> runs_;
-  bool may_grow_ = false;  // the sweep was still being submitted when it was looked at
+  bool may_grow_ = false;  // runs_ may lack some: the sweep was still being submitted
   StoreReader::LengthsByTask lengths_;
   bool looked_for_lost_ = false;
   std::vector<std::size_t> without_execution_;  // of runs_: those that had none when last looked at

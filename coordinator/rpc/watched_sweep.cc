@@ -139,9 +139,9 @@ Result<WatchedSweep::Seen> WatchedSweep::LookIfDue(StoreReader& reader, std::int
 
 // An error once that has been so for too long.
 Status WatchedSweep::NoteTooLong(std::int64_t begun_at, const Status& why) {
-  const std::int64_t last_ended_at = std::exchange(ended_at_, BootMs());
+  ended_at_ = BootMs();
   begun_at_ = begun_at;
-  if (!too_long_since_) too_long_since_ = n_seen_ > 0 ? last_ended_at : begun_at;
+  if (!too_long_since_) too_long_since_ = begun_at;
   if (ended_at_ - *too_long_since_ >= limits_.too_long_ms) return why;
   LogWarning("look_took_too_long", {{"sweep", sweep_id_}, {"error", why.message()}});
   return Status();

@@ -127,7 +127,7 @@ class WatchedSweep {
   std::int64_t passing_at_ = 0;               // when WhatPasses() was last called
   std::int64_t stored_at_ = 0;                // when version_ was first seen
   std::int64_t begun_at_ = 0, ended_at_ = 0;  // of the newest look
-  // If that took too long: when the last one succeeded, or the first one failed.
+  // If that took too long: when the first one began that did, of those since one succeeded.
   std::optional<std::int64_t> too_long_since_;
 };
 

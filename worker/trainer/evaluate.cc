@@ -335,10 +335,13 @@ Status Evaluator::Run(const EarlierRows& earlier) {
   }
   RETURN_IF_ERROR(MeasurePrompts());
   const std::vector<double> of_all = WorkOfGroups(groups);
-  const double all = std::max(1.0, std::accumulate(of_all.begin(), of_all.end(), 0.0));
+  const double of_all_groups = std::accumulate(of_all.begin(), of_all.end(), 0.0);
   ASSIGN_OR_RETURN(groups, TakeOver(earlier, groups));
   const std::vector<double> work = WorkOfGroups(groups);
-  double before = all - std::accumulate(work.begin(), work.end(), 0.0);
+  const double left = std::accumulate(work.begin(), work.end(), 0.0);
+  // Another group may have the pass that all lengths share, at its own length.
+  double before = std::max(0.0, of_all_groups - left);
+  const double all = std::max(1.0, before + left);
   for (std::size_t i = 0; i < groups.size(); ++i) {
     if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
     RETURN_IF_ERROR(RunCells(groups[i], before, work[i], all));

@@ -63,6 +63,8 @@ TEST(OpenConnectionsTest, ANumberThatComesAgainIsOneConnection) {
 TEST(ListenerTest, ConnectionsTakeHalfOfTheFiles) {
   EXPECT_EQ(ConnectionsMax(65'536), 32'768);
   EXPECT_EQ(ConnectionsMax(256), 128);
+  EXPECT_EQ(ConnectionsMax(100), 20);
+  EXPECT_EQ(ConnectionsMax(80), 1);
 }
 
 // Keeps what it is given.

@@ -252,7 +252,7 @@ TEST_F(WatchedSweepTest, WatchersKeepTheNewestViewWhileReadingTakesTooLong) {
 }
 
 TEST_F(WatchedSweepTest, AWatcherWaitsForTheFirstViewButNotForEver) {
-  Failing watched(*core_, kSweep, {.passing_ms = 0, .too_long_ms = 200});
+  Failing watched(*core_, kSweep, {.passing_ms = 0, .too_long_ms = 3'000});
   watched.failure = kTooLong;
   const std::int64_t a = watched.Join(Row());
   const auto first = watched.See(*reader_, a);

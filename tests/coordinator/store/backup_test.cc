@@ -293,7 +293,7 @@ TEST_F(BackupTest, DamageIsReportedByName) {
   expect(bytes.size() - 1, "the zeros at the end");
 }
 
-// Its bytes hold, but a row of its database does not: as a database that was edited by hand.
+// A row of its database does not hold, as in a database that was edited by hand.
 TEST_F(BackupTest, ADamagedRowInABackupIsNamedWithItsRunAndARemedyForAFile) {
   Take();
   std::string bytes = ReadFile(backup()).value();
