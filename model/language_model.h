@@ -52,7 +52,12 @@ struct Branches {
   std::span<const std::int32_t> context{};  // at least one token, unless the model is fed a BOS
   bool bos = false;                         // before the context
   std::vector<std::span<const std::int32_t>> continuations{};  // each at least one token
+
+  // The tokens that the model is fed before each continuation.
+  std::int64_t n_context() const { return std::ssize(context) + (bos ? 1 : 0); }
 };
+// By branches, continuation and token.
+using BranchNlls = std::vector<std::vector<std::vector<float>>>;
 
 // A text for the model to continue.
 struct Prompt {
@@ -90,8 +95,7 @@ class LanguageModel {
   static constexpr std::int64_t kPrefixPart = 512;
   // nll[b][k][i] of token i of continuation k of branches b. Errors are those of Nll, and except
   // for rounding so are the numbers, but a model may read each context once for all that follows.
-  virtual Result<std::vector<std::vector<std::vector<float>>>> BranchNll(
-      std::span<const Branches> branches);
+  virtual Result<BranchNlls> BranchNll(std::span<const Branches> branches);
   // nll[s][i] of targets[i] of each sequence s, for models without a causal mask. kUnimplemented
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(

@@ -49,7 +49,17 @@
 //
 // An evaluation in which the model writes also keeps 2 e n_layer G D for each of these tokens. It
 // reads no more than 8192 or 65536 of them at a time (model/net/decoder.h): B L is at most that in
-// the terms of a block.
+// the terms of a block. So it is where a text is longer, but for
+//
+//                + B L (4 C + e (2 H D + 2 G D + C))   its rows, q, k, v, the attention's output, and
+//                                                      what a gate reads
+//                + B L e 2 G D                         fused on a CPU: copies of keys and values
+//                + B L e s (H D + G D)                 if they are rotated, s = 1 on a GPU, 2 there
+//                                                      in bf16 and fp16, and 1 in the reference
+//                                                      (and H D for its parts)
+//
+// An evaluation that branches has keys and values of a context and of what goes on from it, each up
+// to 1 GiB on a CPU and 8 GiB on a GPU; what needs more is read as a whole.
 //
 // On a CPU, e is 4 in an evaluation of any precision: it may round and widen again.
 //
@@ -66,6 +76,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "model/architecture/parameters.h"
 #include "model/tokens_per_read.h"
 #include "sweeps/run.h"
 
@@ -139,6 +150,24 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, const M
          KeysRead(model, static_cast<double>(train.train_length));
 }
 
+// Of a token of a text that is read in parts, but for the attention: what it has of all tokens.
+double RowBytes(const ModelConfig& model, const MemoryPath& path, double element_bytes) {
+  const auto d_queries = static_cast<double>(model.n_head * model.head_dim());
+  const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
+  const auto d_model = static_cast<double>(model.d_model);
+  const bool on_cpu = path.device_kind == DeviceKind::kCpu;
+  const Result<TermSpec> terms = TermsOf(model);
+  const bool rotates = terms.ok() && terms->rotation.has_value();
+  double channels = HeadChannels(model) + d_model;
+  if (path.attention == AttentionBackend::kFused) {
+    if (on_cpu) channels += 2.0 * d_keys;
+    if (rotates && !on_cpu) channels += (element_bytes < 4.0 ? 2.0 : 1.0) * (d_queries + d_keys);
+  } else {
+    channels += d_queries + (rotates ? d_queries + d_keys : 0.0);
+  }
+  return 4.0 * d_model + element_bytes * channels;
+}
+
 // The weights and the forward pass of one call without gradients.
 double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const MemoryPath& path,
                     int keys_held, Precision precision, std::int64_t prompt_tokens = 0) {
@@ -149,7 +178,9 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
     n_given = std::max<std::int64_t>(1, n_given / prompt_tokens) * prompt_tokens;
   }
   const auto n_tokens = static_cast<double>(n_given);
-  const auto n_read = static_cast<double>(std::min(n_given, TokensPerRead(path.device_kind)));
+  const auto n_most = static_cast<double>(TokensPerRead(path.device_kind));
+  const bool branches = keys_held > 1;  // as many rows as fit, whatever the context length
+  const double n_read = branches ? n_most : std::min(n_tokens, n_most);
   const auto d_model = static_cast<double>(model.d_model);
   const double row_scores = static_cast<double>(model.n_head) * n_tokens;
   const double scores = path.attention == AttentionBackend::kReference
@@ -157,19 +188,18 @@ double ReadingBytes(const ModelConfig& model, std::int64_t context_length, const
                             : 0.0;
   const double copies = model.position.method == "cope" ? 15.0 : 3.0;
   const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
-  const double cached = 2.0 * keys_held * static_cast<double>(model.n_layer) * d_keys;
   const bool widens_head = precision == Precision::kFp16 && on_cpu;
   const double head = widens_head ? static_cast<double>(model.vocab_size) * d_model : 0.0;
   const double element_bytes = on_cpu || precision == Precision::kFp32 ? 4.0 : 2.0;
-  // A longer text without a cache: its rows and, for the attention, what it reads and writes. The
-  // kernels of a CPU copy keys and values.
-  const bool has_all_rows = keys_held == 0 && n_tokens > n_read;
-  const bool copies_keys = on_cpu && path.attention == AttentionBackend::kFused;
-  const double of_attention = HeadChannels(model) + d_model + (copies_keys ? 2.0 * d_keys : 0.0);
-  const double of_rows = has_all_rows ? 4.0 * d_model + element_bytes * of_attention : 0.0;
+  const double key_bytes = 2.0 * element_bytes * static_cast<double>(model.n_layer) * d_keys;
+  const auto branch_bytes = static_cast<double>(BranchKeyBytes(path.device_kind));
+  const double kept = branches
+                          ? 2.0 * std::min(branch_bytes, std::max(n_tokens, n_most) * key_bytes)
+                          : keys_held * n_tokens * key_bytes;
+  const bool has_all_rows = keys_held != 1 && n_tokens > n_most;
+  const double all_rows = has_all_rows ? n_tokens * RowBytes(model, path, element_bytes) : 0.0;
   const double of_products = 7.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff);
-  return 4.0 * (static_cast<double>(model.ParameterCount()) + head) +
-         n_tokens * (element_bytes * cached + of_rows) +
+  return 4.0 * (static_cast<double>(model.ParameterCount()) + head) + std::max(kept, all_rows) +
          n_read * (4.0 * 3.0 * d_model + element_bytes * of_products) +
          LogitsBytes(model, n_read, path.device_kind) + 4.0 * copies * scores;
 }

@@ -53,7 +53,7 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 
 // The bytes of the program (on a GPU: of CUDA), the weights and the forward pass of one call
 // without gradients.
-// keys_held (EvaluationKeysHeld): how often it has the keys and values of the call's tokens.
+// keys_held (EvaluationKeysHeld): how many copies of the keys and values of a call it has.
 // `prompt_tokens` (ExpectedCell): of the longest prompt; 0: that is the context length.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path, int keys_held,
@@ -63,8 +63,8 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
 // activation checkpointing is not counted; padding is, since it is computed as well.
 double TrainFlops(const ModelConfig& model, const TrainConfig& train);
-// The FLOPs of reading `n_tokens` tokens in windows (or prompts) of `context_length` tokens: a third of training's
-// FLOPs per token.
+// The FLOPs of reading `n_tokens` tokens in windows (or prompts) of `context_length` tokens: a third
+// of training's FLOPs per token.
 double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length);
 
 // The bytes of a checkpoint: weights and the two moments of AdamW, in fp32.

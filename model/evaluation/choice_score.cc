@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/check.h"
 #include "base/str.h"
 #include "model/evaluation/choice_text.h"
 
@@ -43,7 +44,8 @@ class QuestionMaker {
   QuestionMaker(const Tokenizer& tokenizer, const ChoiceRules& rules)
       : tokenizer_(tokenizer), rules_(rules) {}
 
-  Status Add(const ChoiceItem& item, std::size_t k) {
+  // Choice k of items[index].
+  Status Add(const ChoiceItem& item, std::size_t index, std::size_t k) {
     const std::string& choice = item.choices[k];
     const bool nanogpt = rules_.protocol == ChoiceProtocol::kNanoGpt;
     const Encoded encoded = nanogpt ? EncodeNanoGpt(tokenizer_, item.context, choice)
@@ -59,6 +61,7 @@ class QuestionMaker {
                         " tokens, but the context length is only ", rules_.context_length));
     }
     AddWindow(encoded);
+    questions_.item.push_back(index);
     const std::int64_t n_text =
         rules_.in_bytes ? static_cast<std::int64_t>(choice.size()) : CountCharacters(choice);
     questions_.n_norm.push_back(static_cast<double>(nanogpt ? n_choice : n_text));
@@ -91,11 +94,11 @@ class QuestionMaker {
   ChoiceQuestions questions_;
 };
 
-// Choices side by side that have the same context.
+// Choices of an item, side by side, that have the same context.
 struct Question {
   Branches branches;
   std::size_t first_window = 0;
-  std::int64_t n_context = 0, n_longest = 0;  // tokens: what all are fed, and what one is scored on
+  std::int64_t n_longest = 0;  // tokens of a choice
 };
 
 // Sorted by the length of contexts, since those of one length can be read together.
@@ -109,18 +112,19 @@ std::vector<Question> ByContext(const ChoiceQuestions& questions) {
     const Window& window = questions.windows[w];
     const auto context = between(window.context_begin, window.score_begin);
     const auto scored = between(window.score_begin, window.score_end);
-    if (asked.empty() || asked.back().branches.bos != window.bos ||
-        !std::ranges::equal(asked.back().branches.context, context)) {
+    const bool goes_on = w > 0 && questions.item[w] == questions.item[w - 1] &&
+                         asked.back().branches.bos == window.bos &&
+                         std::ranges::equal(asked.back().branches.context, context);
+    if (!goes_on) {
       asked.push_back({.branches = {.context = context, .bos = window.bos, .continuations = {}},
-                       .first_window = w,
-                       .n_context = std::ssize(context) + (window.bos ? 1 : 0)});
+                       .first_window = w});
     }
     Question& question = asked.back();
     question.branches.continuations.push_back(scored);
     question.n_longest = std::max(question.n_longest, std::ssize(scored));
   }
   std::ranges::stable_sort(asked, {}, [](const Question& question) {
-    return std::pair(question.n_context, question.n_longest);
+    return std::pair(question.branches.n_context(), question.n_longest);
   });
   return asked;
 }
@@ -128,16 +132,20 @@ std::vector<Question> ByContext(const ChoiceQuestions& questions) {
 // Whether the contexts have one length, and all choices with their contexts, filled up to the
 // longest, have at most so many tokens.
 bool FitTogether(std::span<const Question> asked, std::int64_t tokens_per_call) {
+  const std::int64_t n_context = asked.front().branches.n_context();
   std::int64_t n_choices = 0, n_longest = 0;
   for (const Question& question : asked) {
-    if (question.n_context != asked.front().n_context) return false;
+    if (question.branches.n_context() != n_context) return false;
     n_choices += std::ssize(question.branches.continuations);
     n_longest = std::max(n_longest, question.n_longest);
   }
-  return n_choices * (asked.front().n_context + n_longest - 1) <= tokens_per_call;
+  return n_choices * (n_context + n_longest - 1) <= tokens_per_call;
 }
 
-void AddUp(std::span<const float> nll, std::size_t window, ChoiceSums& sums) {
+void AddUp(const ChoiceQuestions& questions, std::span<const float> nll, std::size_t window,
+           ChoiceSums& sums) {
+  const Window& scored = questions.windows[window];
+  LR_CHECK(std::ssize(nll) == scored.score_end - scored.score_begin);
   for (const float of_token : nll) {
     if (std::isfinite(of_token)) {
       sums.nll[window] += static_cast<double>(of_token);
@@ -153,8 +161,10 @@ Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
                                       const std::vector<ChoiceItem>& items,
                                       const ChoiceRules& rules) {
   QuestionMaker maker(tokenizer, rules);
-  for (const ChoiceItem& item : items) {
-    for (std::size_t k = 0; k < item.choices.size(); ++k) RETURN_IF_ERROR(maker.Add(item, k));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    for (std::size_t k = 0; k < items[i].choices.size(); ++k) {
+      RETURN_IF_ERROR(maker.Add(items[i], i, k));
+    }
   }
   return maker.Take();
 }
@@ -174,10 +184,13 @@ Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& q
     }
     std::vector<Branches> branches;
     for (std::size_t q = begin; q < end; ++q) branches.push_back(asked[q].branches);
-    ASSIGN_OR_RETURN(const auto nll, model.BranchNll(branches));
+    ASSIGN_OR_RETURN(const BranchNlls nll, model.BranchNll(branches));
+    LR_CHECK(nll.size() == branches.size());
     for (std::size_t q = begin; q < end; ++q) {
-      for (std::size_t k = 0; k < nll[q - begin].size(); ++k, ++n_done) {
-        AddUp(nll[q - begin][k], asked[q].first_window + k, sums);
+      const std::vector<std::vector<float>>& of_question = nll[q - begin];
+      LR_CHECK(of_question.size() == asked[q].branches.continuations.size());
+      for (std::size_t k = 0; k < of_question.size(); ++k, ++n_done) {
+        AddUp(questions, of_question[k], asked[q].first_window + k, sums);
       }
     }
     begin = end;

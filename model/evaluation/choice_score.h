@@ -18,9 +18,10 @@ namespace longrun {
 struct ChoiceQuestions {
   std::vector<std::int32_t> tokens;
   std::vector<Window> windows;
-  std::vector<double> n_norm;    // the divisor of acc_norm for each window
-  std::int64_t n_cut = 0;        // windows whose context was cut
-  std::int64_t longest_fed = 0;  // tokens
+  std::vector<std::size_t> item;  // of each window
+  std::vector<double> n_norm;     // the divisor of acc_norm for each window
+  std::int64_t n_cut = 0;         // windows whose context was cut
+  std::int64_t longest_fed = 0;   // tokens
 };
 
 struct ChoiceRules {
@@ -40,10 +41,10 @@ struct ChoiceSums {
   std::int64_t n_non_finite = 0;
 };
 
-// Choices with the same context are given to the model together, so that it may read the context
-// once. Gives it at most `tokens_per_call` tokens per call, the context counted for each of its
-// choices, but at least the choices of one context. Errors: the
-// model's, and kCancelled if `progress` returned false.
+// Choices of an item that have the same context are given to the model together, so that it may
+// read the context once. Gives it at most `tokens_per_call` tokens per call, the context counted
+// for each of its choices, but at least the choices of one context. Errors: the model's, and
+// kCancelled if `progress` returned false.
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,
                                   const EvaluationProgress& progress = {});

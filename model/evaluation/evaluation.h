@@ -168,9 +168,9 @@ std::vector<std::string> EvaluationNames();
 bool EvaluationWrites(const Json& evaluation);
 // Evaluation::reads_once of {name: parameters}; false if this build does not know the name.
 bool EvaluationReadsOnce(const Json& evaluation);
-// How often the model holds the keys and values of the tokens of a call, in an evaluation {name:
-// parameters}: not at all, once, or at most twice, since a text and what goes on from it have their
-// own. 0 if this build does not know the name.
+// How many copies of the keys and values of a call's tokens the model holds at most, in an
+// evaluation {name: parameters}: 0, 1, or 2 (a context's, and those of what goes on from it). 0 if
+// this build does not know the name.
 int EvaluationKeysHeld(const Json& evaluation);
 
 }  // namespace longrun

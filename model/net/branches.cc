@@ -31,8 +31,9 @@ class BranchReader {
       : net_(net),
         bos_id_(bos_id),
         branches_(branches),
-        n_context_(std::ssize(branches.front().context) + (branches.front().bos ? 1 : 0)),
-        n_together_(TokensPerRead(net.compute().device_kind())) {}
+        n_context_(branches.front().n_context()),
+        n_read_(TokensPerRead(net.compute().device_kind())),
+        n_held_(std::min(n_read_, BranchTokensMax(net))) {}
 
   // Gives each row the NLL of its first token.
   void ReadContexts(std::span<Row> rows) {
@@ -45,7 +46,7 @@ class BranchReader {
     }
     // One capacity for all that is read: the growth of rotated keys counts from its middle.
     contexts_ = net_.NewState(n_batch, n_context_ + LongestOf(rows));
-    const std::int64_t n_part = std::max<std::int64_t>(1, n_together_ / n_batch);
+    const std::int64_t n_part = std::max<std::int64_t>(1, n_read_ / n_batch);
     at::Tensor last_B1C;
     for (std::int64_t begin = 0; begin < n_context_; begin += n_part) {
       const std::int64_t end = std::min(n_context_, begin + n_part);
@@ -77,7 +78,7 @@ class BranchReader {
   }
 
   bool FitTogether(std::span<const Row> rows) const {
-    return std::ssize(rows) * (n_context_ + LongestOf(rows)) <= n_together_;
+    return std::ssize(rows) * (n_context_ + LongestOf(rows)) <= n_held_;
   }
 
   at::Tensor ContextsOf(std::span<const Row> rows) const {
@@ -109,7 +110,8 @@ class BranchReader {
       targets.insert(targets.end(), row.tokens.begin() + 1, row.tokens.end());
     }
     const std::unique_ptr<NetState> state = contexts_->Rows(ContextsOf(rows));
-    const at::Tensor hidden_RTC = net_.Read(ids_RT.to(device()), *state);
+    const std::int64_t n_part = std::max<std::int64_t>(1, n_read_ / std::ssize(rows));
+    const at::Tensor hidden_RTC = net_.ReadParts(ids_RT.to(device()), *state, n_part, 0);
     const at::Tensor hidden_NC =
         hidden_RTC.flatten(0, 1).index_select(0, at::tensor(places, at::kLong).to(device()));
     const std::vector<float> nll = Nll(hidden_NC, targets);
@@ -123,22 +125,30 @@ class BranchReader {
   Net& net_;
   const std::int32_t bos_id_;
   const std::span<const Branches> branches_;
-  const std::int64_t n_context_, n_together_;
+  const std::int64_t n_context_, n_read_, n_held_;
   std::unique_ptr<NetState> contexts_;
 };
 
 }  // namespace
 
-std::vector<std::vector<std::vector<float>>> NllOfBranches(Net& net, std::int32_t bos_id,
-                                                           std::span<const Branches> branches) {
+std::int64_t BranchTokensMax(const Net& net) {
+  const ModelConfig& model = net.config().model;
+  const auto element_bytes = static_cast<std::int64_t>(c10::elementSize(net.compute().product));
+  const std::int64_t of_token =
+      2 * model.n_layer * model.n_kv_head() * model.head_dim() * element_bytes;
+  return BranchKeyBytes(net.compute().device_kind()) / of_token;
+}
+
+BranchNlls NllOfBranches(Net& net, std::int32_t bos_id, std::span<const Branches> branches) {
   const at::NoGradGuard no_grad;
-  std::vector<std::vector<std::vector<float>>> nll(branches.size());
+  BranchNlls nll(branches.size());
   std::vector<Row> rows;
   for (std::size_t b = 0; b < branches.size(); ++b) {
     const auto& continuations = branches[b].continuations;
     nll[b].resize(continuations.size());
     for (std::size_t k = 0; k < continuations.size(); ++k) {
-      rows.push_back({static_cast<std::int64_t>(b), continuations[k], &nll[b][k]});
+      rows.push_back(
+          {.context = static_cast<std::int64_t>(b), .tokens = continuations[k], .nll = &nll[b][k]});
     }
   }
   BranchReader reader(net, bos_id, branches);

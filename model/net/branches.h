@@ -10,10 +10,12 @@
 
 namespace longrun {
 
-// LanguageModel::BranchNll, for contexts of one length: the tokens and the BOS. All tokens are
-// known to the network, and all lengths fit it. Besides the keys and values of the contexts, it
-// holds those of TokensPerRead tokens, or of one text if that is longer.
-std::vector<std::vector<std::vector<float>>> NllOfBranches(Net& net, std::int32_t bos_id,
-                                                           std::span<const Branches> branches);
+// The most tokens whose keys and values are held of contexts, and again of what goes on from them:
+// those of BranchKeyBytes (model/tokens_per_read.h). A function of shapes.
+std::int64_t BranchTokensMax(const Net& net);
+
+// LanguageModel::BranchNll, for contexts of one length. All tokens are known to the network, and all
+// lengths fit it. No text may have more than BranchTokensMax tokens, nor may the contexts together.
+BranchNlls NllOfBranches(Net& net, std::int32_t bos_id, std::span<const Branches> branches);
 
 }  // namespace longrun

@@ -10,24 +10,19 @@
 #include <iterator>
 #include <memory>
 
-#include "base/log.h"
 #include "base/str.h"
 #include "model/net/branches.h"
 #include "model/net/generate.h"
 #include "model/net/head.h"
 #include "model/net/masked_batch.h"
 #include "model/net/out_of_memory.h"
+#include "model/tokens_per_read.h"
 
 namespace longrun {
 namespace {
 
 std::int64_t FedLength(const Window& window) {
   return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
-}
-
-// Of what the model is fed before all continuations.
-std::int64_t ContextLength(const Branches& from) {
-  return std::ssize(from.context) + (from.bos ? 1 : 0);
 }
 
 // If keys are in the host's memory, so many parts are read for each time that they come to the GPU:
@@ -130,10 +125,15 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
                                                        std::span<const Window> windows) {
   RETURN_IF_ERROR(CheckWindows(tokens, windows));
   std::vector<std::vector<float>> nll(windows.size());
+  const std::int64_t n_most = TokensPerRead(net_.compute().device_kind());
   RETURN_IF_ERROR(WithinMemory([&]() -> Status {
     for (std::size_t begin = 0; begin < windows.size();) {
       std::size_t end = begin + 1;
-      while (end < windows.size() && SameShape(windows[begin], windows[end])) ++end;
+      const std::int64_t n_fed = FedLength(windows[begin]);
+      while (end < windows.size() && SameShape(windows[begin], windows[end]) &&
+             static_cast<std::int64_t>(end + 1 - begin) * n_fed <= n_most) {
+        ++end;
+      }
       NllOfBatch(tokens, windows.subspan(begin, end - begin),
                  std::span(nll).subspan(begin, end - begin));
       begin = end;
@@ -222,7 +222,7 @@ Status NetScorer::CheckBranches(std::span<const Branches> branches) const {
         CheckTokens(from.context, {.score_end = std::ssize(from.context), .bos = from.bos}));
     for (const std::span<const std::int32_t> continuation : from.continuations) {
       LR_CHECK(!continuation.empty());
-      RETURN_IF_ERROR(net_.CheckLength(ContextLength(from) + std::ssize(continuation) - 1));
+      RETURN_IF_ERROR(net_.CheckLength(from.n_context() + std::ssize(continuation) - 1));
       RETURN_IF_ERROR(CheckTokens(continuation, {.score_end = std::ssize(continuation)}));
     }
   }
@@ -231,43 +231,42 @@ Status NetScorer::CheckBranches(std::span<const Branches> branches) const {
 
 bool NetScorer::SharesContexts(std::span<const Branches> branches) const {
   if (!net_.config().model.causal || !net_.ReadsInAnyCuts()) return false;
+  const std::int64_t n_most = BranchTokensMax(net_);
   bool has_several = false;
   for (const Branches& from : branches) {
     has_several = has_several || from.continuations.size() > 1;
     for (const std::span<const std::int32_t> continuation : from.continuations) {
-      if (!IsCached(ContextLength(from) + std::ssize(continuation) - 1)) return false;
+      const std::int64_t n_read = from.n_context() + std::ssize(continuation) - 1;
+      if (!IsCached(n_read) || n_read > n_most) return false;
     }
   }
   return has_several;
 }
 
-Result<std::vector<std::vector<std::vector<float>>>> NetScorer::BranchNllOfBatch(
-    std::span<const Branches> batch) {
-  if (SharesContexts(batch)) {
-    std::vector<std::vector<std::vector<float>>> nll;
-    const Status status = WithinMemory([&]() -> Status {
-      nll = NllOfBranches(net_, bos_id_, batch);
-      return {};
-    });
-    if (status.ok()) return nll;
-    if (status.code() != Code::kResourceExhausted) return status;
-    LogInfo("contexts_read_again", {{"because", status.message()}, {"effect", "slower"}});
-  }
-  return LanguageModel::BranchNll(batch);
+Result<BranchNlls> NetScorer::BranchNllOfBatch(std::span<const Branches> batch) {
+  if (!SharesContexts(batch)) return LanguageModel::BranchNll(batch);
+  BranchNlls nll;
+  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
+    nll = NllOfBranches(net_, bos_id_, batch);
+    return {};
+  }));
+  return nll;
 }
 
-Result<std::vector<std::vector<std::vector<float>>>> NetScorer::BranchNll(
-    std::span<const Branches> branches) {
+Result<BranchNlls> NetScorer::BranchNll(std::span<const Branches> branches) {
   RETURN_IF_ERROR(CheckBranches(branches));
-  std::vector<std::vector<std::vector<float>>> nll;
+  const std::int64_t n_held =
+      std::min(TokensPerRead(net_.compute().device_kind()), BranchTokensMax(net_));
+  BranchNlls nll;
   nll.reserve(branches.size());
   for (std::size_t begin = 0; begin < branches.size();) {
+    const std::int64_t n_context = branches[begin].n_context();
     std::size_t end = begin + 1;
-    while (end < branches.size() &&
-           ContextLength(branches[end]) == ContextLength(branches[begin])) {
+    while (end < branches.size() && branches[end].n_context() == n_context &&
+           static_cast<std::int64_t>(end + 1 - begin) * n_context <= n_held) {
       ++end;
     }
-    ASSIGN_OR_RETURN(auto of_batch, BranchNllOfBatch(branches.subspan(begin, end - begin)));
+    ASSIGN_OR_RETURN(BranchNlls of_batch, BranchNllOfBatch(branches.subspan(begin, end - begin)));
     std::ranges::move(of_batch, std::back_inserter(nll));
     begin = end;
   }

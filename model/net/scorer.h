@@ -34,11 +34,10 @@ class NetScorer final : public LanguageModel {
   // In parts of kPrefixPart tokens with a cache, if the network shares prefixes; else at once.
   Result<std::vector<float>> PrefixNll(const Prefix& prefix) override;
   bool SharesPrefixes(std::int64_t n_targets) const override;
-  // Reads a context once if the network can read on from it in any cuts, and the device has room
-  // for its keys and values. Branches with contexts of one length are read together if they are
-  // adjacent.
-  Result<std::vector<std::vector<std::vector<float>>>> BranchNll(
-      std::span<const Branches> branches) override;
+  // Reads a context once if the network can read on from it in any cuts, and its texts have at most
+  // BranchTokensMax tokens (branches.h). Branches with contexts of one length are read together if
+  // they are adjacent.
+  Result<BranchNlls> BranchNll(std::span<const Branches> branches) override;
   Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> sequences) override;
   // Prompts of one length and number of new tokens are read together if they are adjacent.
@@ -67,8 +66,7 @@ class NetScorer final : public LanguageModel {
   // Whether to read their contexts once.
   bool SharesContexts(std::span<const Branches> branches) const;
   // With contexts of one length.
-  Result<std::vector<std::vector<std::vector<float>>>> BranchNllOfBatch(
-      std::span<const Branches> batch);
+  Result<BranchNlls> BranchNllOfBatch(std::span<const Branches> batch);
 
   Status CheckPrompts(std::span<const Prompt> prompts) const;
   // Whether texts of so many tokens are read with a cache.

@@ -225,10 +225,11 @@ TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
   EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path(kFused), 0), kProgram + weights + part + 8 * chunk);
   EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), 0),
             kProgram + weights + part + 4 * 16384 * 8 * 96 + 8 * chunk);
-  // No copies of k and v, but three of the scores of 128 rows of 4 heads.
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kReference), 0),
-            EvaluateMemoryBytes(model, 16384, Path(kFused), 0) - 4 * 16384 * 2 * 96 +
-                12 * 4 * 128 * 16384);
+  // No copies of k and v, but parts of the outputs, and three copies of the scores of 128 rows of 4
+  // heads.
+  EXPECT_EQ(
+      EvaluateMemoryBytes(model, 16384, Path(kReference), 0),
+      EvaluateMemoryBytes(model, 16384, Path(kFused), 0) - 4 * 16384 * 96 + 12 * 4 * 128 * 16384);
 }
 
 // LibTorch multiplies fp16 slowly on a CPU, so the head is rounded, and then widened for all
@@ -299,12 +300,36 @@ TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheActivationsOfAPartOfThePrompt
       4 * ((1 << 20) - (1 << 16)) * model.n_layer * 2 * 96);
 }
 
-// A context, and the choices that go on from it.
+// A context, and the choices that go on from it, each up to 1 GiB; texts beyond that are read as
+// wholes.
 TEST(CostTest, MemoryOfAnEvaluationThatBranchesHasKeysAndValuesTwice) {
   const ModelConfig model = Micro();
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), 2) -
-                EvaluateMemoryBytes(model, 16384, Path(kFused), 1),
-            4 * 16384 * model.n_layer * 2 * 96);
+  const auto beyond_none = [&](std::int64_t context_length) {
+    return EvaluateMemoryBytes(model, context_length, Path(kFused), 2) -
+           EvaluateMemoryBytes(model, 8192, Path(kFused), 0);
+  };
+  const std::int64_t of_token = 4 * model.n_layer * 2 * 96;
+  EXPECT_EQ(beyond_none(64), 2 * 8192 * of_token);
+  EXPECT_EQ(beyond_none(5000), 2 * 8192 * of_token);
+  EXPECT_EQ(beyond_none(16384), 2 * 16384 * of_token);
+  EXPECT_EQ(beyond_none(600'000), 2LL << 30);
+  EXPECT_EQ(beyond_none(1 << 20), 4LL * (1 << 20) * 8 * 96);
+}
+
+// Beside its rows, q, k, v, outputs and a gate's input, a text has its queries and keys again if they
+// are rotated, in two parts where elements have two bytes.
+TEST(CostTest, MemoryOfALongWindowOnAGpuHasItsRotatedQueriesAndKeys) {
+  const auto of_token = [](const char* method, Precision precision) {
+    const ModelConfig model = Micro(method);
+    const MemoryPath gpu = {.device_kind = DeviceKind::kGpu, .attention = kFused};
+    return (EvaluateMemoryBytes(model, 1 << 20, gpu, 0, precision) -
+            EvaluateMemoryBytes(model, 1 << 19, gpu, 0, precision)) /
+           (1 << 19);
+  };
+  EXPECT_EQ(of_token("cable", Precision::kFp32), 4 * 96 + 4 * 5 * 96);
+  EXPECT_EQ(of_token("rope", Precision::kFp32), 4 * 96 + 4 * 7 * 96);
+  EXPECT_EQ(of_token("cable", Precision::kBf16), 4 * 96 + 2 * 5 * 96);
+  EXPECT_EQ(of_token("rope", Precision::kBf16), 4 * 96 + 2 * 9 * 96);
 }
 
 // A call gets as many prompts as fit into the tokens of whole windows, at least one.

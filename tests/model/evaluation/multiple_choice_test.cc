@@ -489,10 +489,9 @@ class BranchCountingModel final : public LanguageModel {
     return Status(Code::kInternal, "each context is to be read once");
   }
 
-  Result<std::vector<std::vector<std::vector<float>>>> BranchNll(
-      std::span<const Branches> branches) override {
+  Result<BranchNlls> BranchNll(std::span<const Branches> branches) override {
     Call call;
-    std::vector<std::vector<std::vector<float>>> nll;
+    BranchNlls nll;
     for (const Branches& from : branches) {
       call.contexts += 1;
       call.context_tokens += from.context.size();

@@ -21,8 +21,6 @@ namespace longrun {
 namespace {
 
 using testing::FakeGpu;
-using testing::SetFakeGpuRoom;
-using testing::TakeFakeGpuPeak;
 
 constexpr std::int32_t kBos = 12;
 
@@ -184,39 +182,33 @@ TEST(BranchRefusalTest, LengthsBeyondATableAndUnknownTokensAreRefused) {
             Code::kInvalidArgument);
 }
 
-// Keys and values of many layers take more than the texts as wholes.
-TEST(BranchRoomTest, AGpuWithoutRoomForKeysReadsTheTextsAsWholes) {
-  SeededRandom random(testing::CommitSeed());
+// On a CPU 1 GiB, on a GPU 8 GiB; each token has keys and values of 32 channels in each layer.
+TEST(BranchTokensTest, AreThoseOfAConstantNumberOfBytes) {
   NetConfig config = SmallConfig("rope");
-  config.model.n_layer = 96;
-  Transformer net =
+  config.model.n_layer = 3;
+  config.model.d_model = 32;
+  EXPECT_EQ(BranchTokensMax(SmallNet(config, "fp32")), (1LL << 30) / (2 * 3 * 32 * 4));
+  EXPECT_EQ(BranchTokensMax(SmallNet(config, "bf16")), (1LL << 30) / (2 * 3 * 32 * 2));
+  const Transformer on_gpu =
       Transformer::Make(config, InitialParameters(ParametersOf(config.model).value(), 7),
                         AttentionBackend::kReference, {.device = FakeGpu(), .product = at::kFloat})
           .value();
+  EXPECT_EQ(BranchTokensMax(on_gpu), (8LL << 30) / (2 * 3 * 32 * 4));
+}
+
+TEST(LongBranchesTest, AContinuationIsReadInPartsToo) {
+  SeededRandom random(testing::CommitSeed());
+  NetConfig config = SmallConfig("alibi");
+  config.model.d_model = 32;
+  config.model.n_layer = 1;
+  config.model.body.window = 64;
+  Transformer net = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
   std::vector<Question> questions(1);
-  questions[0].context = DrawIds(200, random);
-  for (int k = 0; k < 2; ++k) questions[0].continuations.push_back(DrawIds(2, random));
-  const std::vector<Branches> branches = BranchesOf(questions);
-  NetScorer scorer(net, kBos);
-  const auto peak_of = [&](auto read, std::vector<std::vector<std::vector<float>>>& nll) {
-    TakeFakeGpuPeak();
-    const std::size_t before = TakeFakeGpuPeak();
-    nll = read().value();
-    return TakeFakeGpuPeak() - before;
-  };
-  std::vector<std::vector<std::vector<float>>> once, as_wholes;
-  const std::size_t peak_once = peak_of([&] { return scorer.BranchNll(branches); }, once);
-  const std::size_t peak_as_wholes =
-      peak_of([&] { return scorer.LanguageModel::BranchNll(branches); }, as_wholes);
-  ASSERT_GT(peak_once, peak_as_wholes);
-  SetFakeGpuRoom({.of_device = (peak_once + peak_as_wholes) / 2});
-  const auto tight = scorer.BranchNll(branches);
-  SetFakeGpuRoom({});
-  ASSERT_TRUE(tight.ok()) << tight.status().message();
-  EXPECT_EQ(*tight, as_wholes);
-  for (std::size_t k = 0; k < 2; ++k) {
-    for (std::size_t t = 0; t < 2; ++t) EXPECT_NEAR(once[0][k][t], as_wholes[0][k][t], 1e-4);
+  questions[0].context = DrawIds(3, random);
+  for (const std::int64_t n : {9000, 9000, 20}) {
+    questions[0].continuations.push_back(DrawIds(n, random));
   }
+  EXPECT_LE(ErrorOf(net, net, questions), 1e-4);
 }
 
 }  // namespace
