@@ -114,8 +114,8 @@ TEST(RowsOfTest, ALineThatIsWiderThanTheTerminalWraps) {
 }
 
 TEST(ProgressLineTest, NeverReachesTheLastColumnOfTheTerminal) {
-  EXPECT_EQ(FitLine("storing: 1.2 MB", {.columns = 12}), "storing: 1.");
-  EXPECT_EQ(FitLine("größe", {.columns = 5}), "größ");
+  EXPECT_EQ(FitLine("storing: 1.2 MB", {.columns = 12}), "storing: 1…");
+  EXPECT_EQ(FitLine("größe", {.columns = 5}), "grö…");
   EXPECT_EQ(FitLine("storing: 1.2 MB", {}), "storing: 1.2 MB");  // a log has no width
 }
 
@@ -133,7 +133,9 @@ TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
 // The worker could not get the dataset: there was no trainer to write a log.
 TEST(FailedTasksTextTest, OfATaskWithoutATrainerNoLogIsOffered) {
   v1::WatchSweepResponse message;
-  v1::TaskInfo& task = *message.add_runs()->add_tasks();
+  v1::RunInfo& run = *message.add_runs();
+  run.set_axes_json("{}");
+  v1::TaskInfo& task = *run.add_tasks();
   task.set_state("FAILED");
   task.set_task("7a6b5c4d9e8f");
   task.set_reason("data: dataset \"tiny\" is not on this worker");
