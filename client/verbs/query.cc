@@ -28,11 +28,13 @@ struct QueryArguments {
 
 using Rows = std::vector<std::vector<std::string>>;
 
-// A value on one line, with control characters as \n, \t, \x1b.
+// On one line, with control characters as \n, \t, \x1b.
+std::string OnOneLine(const std::string& text) { return OneLine(Printable(text)); }
+
 std::string Shown(const Json& value, const char* null) {
   if (value.is_null()) return null;
   if (!value.is_string()) return CanonicalJson(value);
-  return OneLine(Printable(value.get_ref<const std::string&>()));
+  return OnOneLine(value.get_ref<const std::string&>());
 }
 
 std::string CsvText(const Json& value) {
@@ -102,7 +104,9 @@ std::string Rendered(const std::vector<std::string>& columns, const Json& rows,
     texts.push_back(std::move(fields));
   }
   if (format == "csv") return RenderCsv(columns, texts);
-  return format == "markdown" ? Markdown(columns, texts) : RenderColumns(columns, align, texts);
+  std::vector<std::string> header;
+  for (const std::string& name : columns) header.push_back(OnOneLine(name));
+  return format == "markdown" ? Markdown(header, texts) : RenderColumns(header, align, texts);
 }
 
 int ListViews(const std::string& format, const std::string& state) {

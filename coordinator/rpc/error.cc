@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kTrailer = "longrun-error-bin";
 // Message and trailer share a frame, which gRPC limits to 8 KiB by default; base64 adds a third.
 constexpr std::size_t kTrailerBytesMax = 3000;
+constexpr std::size_t kViolationBytesMax = 500;
 constexpr std::size_t kMessageBytesMax = 3000;
 
 constexpr const char* kDamagedTrailer = "longrun-damaged-bin";
@@ -44,8 +45,9 @@ grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerCont
   detail.set_reason(error.reason.empty() ? std::string(CodeName(status.code())) : error.reason);
   detail.set_subject(Shortened(error.subject, 256));
   if (error.reason == "SWEEP_INVALID") {
-    for (const std::string& line : Split(status.message(), '\n')) {
-      if (line.empty()) continue;
+    for (const std::string& whole : Split(status.message(), '\n')) {
+      if (whole.empty()) continue;
+      const std::string line = Shortened(whole, kViolationBytesMax);
       if (detail.ByteSizeLong() + line.size() > kTrailerBytesMax) {
         detail.add_violations("... and more");
         break;

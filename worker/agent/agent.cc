@@ -182,8 +182,6 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   agent->gpus_ = std::move(devices.gpus);
   ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics, state,
                                                          agent->devices_, agent->gpus_));
-  RETURN_IF_ERROR(
-      WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->NoteCacheUsers();
   agent->disk_.emplace(DiskRoomOptions{.folder = state,
@@ -192,6 +190,13 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                                        .start_freeing = [raw = agent.get()] { raw->FreeDisk(); }});
   if (!agent->disk_->Now().ok()) agent->cache_->Trim();
   agent->disk_->Freed();
+  // Behind the trim, which makes room on a full disk. Tools read the file; the worker does not
+  // need it.
+  const std::string metrics_path = JoinPath(state, "worker.metrics");
+  if (const Status written = WriteFileAtomic(metrics_path, agent->metrics_->address() + "\n");
+      !written.ok()) {
+    LogWarning("metrics_address_not_written", {{"error", written.message()}});
+  }
   agent->busy_at_ms_ = BootMs();
   if (const auto& temporary = agent->options_.temporary; temporary && temporary->end_wall_ms) {
     agent->end_ms_ = BootMs() + *temporary->end_wall_ms - WallMs();

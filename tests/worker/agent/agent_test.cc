@@ -281,6 +281,13 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
+// As on a disk that is full.
+TEST_F(AgentTest, AWorkerStartsThoughItCannotWriteTheAddressOfItsMetrics) {
+  ASSERT_TRUE(MakeFolders(JoinPath(state_, "worker.metrics")).ok());
+  StartWorker();
+  EXPECT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+}
+
 TEST_F(AgentTest, AFolderKeepsItsIdOverRestartsUnlessTheIdIsDamagedOrMissing) {
   std::size_t n_hellos = 0;
   const auto next_id = [&] {
