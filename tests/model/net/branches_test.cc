@@ -66,7 +66,8 @@ std::vector<Branches> BranchesOf(const std::vector<Question>& questions) {
   return branches;
 }
 
-// The largest error of a token's NLL beside the texts read one by one, as wholes.
+// The largest error of a token's NLL, relative if that is more than 1, beside the texts read one by
+// one, as wholes.
 double ErrorOf(Net& net, Net& exact, const std::vector<Question>& questions) {
   NetScorer scorer(net, kBos), whole(exact, kBos);
   const auto given = scorer.BranchNll(BranchesOf(questions));
@@ -87,7 +88,8 @@ double ErrorOf(Net& net, Net& exact, const std::vector<Question>& questions) {
       EXPECT_EQ(nll.size(), expected.size());
       if (nll.size() != expected.size()) return NAN;
       for (std::size_t t = 0; t < nll.size(); ++t) {
-        error = std::max(error, std::abs(static_cast<double>(nll[t]) - expected[t]));
+        const double difference = std::abs(static_cast<double>(nll[t]) - expected[t]);
+        error = std::max(error, difference / std::max(1.0F, expected[t]));
       }
     }
   }
