@@ -51,8 +51,8 @@
 // reads no more than 8192 or 65536 of them at a time (model/net/decoder.h): B L is at most that in
 // the terms of a block. So it is where a text is longer, but for
 //
-//                + B L (4 C + e (2 H D + 2 G D + C))   its rows, q, k, v, the attention's output, and
-//                                                      what a gate reads
+//                + B L (4 C + e (2 H D + 2 G D + C))   its rows, q, k, v, the output of attention,
+//                                                      and what a gate reads
 //                + B L e 2 G D                         fused on a CPU: copies of keys and values
 //                + B L e s (H D + G D)                 if they are rotated, s = 1 on a GPU, 2 there
 //                                                      in bf16 and fp16, and 1 in the reference

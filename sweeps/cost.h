@@ -63,8 +63,8 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
 // activation checkpointing is not counted; padding is, since it is computed as well.
 double TrainFlops(const ModelConfig& model, const TrainConfig& train);
-// The FLOPs of reading `n_tokens` tokens in windows (or prompts) of `context_length` tokens: a third
-// of training's FLOPs per token.
+// The FLOPs of reading `n_tokens` tokens in windows (or prompts) of `context_length` tokens: a
+// third of training's FLOPs per token.
 double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length);
 
 // The bytes of a checkpoint: weights and the two moments of AdamW, in fp32.

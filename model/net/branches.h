@@ -14,8 +14,9 @@ namespace longrun {
 // those of BranchKeyBytes (model/tokens_per_read.h). A function of shapes.
 std::int64_t BranchTokensMax(const Net& net);
 
-// LanguageModel::BranchNll, for contexts of one length. All tokens are known to the network, and all
-// lengths fit it. No text may have more than BranchTokensMax tokens, nor may the contexts together.
+// LanguageModel::BranchNll, for contexts of one length. All tokens are known to the network, and
+// all lengths fit it. No text may have more than BranchTokensMax tokens, nor may the contexts
+// together.
 BranchNlls NllOfBranches(Net& net, std::int32_t bos_id, std::span<const Branches> branches);
 
 }  // namespace longrun

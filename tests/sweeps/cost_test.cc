@@ -316,8 +316,8 @@ TEST(CostTest, MemoryOfAnEvaluationThatBranchesHasKeysAndValuesTwice) {
   EXPECT_EQ(beyond_none(1 << 20), 4LL * (1 << 20) * 8 * 96);
 }
 
-// Beside its rows, q, k, v, outputs and a gate's input, a text has its queries and keys again if they
-// are rotated, in two parts where elements have two bytes.
+// Beside its rows, q, k, v, outputs and a gate's input, a text has its queries and keys again if
+// they are rotated, in two parts where elements have two bytes.
 TEST(CostTest, MemoryOfALongWindowOnAGpuHasItsRotatedQueriesAndKeys) {
   const auto of_token = [](const char* method, Precision precision) {
     const ModelConfig model = Micro(method);

@@ -347,7 +347,7 @@ TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
 }
 
 TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSaysSo) {
-  constexpr std::int64_t kLong = 1 << 20;
+  constexpr std::int64_t kLong = 1 << 21;
   const ModelConfig model = SampleRun(1).model;
   ASSERT_GT(EvaluateMemoryBytes(model, kLong, NewRunMemoryPath(model, DeviceKind::kCpu, false), 0),
             CpuSlot().memory_bytes);
@@ -365,7 +365,7 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
 }
 
 TEST_F(PlaceTest, AnEvaluationIsPlacedByTheLengthOfItsPrompts) {
-  constexpr std::int64_t kShort = 9000, kLong = 1 << 20;
+  constexpr std::int64_t kShort = 9000, kLong = 1 << 21;
   Arrive("w", {CpuSlot()}, 1);
   Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {kShort}});
   for (ExpectedCell& cell : sweep.runs[0].evaluations[0].cells) cell.prompt_tokens = kLong;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "model/position/method.h"
 #include "sweeps/cost.h"
 
 namespace longrun::trainer {
@@ -10,19 +11,25 @@ namespace {
 
 const DatasetShape kBook = {.name = "book", .split_tokens = {{"validation", 50'000}}};
 
+ModelConfig Micro() {
+  ModelConfig model = *ModelConfig::Preset("micro");
+  model.vocab_size = 256;
+  model.position = *ResolvePosition("alibi");
+  return model;
+}
+
 Json Resolved(const Evaluation& evaluation, Json given) {
   return ResolveParams(evaluation.params, given, "").value();
 }
 
 std::vector<double> Work(const char* name, const Json& given, const std::vector<WorkPart>& parts) {
   const Evaluation& evaluation = **FindEvaluation(name);
-  return WorkOf(evaluation, Resolved(evaluation, given), kBook, *ModelConfig::Preset("micro"),
-                parts);
+  return WorkOf(evaluation, Resolved(evaluation, given), kBook, Micro(), parts);
 }
 
 // Twice as many tokens for each token of the context, and more for its attention.
 TEST(EvaluationWorkTest, ALongerContextIsMoreWorkIfItsPromptsAre) {
-  const ModelConfig model = *ModelConfig::Preset("micro");
+  const ModelConfig model = Micro();
   const std::vector<double> work =
       Work("passkey", {{"context_lengths", {1000, 2000}}, {"protocol", "fitted"}, {"trials", 10}},
            {{.context_length = 1000, .longest_read = 1000},
@@ -52,11 +59,9 @@ TEST(EvaluationWorkTest, OfAnUnknownCostAllNumbersCountTheSame) {
   const Evaluation& perplexity = **FindEvaluation("perplexity");
   const std::vector<WorkPart> parts = {{.context_length = 64, .longest_read = 64, .n_numbers = 3},
                                        {.context_length = 4096, .longest_read = 4096}};
-  EXPECT_EQ(WorkOf(perplexity, nullptr, kBook, *ModelConfig::Preset("micro"), parts),
-            (std::vector<double>{3, 1}));
+  EXPECT_EQ(WorkOf(perplexity, nullptr, kBook, Micro(), parts), (std::vector<double>{3, 1}));
   const Evaluation& throughput = **FindEvaluation("throughput");
-  EXPECT_EQ(WorkOf(throughput, Json::object(), kBook, *ModelConfig::Preset("micro"), parts),
-            (std::vector<double>{3, 1}));
+  EXPECT_EQ(WorkOf(throughput, Json::object(), kBook, Micro(), parts), (std::vector<double>{3, 1}));
 }
 
 }  // namespace
