@@ -26,8 +26,8 @@ CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS =
 TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
-    **{f"kernels/cuda/pipelined_{name}-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"]
-       for name in ("backward", "distances")},
+    **{f"kernels/cuda/{name}-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"]
+       for name in ("pipelined_backward", "pipelined_distances", "terms")},
     **{file: ["test_kernels_rows_cuda_host"] for file in (
         CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS)},
     "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
@@ -244,6 +244,7 @@ ERRORS = [
     ("one row read beyond a tile", CUDA_PRODUCTS, "begin + r >= n_row ||", "begin + r > n_row ||"),
     ("channels read beyond a row", CUDA_PRODUCTS, "channel >= p.head_dim)", "channel > p.head_dim)"),
     ("one key more on a GPU", CUDA_TERMS, "pair.j >= p.n_key", "pair.j > p.n_key"),
+    ("a bias behind the last key's", CUDA_TERMS, "j < p.n_key ? KeyNumber", "j <= p.n_key ? KeyNumber"),
     ("a tile called whole too early", CUDA_TERMS, "(p.causal == 0 || nearest >= 0)", "(p.causal == 0 || nearest >= -1)"),
     ("a tile called hidden too early", CUDA_TERMS, "(nearest >= p.window ||", "(nearest >= p.window - 1 ||"),
     ("a wrong row of a fragment", CUDA_TERMS, "r = row + g + 8 * (e / 2), c", "r = row + g + 8 * (e % 2), c"),

@@ -35,6 +35,9 @@ Status RunOnHost(const Call& call, const AttentionTerms& terms,
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(own);
   HostDevice device = HostDeviceOfNextCall();
+  GlobalRegions regions(c_call);
+  regions.Add(c_terms);
+  device.regions = &regions;
   if (SharedKib()) device.shared_bytes_max = *SharedKib() << 10;
   const char* const error = run(c_call, c_terms, c_options, device);
   return error == nullptr ? Status() : Status(Code::kInternal, error);

@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <iterator>
 #include <new>
 #include <numeric>
 
@@ -107,8 +108,10 @@ std::vector<std::int64_t> OrderOfBlocks(std::int64_t n_block, std::uint64_t seed
 // ---- blocks ------------------------------------------------------------------------------------
 
 const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel,
-                           const void* params, std::size_t params_bytes) {
+                           const void* params, std::size_t params_bytes,
+                           const GlobalRegions* regions) {
   if (is_idle_) return nullptr;
+  regions_ = regions;
   kernel_ = kernel;
   params_ = params;
   params_bytes_ = params_bytes;
@@ -117,7 +120,9 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
   if (error_ != nullptr) TheFibres().ForgetFrames();
   error_ = nullptr;
   shared_.resize(static_cast<std::size_t>(shared_bytes));
-  shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
+  const std::size_t n_piece = shared_.size() / kPieceBytes + 1;
+  quiet_.resize(std::max(quiet_.size(), n_piece));
+  shadows_.resize(std::max(shadows_.size(), n_piece * kPieceBytes / 4));
   for (const std::int64_t block : OrderOfBlocks(n_block, seed_)) {
     block_ = block;
     RunBlock();
@@ -259,29 +264,63 @@ bool HostBlock::IsOwnMemory(std::uintptr_t at) const {
     return at - reinterpret_cast<std::uintptr_t>(begin) < n;
   };
   return lies_in(params_, params_bytes_) || lies_in(shared_.data(), shared_.size()) ||
-         lies_in(shadows_.data(), shadows_.size() * sizeof shadows_[0]);
+         lies_in(shadows_.data(), shadows_.size() * sizeof shadows_[0]) ||
+         lies_in(quiet_.data(), quiet_.size() * sizeof quiet_[0]);
 }
 
-HostBlock::GlobalShadow& HostBlock::GlobalShadowOf(std::uintptr_t line) {
-  if (2 * n_globals_ >= globals_.size()) {
-    std::vector<GlobalShadow> old(std::max<std::size_t>(1024, 2 * globals_.size()));
-    old.swap(globals_);
-    n_globals_ = 0;
-    for (const GlobalShadow& shadow : old) {
-      if (shadow.launch == launch_) GlobalShadowOf(shadow.line) = shadow;
+HostBlock::GlobalLine& HostBlock::LineOf(std::uintptr_t line) {
+  if (2 * n_globals_ >= lines_.size()) {
+    std::vector<GlobalLine> old(std::max<std::size_t>(1024, 2 * lines_.size()));
+    old.swap(lines_);
+    for (const GlobalLine& of_old : old) {
+      if (of_old.launch == launch_) PlaceOf(of_old.line) = of_old;
     }
   }
-  const std::size_t mask = globals_.size() - 1;
-  for (std::size_t at = Sm64(line) & mask;; at = (at + 1) & mask) {
-    GlobalShadow& shadow = globals_[at];
-    if (shadow.launch == launch_ && shadow.line == line) return shadow;
-    if (shadow.launch == launch_) continue;
-    shadow = GlobalShadow();
-    shadow.line = line;
-    shadow.launch = launch_;
-    ++n_globals_;
-    return shadow;
+  GlobalLine& found = PlaceOf(line);
+  if (found.launch == launch_) return found;
+  if (n_globals_ == globals_.size()) globals_.emplace_back();
+  globals_[n_globals_] = GlobalShadow();
+  found = {.line = line, .launch = launch_, .shadow = n_globals_++};
+  return found;
+}
+
+HostBlock::GlobalLine& HostBlock::PlaceOf(std::uintptr_t line) {
+  const std::size_t mask = lines_.size() - 1;
+  std::size_t at = Sm64(line) & mask;
+  while (lines_[at].launch == launch_ && lines_[at].line != line) at = (at + 1) & mask;
+  return lines_[at];
+}
+
+std::int64_t HostBlock::QuietEpoch(const GlobalShadow& shadow) const {
+  std::int64_t epoch = GlobalLine::kAll;
+  for (int part = 0; part < GlobalShadow::kParts; ++part) {
+    if (shadow.writes[part].block != GlobalAccesses::kNone) return 0;
+    if (shadow.atomics[part].block != GlobalAccesses::kNone) return 0;
+    const GlobalAccesses& reads = shadow.reads[part];
+    if (reads.block == GlobalAccesses::kSeveral) continue;
+    if (reads.block != block_ || reads.epoch != epoch_) return 0;
+    if (reads.since.warp != Accesses::kSeveral) return 0;
+    epoch = epoch_;
   }
+  return epoch;
+}
+
+void HostBlock::AddWorkingMemory(const void* memory, std::int64_t n) {
+  working_memory_[reinterpret_cast<std::uintptr_t>(memory)] = n;
+}
+
+void HostBlock::ForgetWorkingMemory(const void* memory) {
+  working_memory_.erase(reinterpret_cast<std::uintptr_t>(memory));
+}
+
+void HostBlock::CheckRegion(std::uintptr_t at, std::int64_t n) {
+  if (regions_ == nullptr || regions_->Contain(at, n)) return;
+  const auto after = working_memory_.upper_bound(at);
+  if (after != working_memory_.begin()) {
+    const auto& [begin, n_byte] = *std::prev(after);
+    if (static_cast<std::int64_t>(at - begin) + n <= n_byte) return;
+  }
+  Fail("an access to memory that the call neither views nor asked for");
 }
 
 void HostBlock::CheckGlobal(const GlobalAccesses& others) {
@@ -311,8 +350,14 @@ void HostBlock::NoteGlobalAccess(std::uintptr_t begin, int n, Way way) {
 
 void HostBlock::NoteElements(std::uintptr_t begin, int n, Way way) {
   for (std::uintptr_t at = begin; at < begin + static_cast<std::uintptr_t>(n);) {
-    GlobalShadow& shadow = GlobalShadowOf(at / 16);
+    GlobalLine& line = LineOf(at / 16);
     const std::uintptr_t end = std::min(begin + static_cast<std::uintptr_t>(n), (at / 16 + 1) * 16);
+    if (way == Way::kRead && (line.quiet_epoch == epoch_ || line.quiet_epoch == GlobalLine::kAll)) {
+      at = end;
+      continue;
+    }
+    CheckRegion(at, static_cast<std::int64_t>(end - at));
+    GlobalShadow& shadow = globals_[line.shadow];
     for (; at < end; at = at / 2 * 2 + 2) {
       const std::size_t part = at % 16 / 2;
       if (way != Way::kRead) CheckGlobal(shadow.reads[part]);
@@ -322,6 +367,7 @@ void HostBlock::NoteElements(std::uintptr_t begin, int n, Way way) {
                   : way == Way::kWrite ? shadow.writes
                                        : shadow.atomics)[part]);
     }
+    line.quiet_epoch = way == Way::kRead ? QuietEpoch(shadow) : 0;
   }
 }
 
@@ -440,9 +486,14 @@ WorkingMemory HostMemory() {
             const auto n = static_cast<std::size_t>(n_byte);
             void* const memory = ::operator new(n);
             std::memset(memory, 0xff, n);
+            HostBlock::Current().AddWorkingMemory(memory, n_byte);
             return memory;
           },
-          .release = [](void*, void* address, void*) { ::operator delete(address); }};
+          .release =
+              [](void*, void* address, void*) {
+                HostBlock::Current().ForgetWorkingMemory(address);
+                ::operator delete(address);
+              }};
 }
 
 std::int64_t HostMemoryAsked() { return asked_bytes; }

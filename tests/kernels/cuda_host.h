@@ -10,7 +10,9 @@
 // The same holds for global memory, where two blocks of a launch have no barrier between them:
 // if one writes an element, no other block may access it, unless both do so by AtomicAdd or
 // AtomicOr. So a launch that passes would give the same numbers if its blocks ran at the same
-// time. Only accesses of sources that are compiled for it are seen (global_accesses.cc).
+// time. Where the launch is told what its call views, an access to other memory than that and the
+// working memory stops it, too. Copies and accesses of several elements at once are always seen;
+// single ones are those of sources that are compiled for it (global_accesses.cc).
 //
 // An asynchronous copy arrives when its thread waits for it, as late as a GPU may let it arrive.
 // Until then its place holds NaN, and nobody may access it. The waiting thread then counts as the
@@ -23,11 +25,13 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include "kernels/attention.h"  // WorkingMemory
 #include "kernels/cuda/columns-inl.h"
 #include "kernels/cuda/pipeline-inl.h"
+#include "tests/kernels/global_regions.h"
 
 // Of the layer's own functions, whose accesses to memory are not those of a kernel.
 #define LR_NOT_SEEN __attribute__((no_sanitize("thread")))
@@ -44,9 +48,13 @@ class HostBlock {
   static HostBlock& Current() { return current_; }
 
   // Runs blocks [0, n_block), each on all threads. Returns null, or what went wrong.
+  // With `regions`, only these and the working memory may be accessed.
   using Kernel = void (*)(const void* params);
   const char* Run(std::int64_t n_block, int shared_bytes, Kernel kernel, const void* params,
-                  std::size_t params_bytes);
+                  std::size_t params_bytes, const GlobalRegions* regions);
+  // Memory that a call asked for, until it is forgotten.
+  void AddWorkingMemory(const void* memory, std::int64_t n);
+  void ForgetWorkingMemory(const void* memory);
   // The order of blocks and threads.
   void SetSeed(std::uint64_t seed) { seed_ = seed; }
   // Idle, Run does nothing, so that a test can ask what a large call would take besides time.
@@ -74,7 +82,9 @@ class HostBlock {
     ReleaseWarp(warp);
   }
   // Called before the bytes [at, at + n) are read or written.
-  LR_NOT_SEEN void Read(int at, int n) { Access(at, n, false); }
+  LR_NOT_SEEN void Read(int at, int n) {
+    if (!IsQuiet(at, n)) Access(at, n, false);
+  }
   LR_NOT_SEEN void Write(int at, int n) { Access(at, n, true); }
 
   // Called before n bytes of memory are accessed that may be global. Stacks, shared memory and the
@@ -182,9 +192,15 @@ class HostBlock {
   // 16 bytes at a multiple of 16, which take about 600 bytes here.
   struct GlobalShadow {
     static constexpr int kParts = 8;
-    std::uintptr_t line = 0;
-    std::int64_t launch = 0;
     GlobalAccesses reads[kParts], writes[kParts], atomics[kParts];
+  };
+  struct GlobalLine {
+    static constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
+    std::uintptr_t line = 0;  // address / 16
+    std::int64_t launch = 0;
+    std::size_t shadow = 0;  // in globals_
+    // Of the block: in this one, a further read leaves the shadow as it is. kAll: in every one.
+    std::int64_t quiet_epoch = 0;
   };
 
   HostBlock() = default;
@@ -192,6 +208,14 @@ class HostBlock {
   void RunBlock();
   void Wait();  // lets other threads run until this one is ready
   void ReleaseWarp(Warp& warp);
+  // A piece of shared memory that warps read, and that nobody wrote since the block's last barrier:
+  // whoever reads it again leaves its shadows as they are. A write before the next barrier fails.
+  LR_NOT_SEEN bool IsQuiet(int at, int n) const {
+    for (int piece = at / kPieceBytes; piece <= (at + n - 1) / kPieceBytes; ++piece) {
+      if (quiet_[static_cast<std::size_t>(piece)] != epoch_) return false;
+    }
+    return true;
+  }
   LR_NOT_SEEN void Access(int at, int n, bool writes) {
     const int warp_epoch = warps_[thread_ / kLanes].epoch;
     for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
@@ -207,6 +231,16 @@ class HostBlock {
       }
       (writes ? shadow.writes : shadow.reads).Add(thread_, warp_epoch);
     }
+    if (writes) return;
+    for (int piece = at / kPieceBytes; piece <= (at + n - 1) / kPieceBytes; ++piece) {
+      bool is_quiet = true;
+      for (int word = 0; word < kPieceBytes / 4; ++word) {
+        const Shadow& shadow = shadows_[static_cast<std::size_t>(piece * (kPieceBytes / 4) + word)];
+        is_quiet = is_quiet && shadow.epoch == epoch_ && shadow.reads.warp == Accesses::kSeveral &&
+                   shadow.writes.warp == Accesses::kNone;
+      }
+      if (is_quiet) quiet_[static_cast<std::size_t>(piece)] = epoch_;
+    }
   }
   void SetPending(int at, bool is_pending) {
     for (int word = at / 4; word < at / 4 + 4; ++word) {
@@ -216,7 +250,10 @@ class HostBlock {
   void NoteGlobalAccess(std::uintptr_t begin, int n, Way way);
   bool IsOwnMemory(std::uintptr_t at) const;
   void NoteElements(std::uintptr_t begin, int n, Way way);
-  GlobalShadow& GlobalShadowOf(std::uintptr_t line);
+  GlobalLine& LineOf(std::uintptr_t line);
+  GlobalLine& PlaceOf(std::uintptr_t line);  // the line's, or a free one
+  std::int64_t QuietEpoch(const GlobalShadow& shadow) const;
+  void CheckRegion(std::uintptr_t at, std::int64_t n);
   void CheckGlobal(const GlobalAccesses& others);
   void NoteGlobal(GlobalAccesses& own);
   void AddAccess(Use use, int at, int n);
@@ -230,9 +267,15 @@ class HostBlock {
   int thread_ = 0;
   std::vector<unsigned char> shared_;
   std::vector<Shadow> shadows_;
-  std::vector<GlobalShadow> globals_;  // a hash table; those of earlier launches are free places
+  static constexpr int kPieceBytes = 16;
+  std::vector<std::int64_t>
+      quiet_;                      // of each piece of shared memory: the last epoch it was quiet in
+  std::vector<GlobalLine> lines_;  // a hash table; those of earlier launches are free places
+  std::vector<GlobalShadow> globals_;  // of the lines; those of this launch come first
   std::size_t n_globals_ = 0;          // of this launch
   std::int64_t launch_ = 0;
+  const GlobalRegions* regions_ = nullptr;
+  std::map<std::uintptr_t, std::int64_t> working_memory_;  // bytes, by address
   bool is_running_ = false, is_noting_ = false;
   std::uintptr_t stacks_ = 0, stacks_bytes_ = 0;
   Kernel kernel_ = nullptr;
@@ -517,7 +560,8 @@ struct HostLayer {
 
 struct HostDevice {
   using Layer = HostLayer;
-  int shared_bytes_max = 232'448;  // of a block: 227 KiB, as on compute capability 9.0
+  int shared_bytes_max = 232'448;          // of a block: 227 KiB, as on compute capability 9.0
+  const GlobalRegions* regions = nullptr;  // that a call views; null: any memory may be accessed
 
   int SharedBytesMax() const { return shared_bytes_max; }
 
@@ -528,7 +572,7 @@ struct HostDevice {
     return HostBlock::Current().Run(
         n_block, shared_bytes,
         [](const void* of) { Kernel::Run(*static_cast<const typename Kernel::Params*>(of)); },
-        &params, sizeof params);
+        &params, sizeof params, regions);
   }
 };
 

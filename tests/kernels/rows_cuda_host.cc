@@ -13,6 +13,8 @@ void RunPlugin(const Call& c_call) {
   const ScopedSubnormals mode(Subnormals::kKept);
   const LongrunRowOptions options = ToPlugin(CudaRowOptions{.working_memory = HostMemory()});
   HostDevice device = HostDeviceOfNextCall();
+  const GlobalRegions regions(c_call);
+  device.regions = &regions;
   const char* const error = gpu::RunRows(c_call, options, device);
   ASSERT_EQ(error, nullptr) << error;
 }
