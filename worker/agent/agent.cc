@@ -58,9 +58,17 @@ std::string OwnHost() {
   return name.empty() ? "worker" : name;
 }
 
+// Whether the folder's worker may get another id: all its starts over the network ended before it
+// had joined, so a coordinator that knows the id has never seen the worker.
+Result<bool> NeverCame(const std::string& state, const std::string& coordinator) {
+  if (coordinator.starts_with("unix:") || HasJoined(state)) return false;
+  ASSIGN_OR_RETURN(const std::vector<std::string> attempts, ListFolder(AttemptsFolder(state)));
+  return attempts.empty();
+}
+
 // The folder's worker id; a new folder gets `wanted`, or an id made from the host's name.
-Result<std::string> WorkerId(const std::string& state, const std::string& wanted,
-                             SeededRandom& random) {
+Result<std::string> WorkerId(const std::string& state, const std::string& coordinator,
+                             const std::string& wanted, SeededRandom& random) {
   const std::string path = JoinPath(state, "worker_id");
   if (!wanted.empty() && !IsSafeName(wanted)) {
     return Status(Code::kInvalidArgument,
@@ -68,12 +76,13 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
   }
   if (PathExists(path)) {
     ASSIGN_OR_RETURN(const std::string id, ReadWorkerId(path));
-    if (!wanted.empty() && wanted != id) {
+    if (wanted.empty() || wanted == id) return id;
+    ASSIGN_OR_RETURN(const bool never_came, NeverCame(state, coordinator));
+    if (!never_came) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
                         ": leave --id out, or choose another folder"));
     }
-    return id;
   }
   std::string id = wanted;
   if (id.empty()) {
@@ -158,7 +167,8 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                                 .bytes_max = agent->options_.cache_bytes,
                                 .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
   const bool is_new_folder = !PathExists(JoinPath(state, "worker_id"));
-  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
+  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.coordinator,
+                                               agent->options_.worker_id, agent->random_));
   ASSIGN_OR_RETURN(agent->folder_id_, FolderId(state, is_new_folder, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator, agent->worker_id_);

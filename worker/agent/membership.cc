@@ -191,6 +191,15 @@ Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& r
   }
 }
 
+std::string MembershipFolder(const std::string& state) { return JoinPath(state, "membership"); }
+
+MemberFiles FilesOf(const std::string& state) {
+  const std::string folder = MembershipFolder(state);
+  return {.authority = JoinPath(folder, "authority.pem"),
+          .key = JoinPath(folder, "key.pem"),
+          .certificate = JoinPath(folder, "certificate.pem")};
+}
+
 std::string Beside(const std::string& path) { return path + ".new"; }
 
 // The key of an earlier attempt to join, if there was one: the coordinator may have accepted it,
@@ -273,15 +282,17 @@ Status Join(const MemberFiles& files, const std::string& joined_path, const Host
 
 }  // namespace
 
+bool HasJoined(const std::string& state) {
+  const std::string certificate = FilesOf(state).certificate;
+  return PathExists(certificate) || PathExists(Beside(certificate));
+}
+
 Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
                                                       const HostPort& place,
                                                       const std::string& worker_id,
                                                       const JoinOptions& options) {
-  const std::string folder = JoinPath(state, "membership");
-  MemberFiles files{.authority = JoinPath(folder, "authority.pem"),
-                    .key = JoinPath(folder, "key.pem"),
-                    .certificate = JoinPath(folder, "certificate.pem")};
-  const std::string joined_path = JoinPath(folder, "joined-by");
+  MemberFiles files = FilesOf(state);
+  const std::string joined_path = JoinPath(MembershipFolder(state), "joined-by");
   RETURN_IF_ERROR(TakeJoined(files, joined_path));
   const std::string token_id = TokenIdIn(options.token_file);
   const bool is_valid =

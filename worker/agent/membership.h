@@ -30,6 +30,9 @@ struct JoinOptions {
   std::int64_t patience_ms = 20'000;
 };
 
+// Whether a worker with this folder has joined a coordinator.
+bool HasJoined(const std::string& state);
+
 class Membership {
  public:
   // Uses the certificate in the folder if it is valid, else joins with the token. Joins again if

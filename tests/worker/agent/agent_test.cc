@@ -12,6 +12,7 @@
 #include "model/data/dataset_files.h"
 #include "sweeps/event.h"
 #include "sweeps/protocol.h"
+#include "sweeps/worker_id.h"
 #include "tests/deadline.h"
 #include "tests/fake_trainer/formula.h"
 #include "tests/resident.h"
@@ -534,6 +535,34 @@ TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
   EXPECT_EQ(EndOfWorker().code, 65);
   EXPECT_NE(WorkerLog().find("worker_id is damaged: it holds"), std::string::npos) << WorkerLog();
   EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1 crc32c=12345678\n");
+}
+
+TEST_F(AgentTest, AWorkerThatHasNeverJoinedMayGetAnotherId) {
+  address_ = "127.0.0.1:1";
+  const auto start = [&](std::vector<std::string> more) {
+    StartWorker(std::move(more));
+    EndOfWorker();
+    return WorkerLog();
+  };
+  // Without a join token, the first start fails.
+  EXPECT_NE(start({}).find("give --join FILE"), std::string::npos) << WorkerLog();
+  EXPECT_NE(*ReadWorkerId(JoinPath(state_, "worker_id")), "gpu-1");
+
+  EXPECT_NE(start({"--id", "gpu-1"}).find("give --join FILE"), std::string::npos) << WorkerLog();
+  EXPECT_EQ(*ReadWorkerId(JoinPath(state_, "worker_id")), "gpu-1");
+
+  // A worker that has joined, or that has had work, is known by its id.
+  for (const std::string_view of : {"membership", "attempts"}) {
+    const std::string folder = JoinPath(state_, of);
+    const std::string name = JoinPath(folder, "certificate.pem");
+    ASSERT_TRUE(MakeFolders(folder).ok());
+    ASSERT_TRUE(WriteFileAtomic(name, "").ok());
+    EXPECT_NE(start({"--id", "gpu-2"}).find("belongs to worker gpu-1, not gpu-2"),
+              std::string::npos)
+        << WorkerLog();
+    ASSERT_TRUE(RemoveAll(name).ok());
+  }
+  EXPECT_EQ(*ReadWorkerId(JoinPath(state_, "worker_id")), "gpu-1");
 }
 
 // A backup from before the end, which the coordinator had acknowledged: also to a worker that was
