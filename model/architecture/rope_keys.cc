@@ -373,19 +373,26 @@ double NtkBase(const NetConfig& net) {
   return std::pow(frequency[1], -static_cast<double>(frequency.size()));
 }
 
-// Files cannot express yarn's revised ramp. longrope divides each pair's frequency by a number of
-// its own, and at any length if both of its lists are equal.
+// ntk_by_parts is yarn with the attention of plain RoPE. Files cannot express the revised ramp of
+// either. longrope divides each pair's frequency by a number of its own, and at any length if both
+// of its lists are equal.
 Json AsFilesHaveIt(const NetConfig& net) {
-  const bool is_revised = IsExtendedBy(net, "yarn") && net.extension.at("variant") == "revised";
-  if (!is_revised) return net.extension;
+  const bool is_parts = IsExtendedBy(net, "ntk_by_parts");
+  if (!is_parts && !IsExtendedBy(net, "yarn")) return net.extension;
+  Json yarn = net.extension;
+  if (is_parts) {
+    yarn["method"] = "yarn";
+    yarn["attention_factor"] = 1.0;
+  }
+  if (yarn.at("variant") != "revised") return yarn;
   const std::vector<double> plain = Frequencies(net, /*extended=*/false);
   const std::vector<double> scaled = Frequencies(net, /*extended=*/true);
   Json divisors = Json::array();
   for (std::size_t i = 0; i < plain.size(); ++i) divisors.push_back(plain[i] / scaled[i]);
   return {{"method", "longrope"},
-          {"factor", net.extension.at("factor")},
-          {"original_length", net.extension.at("original_length")},
-          {"attention_factor", net.extension.at("attention_factor")},
+          {"factor", yarn.at("factor")},
+          {"original_length", yarn.at("original_length")},
+          {"attention_factor", yarn.at("attention_factor")},
           {"short_factor", divisors},
           {"long_factor", divisors}};
 }
@@ -453,15 +460,18 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
 Status CheckYarnIsTold(const Json& config) {
   const auto scaling = config.find(kSpellings[0]);
   if (scaling == config.end() || !scaling->is_object()) return Status();
+  // As PoSE's code writes it: for Llama, today with the model's length, too. Of other models that
+  // have both, Yarn-Llama-2's say "finetuned".
+  const bool may_be_poses =
+      !Given(*scaling, kOwnLength) ||
+      (config.value("model_type", "") == "llama" && !Given(*scaling, "finetuned"));
   const bool is_open = Given(*scaling, "type") && scaling->at("type") == "yarn" &&
-                       !Given(*scaling, "rope_type") && !Given(*scaling, kOwnLength) &&
-                       !Given(*scaling, kVariant);
+                       !Given(*scaling, "rope_type") && !Given(*scaling, kVariant) && may_be_poses;
   if (!is_open) return Status();
-  return Status(
-      Code::kInvalidArgument,
-      Str("config.json: rope_scaling of type \"yarn\" has no ", kOwnLength,
-          ", so it may mean the revised form of YaRN (PoSE's models) or the paper's (others); "
-          "add \"variant\": \"revised\" or \"variant\": \"paper\" to rope_scaling"));
+  return Status(Code::kInvalidArgument,
+                "config.json: rope_scaling of type \"yarn\" may mean the revised form of YaRN "
+                "(PoSE's models) or the paper's (others); add \"variant\": \"revised\" or "
+                "\"variant\": \"paper\" to rope_scaling");
 }
 
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config) {

@@ -27,9 +27,9 @@ struct RopeSpelling {
 // that they ask for).
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net);
 
-// Refuses a "yarn" without an original length. Published files mean two different things by it and
-// do not say which, so the person who imports one must say. Models imported earlier are read as in
-// the paper.
+// Refuses a "yarn" that may be PoSE's: without an original length, or of a Llama that does not say
+// "finetuned". Such files mean two different things and do not say which, so the person who imports
+// one must say. Models imported earlier are read as in the paper.
 Status CheckYarnIsTold(const Json& config);
 
 // The inverse of ReadRope, for a model whose position method is rope; does nothing for others.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -185,12 +186,18 @@ ExtendedRotation RotationOf(const NetConfig& net, std::int64_t n_tokens) {
   return extension->rotation(net.extension, shape, n_tokens).value();
 }
 
-// Files know neither ntk nor yarn's revised ramp; what they know says the same.
+// Files know neither ntk, nor ntk_by_parts, nor yarn's revised ramp; what they know says the same.
 TEST(ArchitectureTest, EachExtensionTurnsAsBeforeWhenItIsReadBack) {
   const Json extensions[] = {
       {{"method", "pi"}, {"factor", 4}},
       {{"method", "ntk"}, {"factor", 4}},
       {{"method", "dynamic_ntk"}, {"factor", 2}, {"original_length", 64}},
+      {{"method", "ntk_by_parts"},
+       {"factor", 8},
+       {"original_length", 64},
+       {"beta_fast", 4},
+       {"truncate", false}},
+      {{"method", "ntk_by_parts"}, {"factor", 8}, {"original_length", 64}, {"variant", "revised"}},
       {{"method", "yarn"}, {"factor", 8}, {"original_length", 64}},
       {{"method", "yarn"}, {"factor", 8}, {"original_length", 64}, {"variant", "revised"}},
       {{"method", "llama3"}, {"factor", 8}, {"original_length", 64}},
@@ -199,6 +206,11 @@ TEST(ArchitectureTest, EachExtensionTurnsAsBeforeWhenItIsReadBack) {
        {"original_length", 64},
        {"short_factor", {1, 1.5, 2, 3}},
        {"long_factor", {2, 3, 4, 5}}}};
+  for (const Extension* const known : Extensions()) {
+    const auto is_known = [&](const Json& one) { return one.at("method") == known->name; };
+    EXPECT_TRUE(!known->trains || std::ranges::any_of(extensions, is_known))
+        << known->name << " trains, so a checkpoint has to say it";
+  }
   for (const char* const name : {"llama", "gpt_neox"}) {
     const Architecture* const architecture = FindArchitecture(name).value();
     for (const Json& extension : extensions) {
@@ -245,10 +257,9 @@ TEST(ArchitectureTest, AYarnThatCanBeTwoThingsIsAskedAboutAndTheAnswerIsTaken) {
                  {"max_position_embeddings", 64},
                  {"rope_scaling", {{"type", "yarn"}, {"factor", 8}}}};
   EXPECT_EQ(CheckYarnIsTold(config).message(),
-            "config.json: rope_scaling of type \"yarn\" has no original_max_position_embeddings, "
-            "so it may mean the revised form of YaRN (PoSE's models) or the paper's (others); "
-            "add \"variant\": \"revised\" or \"variant\": \"paper\" to "
-            "rope_scaling");
+            "config.json: rope_scaling of type \"yarn\" may mean the revised form of YaRN (PoSE's "
+            "models) or the paper's (others); add \"variant\": \"revised\" or \"variant\": "
+            "\"paper\" to rope_scaling");
   EXPECT_EQ(Read(config).extension.at("variant"), "paper");  // as it was imported before
   config["rope_scaling"]["variant"] = "revised";
   EXPECT_TRUE(CheckYarnIsTold(config).ok());
@@ -256,12 +267,15 @@ TEST(ArchitectureTest, AYarnThatCanBeTwoThingsIsAskedAboutAndTheAnswerIsTaken) {
   config["rope_scaling"]["variant"] = "other";
   EXPECT_TRUE(Has(ErrorOf(config), "config.json: rope_scaling.variant: expected one of"))
       << ErrorOf(config);
-  // Qwen2.5's and Yarn-Llama-2's, and what transformers writes itself.
-  EXPECT_TRUE(
-      CheckYarnIsTold(
-          {{"rope_scaling",
-            {{"type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 32768}}}})
-          .ok());
+  // As PoSE's code writes it, then Qwen2.5's, Yarn-Llama-2's, and what transformers writes itself.
+  config["rope_scaling"] = {
+      {"type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 32768}};
+  EXPECT_TRUE(Has(CheckYarnIsTold(config).message(), "PoSE's models"));
+  config["model_type"] = "qwen2";
+  EXPECT_TRUE(CheckYarnIsTold(config).ok());
+  config["model_type"] = "llama";
+  config["rope_scaling"]["finetuned"] = true;
+  EXPECT_TRUE(CheckYarnIsTold(config).ok());
   EXPECT_TRUE(CheckYarnIsTold({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}}}).ok());
   EXPECT_TRUE(CheckYarnIsTold({{"model_type", "llama"}}).ok());
 }
