@@ -123,6 +123,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
       NoteEnded(state.index, attempt);
     }
   }
+  for (const auto& [id, attempt] : state.attempts) {
+    if (attempt.durable_seq > 0) NoteBegun(state.index, attempt);
+  }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {
     SweepTally& tally = state.index.tallies[sweep_id];
     for (const std::string& task : tasks) {

@@ -483,6 +483,9 @@ struct Index {
   std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
   std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks
   std::map<std::string, EndedAttempts> ended;              // by task
+  // By task: the numbers of the attempts since the last one that recorded anything that were
+  // withdrawn because their worker died while it prepared them.
+  std::map<std::string, std::set<std::int64_t>> unprepared;
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<std::string, SweepTally> tallies;                 // sweep -> its tasks
