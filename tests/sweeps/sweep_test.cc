@@ -590,8 +590,27 @@ TEST(SweepLimitsTest, ALongTextWithDashesIsReadInOnePass) {
   EXPECT_EQ(problems[0].message.substr(0, 9), "this dash");
 }
 
+// A line may have a million bytes, and what is wrong with it is found in one pass, and said in a few
+// hundred.
+TEST(SweepLimitsTest, WhatIsNoYamlIsQuotedInShort) {
+  const std::string word(300'000, 'x');
+  const std::int64_t begun_ms = BootMs();
+  for (const std::string& yaml :
+       {Str(word, " y"), Str(word, ":{y: 1}"), Str("a ", word), Str("a:[", word), Str("a:", word),
+        Str("a: b: ", word), Str(word, ": ", word, ": c"), Str("a: {b: 1 ", word, ": 2}"),
+        Str("a: [b \"", word, "\"]"), Str("a: {", word, " [b]}"), Str("a: \"b\" ", word),
+        Str("-", word, ": 1"), Str("a:\n- ", word, ": 1\n-", word), Str(word, "\n  a: 1\n  b: 2"),
+        Str("a: ", word, "\n  b: 1\n  c: 2"), Str("a:\n    b: 1\n  ", word, ": 1")}) {
+    const std::string error = ErrorOf(Parse(yaml));
+    EXPECT_NE(error, "") << yaml.substr(0, 20);
+    EXPECT_LT(error.size(), 700u) << yaml.substr(0, 20) << "..." << error.substr(0, 300);
+  }
+  EXPECT_LT(BootMs() - begun_ms, DeadlineMs(60'000));
+}
+
 TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
-  EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")), "sweep.yaml:2:1: this line is not UTF-8 text");
+  EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")),
+            "sweep.yaml:2:1: this line is not UTF-8 text: save the file as UTF-8");
   EXPECT_EQ(ErrorOf(Parse(std::string("a: 1\nb: \0\n", 10))),
             "sweep.yaml:2:4: there is a NUL byte here: remove it, or save the file as UTF-8");
 }
