@@ -63,13 +63,6 @@ std::string Spent(const Task& task, const FailureRow& row) {
              " allowed");
 }
 
-// A message from a worker or a trainer may have any length, and control characters that a terminal
-// would obey, but every view of a sweep shows the reason in a row.
-std::string InShort(const std::string& message) {
-  constexpr std::size_t kBytesMax = 2000;
-  return Shortened(OneLine(Printable(message)), kBytesMax);
-}
-
 // What helps if the message is about the checkpoint from which the attempt starts; "" if it is
 // about something else.
 std::string CheckpointRemedy(const State& state, const Attempt& attempt,
@@ -215,6 +208,11 @@ std::string WhileCancelled(EndEvidence evidence, StopMode mode, const std::strin
 }
 
 }  // namespace
+
+std::string InShort(const std::string& message) {
+  constexpr std::size_t kBytesMax = 2000;
+  return Shortened(OneLine(Printable(message)), kBytesMax);
+}
 
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message, EndTime end) {

@@ -108,7 +108,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.busy.clear();
     worker.pauses.clear();
     worker.slot_failures.clear();
-    worker.cache_full_until.clear();
+    worker.no_room.clear();
   }
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;

@@ -169,8 +169,8 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
 }
 
 // The slot may take other tasks. If the cache is too small for this one, it never comes back to
-// this process of the worker. If others use the cache, nothing that reads the same datasets is
-// offered for a while.
+// this process of the worker. If others use the cache, or the disk is too full, nothing that reads
+// the same datasets is offered for a while.
 void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
                     const AttemptRejected& event) {
   Task& task = TaskOf(step.state, attempt);
@@ -181,7 +181,8 @@ void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
                                      .limit_bytes = event.cache_limit_bytes};
   } else {
     const std::string& dataset = step.state.runs.at(task.run_key).run.dataset_digest;
-    worker.cache_full_until[{dataset, DigestOfText(task.evaluation, dataset)}] = step.now + kFullMs;
+    worker.no_room[{dataset, DigestOfText(task.evaluation, dataset)}] = {
+        .until = step.now + kFullMs, .disk_refusal = event.lacks_disk ? InShort(event.reason) : ""};
   }
   WithdrawOffer(step, attempt, event.reason);
 }
@@ -402,7 +403,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.silence_noted = false;
   worker.refused_folder.clear();
   worker.pauses.clear();
-  worker.cache_full_until.clear();
+  worker.no_room.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
   NoteWorker(step, worker, std::move(arrival));

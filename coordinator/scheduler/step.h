@@ -97,6 +97,9 @@ void UnindexReady(State& state, Task& task);
 
 // ---- end.cc: what the end of an attempt means for its task --------------------------------------
 
+// A message from a worker or a trainer may have any length, and control characters that a terminal
+// would obey, but every view of a sweep shows the reason in a row.
+std::string InShort(const std::string& message);
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message, EndTime end = EndTime::kLastRecord);

@@ -397,7 +397,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
     if (task.avoid_worker == attempt.worker) continue;
     if (task.too_large_for.contains(attempt.worker)) continue;
-    if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
+    if (!state.workers.at(attempt.worker).no_room.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
     const std::optional<Execution> bound = BoundTo(state, task.run_key, task.kind);
     if (bound && !Honours(SlotOf(state, attempt), *bound)) continue;
@@ -871,7 +871,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
     if (HasFullDisk(other)) continue;
-    if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
+    if (task.too_large_for.contains(id) || !other.no_room.empty()) continue;
     const auto allocated = allocated_.find(id);
     if (allocated != allocated_.end() && allocated->second.work_end - world_.now <= task.needs_ms) {
       continue;

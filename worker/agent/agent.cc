@@ -796,7 +796,7 @@ void Agent::On(const DrainMessage&) {
 }
 
 void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-                   const std::string& reason, std::int64_t cache_needed_bytes) {
+                   const std::string& reason, const NoRoom& no_room) {
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
   if (!link_->welcomed()) return;  // the next Hello shows that we do not have it
@@ -805,8 +805,9 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
                       .epoch = epoch,
                       .failure_class = std::string(failure_class),
                       .reason = reason,
-                      .cache_needed_bytes = cache_needed_bytes,
-                      .cache_limit_bytes = cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
+                      .cache_needed_bytes = no_room.needed_bytes,
+                      .cache_limit_bytes = no_room.needed_bytes == 0 ? 0 : options_.cache_bytes,
+                      .lacks_disk = no_room.lacks_disk});
 }
 
 // Gives back an accepted task that is still being prepared.
@@ -933,8 +934,9 @@ void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
   // Other tasks may still fit into the cache; on a full disk, none do. The coordinator then offers
   // nothing for a while, in which it learns of the full disk.
   const bool lacks_cache = status.code() == Code::kResourceExhausted && !ShortageOf(status);
-  Reject(id, order.start.epoch, failure_class, status.message(),
-         lacks_cache ? preparation.cache_bytes : 0);
+  Reject(
+      id, order.start.epoch, failure_class, status.message(),
+      {.needed_bytes = lacks_cache ? preparation.cache_bytes : 0, .lacks_disk = LacksDisk(status)});
   orders_.erase(found);
 }
 

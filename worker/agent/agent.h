@@ -72,6 +72,12 @@ struct AgentOptions {
   std::optional<TemporaryOptions> temporary = {};
 };
 
+// Of a task for which there is no room in the cache, though there may be for others; 0: not so.
+struct NoRoom {
+  std::int64_t needed_bytes = 0;
+  bool lacks_disk = false;
+};
+
 class Agent {
  public:
   // Takes the folder's lock, detects devices, and adopts the attempts in the folder.
@@ -139,7 +145,7 @@ class Agent {
   void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
   void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-              const std::string& reason, std::int64_t cache_needed_bytes = 0);
+              const std::string& reason, const NoRoom& no_room = {});
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free

@@ -1028,6 +1028,27 @@ TEST_F(FetchTest, ACacheThatAnotherAttemptUsesIsNotTooSmall) {
   EXPECT_EQ(StoredOf(second).rejected_class, "storage");
   EXPECT_EQ(StoredOf(second).rejected_cache_needed_bytes, 1 << 20);
   EXPECT_GT(StoredOf(second).rejected_cache_limit_bytes, 1 << 20);
+  EXPECT_FALSE(StoredOf(second).rejected_lacks_disk);
+}
+
+// Other tasks may find room there.
+TEST_F(FetchTest, ATaskThatReadsMoreThanTheDiskHasRoomForSaysSo) {
+  StartWorker({"--cache-bytes", Str(std::int64_t{1} << 60)});
+  const TaskFile task = Train(1);
+  v1::CheckpointSource source;
+  source.set_sha256(Sha256Hex("large"));
+  v1::ArtifactFile& manifest = *source.add_files();
+  manifest.set_name("manifest.json");
+  manifest.set_sha256(source.sha256());
+  manifest.set_bytes(std::int64_t{1} << 50);
+  Offer(task, 0, {source});
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "storage");
+  EXPECT_EQ(StoredOf(task).rejected_cache_needed_bytes, std::int64_t{1} << 50);
+  EXPECT_TRUE(StoredOf(task).rejected_lacks_disk);
+  const std::string& reason = StoredOf(task).rejected_reason;
+  EXPECT_NE(reason.find(Str("takes 1024 TiB, but only ")), std::string::npos) << reason;
+  EXPECT_NE(reason.find(Str(" are free in ", cache_, ", of which ")), std::string::npos) << reason;
 }
 
 TEST_F(FetchTest, ACacheThatIsBeingTrimmedHoldsUpNothing) {
