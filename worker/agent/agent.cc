@@ -1042,16 +1042,20 @@ void Agent::StartUpload(Live& live) {
   const std::string id = live.attempt->ids().attempt;
   JournalUplink::Upload upload = live.uplink.TakeUpload();
   if (!upload.files) {
-    OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()));
+    OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()),
+               /*is_replaced=*/false);
     return;
   }
-  uploads_->Post([this, id, seq = upload.seq, files = *std::move(upload.files)] {
+  uploads_->Post([this, id, seq = upload.seq, files = *std::move(upload.files),
+                  replaceable = std::move(upload.replaceable)] {
     const Status status = artifacts_.Upload(files);
-    Post([this, id, seq, status] { OnUploaded(id, seq, status); });
+    const bool is_replaced = status.code() == Code::kNotFound && IsReplaced(replaceable);
+    Post([this, id, seq, status, is_replaced] { OnUploaded(id, seq, status, is_replaced); });
   });
 }
 
-void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
+void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status,
+                       bool is_replaced) {
   const auto found = attempts_.find(id);
   if (found == attempts_.end()) return;
   JournalUplink& uplink = found->second.uplink;
@@ -1067,6 +1071,12 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
   }
   uplink.NoteUploaded(seq, status);
   if (status.ok()) return;
+  if (is_replaced) {
+    return LogInfo("upload_not_needed",
+                   {{"attempt", id},
+                    {"seq", Str(seq)},
+                    {"why", "the trainer has replaced this checkpoint by a newer one"}});
+  }
   LogWarning("upload_given_up",
              {{"attempt", id}, {"seq", Str(seq)}, {"class", "data"}, {"error", status.message()}});
 }

@@ -166,7 +166,7 @@ class Agent {
   bool SendNext(Live& live, std::int64_t now_ms);  // returns false if nothing can be sent now
   bool SendBatch(Live& live);                      // returns false if too much is in flight
   void StartUpload(Live& live);
-  void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
+  void OnUploaded(const std::string& id, std::int64_t seq, const Status& status, bool is_replaced);
   void ReportEnded(Live& live);
   std::size_t InFlightBytes() const;
   std::int64_t BacklogBytes() const;  // unacknowledged, of all unfinished journals
