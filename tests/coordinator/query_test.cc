@@ -450,6 +450,12 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
        "line 2, column 11: there is no view \"resluts\"; did you mean \"results\"?"},
       {"SELECT run_key FROM runs, tasks",
        "line 1, column 8: more than one view here has a column \"run_key\": write VIEW.run_key"},
+      {"SELECT * FROM runs, runs",
+       "more than one view here is called \"runs\": give each a name of its own, as in runs AS a, "
+       "runs AS b"},
+      {"SELECT r.run_key FROM runs r, tasks r",
+       "line 1, column 8: more than one view here is called \"r\": give each a name of its own, as "
+       "in r AS a, r AS b"},
       {"SELECT ronud(1.5) FROM runs",
        "line 1, column 8: there is no function ronud(); did you mean \"round\"?"},
       {"SELECT (1",
