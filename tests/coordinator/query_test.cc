@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/str.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_process.h"
@@ -699,6 +700,18 @@ TEST_F(QueryTest, AProgramThatCannotAnswerIsNamed) {
   EXPECT_NE(says("/bin/false").find("ended with exit code 1 before it had answered"),
             std::string::npos);
   EXPECT_NE(says("/bin/cat").find("before it had answered"), std::string::npos);
+}
+
+// As on a machine that has too much to do.
+TEST_F(QueryTest, TheStartOfItsProcessIsNotTheQuerysTime) {
+  const std::string program = JoinPath(folder.path(), "slow");
+  ASSERT_TRUE(
+      WriteFileAtomic(program, Str("#!/bin/sh\nsleep 6\nexec '", kProgram, "' \"$@\"\n"), 0700)
+          .ok());
+  const auto answer =
+      AskQuery(program, store->database_path(), "SELECT 1", "", {.timeout_ms = 500});
+  ASSERT_TRUE(answer.ok()) << answer.status().message();
+  EXPECT_EQ(answer->rows_json, "[[1]]");
 }
 
 TEST_F(QueryTest, SeveralQueriesRunAtOnce) {
