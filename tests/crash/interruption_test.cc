@@ -205,8 +205,8 @@ TEST_F(InterruptionTest, ATrainingThatIsCancelledNowWritesNoCheckpointAndLosesNo
   EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
 }
 
-// The evaluation's worker dies while it fetches the weights: no trainer has run, and an operator may
-// have restarted the worker. Invariant I-18.
+// The evaluation's worker dies while it fetches the weights: no trainer has run, and it may be an
+// operator who restarts the worker. Invariant I-18.
 TEST_F(InterruptionTest, AWorkerThatIsKilledWhileItPreparesATaskCostsTheTaskNothing) {
   service.SpawnCoordinator();
   ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.CoordinatorIsReady(); })) << service.Logs();

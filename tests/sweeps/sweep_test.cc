@@ -590,8 +590,8 @@ TEST(SweepLimitsTest, ALongTextWithDashesIsReadInOnePass) {
   EXPECT_EQ(problems[0].message.substr(0, 9), "this dash");
 }
 
-// A line may have a million bytes, and what is wrong with it is found in one pass, and said in a few
-// hundred.
+// A line may have a million bytes, and what is wrong with it is found in one pass, and said in a
+// few hundred.
 TEST(SweepLimitsTest, WhatIsNoYamlIsQuotedInShort) {
   const std::string word(300'000, 'x');
   const std::int64_t begun_ms = BootMs();
