@@ -43,19 +43,25 @@ bool Receive(int fd, std::string& answer) {
   return n > 0;
 }
 
-// Until the child closes its end, or a limit is reached.
+// Until the child closes its end, or a limit is reached. Sets `deadline_ms` once it has started.
 AnswerEnd Converse(int fd, std::string_view question, const AskLimits& limits,
-                   std::int64_t deadline_ms, std::string& answer) {
+                   std::int64_t& deadline_ms, std::string& answer) {
+  bool has_started = limits.start_ms == 0;
   while (true) {
     if (limits.is_cancelled && limits.is_cancelled()) return AnswerEnd::kCancelled;
     const std::int64_t left_ms = deadline_ms - BootMs();
-    if (left_ms <= 0) return AnswerEnd::kTimeout;
+    if (left_ms <= 0) return has_started ? AnswerEnd::kTimeout : AnswerEnd::kNotStarted;
     pollfd watched = {.fd = fd, .events = POLLIN, .revents = 0};
     if (!question.empty()) watched.events |= POLLOUT;
     if (poll(&watched, 1, static_cast<int>(std::min(left_ms, kLookMs))) <= 0) continue;
     if ((watched.revents & POLLOUT) != 0) Send(fd, question);
     if ((watched.revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
     if (!Receive(fd, answer)) return AnswerEnd::kExit;
+    if (!has_started && !answer.empty()) {
+      has_started = true;
+      answer.erase(0, 1);
+      deadline_ms = BootMs() + limits.timeout_ms;
+    }
     if (answer.size() > limits.answer_bytes_max) return AnswerEnd::kTooLong;
   }
 }
@@ -70,7 +76,7 @@ Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question
   }
   const Descriptor ours(ends[0]);
   Descriptor theirs(ends[1]);
-  const std::int64_t deadline_ms = BootMs() + limits.timeout_ms;
+  std::int64_t deadline_ms = BootMs() + (limits.start_ms > 0 ? limits.start_ms : limits.timeout_ms);
   options.channel = theirs.get();
   options.inherit_output = true;
   options.die_with_parent = true;

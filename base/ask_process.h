@@ -14,12 +14,15 @@ namespace longrun {
 
 struct AskLimits {
   std::int64_t timeout_ms = 0;
+  // Not 0: the child first sends one byte, which does not belong to its answer, within this time;
+  // then `timeout_ms` begins. On a busy machine, starting a program may take seconds.
+  std::int64_t start_ms = 0;
   std::size_t answer_bytes_max = 0;
   std::function<bool()> is_cancelled = {};  // called about every 20 ms; may be empty
 };
 
 // The reason why a child's answer ended. In all cases but kExit, we killed the child.
-enum class AnswerEnd { kExit, kTimeout, kTooLong, kCancelled };
+enum class AnswerEnd { kExit, kNotStarted, kTimeout, kTooLong, kCancelled };
 
 struct ProcessAnswer {
   AnswerEnd end = AnswerEnd::kExit;

@@ -58,7 +58,8 @@ void Observer::SeeTask(const State& state, const PutTransition& moved) {
 
 void Observer::SeeAttempt(const State& state, const PutTransition& moved, const Attempt& attempt) {
   if (moved.to == EnumName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
-  if (!attempt.failure_class.empty()) {
+  // A withdrawn attempt may have a class, and is no failure.
+  if (!attempt.failure_class.empty() && attempt.state != AttemptState::kRejected) {
     metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
   }
   if (IsLive(attempt.state) || attempt.duration_clock == DurationClock::kNone) return;

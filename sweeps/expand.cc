@@ -22,6 +22,7 @@
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
 #include "sweeps/evaluated_dataset.h"
+#include "sweeps/exclusion.h"
 #include "sweeps/extended.h"
 #include "sweeps/limits.h"
 #include "sweeps/run_errors.h"
@@ -183,10 +184,11 @@ class Expander {
     if (!CountPoints()) return {};
     Point point(spec_.axes.size());
     std::vector<std::size_t> index(spec_.axes.size(), 0);
+    const Exclusion exclusion(spec_.axes, spec_.exclude);
     bool more = true;
     while (more && problems_.size() <= kErrorsMax) {
       for (std::size_t a = 0; a < point.size(); ++a) point[a] = &spec_.axes[a].values[index[a]];
-      if (!IsExcluded(point)) AddRun(point);
+      if (!exclusion.Excludes(index)) AddRun(point);
       more = Advance(index);
     }
     for (const std::vector<AxisValue>& included : spec_.include) {
@@ -289,15 +291,6 @@ class Expander {
       index[a] = 0;
     }
     return false;
-  }
-
-  bool IsExcluded(const Point& point) const {
-    return std::ranges::any_of(spec_.exclude, [&](const PointPattern& pattern) {
-      return std::ranges::all_of(pattern, [&](const auto& entry) {
-        const auto& [axis, wanted] = entry;
-        return longrun::IsExcluded(point[axis]->value, wanted);
-      });
-    });
   }
 
   std::string NameOf(const Point& point) const {

@@ -44,7 +44,8 @@ constexpr FailureRow kTable[] = {
      .exit_code = 0,
      .advice = "the trainer ended without a trace: the machine rebooted, the trainer's shim was "
                "killed, or somebody removed the attempt's folder; look at the system log of the "
-               "worker's machine"},
+               "worker's machine",
+     .remedies = {"look at the system log of the worker's machine"}},
     {.failure_class = FailureClass::kKilled,
      .name = "killed",
      .counted_as = CountedAs::kLoss,

@@ -20,7 +20,7 @@ inline constexpr std::int64_t kResultsMax = 2'000'000;
 // Rows of results of one evaluation of a run: they are one task, which reaches its worker in one
 // message of at most 8 MiB (sweeps/message_size.h), and a row takes up to 200 bytes there.
 inline constexpr std::int64_t kTaskResultsMax = 30'000;
-// Entries of `exclude`; each is compared with every point.
+// Entries of `exclude`.
 inline constexpr std::size_t kExcludesMax = 1000;
 // Errors reported in one answer.
 inline constexpr std::size_t kErrorsMax = 50;

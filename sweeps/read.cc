@@ -15,6 +15,7 @@
 #include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/claim_check.h"
+#include "sweeps/exclusion.h"
 #include "sweeps/foreign_name.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -30,7 +31,8 @@ using Kind = YamlNode::Kind;
 
 constexpr std::string_view kEvaluationName = "the name of an evaluation";
 constexpr std::string_view kClaimKind = "the kind of a claim";
-constexpr std::size_t kSlipMax = 2;  // letters by which a slip of a name differs from it
+constexpr std::size_t kValuesShownMax = 20;  // of an axis
+constexpr std::size_t kSlipMax = 2;          // letters by which a slip of a name differs from it
 
 class Reader {
  public:
@@ -1218,14 +1220,21 @@ class Reader {
     return std::nullopt;
   }
 
-  // A value that the axis does not have leaves nothing out, so it is a slip. With --set, the axis
-  // may have fewer values than the file.
+  // A value that the axis does not have leaves nothing out, so it is a slip.
   void CheckExcluded(const Axis& axis, const Json& wanted, const YamlNode::Entry& entry,
                      const std::string& path) {
     if (!is_matrix_read_) return;
+    const auto known = excludable_.find(axis.name);
+    const ExcludableValues& excludable = known != excludable_.end()
+                                             ? known->second
+                                             : excludable_.emplace(axis.name, axis).first->second;
+    if (excludable.Has(wanted)) return;
     std::vector<std::string> values;
     for (const AxisValue& one : axis.values) {
-      if (one.place.source != 0 || IsExcluded(one.value, wanted)) return;
+      if (values.size() == kValuesShownMax) {
+        values.push_back(Str("and ", axis.values.size() - kValuesShownMax, " more"));
+        break;
+      }
       values.push_back(one.shown.is_string() ? one.shown.get<std::string>()
                                              : CanonicalJson(one.shown));
     }
@@ -1585,6 +1594,7 @@ class Reader {
   std::vector<PlacedClaim> claims_;
   std::vector<Missing> missing_;
   bool has_init_ = false;
+  std::map<std::string, ExcludableValues> excludable_;          // by axis
   bool is_matrix_read_ = false, are_evaluations_read_ = false;  // without a mistake
 };
 

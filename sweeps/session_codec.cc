@@ -236,6 +236,7 @@ void Fill(v1::Rejected& wire, RejectedMessage& message) {
   wire.set_reason(ToUtf8(message.reason));
   wire.set_cache_needed_bytes(message.cache_needed_bytes);
   wire.set_cache_limit_bytes(message.cache_limit_bytes);
+  wire.set_lacks_disk(message.lacks_disk);
 }
 RejectedMessage Read(const v1::Rejected& wire) {
   return {.attempt = wire.attempt(),
@@ -243,7 +244,8 @@ RejectedMessage Read(const v1::Rejected& wire) {
           .failure_class = wire.failure_class(),
           .reason = wire.reason(),
           .cache_needed_bytes = wire.cache_needed_bytes(),
-          .cache_limit_bytes = wire.cache_limit_bytes()};
+          .cache_limit_bytes = wire.cache_limit_bytes(),
+          .lacks_disk = wire.lacks_disk()};
 }
 
 void Fill(v1::JournalBatch& wire, JournalBatchMessage& message) {

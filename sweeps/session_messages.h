@@ -69,6 +69,7 @@ struct RejectedMessage {
   std::string reason;         // any bytes
   std::int64_t cache_needed_bytes = 0;
   std::int64_t cache_limit_bytes = 0;
+  bool lacks_disk = false;
 };
 
 struct JournalBatchMessage {

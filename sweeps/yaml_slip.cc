@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/claim.h"
 #include "sweeps/schema.h"
@@ -14,10 +15,16 @@
 namespace longrun {
 namespace {
 
+// A text of the file, for a message: a line may have any length.
+std::string Shown(std::string_view text) {
+  constexpr std::size_t kBytesMax = 60;
+  return Shortened(text, kBytesMax);
+}
+
 // "...}" or "...]" after a bracket, else the text itself: what to write after a key.
 std::string ShowValue(std::string_view value) {
   if (value.starts_with('{')) return "{...}";
-  return value.starts_with('[') ? "[...]" : std::string(value);
+  return value.starts_with('[') ? "[...]" : Shown(value);
 }
 
 // Characters that look like a space, or like nothing, and are neither for YAML.
@@ -180,7 +187,7 @@ std::optional<YamlSlip> FirstForeignLine(const FileLines& file) {
 // A key at the start of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
 struct LineKey {
   std::size_t column = 0;
-  std::string name;
+  std::string name;        // as Shown(): no key of a sweep file is longer
   std::string value = {};  // "": none
   int line = 0;
   bool is_item = false;  // after a dash
@@ -208,7 +215,7 @@ std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
   const bool has_value = value != std::string_view::npos && line[value] != '#';
   return LineKey{
       .column = column,
-      .name = std::string(name),
+      .name = Shown(name),
       .value = has_value ? std::string(Trim(WithoutComment(line.substr(value)))) : std::string(),
       .line = number,
       .is_item = column > begin};
@@ -267,7 +274,7 @@ std::optional<LineKey> BareWord(std::string_view line, int number) {
   }
   if (word.empty() || KeyNameLength(word) < word.size()) return std::nullopt;
   return LineKey{.column = begin,
-                 .name = std::string(word),
+                 .name = Shown(word),
                  .line = number,
                  .is_item = line.substr(0, begin).find('-') != std::string_view::npos};
 }
@@ -691,8 +698,8 @@ std::optional<YamlSlip> SecondKeyOnLine(const FileLines& file) {
         .line = number,
         .column = static_cast<int>(value.data() - line.data()) + 1,
         .message = Str(
-            "a second key on the line of \"", key, "\": write `", key, ": {", value, "}`, or \"",
-            value.substr(0, end),
+            "a second key on the line of \"", Shown(key), "\": write `", Shown(key), ": {",
+            Shown(value), "}`, or \"", Shown(value.substr(0, end)),
             "\" on a line of its own, indented further; if this is one text, write it in quotes")};
   };
   return FirstLine(file.with_keys, file.last, in_line);
@@ -755,7 +762,7 @@ std::optional<YamlSlip> CommaMissing(const FileLines& file, const ParserStop& st
   if (!in_map && stop.message != kEndOfBracketList) return std::nullopt;
   auto [line, at] = LineOf(file, stop);
   if (line.substr(at).starts_with(':')) {
-    while (at > 0 && KeyNameLength(line.substr(at - 1)) > 0) at -= 1;
+    while (at > 0 && KeyNameLength(line.substr(at - 1, 1)) > 0) at -= 1;
   }
   const std::string_view rest = line.substr(at);
   if (rest.empty()) return std::nullopt;
@@ -776,8 +783,8 @@ std::optional<YamlSlip> CommaMissing(const FileLines& file, const ParserStop& st
                   .column = static_cast<int>(at) + 1,
                   .message = Str("a comma is missing before ",
                                  is_bracket ? ShowValue(rest)
-                                 : is_quote ? std::string(next)
-                                            : Str('"', next, '"'),
+                                 : is_quote ? Shown(next)
+                                            : Str('"', Shown(next), '"'),
                                  ": write commas ", where)};
 }
 
@@ -796,7 +803,7 @@ std::string WhatIsWrong(const FileLines& file, const ParserStop& stop) {
   }
   if (stop.message == kEndOfMap && is_after_value) {
     return Str(
-        "\"", rest,
+        "\"", Shown(rest),
         "\" follows the end of the value: remove it, or write \" #\" before it if it is a comment");
   }
   if (stop.message == kCharacter && !first.empty()) {
@@ -841,12 +848,13 @@ std::string ColonMissing(std::string_view key, std::string_view value) {
   if (!value.empty() && kNotColons.find(value[0]) != std::string_view::npos) {
     value = Trim(value.substr(1));
   }
-  return Str("a colon is missing after \"", key, "\": write `", key, ":", value.empty() ? "" : " ",
-             ShowValue(value), "`");
+  return Str("a colon is missing after \"", Shown(key), "\": write `", Shown(key), ":",
+             value.empty() ? "" : " ", ShowValue(value), "`");
 }
 
 std::string SpaceMissing(std::string_view key, std::string_view value) {
-  return Str("a space is missing after \"", key, ":\": write `", key, ": ", ShowValue(value), "`");
+  return Str("a space is missing after \"", Shown(key), ":\": write `", Shown(key), ": ",
+             ShowValue(value), "`");
 }
 
 std::string OddSpaceAround(std::string_view text) {
@@ -865,12 +873,12 @@ bool IsTightDash(std::string_view text) {
 
 std::string DashSpaceMissing(std::string_view entry) {
   const std::string_view word = entry.substr(1, KeyNameLength(entry.substr(1)));
-  return Str("a space is missing after the dash: write `- ", word,
+  return Str("a space is missing after the dash: write `- ", Shown(word),
              entry.substr(1 + word.size()).starts_with(':') ? ": ..." : "", "`");
 }
 
 std::string DashMissing(std::string_view entry) {
-  return Str("a dash is missing before this entry of the list: write `- ", entry, "`");
+  return Str("a dash is missing before this entry of the list: write `- ", Shown(entry), "`");
 }
 
 std::string DashUnlike(std::size_t column, int line_other, std::size_t column_other) {

@@ -276,7 +276,7 @@ class TreeBuilder final : public YAML::EventHandler {
 bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   if (IsUtf8(text) && text.find('\0') == std::string_view::npos) return true;
   Place place = {.source = source, .line = 1, .column = 1};
-  std::string message = "this line is not UTF-8 text";
+  std::string message = "this line is not UTF-8 text: save the file as UTF-8";
   while (!text.empty()) {
     const std::size_t n = std::min(text.find('\n'), text.size() - 1) + 1;
     const std::string_view first = text.substr(0, n);

@@ -67,19 +67,19 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
                        .metrics = arguments.metrics,
                        .relative = arguments.relative,
                        .buckets_max = arguments.buckets_max.value_or(0)};
-  if (!arguments.against.empty()) {
-    const std::size_t at = arguments.against.find('=');
-    if (at == 0 || at == std::string::npos || at + 1 == arguments.against.size()) {
-      return Status(Code::kInvalidArgument, Str("--against \"", arguments.against,
-                                                "\": expected axis=value, as in position=alibi"));
+  if (arguments.against) {
+    const std::string& against = *arguments.against;
+    const std::size_t at = against.find('=');
+    if (at == 0 || at == std::string::npos || at + 1 == against.size()) {
+      return Status(Code::kInvalidArgument,
+                    Str("--against \"", against, "\": expected axis=value, as in position=alibi"));
     }
     if (arguments.relative) {
       return Status(
           Code::kInvalidArgument,
           "--against and --relative both choose the number to compare with: use only one of them");
     }
-    request.against = {.axis = arguments.against.substr(0, at),
-                       .values = {arguments.against.substr(at + 1)}};
+    request.against = {.axis = against.substr(0, at), .values = {against.substr(at + 1)}};
   }
   request.where.reserve(arguments.where.size());
   for (const std::string& text : arguments.where) {

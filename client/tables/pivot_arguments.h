@@ -22,7 +22,7 @@ struct PivotArguments {
   std::vector<std::string> where;  // "axis=value,value"
   std::vector<std::string> metrics;
   bool relative = false;
-  std::string against;  // "axis=value"; "": nothing
+  std::optional<std::string> against = {};  // "axis=value"
   std::optional<std::int64_t> buckets_max = {};
 };
 

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kSqlBytesMax = 1
                                      << 20;  // the coordinator's own limit is smaller, and says so
 constexpr std::int64_t kTimeoutMsMax = 60'000;
-constexpr std::int64_t kGraceMs = 10'000;  // in addition to the query's own time
+constexpr std::int64_t kGraceMs = 45'000;  // in addition to the query's own time, for its process
 
 struct QueryArguments {
   std::string sql;

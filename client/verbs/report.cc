@@ -109,7 +109,8 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id,
       Rows(client, sweep_id,
            Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker, task"
                " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
-               " AND state NOT IN ('CANCELLED', 'PREEMPTED')"  // a user stopped it
+               // A user stopped it, or it was withdrawn before anything had run.
+               " AND state NOT IN ('CANCELLED', 'PREEMPTED', 'REJECTED')"
                " AND run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '",
                sweep_id, "') ORDER BY attempt DESC")));
   for (const Json& row : rows) {

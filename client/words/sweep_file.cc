@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <utility>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -17,6 +19,8 @@
 #include "client/words/sending.h"
 #include "sweeps/limits.h"
 #include "sweeps/named_files.h"
+#include "sweeps/spec.h"
+#include "sweeps/yaml_tree.h"
 
 namespace longrun::client {
 
@@ -164,6 +168,17 @@ std::string MeantFile(const std::string& file) {
   return "; expected the name of a sweep file, such as sweep.yaml";
 }
 
+// Text in another encoding has a line that is wrong; what has a NUL byte is no text at all.
+Status NotUtf8(const std::string& file, std::string_view yaml) {
+  if (yaml.find('\0') != std::string_view::npos) {
+    return {Code::kInvalidArgument, Str(file, " is not UTF-8 text: a sweep file is YAML")};
+  }
+  std::vector<Problem> problems;
+  const std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  LR_CHECK(!root && !problems.empty());
+  return ToStatus(std::move(problems), file, {});
+}
+
 // Reads the file and those that it names, which are stored in `state`/files if `keeps`. A sweep
 // from standard input is called "-", and names files of the working folder.
 template <typename Request>
@@ -181,10 +196,7 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
     return Status(Code::kNotFound, Str(yaml.status().message(), MeantFile(arguments.file)));
   }
   RETURN_IF_ERROR(yaml.status());
-  if (!IsUtf8(*yaml)) {
-    return Status(Code::kInvalidArgument,
-                  Str(arguments.file, " is not UTF-8 text: a sweep file is YAML"));
-  }
+  if (!IsUtf8(*yaml)) return NotUtf8(arguments.file, *yaml);
   std::vector<std::pair<std::string, std::string>> given;
   given.reserve(arguments.sets.size());
   for (const std::string& set : arguments.sets) {

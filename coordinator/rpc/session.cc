@@ -490,7 +490,8 @@ class Session final : public Stream {
                          .failure_class = rejected.failure_class,
                          .reason = rejected.reason,
                          .cache_needed_bytes = rejected.cache_needed_bytes,
-                         .cache_limit_bytes = rejected.cache_limit_bytes});
+                         .cache_limit_bytes = rejected.cache_limit_bytes,
+                         .lacks_disk = rejected.lacks_disk});
     return Status();
   }
 

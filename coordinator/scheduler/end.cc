@@ -11,6 +11,10 @@
 namespace longrun::coordinator {
 namespace {
 
+// So often in a row may workers die that prepare a task, until each further time counts as a loss:
+// that many times may be chance, or an operator's doing.
+constexpr std::size_t kUnpreparedMax = 3;
+
 AttemptState EndStateOf(FailureClass failure_class) {
   switch (failure_class) {
     case FailureClass::kLost:
@@ -57,13 +61,6 @@ std::string Spent(const Task& task, const FailureRow& row) {
   }
   return Str(task.losses, task.losses == 1 ? " loss, " : " losses, ", task.retry.losses_max,
              " allowed");
-}
-
-// A message from a worker or a trainer may have any length, and control characters that a terminal
-// would obey, but every view of a sweep shows the reason in a row.
-std::string InShort(const std::string& message) {
-  constexpr std::size_t kBytesMax = 2000;
-  return Shortened(OneLine(Printable(message)), kBytesMax);
 }
 
 // What helps if the message is about the checkpoint from which the attempt starts; "" if it is
@@ -212,6 +209,11 @@ std::string WhileCancelled(EndEvidence evidence, StopMode mode, const std::strin
 
 }  // namespace
 
+std::string InShort(const std::string& message) {
+  constexpr std::size_t kBytesMax = 2000;
+  return Shortened(OneLine(Printable(message)), kBytesMax);
+}
+
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message, EndTime end) {
   if (IsCutOff(step, attempt, failure_class)) {
@@ -256,6 +258,24 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
   task.not_before = step.now;
   MakeReady(step, task, Str("offered again: ", attempt.message));
+}
+
+void EndUnprepared(StepContext& step, Attempt& attempt) {
+  LR_CHECK(attempt.durable_seq == 0);
+  const auto earlier = step.state.index.unprepared.find(attempt.task);
+  const bool may_be_by_chance =
+      earlier == step.state.index.unprepared.end() || earlier->second.size() < kUnpreparedMax;
+  const std::string died =
+      Str("worker ", attempt.worker, " died while it was preparing the task (it had not started ",
+          "a trainer yet)");
+  if (may_be_by_chance) {
+    attempt.failure_class = std::string(FailureOf(FailureClass::kVanished).name);
+    return WithdrawOffer(step, attempt, died);
+  }
+  EndAttempt(step, attempt, FailureClass::kVanished,
+             Str(died, ", as its workers did at least ", kUnpreparedMax,
+                 " times before: the task may be the cause, if what it reads does not fit into the "
+                 "memory that the worker may use; look at the system log of the worker's machine"));
 }
 
 bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch) {

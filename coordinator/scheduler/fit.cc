@@ -317,8 +317,8 @@ bool IsQuarantined(const Worker& worker, const Slot& slot) {
 }
 
 bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now) {
-  const auto full = worker.cache_full_until.find({ready.dataset_digest, ready.text_digest});
-  return full != worker.cache_full_until.end() && full->second > now;
+  const auto no_room = worker.no_room.find({ready.dataset_digest, ready.text_digest});
+  return no_room != worker.no_room.end() && no_room->second.until > now;
 }
 
 bool WaitsForFolder(const State& state, const ReadyClass& ready) {

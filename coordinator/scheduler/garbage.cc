@@ -149,6 +149,7 @@ void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& droppe
     if (others->second.empty()) state.index.untrained.erase(others);
   }
   state.index.ended.erase(id);
+  state.index.unprepared.erase(id);
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);
   state.tasks.erase(id);

@@ -167,6 +167,7 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
 void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
   const Task& task = TaskOf(step.state, attempt);
   const bool counts = IsCurrent(step.state, attempt);
+  if (attempt.durable_seq == 0) NoteBegun(step.state.index, attempt);
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);

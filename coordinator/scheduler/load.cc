@@ -108,7 +108,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.busy.clear();
     worker.pauses.clear();
     worker.slot_failures.clear();
-    worker.cache_full_until.clear();
+    worker.no_room.clear();
   }
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;
@@ -122,6 +122,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     } else {
       NoteEnded(state.index, attempt);
     }
+  }
+  for (const auto& [id, attempt] : state.attempts) {
+    if (attempt.durable_seq > 0) NoteBegun(state.index, attempt);
   }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {
     SweepTally& tally = state.index.tallies[sweep_id];

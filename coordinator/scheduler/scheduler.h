@@ -197,6 +197,7 @@ struct AttemptRejected {  // possible even after AttemptAccepted; nothing has ru
   // Not 0: only this task has no room in the worker's cache (Rejected in session.proto).
   std::int64_t cache_needed_bytes = 0;
   std::int64_t cache_limit_bytes = 0;
+  bool lacks_disk = false;
 };
 struct BatchRecord {
   JournalRecord record;

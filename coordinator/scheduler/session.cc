@@ -126,25 +126,28 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
   return verdict;
 }
 
-void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt) {
+void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt, bool is_restarted) {
+  constexpr FailureClass kClass = FailureClass::kVanished;
   if (attempt.state == AttemptState::kOffered) {
-    WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
-  } else {
-    EndAttempt(step, attempt, FailureClass::kVanished,
-               Str("worker ", worker.id, " no longer has it"));
+    return WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
   }
+  // A worker keeps a folder of each attempt whose trainer it has started.
+  const bool is_unprepared = is_restarted && attempt.durable_seq == 0;
+  if (is_unprepared && !IsCutOff(step, attempt, kClass)) return EndUnprepared(step, attempt);
+  EndAttempt(step, attempt, kClass, Str("worker ", worker.id, " no longer has it"));
 }
 
 // The worker lists all its live attempts; one that it has not mentioned since `since` is gone.
+// `is_restarted`: since it accepted them, its process was started again.
 void EndWhatIsNotListed(StepContext& step, const Worker& worker,
-                        const std::vector<LiveAttempt>& listed, Instant since) {
+                        const std::vector<LiveAttempt>& listed, Instant since, bool is_restarted) {
   std::set<std::string> here;
   for (const LiveAttempt& live : listed) here.insert(live.attempt);
   std::vector<Attempt*> gone;
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
     if (!here.contains(attempt->id) && attempt->listed_at <= since) gone.push_back(attempt);
   }
-  for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt);
+  for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt, is_restarted);
 }
 
 // After a restart of the worker: notes which attempts ended with it. Its trainers outlive it,
@@ -166,8 +169,8 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
 }
 
 // The slot may take other tasks. If the cache is too small for this one, it never comes back to
-// this process of the worker. If others use the cache, nothing that reads the same datasets is
-// offered for a while.
+// this process of the worker. If others use the cache, or the disk is too full, nothing that reads
+// the same datasets is offered for a while.
 void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
                     const AttemptRejected& event) {
   Task& task = TaskOf(step.state, attempt);
@@ -178,7 +181,8 @@ void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
                                      .limit_bytes = event.cache_limit_bytes};
   } else {
     const std::string& dataset = step.state.runs.at(task.run_key).run.dataset_digest;
-    worker.cache_full_until[{dataset, DigestOfText(task.evaluation, dataset)}] = step.now + kFullMs;
+    worker.no_room[{dataset, DigestOfText(task.evaluation, dataset)}] = {
+        .until = step.now + kFullMs, .disk_refusal = event.lacks_disk ? InShort(event.reason) : ""};
   }
   WithdrawOffer(step, attempt, event.reason);
 }
@@ -399,13 +403,13 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.silence_noted = false;
   worker.refused_folder.clear();
   worker.pauses.clear();
-  worker.cache_full_until.clear();
+  worker.no_room.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
   NoteWorker(step, worker, std::move(arrival));
 
   if (is_restarted) NoteDiedTogether(state, worker, event.attempts);
-  EndWhatIsNotListed(step, worker, event.attempts, step.now);
+  EndWhatIsNotListed(step, worker, event.attempts, step.now, is_restarted);
   WelcomeMessage welcome;
   welcome.protocol_version = worker.protocol;
   for (const LiveAttempt& live : event.attempts) {
@@ -427,7 +431,8 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
   // A heartbeat may have been written before an acceptance that arrived first:
   // only longer silence counts.
-  EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
+  EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms,
+                     /*is_restarted=*/false);
   NoteBusySlots(step, *worker, event.attempts);
 }
 

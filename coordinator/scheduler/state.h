@@ -320,6 +320,12 @@ struct SlotPause {
   Instant until = 0;              // when to offer again
   std::string disk_refusal = {};  // why the worker refused the slot's task for its disk; "": not so
 };
+// Tasks that read certain data and get no offer of a worker for a moment.
+struct RoomPause {
+  Instant until = 0;
+  // Why the worker's disk has no room for the data; "": others use what its cache may take.
+  std::string disk_refusal = {};
+};
 // A slot that gets nothing new until an operator releases it (quarantine.cc).
 struct Quarantine {
   std::string reason;  // for people
@@ -375,9 +381,8 @@ struct Worker {
   std::map<std::int64_t, std::string> busy;  // slot -> attempt whose trainer may run there
   std::map<std::int64_t, SlotPause> pauses;  // by slot
   std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)
-  // When to offer tasks again that read these datasets: the run's, and the evaluated one. Until
-  // then, what others use leaves no room for them in the worker's cache.
-  std::map<std::pair<std::string, std::string>, Instant> cache_full_until = {};
+  // Of tasks that read these datasets: the run's, and the evaluated one.
+  std::map<std::pair<std::string, std::string>, RoomPause> no_room = {};
 };
 
 struct SchedulerLimits {
@@ -483,6 +488,9 @@ struct Index {
   std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
   std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks
   std::map<std::string, EndedAttempts> ended;              // by task
+  // By task: the numbers of the attempts since the last one that recorded anything that were
+  // withdrawn because their worker died while it prepared them.
+  std::map<std::string, std::set<std::int64_t>> unprepared;
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<std::string, SweepTally> tallies;                 // sweep -> its tasks

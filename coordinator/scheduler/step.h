@@ -81,6 +81,8 @@ void NoteNeeds(Index& index, const Task& task);
 void NoteLive(Index& index, const Attempt& attempt);
 void NoteUnanswered(Index& index, const Attempt& attempt);  // if it is
 void NoteEnded(Index& index, const Attempt& attempt);
+// Takes those before `attempt`, which has recorded something, out of Index::unprepared.
+void NoteBegun(Index& index, const Attempt& attempt);
 // In the order of their ids.
 std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker);
 
@@ -95,11 +97,17 @@ void UnindexReady(State& state, Task& task);
 
 // ---- end.cc: what the end of an attempt means for its task --------------------------------------
 
+// A message from a worker or a trainer may have any length, and control characters that a terminal
+// would obey, but every view of a sweep shows the reason in a row.
+std::string InShort(const std::string& message);
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message, EndTime end = EndTime::kLastRecord);
 // Ends an offer that was not accepted: nothing has run, nothing is counted.
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
+// Ends an accepted attempt of which nothing is recorded, since its worker died while it prepared
+// it: a withdrawal, unless this has happened too often in a row.
+void EndUnprepared(StepContext& step, Attempt& attempt);
 // Whether the attempt with this epoch was placed before the database was restored from a backup for
 // the last time.
 bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch);

@@ -211,6 +211,18 @@ void NoteEnded(Index& index, const Attempt& attempt) {
   ended.n += 1;
   ended.n_withdrawn += attempt.state == AttemptState::kRejected ? 1 : 0;
   ended.ran_ms += attempt.duration_ms;
+  // Of withdrawn attempts, only these have a class.
+  const bool is_withdrawn = attempt.state == AttemptState::kRejected;
+  if (is_withdrawn && !attempt.failure_class.empty()) {
+    index.unprepared[attempt.task].insert(attempt.n);
+  }
+}
+
+void NoteBegun(Index& index, const Attempt& attempt) {
+  const auto found = index.unprepared.find(attempt.task);
+  if (found == index.unprepared.end()) return;
+  found->second.erase(found->second.begin(), found->second.lower_bound(attempt.n));
+  if (found->second.empty()) index.unprepared.erase(found);
 }
 
 bool IsTaskEdge(TaskState from, TaskState to) {

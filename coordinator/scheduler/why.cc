@@ -49,12 +49,13 @@ std::string_view WorkerRemedy(bool is_remote) {
 
 // The fitting slots of a class that take nothing now, by what keeps them.
 struct Taken {
-  std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_quarantined = 0, n_drained = 0,
-               n_outdated = 0, n_full = 0, n_leaving = 0, n_away = 0;
-  const Worker* full = nullptr;  // the first worker with a full disk
-  std::string refusal;           // why a worker refused a task for its disk
-  std::string leaving, away;     // one of these workers; one that is not drained, if there is any
-  std::string released_by;       // a command that gives a connected worker's slot work at once
+  std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_no_disk = 0, n_quarantined = 0,
+               n_drained = 0, n_outdated = 0, n_full = 0, n_leaving = 0, n_away = 0;
+  const Worker* full = nullptr;     // the first worker with a full disk
+  std::string refusal;              // why a worker refused a task for its disk
+  const Worker* no_disk = nullptr;  // the first worker whose disk lacks room for what it reads
+  std::string leaving, away;  // one of these workers; one that is not drained, if there is any
+  std::string released_by;    // a command that gives a connected worker's slot work at once
   Instant pause_end = 0, room_at = 0;
 
   void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
@@ -88,14 +89,21 @@ struct Taken {
         refusal = Str("worker ", worker.id, " refused a task: ", pause->second.disk_refusal);
       }
     } else if (HasNoRoom(worker, ready, moment.now)) {
-      const Instant at = worker.cache_full_until.at({ready.dataset_digest, ready.text_digest});
-      if (n_no_room++ == 0 || at < room_at) room_at = at;
+      const RoomPause& no_room = worker.no_room.at({ready.dataset_digest, ready.text_digest});
+      const bool is_first = n_no_room + n_no_disk == 0;
+      if (is_first || no_room.until < room_at) room_at = no_room.until;
+      (no_room.disk_refusal.empty() ? n_no_room : n_no_disk) += 1;
+      if (no_disk == nullptr && !no_room.disk_refusal.empty()) {
+        no_disk = &worker;
+        refusal =
+            Str("worker ", worker.id, " on ", worker.host, " refused it: ", no_room.disk_refusal);
+      }
     }
   }
 
   // Whether the task waits only for room on a disk.
   bool IsHeldByDisk() const {
-    return full != nullptr && n_busy == 0 && n_no_room == 0 && n_pausing == 0;
+    return full != nullptr && n_busy == 0 && n_no_room == 0 && n_no_disk == 0 && n_pausing == 0;
   }
 
   std::string Text() const {
@@ -106,6 +114,8 @@ struct Taken {
     add(n_busy, "is busy", "are busy");
     add(n_no_room, "is on a worker whose cache is in use by other tasks",
         "are on workers whose caches are in use by other tasks");
+    add(n_no_disk, "is on a worker whose disk has too little room for what it reads",
+        "are on workers whose disks have too little room for what it reads");
     add(n_pausing, "pauses after a failure or a refusal", "pause after failures or refusals");
     add(n_full, "is on a worker whose disk is full", "are on workers whose disks are full");
     add(n_drained, "is drained", "are drained");
@@ -137,6 +147,12 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.until = taken.room_at;
     of.remedy =
         "it is offered again by itself; a worker with larger --cache-bytes would take it sooner";
+  } else if (taken.n_no_disk > 0) {
+    of.gate = Gate::kWorkerDiskFull;
+    of.until = taken.room_at;
+    of.remedy =
+        Str("make room in that folder on ", taken.no_disk->host,
+            "; it is then offered again by itself; or let a worker with a larger disk join");
   } else if (taken.n_pausing > 0) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;

@@ -97,6 +97,18 @@ std::string NoFunction(const std::string& name) {
              Suggest(near, "docs/query.md lists the functions"));
 }
 
+// `name`: "run_key", or "main.runs.run_key" where even the view does not tell which one is meant.
+std::string Ambiguous(const std::string& name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string::npos) {
+    return Str("more than one view here has a column \"", name, "\": write VIEW.", name);
+  }
+  const std::string qualifier = name.substr(0, dot);
+  const std::string twice = qualifier.substr(qualifier.rfind('.') + 1);  // npos + 1 is 0
+  return Str("more than one view here is called \"", twice,
+             "\": give each a name of its own, as in ", twice, " AS a, ", twice, " AS b");
+}
+
 // Handles: near "FORM": syntax error
 std::string Syntax(std::string_view message) {
   constexpr std::size_t kBegin = std::string_view("near \"").size();
@@ -125,8 +137,7 @@ std::string ExplainSqlError(std::string_view sql, std::string_view message, int 
     return PlaceOf(sql, place ? place : FindName(sql, *function)) + NoFunction(*function);
   }
   if (const auto name = After(message, "ambiguous column name: ")) {
-    return Str(PlaceOf(sql, place), "more than one view here has a column \"", *name,
-               "\": write VIEW.", *name);
+    return PlaceOf(sql, place) + Ambiguous(*name);
   }
   if (message.starts_with("near \"") && message.ends_with("\": syntax error")) {
     return PlaceOf(sql, place) + Syntax(message);

@@ -26,6 +26,8 @@ namespace {
 // The child ends a query at its time. This much later the parent kills it: preparing a statement
 // and finding damaged definitions are not interrupted.
 constexpr std::int64_t kGraceMs = 5'000;
+// For starting the child, which is not the query's fault.
+constexpr std::int64_t kStartMs = 30'000;
 // JSON writes one byte of text with up to six ("\u0001"); columns and damaged rows come on top.
 constexpr std::int64_t kJsonBytesPerByte = 6;
 constexpr std::int64_t kHeaderBytesMax = 16 << 20;
@@ -180,6 +182,7 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
   auto asked = AskProcess({.argv = {program, kAnswerQueryFlag}, .env = Environment()},
                           QuestionText(database_path, sql, claims_json, limits),
                           {.timeout_ms = limits.timeout_ms + kGraceMs,
+                           .start_ms = kStartMs,
                            .answer_bytes_max = static_cast<std::size_t>(bytes_max),
                            .is_cancelled = std::move(is_cancelled)});
   if (!asked.ok()) {
@@ -190,6 +193,10 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
         .In("starting the process of the query");
   }
   switch (asked->end) {
+    case AnswerEnd::kNotStarted:
+      return Status(Code::kResourceExhausted,
+                    Str("the process of the query was not ready after ", kStartMs / 1000,
+                        " s: the coordinator's machine has too much to do; try again later"));
     case AnswerEnd::kTimeout:
       return QueryTimeout(limits);
     case AnswerEnd::kTooLong:
@@ -209,6 +216,8 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
 
 int AnswerQuery() {
   prctl(PR_SET_NAME, "longrun-query");
+  WriteOutput("\n");  // it has started
+  FlushOutput();
   const auto read_text = ReadInput();
   const auto question = read_text.ok() ? Unframed(*read_text) : Result<Frame>(read_text.status());
   if (!question.ok()) {

@@ -5,7 +5,8 @@
 // memory, crashes or is killed affects nothing else.
 //
 // A question and an answer each consist of one line of JSON, followed by plain text: the SQL, or
-// the answer's rows.
+// the answer's rows. Before its answer, the child sends an empty line: a query's time does not
+// include the start of its process.
 #pragma once
 
 #include <functional>

@@ -64,6 +64,26 @@ TEST(AskProcessTest, HowTheChildEndedIsReported) {
   ExpectNoChildLeft();
 }
 
+TEST(AskProcessTest, TheTimeOfAnAnswerBeginsOnceTheChildHasStarted) {
+  // It takes longer to start than it has for its answer.
+  const auto slow_start =
+      AskShell("sleep 0.5; printf x; echo done", "", {.timeout_ms = 400, .start_ms = kEndMsMax});
+  ASSERT_TRUE(slow_start.ok());
+  EXPECT_EQ(slow_start->end, AnswerEnd::kExit);
+  EXPECT_EQ(slow_start->text, "done\n");
+  const auto slow =
+      AskShell("printf x; exec sleep 100", "", {.timeout_ms = 50, .start_ms = kEndMsMax});
+  ASSERT_TRUE(slow.ok());
+  EXPECT_EQ(slow->end, AnswerEnd::kTimeout);
+  const auto never = AskShell("exec sleep 100", "", {.timeout_ms = kEndMsMax, .start_ms = 50});
+  ASSERT_TRUE(never.ok());
+  EXPECT_EQ(never->end, AnswerEnd::kNotStarted);
+  EXPECT_EQ(never->exit.signal, SIGKILL);
+  EXPECT_EQ(never->text, "");
+  EXPECT_EQ(AskShell("exit 7", "", {.start_ms = kEndMsMax})->exit.code, 7);
+  ExpectNoChildLeft();
+}
+
 TEST(AskProcessTest, AChildBeyondALimitIsKilled) {
   const auto slow = AskShell("exec cat /dev/zero > /dev/null", "", {.timeout_ms = 50});
   const auto long_answer = AskShell("exec cat /dev/zero", "", {.answer_bytes_max = 1 << 20});

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/str.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_process.h"
@@ -450,6 +451,12 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
        "line 2, column 11: there is no view \"resluts\"; did you mean \"results\"?"},
       {"SELECT run_key FROM runs, tasks",
        "line 1, column 8: more than one view here has a column \"run_key\": write VIEW.run_key"},
+      {"SELECT * FROM runs, runs",
+       "more than one view here is called \"runs\": give each a name of its own, as in runs AS a, "
+       "runs AS b"},
+      {"SELECT r.run_key FROM runs r, tasks r",
+       "line 1, column 8: more than one view here is called \"r\": give each a name of its own, as "
+       "in r AS a, r AS b"},
       {"SELECT ronud(1.5) FROM runs",
        "line 1, column 8: there is no function ronud(); did you mean \"round\"?"},
       {"SELECT (1",
@@ -693,6 +700,18 @@ TEST_F(QueryTest, AProgramThatCannotAnswerIsNamed) {
   EXPECT_NE(says("/bin/false").find("ended with exit code 1 before it had answered"),
             std::string::npos);
   EXPECT_NE(says("/bin/cat").find("before it had answered"), std::string::npos);
+}
+
+// As on a machine that has too much to do.
+TEST_F(QueryTest, TheStartOfItsProcessIsNotTheQuerysTime) {
+  const std::string program = JoinPath(folder.path(), "slow");
+  ASSERT_TRUE(
+      WriteFileAtomic(program, Str("#!/bin/sh\nsleep 6\nexec '", kProgram, "' \"$@\"\n"), 0700)
+          .ok());
+  const auto answer =
+      AskQuery(program, store->database_path(), "SELECT 1", "", {.timeout_ms = 500});
+  ASSERT_TRUE(answer.ok()) << answer.status().message();
+  EXPECT_EQ(answer->rows_json, "[[1]]");
 }
 
 TEST_F(QueryTest, SeveralQueriesRunAtOnce) {

@@ -205,6 +205,28 @@ TEST_F(InterruptionTest, ATrainingThatIsCancelledNowWritesNoCheckpointAndLosesNo
   EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
 }
 
+// The evaluation's worker dies while it fetches the weights: no trainer has run, and it may be an
+// operator who restarts the worker. Invariant I-18.
+TEST_F(InterruptionTest, AWorkerThatIsKilledWhileItPreparesATaskCostsTheTaskNothing) {
+  service.SpawnCoordinator();
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.CoordinatorIsReady(); })) << service.Logs();
+  service.SpawnWorker("worker_mid_download:stop");
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.WorkerIsReady(); })) << service.Logs();
+  Submit();
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return IsStopped(service.worker()); })) << service.Logs();
+  service.KillWorker();
+  service.SpawnWorker();
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(Query(service, "SELECT sum(losses) + sum(failures) FROM task"), "0");
+  EXPECT_EQ(Query(service,
+                  "SELECT kind || ' ' || a.state || ' ' || failure_class FROM attempt a JOIN task t"
+                  " ON t.id = a.task WHERE failure_class <> ''"),
+            "evaluate REJECTED vanished");
+}
+
 // What is hidden of a text depends on where in the data a step is, and on nothing that a kill could
 // lose. Invariant I-35.
 TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasNot) {

@@ -397,7 +397,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
     if (task.avoid_worker == attempt.worker) continue;
     if (task.too_large_for.contains(attempt.worker)) continue;
-    if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
+    if (!state.workers.at(attempt.worker).no_room.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
     const std::optional<Execution> bound = BoundTo(state, task.run_key, task.kind);
     if (bound && !Honours(SlotOf(state, attempt), *bound)) continue;
@@ -708,15 +708,30 @@ void SimChecker::CheckTask(const Task& task) {
           .result_attempt = task.result_attempt};
 }
 
+// Of a task's attempts in their order: none is withdrawn because its worker died while it prepared
+// the task, if as many before it were as may be, and none in between has recorded anything.
+void SimChecker::CountUnprepared(const Attempt& attempt, std::int64_t& n_in_row) {
+  constexpr std::int64_t kMax = 3;
+  if (attempt.durable_seq > 0) n_in_row = 0;
+  const bool is_withdrawn = attempt.state == AttemptState::kRejected;
+  if (!is_withdrawn || attempt.failure_class.empty()) return;
+  n_in_row += 1;
+  if (n_in_row <= kMax) return;
+  world_.Violate(Str("I-18: attempt ", attempt.id, " of task ", attempt.task, " is the ", n_in_row,
+                     "th in a row whose worker died while it prepared it, and cost nothing"));
+}
+
 // I-18: each counted end of this round's attempts is counted exactly once, and nothing else.
 void SimChecker::CheckBudget(const Task& task) {
-  std::int64_t failures = 0, losses = 0;
+  std::int64_t failures = 0, losses = 0, n_unprepared = 0;
   for (const std::string& id : task_attempts_[task.id]) {
     const auto stored = store_.attempts.find(id);
     if (stored == store_.attempts.end()) {
       return world_.Violate(
           Str("I-18: attempt ", id, " of task ", task.id, " was stored and is gone"));
     }
+    CountUnprepared(stored->second, n_unprepared);
+    if (stored->second.state == AttemptState::kRejected) continue;  // withdrawn: nothing is counted
     const FailureRow* const row = FindFailure(stored->second.failure_class);
     if (row == nullptr || attempt_round_.at(id) != task.retry_round) continue;
     failures += row->counted_as == CountedAs::kFailure;
@@ -856,7 +871,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
     if (HasFullDisk(other)) continue;
-    if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
+    if (task.too_large_for.contains(id) || !other.no_room.empty()) continue;
     const auto allocated = allocated_.find(id);
     if (allocated != allocated_.end() && allocated->second.work_end - world_.now <= task.needs_ms) {
       continue;

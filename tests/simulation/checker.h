@@ -63,6 +63,7 @@ class SimChecker {
   };
   void CheckTask(const Task& task);
   void CheckBudget(const Task& task);
+  void CountUnprepared(const Attempt& attempt, std::int64_t& n_in_row);
   void CheckSuccess(const Task& task);
   void CheckAttempt(const Attempt& attempt);
   void CheckQuarantine(const Attempt& placed);

@@ -428,6 +428,9 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
         if (worker.allocation) worker.allocation->work_end.reset();
       }
       return;
+    case Mutation::kUnpreparedFree:
+      state_.index.unprepared.clear();
+      return;
     case Mutation::kFreeRetries:
       for (auto& [id, task] : state_.tasks) task.failures = task.losses = 0;
       return;

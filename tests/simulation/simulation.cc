@@ -209,6 +209,7 @@ class Simulation {
     }
     world_.mixed = SeededRandom(seed ^ 0x6d69786564).Chance(0.5);
     world_.has_older = SeededRandom(seed ^ 0x6f6c646572).Chance(0.5);
+    world_.kills = SeededRandom(seed ^ 0x6b696c6c73).Chance(0.1);
     SeededRandom allocations(seed ^ 0x616c6c6f63617465);
     if (allocations.Chance(0.5)) workers_.back()->BeTemporary(allocations.Next());
     restores_ = world_.random.Chance(0.2);

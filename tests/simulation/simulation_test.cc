@@ -47,6 +47,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "cache too small",
                                  "preparation slow",
                                  "preparation failed",
+                                 "preparation killed its worker",
                                  "row omitted",
                                  "trainer fenced",
                                  "slot busy",

@@ -351,6 +351,10 @@ void SimWorker::EndPreparation(const std::string& attempt, bool fails) {
   }
   const auto entry = preparing_.extract(attempt);
   if (entry.empty()) return;  // given back, or lost with the daemon
+  // As the kernel does for lack of memory.
+  if (world_.kills && world_.Fault("preparation killed its worker", 0.5)) {
+    return CrashDaemon(world_.Between(500, 10'000));
+  }
   if (fails) return Reject(entry.mapped().task, "data", "a checkpoint cannot be read");
   Launch(entry.mapped());
 }

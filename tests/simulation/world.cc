@@ -32,6 +32,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kDeadlineIgnored, "deadlineignored"},
       {Mutation::kOfferBinds, "offerbinds"},
       {Mutation::kFolderIgnored, "folderignored"},
+      {Mutation::kUnpreparedFree, "unpreparedfree"},
       {Mutation::kUnfinishedKept, "unfinishedkept"},
   };
   return rows;

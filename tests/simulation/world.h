@@ -49,6 +49,7 @@ enum class Mutation {
   kAllocationIgnored,  // that a worker's allocation ends is forgotten
   kOfferBinds,         // a run is bound by its first offer, whether or not that starts
   kFolderIgnored,      // whoever has a worker's id is that worker
+  kUnpreparedFree,     // that workers die while they prepare a task is never the task's doing
   kUnfinishedKept,     // what a crash leaves of a submission in parts is a sweep like others
 };
 struct MutationRow {
@@ -82,6 +83,7 @@ struct World {
   bool faults = true;
   bool mixed = false;      // the slots of one worker are of another kind
   bool has_older = false;  // one worker's release knows fewer ways of computing a run
+  bool kills = false;      // preparing a task may kill its worker
   // A fault that happens with this probability, while there are faults at all.
   bool Fault(const std::string& name, double probability);
   std::int64_t Between(std::int64_t low, std::int64_t high);  // both included

@@ -64,7 +64,8 @@ const std::vector<UpMessage> kUp = {
                     .failure_class = "data",
                     .reason = "reason-5",
                     .cache_needed_bytes = 52,
-                    .cache_limit_bytes = 53},
+                    .cache_limit_bytes = 53,
+                    .lacks_disk = true},
     JournalBatchMessage{.attempt = "attempt-6",
                         .epoch = 61,
                         .first_seq = 62,
@@ -202,6 +203,7 @@ std::vector<UpMessage> UpOfProtocol2() {
   hello.folder_id.clear();
   for (Slot& device : hello.devices) device.head.clear();
   std::get<HeartbeatMessage>(messages[1]).disk.wanted_bytes = 0;
+  std::get<RejectedMessage>(messages[3]).lacks_disk = false;
   return messages;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -20,6 +21,7 @@
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/yaml_tree.h"
+#include "tests/deadline.h"
 #include "tests/sweeps/overrides.h"
 
 namespace longrun {
@@ -482,6 +484,54 @@ TEST(SweepMatrixTest, AnExcludedMethodIsExcludedWithAnyParameters) {
   EXPECT_EQ(count("{position: {method: rope, base: 900}}"), 3u);
 }
 
+// As a comparison of each entry with each point says it.
+TEST(SweepMatrixTest, EntriesOfExcludeLeaveOutWhatTheySay) {
+  const std::string positions =
+      "[alibi, {method: rope, base: 500}, {method: rope, base: 700},"
+      " {method: rope, base: 700, partial: 0.5}]";
+  const auto axes_of = [&](std::string_view exclude) {
+    const Result<Sweep> sweep = Parse(SmallSweep(Str("exclude: [", exclude, "]")),
+                                      {{"position", positions},
+                                       {"seed", "[1, 2, 3]"},
+                                       {"matrix.train.optimizer.lr", "[1, 2.5]"}});
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    std::vector<std::string> axes;
+    if (!sweep.ok()) return axes;
+    for (const PlannedRun& run : sweep->runs) {
+      axes.push_back(Str(CanonicalJson(run.axes["position"]), " ", CanonicalJson(run.axes["seed"]),
+                         " ", CanonicalJson(run.axes["train.optimizer.lr"])));
+    }
+    return axes;
+  };
+  const std::vector<std::string> all = axes_of("");
+  ASSERT_EQ(all.size(), 24u);
+  const auto expect_without = [&](std::string_view exclude, const auto& is_out) {
+    std::vector<std::string> kept;
+    std::ranges::copy_if(all, std::back_inserter(kept),
+                         [&](const std::string& one) { return !is_out(one); });
+    EXPECT_LT(kept.size(), all.size()) << exclude;
+    EXPECT_EQ(axes_of(exclude), kept) << exclude;
+  };
+  const auto has = [](const std::string& one, std::string_view part) {
+    return one.find(part) != std::string::npos;
+  };
+  expect_without("{seed: 2}", [&](const auto& one) { return has(one, " 2 "); });
+  // Whole numbers are numbers, too.
+  expect_without("{train.optimizer.lr: 1.0}", [&](const auto& one) { return one.ends_with(" 1"); });
+  expect_without("{position: {method: rope, base: 700}}",
+                 [&](const auto& one) { return has(one, "700"); });
+  expect_without("{position: {method: rope, partial: 0.5}}",
+                 [&](const auto& one) { return has(one, "partial"); });
+  expect_without("{position: alibi}", [&](const auto& one) { return has(one, "alibi"); });
+  expect_without(
+      "{position: {method: rope, base: 500}, seed: 3}, {seed: 1, "
+      "train.optimizer.lr: 2.5}, {position: rope, train.optimizer.lr: 1}",
+      [&](const auto& one) {
+        return (has(one, "500") && has(one, " 3 ")) || one.ends_with(" 1 2.5") ||
+               (has(one, "rope") && one.ends_with(" 1"));
+      });
+}
+
 TEST(SweepMatrixTest, AnIncludedPointThatIsThereAddsNothing) {
   const Result<Sweep> sweep =
       Parse(SmallSweep("include: [{position: rope, train_length: 64, dataset: austen},"
@@ -540,8 +590,27 @@ TEST(SweepLimitsTest, ALongTextWithDashesIsReadInOnePass) {
   EXPECT_EQ(problems[0].message.substr(0, 9), "this dash");
 }
 
+// A line may have a million bytes, and what is wrong with it is found in one pass, and said in a
+// few hundred.
+TEST(SweepLimitsTest, WhatIsNoYamlIsQuotedInShort) {
+  const std::string word(300'000, 'x');
+  const std::int64_t begun_ms = BootMs();
+  for (const std::string& yaml :
+       {Str(word, " y"), Str(word, ":{y: 1}"), Str("a ", word), Str("a:[", word), Str("a:", word),
+        Str("a: b: ", word), Str(word, ": ", word, ": c"), Str("a: {b: 1 ", word, ": 2}"),
+        Str("a: [b \"", word, "\"]"), Str("a: {", word, " [b]}"), Str("a: \"b\" ", word),
+        Str("-", word, ": 1"), Str("a:\n- ", word, ": 1\n-", word), Str(word, "\n  a: 1\n  b: 2"),
+        Str("a: ", word, "\n  b: 1\n  c: 2"), Str("a:\n    b: 1\n  ", word, ": 1")}) {
+    const std::string error = ErrorOf(Parse(yaml));
+    EXPECT_NE(error, "") << yaml.substr(0, 20);
+    EXPECT_LT(error.size(), 700u) << yaml.substr(0, 20) << "..." << error.substr(0, 300);
+  }
+  EXPECT_LT(BootMs() - begun_ms, DeadlineMs(60'000));
+}
+
 TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
-  EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")), "sweep.yaml:2:1: this line is not UTF-8 text");
+  EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")),
+            "sweep.yaml:2:1: this line is not UTF-8 text: save the file as UTF-8");
   EXPECT_EQ(ErrorOf(Parse(std::string("a: 1\nb: \0\n", 10))),
             "sweep.yaml:2:4: there is a NUL byte here: remove it, or save the file as UTF-8");
 }
@@ -573,6 +642,43 @@ TEST(SweepLimitsTest, RefusesTooManyExcludes) {
   for (std::size_t i = 0; i <= kExcludesMax; ++i) entries += "{seed: 9},";
   const Result<Sweep> sweep = Parse(SmallSweep(Str("exclude: [", entries, "]")));
   EXPECT_EQ(ErrorOf(sweep), "sweep.yaml:8:12: spec.exclude: 1001 entries; at most 1000");
+}
+
+// 898 entries and 49,000 values of an axis.
+TEST(SweepLimitsTest, ManyExcludesOfManyValuesTakeNoLonger) {
+  constexpr int kEntries = 898, kValues = 49'000;
+  std::string seeds, entries, slips;
+  for (int i = 0; i < kValues; ++i) seeds += Str(i == 0 ? "" : ", ", i);
+  for (int i = 0; i < kEntries; ++i) {
+    entries += Str("{seed: ", kValues - 1 - i, ", position: alibi},");
+    slips += Str("{seed: ", kValues + i, "},");
+  }
+  const std::string sweep =
+      "apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: many}\nspec:\n"
+      "  model: {architecture: gpt2, size: micro}\n"
+      "  matrix: {position: [alibi], train_length: [64], dataset: [austen], seed: [";
+  const std::string rest = "]}\n  train: {tokens: 20480, batch_tokens: 1024}\n  evaluate: []\n";
+  const auto seconds_of = [&](const std::string& exclude, Result<Sweep>& parsed) {
+    const std::int64_t begun_ms = BootMs();
+    parsed = Parse(Str(sweep, seeds, rest, "  exclude: [", exclude, "]\n"));
+    return static_cast<double>(BootMs() - begun_ms) / 1000;
+  };
+  Result<Sweep> without = Status(Code::kInternal, ""), with = without, wrong = without;
+  const double without_s = seconds_of("{seed: 0}", without);
+  const double with_s = seconds_of(entries, with);
+  ASSERT_TRUE(with.ok() && without.ok()) << ErrorOf(with);
+  EXPECT_EQ(with->runs.size(), static_cast<std::size_t>(kValues - kEntries));
+  EXPECT_LT(with_s, 2 * without_s + 1) << "without: " << without_s << " s";
+
+  const double wrong_s = seconds_of(slips, wrong);
+  EXPECT_LT(wrong_s, 2 * without_s + 1) << "without: " << without_s << " s";
+  const std::string error = ErrorOf(wrong);
+  EXPECT_NE(
+      error.find("\"49000\" excludes nothing, since the matrix has only these values of seed: "
+                 "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, and "
+                 "48980 more"),
+      std::string::npos)
+      << error.substr(0, 1000);
 }
 
 TEST(SweepLimitsTest, ALongOverrideIsNotCutInsideACharacter) {

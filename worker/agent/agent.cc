@@ -806,7 +806,7 @@ void Agent::On(const DrainMessage&) {
 }
 
 void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-                   const std::string& reason, std::int64_t cache_needed_bytes) {
+                   const std::string& reason, const NoRoom& no_room) {
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
   if (!link_->welcomed()) return;  // the next Hello shows that we do not have it
@@ -815,8 +815,9 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
                       .epoch = epoch,
                       .failure_class = std::string(failure_class),
                       .reason = reason,
-                      .cache_needed_bytes = cache_needed_bytes,
-                      .cache_limit_bytes = cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
+                      .cache_needed_bytes = no_room.needed_bytes,
+                      .cache_limit_bytes = no_room.needed_bytes == 0 ? 0 : options_.cache_bytes,
+                      .lacks_disk = no_room.lacks_disk});
 }
 
 // Gives back an accepted task that is still being prepared.
@@ -943,8 +944,9 @@ void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
   // Other tasks may still fit into the cache; on a full disk, none do. The coordinator then offers
   // nothing for a while, in which it learns of the full disk.
   const bool lacks_cache = status.code() == Code::kResourceExhausted && !ShortageOf(status);
-  Reject(id, order.start.epoch, failure_class, status.message(),
-         lacks_cache ? preparation.cache_bytes : 0);
+  Reject(
+      id, order.start.epoch, failure_class, status.message(),
+      {.needed_bytes = lacks_cache ? preparation.cache_bytes : 0, .lacks_disk = LacksDisk(status)});
   orders_.erase(found);
 }
 
@@ -1050,16 +1052,20 @@ void Agent::StartUpload(Live& live) {
   const std::string id = live.attempt->ids().attempt;
   JournalUplink::Upload upload = live.uplink.TakeUpload();
   if (!upload.files) {
-    OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()));
+    OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()),
+               /*is_replaced=*/false);
     return;
   }
-  uploads_->Post([this, id, seq = upload.seq, files = *std::move(upload.files)] {
+  uploads_->Post([this, id, seq = upload.seq, files = *std::move(upload.files),
+                  replaceable = std::move(upload.replaceable)] {
     const Status status = artifacts_.Upload(files);
-    Post([this, id, seq, status] { OnUploaded(id, seq, status); });
+    const bool is_replaced = status.code() == Code::kNotFound && IsReplaced(replaceable);
+    Post([this, id, seq, status, is_replaced] { OnUploaded(id, seq, status, is_replaced); });
   });
 }
 
-void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
+void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status,
+                       bool is_replaced) {
   const auto found = attempts_.find(id);
   if (found == attempts_.end()) return;
   JournalUplink& uplink = found->second.uplink;
@@ -1075,6 +1081,12 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
   }
   uplink.NoteUploaded(seq, status);
   if (status.ok()) return;
+  if (is_replaced) {
+    return LogInfo("upload_not_needed",
+                   {{"attempt", id},
+                    {"seq", Str(seq)},
+                    {"why", "the trainer has replaced this checkpoint by a newer one"}});
+  }
   LogWarning("upload_given_up",
              {{"attempt", id}, {"seq", Str(seq)}, {"class", "data"}, {"error", status.message()}});
 }

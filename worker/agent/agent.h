@@ -72,6 +72,12 @@ struct AgentOptions {
   std::optional<TemporaryOptions> temporary = {};
 };
 
+// Of a task for which there is no room in the cache, though there may be for others; 0: not so.
+struct NoRoom {
+  std::int64_t needed_bytes = 0;
+  bool lacks_disk = false;
+};
+
 class Agent {
  public:
   // Takes the folder's lock, detects devices, and adopts the attempts in the folder.
@@ -139,7 +145,7 @@ class Agent {
   void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
   void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-              const std::string& reason, std::int64_t cache_needed_bytes = 0);
+              const std::string& reason, const NoRoom& no_room = {});
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
@@ -160,7 +166,7 @@ class Agent {
   bool SendNext(Live& live, std::int64_t now_ms);  // returns false if nothing can be sent now
   bool SendBatch(Live& live);                      // returns false if too much is in flight
   void StartUpload(Live& live);
-  void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
+  void OnUploaded(const std::string& id, std::int64_t seq, const Status& status, bool is_replaced);
   void ReportEnded(Live& live);
   std::size_t InFlightBytes() const;
   std::int64_t BacklogBytes() const;  // unacknowledged, of all unfinished journals

@@ -32,6 +32,9 @@ constexpr const char* kRemoved = "removed";
 constexpr std::int64_t kNsInMs = 1'000'000;
 constexpr std::int64_t kCacheBytesOfUnknownDisk = std::int64_t{8} << 30;
 
+constexpr std::string_view kMustStayFree =
+    " (--disk-free-bytes-min) must stay free: make room there";
+
 std::string NameOf(CacheKind kind) {
   switch (kind) {
     case CacheKind::kCheckpoint:
@@ -143,6 +146,11 @@ void DeleteAll(const std::vector<std::string>& paths) {
 }
 
 }  // namespace
+
+bool LacksDisk(const Status& status) {
+  return status.code() == Code::kResourceExhausted &&
+         status.message().find(kMustStayFree) != std::string::npos;
+}
 
 Result<std::unique_ptr<Cache>> Cache::Open(CacheOptions options) {
   std::unique_ptr<Cache> cache(new Cache(std::move(options)));
@@ -292,8 +300,7 @@ Status Cache::MakeRoom(const CacheItem& item, const std::string& incoming) {
         NoteIncoming(incoming);
         return Status(Code::kResourceExhausted,
                       Str(what, "only ", FormatBytes(n_free), " are free in ", options_.folder,
-                          ", of which ", FormatBytes(options_.disk_free_bytes_min),
-                          " (--disk-free-bytes-min) must stay free: make room there"));
+                          ", of which ", FormatBytes(options_.disk_free_bytes_min), kMustStayFree));
       }
     }
     DeleteAll(to_delete);

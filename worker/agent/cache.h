@@ -48,6 +48,9 @@ struct CacheOptions {
   std::int64_t disk_free_bytes_min = 0;  // what a fetch must leave free
 };
 
+// Whether an error of Cache::Get() is that the disk has too little room, rather than the cache.
+bool LacksDisk(const Status& status);
+
 class Cache {
  public:
   // Creates the folder if it is missing, and finds what earlier processes have left there.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -72,6 +73,17 @@ Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
 
 }  // namespace
 
+bool IsReplaced(const std::string& checkpoint_folder) {
+  if (checkpoint_folder.empty() || PathExists(checkpoint_folder)) return false;
+  const Result<std::vector<std::string>> names = ListFolder(FolderOf(checkpoint_folder));
+  if (!names.ok()) return false;
+  // step-00000010 comes after step-00000005.
+  const auto order = [](std::string_view name) { return std::pair(name.size(), name); };
+  const std::string replaced(BaseName(checkpoint_folder));
+  return std::ranges::any_of(
+      *names, [&](const std::string& name) { return order(name) > order(replaced); });
+}
+
 bool JournalUplink::WaitsForFiles(const JournalRecord& record) const {
   return NamesFiles(record) && !fenced_ && !uploaded_.contains(record.seq);
 }
@@ -101,7 +113,13 @@ JournalUplink::Next JournalUplink::Look(std::int64_t now_ms) {
 JournalUplink::Upload JournalUplink::TakeUpload() {
   uploading_ = true;
   const JournalRecord& record = attempt_.pending().front().record;
-  return {.seq = record.seq, .files = FilesOf(attempt_.folder(), record)};
+  Upload upload = {.seq = record.seq, .files = FilesOf(attempt_.folder(), record)};
+  const auto* const checkpoint = record.As<CheckpointRecord>();
+  const bool is_replaceable = checkpoint != nullptr && !checkpoint->is_final;
+  if (is_replaceable && upload.files.ok() && !upload.files->empty()) {
+    upload.replaceable = FolderOf(upload.files->front().path);
+  }
+  return upload;
 }
 
 std::int64_t JournalUplink::RetryUpload(std::int64_t now_ms) {

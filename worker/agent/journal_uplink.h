@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,9 @@
 #include "worker/agent/transfer.h"
 
 namespace longrun::agent {
+
+// Whether the trainer has removed this checkpoint's folder, since newer ones took its place.
+bool IsReplaced(const std::string& checkpoint_folder);
 
 class JournalUplink {
  public:
@@ -35,6 +39,7 @@ class JournalUplink {
   struct Upload {
     std::int64_t seq = 0;  // of the record
     Result<std::vector<LocalArtifact>> files;
+    std::string replaceable = {};  // the folder of a checkpoint that is not the final one
   };
   Upload TakeUpload();
   // After a pause, which grows with each failure. Returns when.

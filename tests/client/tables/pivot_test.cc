@@ -209,6 +209,16 @@ std::vector<PivotFilter> Where(const std::vector<std::string>& texts) {
   return request.ok() ? request->where : std::vector<PivotFilter>();
 }
 
+TEST(PivotTest, WhatToCompareWithIsNeverLeftOutSilently) {
+  for (const char* const text : {"", "=", "position", "position=", "=alibi"}) {
+    PivotArguments arguments;
+    arguments.against = text;
+    EXPECT_EQ(ReadPivotRequest(arguments).status().message(),
+              Str("--against \"", text, "\": expected axis=value, as in position=alibi"));
+  }
+  EXPECT_FALSE(ReadPivotRequest(PivotArguments())->against);
+}
+
 TEST(PivotTest, OneWhereHoldsSeveralConditions) {
   const auto tables = Build({Grid()}, {.where = Where({"position=cable,train_length=64"})});
   ASSERT_EQ(tables[0].rows.size(), 1u);

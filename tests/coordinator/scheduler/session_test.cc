@@ -317,6 +317,98 @@ TEST_F(SessionTest, ARunningAttemptThatTheWorkerDoesNotListHasVanished) {
   EXPECT_EQ(Train().losses, 1);
 }
 
+// Somebody kills the worker while it fetches a dataset; or fetching it takes all memory.
+class UnpreparedTest : public SessionTest {
+ protected:
+  // An offer is accepted; then its worker dies, and comes back.
+  std::string DiePreparing() {
+    const std::string id = Train().attempt;
+    Accept(Current(Train()), session_);
+    session_ += 1;
+    Arrive("w", {CpuSlot()}, session_, {}, Str("again-", session_));
+    return id;
+  }
+  void AwaitOffer() {
+    for (int i = 0; i < 2000 && Train().state == TaskState::kReady; ++i) {
+      Wait(1000);
+      Do(WorkerHeard{.session = session_, .number = ++number_, .attempts = {}});
+    }
+    ASSERT_EQ(Train().state, TaskState::kReserved);
+  }
+  SessionId session_ = 1;
+  std::int64_t number_ = 0;
+};
+
+// Invariant I-18.
+TEST_F(UnpreparedTest, AWorkerThatDiesWhilePreparingCostsItsTaskNothing) {
+  const std::string first = DiePreparing();
+  const Attempt& attempt = state.attempts.at(first);
+  EXPECT_EQ(attempt.state, AttemptState::kRejected);
+  EXPECT_EQ(attempt.message,
+            "worker w died while it was preparing the task (it had not started a trainer yet)");
+  EXPECT_EQ(Train().losses + Train().failures, 0);
+  EXPECT_EQ(Train().avoid_worker, "");
+  // It has it again at once.
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_NE(Train().attempt, first);
+}
+
+// Invariant I-18.
+TEST_F(UnpreparedTest, ATaskWhosePreparationKillsItsWorkerAgainAndAgainFails) {
+  for (const int losses : {0, 0, 0, 1, 2, 3, 4, 5}) {
+    const std::string id = DiePreparing();
+    EXPECT_EQ(Train().losses, losses) << id;
+    if (losses == 1) {
+      // The count is that of the stored attempts.
+      Restart();
+      session_ = 1;
+      Arrive("w", {CpuSlot()}, 1, {}, "after-the-restart");
+    }
+    AwaitOffer();
+  }
+  const std::string last = DiePreparing();
+  EXPECT_EQ(state.attempts.at(last).failure_class, "vanished");
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+  EXPECT_EQ(Train().reason,
+            "vanished: worker w died while it was preparing the task (it had not started a trainer "
+            "yet), as its workers did at least 3 times before: the task may be the cause, if what it "
+            "reads does not fit into the memory that the worker may use; look at the system log of "
+            "the worker's machine (6 losses, 5 allowed)");
+}
+
+TEST_F(UnpreparedTest, OnlyTimesInARowCountAsLosses) {
+  for (int i = 0; i < 3; ++i) DiePreparing();
+  // What is withdrawn for another reason is none of them, and does not end the row.
+  Do(AttemptRejected{.session = session_,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "",
+                     .reason = "a trainer still ends there"});
+  AwaitOffer();
+  // Once its trainer has begun, preparing it has not killed its worker.
+  Begin(Current(Train()), session_);
+  Finish(Current(Train()), Exit(75), session_);
+  AwaitOffer();
+  for (int i = 0; i < 3; ++i) DiePreparing();
+  EXPECT_EQ(Train().losses, 0);
+  Restart();
+  session_ = 1;
+  Arrive("w", {CpuSlot()}, 1, {}, "after-the-restart");
+  AwaitOffer();
+  DiePreparing();
+  EXPECT_EQ(Train().losses, 1);
+}
+
+// Its process is the same one: it has forgotten what it accepted, or somebody removed its folder.
+TEST_F(UnpreparedTest, AWorkerThatGoesOnWithoutAnAcceptedAttemptHasLostIt) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(attempt.failure_class, "vanished");
+  EXPECT_EQ(attempt.state, AttemptState::kFailed);
+  EXPECT_EQ(Train().losses, 1);
+}
+
 TEST_F(SessionTest, AnAttemptThatHeartbeatsNoLongerListHasVanished) {
   const Attempt& attempt = Current(Train());
   Begin(attempt);

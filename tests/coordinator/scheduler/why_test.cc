@@ -271,6 +271,30 @@ TEST_F(WhyTest, ACacheThatOthersUseHoldsItUntilTheNextOffer) {
   EXPECT_EQ(Of(Train()).until, now + 15'000);
 }
 
+// More --cache-bytes would not help. The slot takes what reads less.
+TEST_F(WhyTest, ADiskThatIsTooSmallForADatasetIsNamedWithWhatTheWorkerSaid) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "storage",
+                     .reason = "dataset d takes 3 GiB, but only 2 GiB are free in /srv/cache",
+                     .cache_needed_bytes = std::int64_t{3} << 30,
+                     .cache_limit_bytes = std::int64_t{9} << 30,
+                     .lacks_disk = true});
+
+  EXPECT_WHY(Of(Train()), kWorkerDiskFull,
+             "1 is on a worker whose disk has too little room for what it reads; worker w on "
+             "w.example refused it: dataset d takes 3 GiB, but only 2 GiB are free in /srv/cache",
+             "make room in that folder on w.example; it is then offered again by itself; or let a "
+             "worker with a larger disk join");
+  EXPECT_EQ(Of(Train()).until, now + 15'000);
+
+  EXPECT_EQ(Train().losses, 0);
+  EXPECT_EQ(Commands<SendStart>(Wait(16'000)).size(), 1u);
+}
+
 TEST_F(WhyTest, ASlotThatRefusedAnOfferPausesForAMoment) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.context_lengths = {}});

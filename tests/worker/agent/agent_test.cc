@@ -838,6 +838,15 @@ TEST_F(AgentTest, CheckpointsThatTheTrainerRemovedDoNotKeepTheOthersOnTheDisk) {
   ASSERT_TRUE(AwaitEnd(task));
   // Of steps 5, 10 ... 30 the last alone was there to be sent.
   EXPECT_EQ(StoredOf(task).without_files.size(), 5u);
+  // That is as it should be, and does not look like damage.
+  int n_replaced = 0;
+  for (const std::string& line : Split(WorkerLog(), '\n')) {
+    const bool is_of_replaced = line.find(" upload_not_needed ") != std::string::npos;
+    n_replaced += is_of_replaced ? 1 : 0;
+    EXPECT_TRUE(line.starts_with("I ") || !is_of_replaced) << line;
+  }
+  EXPECT_EQ(n_replaced, 5) << WorkerLog();
+  EXPECT_EQ(WorkerLog().find("upload_given_up"), std::string::npos) << WorkerLog();
   AwaitFile(FolderOf(task).Checkpoints(), false);
   EXPECT_TRUE(PathExists(FolderOf(task).Journal()));
 }
@@ -1057,6 +1066,27 @@ TEST_F(FetchTest, ACacheThatAnotherAttemptUsesIsNotTooSmall) {
   EXPECT_EQ(StoredOf(second).rejected_class, "storage");
   EXPECT_EQ(StoredOf(second).rejected_cache_needed_bytes, 1 << 20);
   EXPECT_GT(StoredOf(second).rejected_cache_limit_bytes, 1 << 20);
+  EXPECT_FALSE(StoredOf(second).rejected_lacks_disk);
+}
+
+// Other tasks may find room there.
+TEST_F(FetchTest, ATaskThatReadsMoreThanTheDiskHasRoomForSaysSo) {
+  StartWorker({"--cache-bytes", Str(std::int64_t{1} << 60)});
+  const TaskFile task = Train(1);
+  v1::CheckpointSource source;
+  source.set_sha256(Sha256Hex("large"));
+  v1::ArtifactFile& manifest = *source.add_files();
+  manifest.set_name("manifest.json");
+  manifest.set_sha256(source.sha256());
+  manifest.set_bytes(std::int64_t{1} << 50);
+  Offer(task, 0, {source});
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "storage");
+  EXPECT_EQ(StoredOf(task).rejected_cache_needed_bytes, std::int64_t{1} << 50);
+  EXPECT_TRUE(StoredOf(task).rejected_lacks_disk);
+  const std::string& reason = StoredOf(task).rejected_reason;
+  EXPECT_NE(reason.find(Str("takes 1024 TiB, but only ")), std::string::npos) << reason;
+  EXPECT_NE(reason.find(Str(" are free in ", cache_, ", of which ")), std::string::npos) << reason;
 }
 
 TEST_F(FetchTest, ACacheThatIsBeingTrimmedHoldsUpNothing) {

@@ -91,6 +91,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
         stored.rejected_reason = message.rejected().reason();
         stored.rejected_cache_needed_bytes = message.rejected().cache_needed_bytes();
         stored.rejected_cache_limit_bytes = message.rejected().cache_limit_bytes();
+        stored.rejected_lacks_disk = message.rejected().lacks_disk();
         return std::nullopt;
       }
       case v1::WorkerMessage::kJournalBatch:

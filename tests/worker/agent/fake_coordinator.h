@@ -27,6 +27,7 @@ class FakeCoordinator {
     std::string rejected_reason;
     std::int64_t rejected_cache_needed_bytes = 0;
     std::int64_t rejected_cache_limit_bytes = 0;
+    bool rejected_lacks_disk = false;
     std::vector<std::string> lines;  // line i is record i + 1
     std::optional<v1::AttemptEnded> ended;
     std::string log;
