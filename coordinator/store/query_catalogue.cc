@@ -151,8 +151,7 @@ std::vector<QueryColumn> AttemptColumns() {
       {"failure_class", "text", "",
        "crashed, numerical, out_of_memory, ...; empty for none. lost, vanished, killed and storage "
        "count as losses, all others as failures or as nothing. A REJECTED attempt costs nothing: "
-       "it "
-       "is vanished if its worker died while it prepared the attempt"},
+       "it is vanished if its worker died while it prepared the attempt"},
       {"message", "text", "", "what went wrong"},
       {"started_ms", "integer", "ms since 1970", "wall clock; null if it never ran"},
       {"ended_ms", "integer", "ms since 1970", "wall clock; null until it has ended"},
