@@ -401,8 +401,9 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   PrepareSpec spec;
   spec.tokenizer = arguments.tokenizer;
   RETURN_IF_ERROR(FillSplits(arguments, spec));
-  spec.source.format =
-      arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
+  spec.source.format = arguments.format.empty()
+                           ? GuessSourceFormat(FirstMatch(arguments.train.at(0)))
+                           : arguments.format;
   spec.format_is_guessed = arguments.format.empty();
   spec.source.field = arguments.field;
   spec.source.filter = arguments.filter;
