@@ -252,6 +252,13 @@ void RaiseFileLimit() {
   }
 }
 
+// "64Mi" -> "67108864"; what is no size stays, and the check that follows refuses it.
+std::string SizeToBytes(std::string& text) {
+  const Result<std::int64_t> n_bytes = ParseCount(text);
+  if (n_bytes.ok()) text = Str(*n_bytes);
+  return "";
+}
+
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
@@ -303,6 +310,7 @@ int Main(int argc, char** argv) {
   add_ms("--connection-idle-ms", options.connection_idle_ms,
          "A connection without a call in progress is closed after this long",
          "LONGRUN_CONNECTION_IDLE_MS");
+  const CLI::Validator size(&SizeToBytes, "");
   app.add_option("--owner-tasks-max", options.limits.owner_tasks_max,
                  "How many tasks the sweeps of one owner may have together")
       ->envname("LONGRUN_OWNER_TASKS_MAX")
@@ -310,26 +318,30 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option(
          "--disk-low-water", options.disk_low_water_bytes,
-         "Bytes of disk to keep free; with less, the coordinator refuses sweeps and uploads")
+         "Disk to keep free, such as 64Mi; with less, the coordinator refuses sweeps and uploads")
       ->envname("LONGRUN_DISK_LOW_WATER")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--unused-upload-bytes", options.unused_upload_bytes,
                  "Bytes that one person may have sent from another machine and that nothing uses "
                  "yet; 0: a quarter of the disk of --state")
       ->envname("LONGRUN_UNUSED_UPLOAD_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--kept-file-bytes", options.kept_file_bytes,
                  "Bytes that the files may have together which the sweeps of one person on another "
                  "machine name (such as questions); 0: a quarter of the disk of --state")
       ->envname("LONGRUN_KEPT_FILE_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--registered-bytes", options.registered_bytes,
                  "Bytes that the datasets and models may have together which one person has sent "
                  "from another machine; 0: a quarter of the disk of --state")
       ->envname("LONGRUN_REGISTERED_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option(
@@ -337,6 +349,7 @@ int Main(int argc, char** argv) {
          "Memory that the messages of all worker sessions may take together; beyond it, the "
          "coordinator reads nothing more from workers that take more than their share")
       ->envname("LONGRUN_SESSION_MEMORY_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(1), "POSITIVE")
       ->capture_default_str();
   app.add_option(
