@@ -228,6 +228,10 @@ class Assembler {
     if (builder.is_empty() && assembly_.spec.split.by == SplitRule::By::kDocument) {
       return NoDocumentDrawn(split);
     }
+    if (builder.is_empty() && assembly_.spec.source.filter &&
+        assembly_.spec.split.by == SplitRule::By::kFiles) {
+      return NothingToSplit(split);
+    }
     const SplitRule& rule = assembly_.spec.split;
     const std::int64_t n_held_out = rule.validation_tokens + rule.test_tokens;
     if (builder.is_empty() && rule.IsByTokens() && n_held_out >= TokensOf(assembly_)) {
