@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -163,6 +164,31 @@ std::string FirstWord(int argc, char** argv) {
   return "";
 }
 
+// CLI11's errors about a value, in our words.
+std::string AboutValue(const std::string& problem) {
+  std::smatch found;
+  static const std::regex kNotIn("(.*): (.*) not in \\{(.*)\\}");
+  if (std::regex_match(problem, found, kNotIn)) {
+    const std::vector<std::string> choices = Split(found[3].str(), ',');
+    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected one of ",
+               Join(choices, ", "), DidYouMean(found[2].str(), choices));
+  }
+  static const std::regex kOutOfRange("(.*): Value (.*) not in range (.*) to (.*)");
+  if (std::regex_match(problem, found, kOutOfRange)) {
+    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected a whole number from ",
+               found[3].str(), " to ", found[4].str());
+  }
+  static const std::regex kTooMany("(.*): At Most 1 required but received ([0-9]+)");
+  if (std::regex_match(problem, found, kTooMany)) {
+    return Str(found[1].str(), " is given ", found[2].str(), " times: give it once");
+  }
+  static const std::regex kNotConverted("Could not convert: (.*) = (.*)");
+  if (std::regex_match(problem, found, kNotConverted)) {
+    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected a whole number");
+  }
+  return problem;
+}
+
 // The error in the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
@@ -191,13 +217,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(app, *verb);
   if (missing) return ArgumentMissing(*verb, problem);
   if (no_value) return ValueMissing(app, *verb, problem);
-  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
-    for (const CLI::Option* option : verb->get_options()) {
-      if (problem.find(option->get_name() + " ") == std::string::npos) continue;
-      return Str(problem, "; expected ", option->get_type_name());
-    }
-  }
-  return problem;
+  return AboutValue(problem);
 }
 
 // CLI11 shows values in full.
@@ -244,6 +264,7 @@ void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
   if (app.count("--context") == 0) return;
   without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));
   without.push_back("data register");  // of a folder on the coordinator's machine
+  without.push_back("admin token create");  // for whose own token is no longer accepted
   SuggestWith(Str("--context ", ShellWord(context)), without);
 }
 

@@ -32,7 +32,8 @@ std::string TokenFor(const std::string& worker) {
 }
 
 std::string JoinAgain(const std::string& worker) {
-  return Str("let worker ", worker, " join again with ", TokenFor(worker));
+  return Str("let worker ", worker, " join again: put ", TokenFor(worker),
+             " into the file of its --join, and start it again");
 }
 
 Status Refused(const std::string& worker, std::string_view cause) {
@@ -40,9 +41,9 @@ Status Refused(const std::string& worker, std::string_view cause) {
 }
 
 std::string AskFor(const TokenRow& token) {
-  return token.role == kWorkerRole
-             ? "ask for another one (`longrun admin join-token create`)"
-             : "ask for another one (`longrun admin token create`), then `longrun login`";
+  return token.role == kWorkerRole ? "ask for another one (`longrun admin join-token create`)"
+                                   : "ask for another one (`longrun admin token create --role "
+                                     "ROLE`), then `longrun login`";
 }
 
 }  // namespace

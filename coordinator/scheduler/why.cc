@@ -130,8 +130,8 @@ void Choose(const Taken& taken, ClassGate& of) {
   if (taken.n_busy > 0) {
     of.gate = Gate::kNoFreeSlot;
     of.remedy =
-        "it starts by itself when a slot is free (`longrun workers` shows what they run); another "
-        "worker would take it sooner";
+        Str("it starts by itself when a slot is free (`longrun workers` shows what they run); ",
+            released_by, "another worker would take it sooner");
   } else if (taken.n_no_room > 0) {
     of.gate = Gate::kCacheInUse;
     of.until = taken.room_at;
