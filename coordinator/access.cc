@@ -137,7 +137,7 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
   const auto found = tokens_.find(id);
   if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
     return Denied(
-        "the coordinator does not know this access token: was it copied wholly, and from this "
+        "the coordinator does not know this access token: was all of it copied, and from this "
         "coordinator? `longrun login` replaces it");
   }
   const TokenRow& token = found->second;
@@ -354,7 +354,7 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
     const auto found = tokens_.find(id);
     if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
       return Denied(
-          "the coordinator does not know this join token: was it copied wholly, and from this "
+          "the coordinator does not know this join token: was all of it copied, and from this "
           "coordinator? `longrun admin join-token create` makes another one");
     }
     token = found->second;

@@ -317,7 +317,7 @@ struct Told {
 // The text, and what ends it unless the text says so.
 std::string TextOf(const v1::TaskReason& reason) {
   const std::string &text = reason.text(), &remedy = reason.remedy();
-  return text.find(remedy) != std::string::npos ? text : Str(text, "; what ends it: ", remedy);
+  return text.find(remedy) != std::string::npos ? text : Str(text, "; to resolve: ", remedy);
 }
 
 }  // namespace

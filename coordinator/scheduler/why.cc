@@ -130,17 +130,19 @@ void Choose(const Taken& taken, ClassGate& of) {
   if (taken.n_busy > 0) {
     of.gate = Gate::kNoFreeSlot;
     of.remedy =
-        Str("it starts by itself when a slot is free (`longrun workers` shows what they run); ",
+        Str("nothing to do; it starts by itself when a slot is free (`longrun workers` shows what "
+            "they run); ",
             released_by, "another worker would take it sooner");
   } else if (taken.n_no_room > 0) {
     of.gate = Gate::kCacheInUse;
     of.until = taken.room_at;
     of.remedy =
-        "it is offered again by itself; a worker with larger --cache-bytes would take it sooner";
+        "nothing to do; it is offered again by itself; a worker with larger --cache-bytes would "
+        "take it sooner";
   } else if (taken.n_pausing > 0) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
-    of.remedy = "it is offered again by itself; another worker would take it sooner";
+    of.remedy = "nothing to do; it is offered again by itself; another worker would take it sooner";
   } else if (taken.IsHeldByDisk()) {
     of.gate = Gate::kWorkerDiskFull;
     of.remedy = FullDiskRemedy(*taken.full);
@@ -224,9 +226,10 @@ class Finder {
   void FillBackOff(const Task& task, Why& why) {
     why.until = std::max(task.not_before, state_.place_not_before);
     why.remedy = task.not_before < state_.place_not_before
-                     ? "it is tried again by itself once the workers have had time to report what "
+                     ? "nothing to do; it is tried again by itself once the workers have had time "
+                       "to report what "
                        "they did since the backup"
-                     : "it is tried again by itself after the pause";
+                     : "nothing to do; it is tried again by itself after the pause";
   }
 
   Why Of(const Task& task) {
@@ -264,7 +267,7 @@ class Finder {
             ", and nothing is started until the workers have had time to report what they did "
             "since");
         why.until = state_.place_not_before;
-        why.remedy = "it starts by itself";
+        why.remedy = "nothing to do; it starts by itself";
         break;
       case Gate::kSilentFolder:
       case Gate::kNoFit:
@@ -295,8 +298,9 @@ class Finder {
         why.text = Str("it failed on worker ", task.avoid_worker,
                        " and waits for a slot elsewhere, since another one fits");
         why.until = task.not_before + kAvoidMs;
-        why.remedy = Str("it starts by itself, at the latest after that time on worker ",
-                         task.avoid_worker, " again");
+        why.remedy =
+            Str("nothing to do; it starts by itself, at the latest after that time on worker ",
+                task.avoid_worker, " again");
         break;
       case Gate::kOffered:
       case Gate::kWorkerSilent:
