@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
-#include <regex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/process.h"
@@ -164,27 +165,41 @@ std::string FirstWord(int argc, char** argv) {
   return "";
 }
 
-// CLI11's errors about a value, in our words.
+// What is before and after the last `middle`, since a value may hold anything; nullopt without one.
+std::optional<std::pair<std::string, std::string>> SplitAtLast(const std::string& text,
+                                                               std::string_view middle) {
+  const std::size_t at = text.rfind(middle);
+  if (at == std::string::npos) return std::nullopt;
+  return std::pair(text.substr(0, at), text.substr(at + middle.size()));
+}
+
+// CLI11's errors about a value, in our words. They begin with the option: "--limit: Value 0 not ...".
 std::string AboutValue(const std::string& problem) {
-  std::smatch found;
-  static const std::regex kNotIn("(.*): (.*) not in \\{(.*)\\}");
-  if (std::regex_match(problem, found, kNotIn)) {
-    const std::vector<std::string> choices = Split(found[3].str(), ',');
-    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected one of ",
-               Join(choices, ", "), DidYouMean(found[2].str(), choices));
+  constexpr std::string_view kNotConverted = "Could not convert: ";
+  if (problem.starts_with(kNotConverted)) {
+    const std::string rest = problem.substr(kNotConverted.size());
+    const std::size_t equals = rest.find(" = ");
+    if (equals == std::string::npos) return problem;
+    return Str(rest.substr(0, equals), " ", Quoted(rest.substr(equals + 3)),
+               ": expected a whole number");
   }
-  static const std::regex kOutOfRange("(.*): Value (.*) not in range (.*) to (.*)");
-  if (std::regex_match(problem, found, kOutOfRange)) {
-    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected a whole number from ",
-               found[3].str(), " to ", found[4].str());
+  const std::size_t colon = problem.find(": ");
+  if (colon == std::string::npos) return problem;
+  const std::string name = problem.substr(0, colon), rest = problem.substr(colon + 2);
+  if (const auto parts = SplitAtLast(rest, " not in {"); parts && rest.ends_with("}")) {
+    const std::vector<std::string> choices =
+        Split(parts->second.substr(0, parts->second.size() - 1), ',');
+    return Str(name, " ", Quoted(parts->first), ": expected one of ", Join(choices, ", "),
+               DidYouMean(parts->first, choices));
   }
-  static const std::regex kTooMany("(.*): At Most 1 required but received ([0-9]+)");
-  if (std::regex_match(problem, found, kTooMany)) {
-    return Str(found[1].str(), " is given ", found[2].str(), " times: give it once");
+  constexpr std::string_view kValue = "Value ";
+  if (const auto parts = SplitAtLast(rest, " not in range "); parts && rest.starts_with(kValue)) {
+    return Str(name, " ", Quoted(parts->first.substr(kValue.size())),
+               ": expected a whole number from ", parts->second);
   }
-  static const std::regex kNotConverted("Could not convert: (.*) = (.*)");
-  if (std::regex_match(problem, found, kNotConverted)) {
-    return Str(found[1].str(), " ", Quoted(found[2].str()), ": expected a whole number");
+  constexpr std::string_view kTooMany = "At Most 1 required but received ";
+  if (rest.starts_with(kTooMany)) {
+    return Str(name, " is given ", rest.substr(kTooMany.size()), " times: give it once");
   }
   return problem;
 }
@@ -263,7 +278,7 @@ void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
   if (app.count("--state") > 0) SuggestWith(Str("--state ", ShellWord(state)), without);
   if (app.count("--context") == 0) return;
   without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));
-  without.push_back("data register");  // of a folder on the coordinator's machine
+  without.push_back("data register");       // of a folder on the coordinator's machine
   without.push_back("admin token create");  // for whose own token is no longer accepted
   SuggestWith(Str("--context ", ShellWord(context)), without);
 }
