@@ -31,6 +31,7 @@
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/data/prepare.h"
+#include "model/data/source_list.h"
 #include "model/data/synthetic/rule.h"
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer_file.h"
