@@ -61,7 +61,7 @@ std::string LeftOutDepthsNote(const std::vector<PivotTable>& tables, std::string
 
 std::string LeftOutBaselinesNote(const std::vector<PivotTable>& tables, std::string_view sweeps) {
   if (std::ranges::none_of(tables, &PivotTable::leaves_out_baselines)) return "";
-  return Str("without the baseline, which has no model and no train length: `longrun table ",
+  return Str("the baseline is left out, since it has no model and no train length: `longrun table ",
              sweeps, " --cols context_length` shows it");
 }
 

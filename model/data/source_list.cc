@@ -105,7 +105,7 @@ Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_
   if (!S_ISREG(info.st_mode)) {
     return Invalid(
         S_ISDIR(info.st_mode)
-            ? Str(name, " is a folder: name the files in it, as in '", JoinPath(name, "*.txt"), "'")
+            ? Str(name, " is a folder: name the files in it, as in '", JoinPath(path, "*.txt"), "'")
             : Str(name, " is not a regular file: list the files themselves"));
   }
   bytes += info.st_size;
