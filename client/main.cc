@@ -173,7 +173,7 @@ std::optional<std::pair<std::string, std::string>> SplitAtLast(const std::string
   return std::pair(text.substr(0, at), text.substr(at + middle.size()));
 }
 
-// CLI11's errors about a value, in our words. They begin with the option: "--limit: Value 0 not ...".
+// CLI11's errors about a value, in our words. Such as: "--limit: Value 0 not in range 1 to 9".
 std::string AboutValue(const std::string& problem) {
   constexpr std::string_view kNotConverted = "Could not convert: ";
   if (problem.starts_with(kNotConverted)) {

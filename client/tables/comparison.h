@@ -33,7 +33,8 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 std::vector<std::string> WhatDiffers(const std::vector<Json>& values);
 
 // One number of both sides: that of the same metric, evaluation, split, protocol, variant, depth
-// and length. An evaluation's baseline does not tell numbers apart, since it only adds rows. They are compared by Compare() (estimate.h).
+// and length. An evaluation's baseline does not tell numbers apart, since it only adds rows. They
+// are compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   std::optional<std::int64_t> context_length = {};
