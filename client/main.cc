@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/process.h"
@@ -163,6 +165,45 @@ std::string FirstWord(int argc, char** argv) {
   return "";
 }
 
+// What is before and after the last `middle`, since a value may hold anything; nullopt without one.
+std::optional<std::pair<std::string, std::string>> SplitAtLast(const std::string& text,
+                                                               std::string_view middle) {
+  const std::size_t at = text.rfind(middle);
+  if (at == std::string::npos) return std::nullopt;
+  return std::pair(text.substr(0, at), text.substr(at + middle.size()));
+}
+
+// CLI11's errors about a value, in our words. Such as: "--limit: Value 0 not in range 1 to 9".
+std::string AboutValue(const std::string& problem) {
+  constexpr std::string_view kNotConverted = "Could not convert: ";
+  if (problem.starts_with(kNotConverted)) {
+    const std::string rest = problem.substr(kNotConverted.size());
+    const std::size_t equals = rest.find(" = ");
+    if (equals == std::string::npos) return problem;
+    return Str(rest.substr(0, equals), " ", Quoted(rest.substr(equals + 3)),
+               ": expected a whole number");
+  }
+  const std::size_t colon = problem.find(": ");
+  if (colon == std::string::npos) return problem;
+  const std::string name = problem.substr(0, colon), rest = problem.substr(colon + 2);
+  if (const auto parts = SplitAtLast(rest, " not in {"); parts && rest.ends_with("}")) {
+    const std::vector<std::string> choices =
+        Split(parts->second.substr(0, parts->second.size() - 1), ',');
+    return Str(name, " ", Quoted(parts->first), ": expected one of ", Join(choices, ", "),
+               DidYouMean(parts->first, choices));
+  }
+  constexpr std::string_view kValue = "Value ";
+  if (const auto parts = SplitAtLast(rest, " not in range "); parts && rest.starts_with(kValue)) {
+    return Str(name, " ", Quoted(parts->first.substr(kValue.size())),
+               ": expected a whole number from ", parts->second);
+  }
+  constexpr std::string_view kTooMany = "At Most 1 required but received ";
+  if (rest.starts_with(kTooMany)) {
+    return Str(name, " is given ", rest.substr(kTooMany.size()), " times: give it once");
+  }
+  return problem;
+}
+
 // The error in the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
@@ -191,13 +232,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(app, *verb);
   if (missing) return ArgumentMissing(*verb, problem);
   if (no_value) return ValueMissing(app, *verb, problem);
-  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
-    for (const CLI::Option* option : verb->get_options()) {
-      if (problem.find(option->get_name() + " ") == std::string::npos) continue;
-      return Str(problem, "; expected ", option->get_type_name());
-    }
-  }
-  return problem;
+  return AboutValue(problem);
 }
 
 // CLI11 shows values in full.
@@ -243,7 +278,8 @@ void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
   if (app.count("--state") > 0) SuggestWith(Str("--state ", ShellWord(state)), without);
   if (app.count("--context") == 0) return;
   without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));
-  without.push_back("data register");  // of a folder on the coordinator's machine
+  without.push_back("data register");       // of a folder on the coordinator's machine
+  without.push_back("admin token create");  // for whose own token is no longer accepted
   SuggestWith(Str("--context ", ShellWord(context)), without);
 }
 

@@ -32,7 +32,8 @@ std::string TokenFor(const std::string& worker) {
 }
 
 std::string JoinAgain(const std::string& worker) {
-  return Str("let worker ", worker, " join again with ", TokenFor(worker));
+  return Str("let worker ", worker, " join again: put ", TokenFor(worker),
+             " into the file of its --join, and start it again");
 }
 
 Status Refused(const std::string& worker, std::string_view cause) {
@@ -40,9 +41,9 @@ Status Refused(const std::string& worker, std::string_view cause) {
 }
 
 std::string AskFor(const TokenRow& token) {
-  return token.role == kWorkerRole
-             ? "ask for another one (`longrun admin join-token create`)"
-             : "ask for another one (`longrun admin token create`), then `longrun login`";
+  return token.role == kWorkerRole ? "ask for another one (`longrun admin join-token create`)"
+                                   : "ask for another one (`longrun admin token create --role "
+                                     "ROLE`), then `longrun login`";
 }
 
 }  // namespace
@@ -136,7 +137,7 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
   const auto found = tokens_.find(id);
   if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
     return Denied(
-        "the coordinator does not know this access token: was it copied wholly, and from this "
+        "the coordinator does not know this access token: was all of it copied, and from this "
         "coordinator? `longrun login` replaces it");
   }
   const TokenRow& token = found->second;
@@ -353,7 +354,7 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
     const auto found = tokens_.find(id);
     if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
       return Denied(
-          "the coordinator does not know this join token: was it copied wholly, and from this "
+          "the coordinator does not know this join token: was all of it copied, and from this "
           "coordinator? `longrun admin join-token create` makes another one");
     }
     token = found->second;

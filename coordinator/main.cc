@@ -252,6 +252,13 @@ void RaiseFileLimit() {
   }
 }
 
+// "64Mi" -> "67108864"; what is no size stays, and the check that follows refuses it.
+std::string SizeToBytes(std::string& text) {
+  const Result<std::int64_t> n_bytes = ParseCount(text);
+  if (n_bytes.ok()) text = Str(*n_bytes);
+  return "";
+}
+
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
@@ -260,7 +267,7 @@ int Main(int argc, char** argv) {
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
   app.add_option("--state", options.state_folder,
-                 "Folder of the database, artifacts and socket (default: $XDG_DATA_HOME/longrun, "
+                 "folder of the database, artifacts and socket (default: $XDG_DATA_HOME/longrun, "
                  "else ~/.local/share/longrun)")
       ->envname("LONGRUN_HOME");
   app.add_option(
@@ -270,7 +277,7 @@ int Main(int argc, char** argv) {
          "twice for both")
       ->envname("LONGRUN_LISTEN");
   app.add_option("--metrics", options.metrics,
-                 "Loopback address of the metrics page; port 0: any free port")
+                 "loopback address of the metrics page; port 0: any free port")
       ->envname("LONGRUN_METRICS")
       ->capture_default_str();
   const auto add_ms = [&](const char* flag, std::int64_t& ms, const char* help,
@@ -281,106 +288,112 @@ int Main(int argc, char** argv) {
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
         ->capture_default_str();
   };
-  add_ms("--heartbeat-ms", options.limits.heartbeat_ms, "Time between two heartbeats of a worker",
+  add_ms("--heartbeat-ms", options.limits.heartbeat_ms, "time between two heartbeats of a worker",
          "LONGRUN_HEARTBEAT_MS");
   add_ms("--suspect-ms", options.limits.suspect_ms,
-         "A worker that is silent this long gets no new work", "LONGRUN_SUSPECT_MS");
+         "a worker that is silent this long gets no new work", "LONGRUN_SUSPECT_MS");
   add_ms("--lease-ms", options.limits.lease_ms,
-         "The tasks of a worker that is silent this long are given to other workers",
+         "the tasks of a worker that is silent this long are given to other workers",
          "LONGRUN_LEASE_MS");
   add_ms("--offer-ms", options.limits.offer_ms,
-         "Time in which a worker must accept the offer of a task", "LONGRUN_OFFER_MS");
+         "time in which a worker must accept the offer of a task", "LONGRUN_OFFER_MS");
   add_ms(
       "--stop-grace-ms", options.limits.stop_grace_ms,
-      "Time that a trainer has to write a checkpoint, from the request to stop until it is killed",
+      "time that a trainer has to write a checkpoint, from the request to stop until it is killed",
       "LONGRUN_STOP_GRACE_MS");
   add_ms("--back-off-base-ms", options.limits.back_off.base_ms,
-         "A failed task waits about this long before it is tried again, and twice as long after "
+         "a failed task waits about this long before it is tried again, and twice as long after "
          "each further failure",
          "LONGRUN_BACK_OFF_BASE_MS");
   add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
-         "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
+         "a failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
   add_ms("--connection-idle-ms", options.connection_idle_ms,
-         "A connection without a call in progress is closed after this long",
+         "a connection without a call in progress is closed after this long",
          "LONGRUN_CONNECTION_IDLE_MS");
+  const CLI::Validator size(&SizeToBytes, "");
   app.add_option("--owner-tasks-max", options.limits.owner_tasks_max,
-                 "How many tasks the sweeps of one owner may have together")
+                 "how many tasks the sweeps of one owner may have together")
       ->envname("LONGRUN_OWNER_TASKS_MAX")
       ->check(WholeNumberCheck(1), "POSITIVE")
       ->capture_default_str();
   app.add_option(
          "--disk-low-water", options.disk_low_water_bytes,
-         "Bytes of disk to keep free; with less, the coordinator refuses sweeps and uploads")
+         "disk to keep free, such as 64Mi; with less, the coordinator refuses sweeps and uploads")
       ->envname("LONGRUN_DISK_LOW_WATER")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--unused-upload-bytes", options.unused_upload_bytes,
-                 "Bytes that one person may have sent from another machine and that nothing uses "
+                 "bytes that one person may have sent from another machine and that nothing uses "
                  "yet; 0: a quarter of the disk of --state")
       ->envname("LONGRUN_UNUSED_UPLOAD_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--kept-file-bytes", options.kept_file_bytes,
-                 "Bytes that the files may have together which the sweeps of one person on another "
+                 "bytes that the files may have together which the sweeps of one person on another "
                  "machine name (such as questions); 0: a quarter of the disk of --state")
       ->envname("LONGRUN_KEPT_FILE_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--registered-bytes", options.registered_bytes,
-                 "Bytes that the datasets and models may have together which one person has sent "
+                 "bytes that the datasets and models may have together which one person has sent "
                  "from another machine; 0: a quarter of the disk of --state")
       ->envname("LONGRUN_REGISTERED_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option(
          "--session-memory-bytes", options.session_memory_bytes,
-         "Memory that the messages of all worker sessions may take together; beyond it, the "
+         "memory that the messages of all worker sessions may take together; beyond it, the "
          "coordinator reads nothing more from workers that take more than their share")
       ->envname("LONGRUN_SESSION_MEMORY_BYTES")
+      ->transform(size)
       ->check(WholeNumberCheck(1), "POSITIVE")
       ->capture_default_str();
   app.add_option(
          "--shared-artifacts", options.shared_artifacts,
-         "Folder, such as one on NFS or Lustre, in which to keep the artifact store, so that "
+         "folder, such as one on NFS or Lustre, in which to keep the artifact store, so that "
          "workers with --shared-artifacts read and write artifacts there (default: as at "
          "the last start; at the first one, a folder of the state folder, not shared)")
       ->envname("LONGRUN_SHARED_ARTIFACTS");
   app.add_option(
          "--worker-certificate-ms", options.access.worker_certificate_ms,
-         "How long a worker's certificate is valid; the worker renews it after half of that")
+         "how long a worker's certificate is valid; the worker renews it after half of that")
       ->envname("LONGRUN_WORKER_CERTIFICATE_MS")
       ->check(WholeNumberCheck(1))
       ->check(CLI::Range(std::int64_t{1'000}, std::int64_t{365 * 86'400'000LL}))
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
-               "Serve one command, which ends this coordinator: on the socket only, and without a "
+               "serve one command, which ends this coordinator: on the socket only, and without a "
                "metrics page. A coordinator without this flag waits until then");
   bool check = false;
   app.add_flag("--check", check,
-               "Read everything in the state folder, print damage as lines of JSON, and exit: 0, "
+               "read everything in the state folder, print damage as lines of JSON, and exit: 0, "
                "or 65 if anything is damaged");
   bool repair = false;
   app.add_flag("--repair", repair,
-               "Repair the database as far as possible, however large it is (a start repairs only "
+               "repair the database as far as possible, however large it is (a start repairs only "
                "databases of up to 16 MiB), then do the same as --check");
   AdminOptions admin;
   app.add_option("--backup", admin.backup,
-                 "Write a backup of the state folder to this file, also beside a running "
+                 "write a backup of the state folder to this file, also beside a running "
                  "coordinator, and exit (`longrun admin backup`)");
   app.add_flag("--no-artifacts", admin.no_artifacts, "--backup: leave out artifacts/");
   app.add_flag("--with-keys", admin.with_keys, "--backup: include the keys in pki/");
   app.add_option("--restore", admin.restore,
-                 "Restore a backup into the state folder, and exit (`longrun admin restore`)");
+                 "restore a backup into the state folder, and exit (`longrun admin restore`)");
   app.add_flag("--replace", admin.replaces,
                "--backup: replace the file; --restore: move the state folder's database aside");
   app.add_option("--check-backup", admin.check,
-                 "Read and check a backup, and exit (`longrun admin check`)");
+                 "read and check a backup, and exit (`longrun admin check`)");
   app.add_flag("--check-state", admin.checks_state,
-               "Do the same as --check, and print what the state folder contains");
+               "do the same as --check, and print what the state folder contains");
   bool checks_health = false;
   app.add_flag(
       "--check-health", checks_health,
-      "Ask the coordinator of the state folder whether it serves, and exit: 0, or 69 if it "
+      "ask the coordinator of the state folder whether it serves, and exit: 0, or 69 if it "
       "does not; for the probes of a container");
   bool answers_query = false;  // a child of a coordinator, for nobody else
   app.add_flag(kAnswerQueryFlag, answers_query)->group("");

@@ -205,8 +205,13 @@ Result<ListenPlaces> PlacesOf(const std::vector<std::string>& listen) {
 
 // Nothing but TLS, and nobody without a token or a certificate, whatever the address.
 Status CheckNetwork(const HostPort& place, const ServerOptions& options, const Access& access) {
-  RETURN_IF_ERROR(
-      CheckPki(options.state_folder, WallMs()).In(Str("cannot listen on ", place.Text())));
+  if (Status pki = CheckPki(options.state_folder, WallMs()); !pki.ok()) {
+    const std::string also = access.has_tokens()
+                                 ? ""
+                                 : "; nobody has an access token yet, either: `longrun admin token "
+                                   "create --role admin` makes one";
+    return Status(pki.code(), Str("cannot listen on ", place.Text(), ": ", pki.message(), also));
+  }
   if (!access.has_tokens()) {
     return Status(Code::kFailedPrecondition,
                   Str("cannot listen on ", place.Text(),

@@ -220,7 +220,9 @@ std::string MetricReference() {
       "fails if the page and the table differ; with `LONGRUN_UPDATE=1`, the test rewrites the\n"
       "page. The column `of` names the daemon that exports the metric at `/metrics`. A\n"
       "histogram of seconds has buckets from 1 ms to 10 min; any other histogram has buckets\n"
-      "from 1 to 10000.\n\n"
+      "from 1 to 10000. The server of the page adds metrics of its own answers\n"
+      "(`exposer_transferred_bytes_total`, `exposer_scrapes_total`, "
+      "`exposer_request_latencies`).\n\n"
       "| metric | type | labels | unit | of | meaning |\n"
       "| --- | --- | --- | --- | --- | --- |\n";
   for (const MetricRow& row : kRows) {

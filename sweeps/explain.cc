@@ -340,7 +340,7 @@ Result<Json> ExplainPosition(std::string_view rest) {
   const std::string path = Str(kPosition, ".", name);
   return WithMembers({{"path", path},
                       {"kind", "position"},
-                      {"meaning", Str("past the train length: ", method->beyond)},
+                      {"meaning", Str("beyond the train length: ", method->beyond)},
                       {"source", method->source},
                       {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
                      ExplainParams(path, method->params), param);
@@ -592,7 +592,7 @@ std::string ExplainText(const Json& explained) {
   std::string fields = Field("value", text("value"));
   const std::string default_value = text("default") == "[]" ? "" : text("default");
   fields += Field("default", default_value);
-  if (explained.value("required", false)) fields += Field("default", "none: it must be given");
+  if (explained.value("required", false)) fields += "  no default: must be given\n";
   if (explained.value("axis", false)) {
     std::string axis = text("path");
     for (const std::string_view prefix : {"spec.matrix.", "spec."}) {

@@ -152,7 +152,10 @@ Status Mismatch(const ParamSpec& spec, const YamlNode& node) {
   if (is_list && spec.type == Type::kNumberPair) StrAppend(message, Str(" of ", node.items.size()));
   message += Remedy(spec, node);
   if (spec.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
-    if (const std::string nearest = Nearest(node.text, spec.choices); !nearest.empty()) {
+    const bool is_of_training = std::ranges::find(spec.choices, "bf16") != spec.choices.end();
+    if (node.text == "fp16" && is_of_training) {
+      message += "; models are not trained in fp16: use bf16";
+    } else if (const std::string nearest = Nearest(node.text, spec.choices); !nearest.empty()) {
       message += Str("; did you mean \"", nearest, "\"?");
     }
   }

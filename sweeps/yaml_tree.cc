@@ -293,6 +293,24 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   return false;
 }
 
+constexpr const char* kOtherText =
+    "; few lines of this text look like `key: value`: is it the right file?";
+
+// Whether at least a quarter of the lines may be of YAML: a book has few such lines.
+bool LooksLikeYaml(std::string_view text) {
+  std::int64_t n_lines = 0, n_yaml = 0;
+  for (const std::string& line : Split(std::string(text), '\n')) {
+    const std::string_view content = Trim(line);
+    if (content.empty()) continue;
+    n_lines += 1;
+    const bool is_yaml = content.find(": ") != std::string_view::npos || content.ends_with(':') ||
+                         std::string_view("-#[]{}").find(content.front()) != std::string_view::npos;
+    n_yaml += is_yaml ? 1 : 0;
+  }
+  constexpr std::int64_t kOfFew = 8;  // so few lines say nothing
+  return n_lines < kOfFew || 4 * n_yaml >= n_lines;
+}
+
 }  // namespace
 
 const YamlNode::Entry* YamlNode::Find(std::string_view key) const {
@@ -325,7 +343,8 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
   } catch (const YAML::Exception& error) {
     const YamlSlip slip = FindSlip(
         text, {.line = error.mark.line + 1, .column = error.mark.column + 1, .message = error.msg});
-    return refuse({.source = source, .line = slip.line, .column = slip.column}, slip.message);
+    return refuse({.source = source, .line = slip.line, .column = slip.column},
+                  Str(slip.message, LooksLikeYaml(text) ? "" : kOtherText));
   }
   std::optional<YamlNode> root = builder.TakeRoot();
   if (!root) return refuse(start, std::string(kEmptyText));

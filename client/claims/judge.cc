@@ -70,7 +70,7 @@ class Board {
     std::vector<PivotTable>& tables = *built;
     if (tables.empty()) return Invalid("the sweep evaluates nothing: it has no `evaluate`");
     LeaveOutBaseline(tables);
-    if (tables.size() > 1) return Invalid(WhySeveral(tables, where_key));
+    if (tables.size() > 1) return Invalid(WhySeveral(tables, where_key, where));
     return Board(std::move(tables.front()));
   }
 
@@ -136,8 +136,9 @@ class Board {
     if (!std::ranges::all_of(tables, is_baseline)) std::erase_if(tables, is_baseline);
   }
 
-  // The tables by the axes on which they differ, as `where` takes them.
-  static std::string WhySeveral(const std::vector<PivotTable>& tables, const char* where_key) {
+  // The tables by the axes on which they differ, as `where` takes them; `given`: what it has now.
+  static std::string WhySeveral(const std::vector<PivotTable>& tables, const char* where_key,
+                                const std::string& given) {
     constexpr std::size_t kNamed = 4;
     const auto& first = tables.front().fixed;
     const auto is_same = [&](std::size_t i) {
@@ -153,7 +154,7 @@ class Board {
         const bool is_told = !value.is_null() && (i >= first.size() || !is_same(i));
         if (is_told) parts.push_back(Str(axis, "=", AxisText(value)));
       }
-      names.push_back(Str("\"", Join(parts, ","), "\""));
+      names.push_back(Str("\"", given.empty() ? "" : given + ",", Join(parts, ","), "\""));
       if (names.size() == kNamed) break;
     }
     return Str("the claim fits ", tables.size(), " tables: choose one with `", where_key,

@@ -48,6 +48,19 @@ int ExitCodeOf(const std::string& state) {
   return state == "PARTIAL" ? kExitPartial : kExitFailed;
 }
 
+// "cable.yaml:9:31: ...": editors find such a place only at the beginning of a line.
+bool StartsWithPlace(std::string_view text) {
+  std::string_view place = text.substr(0, text.find(": "));
+  if (place.size() == text.size()) return false;
+  for (int i = 0; i < 2; ++i) {  // column, line
+    const std::size_t colon = place.rfind(':');
+    if (colon == std::string_view::npos || colon == 0 || colon + 1 == place.size()) return false;
+    if (place.find_first_not_of("0123456789", colon + 1) != std::string_view::npos) return false;
+    place = place.substr(0, colon);
+  }
+  return true;
+}
+
 }  // namespace
 
 int SweepExitCode(const std::vector<std::string>& states) {
@@ -61,7 +74,8 @@ int SweepExitCode(const std::vector<std::string>& states) {
 int Report(const Status& status, const std::vector<std::string>& violations) {
   FlushOutput();  // where both go to one pipe, in the order in which they were written
   if (violations.empty()) {
-    std::fprintf(stderr, "longrun: %s\n", WithSuggestions(Printable(status.message())).c_str());
+    std::fprintf(stderr, "%s%s\n", StartsWithPlace(status.message()) ? "" : "longrun: ",
+                 WithSuggestions(Printable(status.message())).c_str());
   } else {
     for (const std::string& line : violations) {
       std::fprintf(stderr, "%s\n", WithSuggestions(Printable(line)).c_str());

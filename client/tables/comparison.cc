@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/tables/estimate.h"
 #include "client/tables/metric.h"
+#include "client/words/render.h"
 #include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 
@@ -44,13 +45,13 @@ void CollectLeaves(const Json& value, const std::string& path, Leaves& leaves) {
   }
 }
 
+constexpr const char* kBaseline = "baseline";  // the parameter of an evaluation
+
 // What identifies a number, in the order in which numbers are listed: that of a row that outlives
 // this.
 struct Place {
   const ResultRow* row = nullptr;
-  // Only of an evaluation under an extension or of another dataset than the run's: with the
-  // extension as a person gives it, so that what follows from a run's train length is not a
-  // difference, and without the name of the dataset, which may change.
+  // Only where it is not the row's own, see ComparableEvaluation().
   std::optional<Json> evaluation = {};
 
   auto Key() const {
@@ -63,14 +64,28 @@ struct Place {
   bool operator<(const Place& other) const { return Key() < other.Key(); }
 };
 
-Place PlaceOf(const ResultRow& row, const ResultRun* run) {
-  Place place{.row = &row};
-  if (EvaluatedDatasetOf(row.evaluation)) place.evaluation = WithDigestOnly(row.evaluation);
-  if (ExtensionOf(row.evaluation).is_null() || run == nullptr) return place;
+// The row's evaluation without what does not change a model's number. The extension is as a person
+// gives it, so that what follows from a run's train length is not a difference; the name of another
+// dataset than the run's may change; a baseline only adds rows. Nullopt: it is the row's own.
+std::optional<Json> ComparableEvaluation(const ResultRow& row, const ResultRun* run) {
+  const bool has_extension = run != nullptr && !ExtensionOf(row.evaluation).is_null();
+  const bool has_baseline = row.evaluation.is_object() && !row.evaluation.empty() &&
+                            row.evaluation.begin()->is_object() &&
+                            row.evaluation.begin()->contains(kBaseline);
+  if (!has_extension && !has_baseline && !EvaluatedDatasetOf(row.evaluation)) return std::nullopt;
+  Json evaluation = WithDigestOnly(WithoutExtension(row.evaluation));
+  if (has_baseline) evaluation.begin()->erase(kBaseline);
+  const Json extension = ExtensionOf(row.evaluation);
+  if (!has_extension) {
+    return extension.is_null() ? evaluation : WithExtension(std::move(evaluation), extension);
+  }
   const Json length = run->resolved.value("/train/train_length"_json_pointer, Json(0));
-  place.evaluation = WithExtension(WithDigestOnly(WithoutExtension(row.evaluation)),
-                                   ExtensionName(row.evaluation, length.get<std::int64_t>()));
-  return place;
+  return WithExtension(std::move(evaluation),
+                       ExtensionName(row.evaluation, length.get<std::int64_t>()));
+}
+
+Place PlaceOf(const ResultRow& row, const ResultRun* run) {
+  return {.row = &row, .evaluation = ComparableEvaluation(row, run)};
 }
 
 ResultMetric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
@@ -199,6 +214,34 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b) {
   std::vector<Difference> differences;
   Collect("", a, b, differences);
   return differences;
+}
+
+std::vector<std::string> WhatDiffers(const std::vector<Json>& values) {
+  std::vector<Leaves> leaves;
+  std::map<std::string, std::set<Json>> different;  // by path; null: a value lacks it
+  leaves.reserve(values.size());
+  for (const Json& value : values) leaves.push_back(LeavesOf(value));
+  for (const Leaves& one : leaves) {
+    for (const auto& [path, leaf] : one) different[path];
+  }
+  for (auto& [path, all] : different) {
+    for (const Leaves& one : leaves) {
+      const auto leaf = one.find(path);
+      all.insert(leaf == one.end() ? Json() : leaf->second);
+    }
+  }
+  std::vector<std::string> texts;
+  texts.reserve(values.size());
+  for (const Leaves& one : leaves) {
+    std::vector<std::string> parts;
+    for (const auto& [path, all] : different) {
+      if (all.size() == 1) continue;
+      const auto leaf = one.find(path);
+      parts.push_back(Str(path, "=", leaf == one.end() ? "–" : AxisText(leaf->second)));
+    }
+    texts.push_back(Join(parts, " "));
+  }
+  return texts;
 }
 
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {

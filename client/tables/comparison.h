@@ -28,8 +28,13 @@ Leaves LeavesOf(const Json& object);
 // The leaves in which two JSON values differ, in the order of their paths.
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 
+// For each of several values, the leaves that not all of them have alike: "dataset.digest=1a2b
+// stride=–". For evaluations that have the same name.
+std::vector<std::string> WhatDiffers(const std::vector<Json>& values);
+
 // One number of both sides: that of the same metric, evaluation, split, protocol, variant, depth
-// and length. They are compared by Compare() (estimate.h).
+// and length. An evaluation's baseline does not tell numbers apart, since it only adds rows. They
+// are compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   std::optional<std::int64_t> context_length = {};

@@ -820,6 +820,8 @@ class Pivot {
         std::vector<Wanted>& one =
             page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column];
         if (one.empty() || wanted.row->body.status == "ok") one = {wanted};
+      } else {
+        leaves_out_baselines_ = true;
       }
     }
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
@@ -856,6 +858,7 @@ class Pivot {
                      .hidden_keys = hidden_keys_,
                      .unknown_ancestors = unknown_ancestors_,
                      .depth_texts = depth_texts_,
+                     .leaves_out_baselines = leaves_out_baselines_,
                      .leaves_out_depths = leaves_out_depths_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
@@ -1252,6 +1255,7 @@ class Pivot {
   // Of runs, cells and metrics: those with a row over all depths.
   std::set<std::tuple<std::string, std::string, std::string>> over_all_depths_;
   bool leaves_out_depths_ = false;
+  bool leaves_out_baselines_ = false;
   std::map<double, std::string> depth_texts_;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so

@@ -106,11 +106,13 @@ Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
                                              const std::vector<std::string>& sweeps) {
   std::vector<SweepResults> results;
   results.reserve(sweeps.size());
+  std::vector<std::string> ids;
   for (const std::string& sweep : sweeps) {
     ASSIGN_OR_RETURN(const v1::GetResultsResponse answer, client.GetResultsOfSweep(sweep));
-    SayOlderSweeps(client, sweep, answer.info().sweep_id());
+    ids.push_back(answer.info().sweep_id());
     results.push_back(ReadResults(sweep, answer));
   }
+  for (const std::string& sweep : sweeps) SayOlderSweeps(client, sweep, ids);
   TellDatasetsApart(results);
   return results;
 }

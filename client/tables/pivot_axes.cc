@@ -35,6 +35,11 @@ std::vector<std::string> WithLastPart(const std::vector<std::string>& axes,
   return found;
 }
 
+std::string WithoutSpaces(std::string text) {
+  std::erase(text, ' ');
+  return text;
+}
+
 // The run's ancestor under a link, without seeds; "" if it has none, or an unknown one.
 std::string AncestorText(const RunRef& run, const AncestorLink& link) {
   const Json& json = run.run->ancestry.run;
@@ -249,7 +254,11 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
 }
 
 bool IsWholeName(const Json& value, const std::string& text) {
-  return AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text;
+  if (AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text) {
+    return true;
+  }
+  // Other verbs write parameters without a space between them: "self_extend(group=8,window=32)".
+  return value.is_object() && WithoutSpaces(AxisName(value)) == WithoutSpaces(text);
 }
 
 bool IsWritten(const Json& value, const std::string& text) {

@@ -59,6 +59,12 @@ std::string LeftOutDepthsNote(const std::vector<PivotTable>& tables, std::string
              sweeps, " --what depth` shows it");
 }
 
+std::string LeftOutBaselinesNote(const std::vector<PivotTable>& tables, std::string_view sweeps) {
+  if (std::ranges::none_of(tables, &PivotTable::leaves_out_baselines)) return "";
+  return Str("the baseline is left out, since it has no model and no train length: `longrun table ",
+             sweeps, " --cols context_length` shows it");
+}
+
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
   return FindFormat(name).render(tables);
 }

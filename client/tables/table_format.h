@@ -28,6 +28,8 @@ bool IsForPeople(const std::string& name);
 PivotRequest ShownRequest(const std::string& format);
 // Where the depths are that such tables leave out; "": they leave out none.
 std::string LeftOutDepthsNote(const std::vector<PivotTable>& tables, std::string_view sweeps);
+// "" unless baselines are left out.
+std::string LeftOutBaselinesNote(const std::vector<PivotTable>& tables, std::string_view sweeps);
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
 // Writes them to stdout.
 void PrintTables(const std::vector<PivotTable>& tables, const std::string& name);

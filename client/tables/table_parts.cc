@@ -442,7 +442,7 @@ std::string FewSeedsNote(const PivotTable& table) {
     correction = Str(", corrected for ", few->n_tests, table.against.empty() ? " pairs" : " tests");
   }
   return Str("with ", few->n_seeds,
-             " seeds, almost no difference can be told apart: it would have to exceed ",
+             " seeds, almost no difference can be detected: it would have to exceed ",
              Fixed(few->errors_needed(), 1), " standard errors over seeds (Student's t with ", df,
              df == "1" ? " degree" : " degrees", " of freedom", correction, "). With ",
              enough.n_seeds, " seeds, ", Fixed(enough.errors_needed(), 1), " are needed");

@@ -38,7 +38,7 @@ std::string PromptsNote(const PivotTable& table);
 // The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
 // it".
 std::string MarkLegend(const PivotTable& table);
-// Why (almost) all numbers look alike: "with 2 seeds, almost no difference can be told apart ...",
+// Why (almost) all numbers look alike: "with 2 seeds, almost no difference can be detected ...",
 // and how many seeds would help. "" if the seeds are many enough.
 std::string FewSeedsNote(const PivotTable& table);
 // Both notes, for a format that has one line for them.

@@ -203,7 +203,7 @@ void AddToken(Verbs& verbs, Verb& admin) {
   create
       .AddArgument("--role", arguments->role,
                    "viewer: reads; submitter: also submits and changes sweeps; operator: also "
-                   "manages data and removes garbage; admin: also manages tokens")
+                   "manages workers and all data; admin: also manages tokens")
       .Required()
       .OneOf({"viewer", "submitter", "operator", "admin"});
   create.AddArgument("--expires", arguments->expires, "how long it is valid, such as 12h or 30d")

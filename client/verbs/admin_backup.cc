@@ -115,9 +115,10 @@ int PrintChecked(const std::string& what, const Administered& done, const std::s
     text +=
         Str(one.at("object").get<std::string>(), "\n  ", one.at("remedy").get<std::string>(), "\n");
   }
-  Print(Str(text, what, ": ", Counted(done.answer.at("rows").get<std::int64_t>(), "row"), " and ",
-            Counted(done.answer.at("files").get<std::int64_t>(), "file"),
-            " checked; damaged: ", done.damaged.size(), "\n", FactsText(done.answer.at("facts"))));
+  PrintText(Str(text, what, ": ", Counted(done.answer.at("rows").get<std::int64_t>(), "row"),
+                " and ", Counted(done.answer.at("files").get<std::int64_t>(), "file"),
+                " checked; damaged: ", done.damaged.size(), "\n",
+                FactsText(done.answer.at("facts"))));
   return is_whole ? kExitOk : kExitFailed;
 }
 
@@ -229,9 +230,10 @@ std::string NextSteps(const Json& restored) {
                          what.empty() ? "" : Str(" \"", what, "\""), ")"));
     }
     steps.push_back(
-        Str("revoke again what was revoked after ",
+        Str("if you revoked any of these after ",
             FormatWallMs(restored.at("facts").value("created_wall_ms", std::int64_t{0})),
-            ", because the backup accepts it and no replaced database says that it has ended: ",
+            ", revoke it again, because the backup accepts it and no replaced database says that "
+            "it has ended: ",
             FirstOf(ends), "; `longrun admin token list` lists all"));
   }
   const auto sweeps = restored.at("sweeps_since").get<std::vector<std::string>>();
@@ -279,12 +281,12 @@ int Restore(const RestoreArguments& given, const std::string& output, const std:
     return kExitOk;
   }
   const std::string moved_to = restored.at("moved_to").get<std::string>();
-  Print(Str("restored ", *path, " into ", state, " (restore count ",
-            restored.at("restore_count").get<std::int64_t>(), ", ",
-            Counted(restored.at("files_new").get<std::int64_t>(), "file"), " added)\n",
-            FactsText(restored.at("facts")),
-            moved_to.empty() ? "" : Str("the replaced database is in ", moved_to, "\n"),
-            EndedText(restored.at("access_ended")), "\n", NextSteps(restored)));
+  PrintText(Str("restored ", *path, " into ", state, " (restore count ",
+                restored.at("restore_count").get<std::int64_t>(), ", ",
+                Counted(restored.at("files_new").get<std::int64_t>(), "file"), " added)\n",
+                FactsText(restored.at("facts")),
+                moved_to.empty() ? "" : Str("the replaced database is in ", moved_to, "\n"),
+                EndedText(restored.at("access_ended")), "\n", NextSteps(restored)));
   return kExitOk;
 }
 

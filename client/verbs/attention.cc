@@ -148,7 +148,8 @@ Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::st
 
 // Whether a person means the map's extension: by its method, or by its name or its name with all
 // parameters, whose last parameters may be left out.
-bool IsExtension(const MapArtifact& map, const std::string& wanted) {
+bool IsExtension(const MapArtifact& map, std::string wanted) {
+  std::erase(wanted, ' ');  // tables write "gali(chunk=96, window=8)", too
   if (wanted == map.extension_name.substr(0, map.extension_name.find('('))) return true;
   const auto is_beginning_of = [&wanted](const std::string& name) {
     const auto open = [](const std::string& text) {

@@ -72,11 +72,24 @@ Json ClaimJson(const JudgedClaim& judged) {
           {"comparisons", std::move(comparisons)}};
 }
 
+// In a claim of a file, the place of the mistake as in the parser's errors; a file may have only
+// claims.
+std::string WithPlace(const JudgedClaim& judged, const std::string& file, bool has_only_claims) {
+  constexpr std::string_view kSpec = "spec.";
+  std::string error = judged.error;
+  if (has_only_claims && error.starts_with(kSpec)) error.erase(0, kSpec.size());
+  return judged.claim.line == 0
+             ? Str(file, ": ", error)
+             : Str(file, ":", judged.claim.line, ":", judged.claim.column, ": ", error);
+}
+
 // The claims of the file, or else of the sweep as it was submitted.
-Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArguments& arguments) {
+Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArguments& arguments,
+                                      bool& has_only_claims) {
   if (arguments.file) {
     ASSIGN_OR_RETURN(const std::string yaml,
                      ReadGivenFile(*arguments.file, "sweep file", kSweepBytesMax));
+    has_only_claims = Str("\n", yaml).find("\nclaims:") != std::string::npos;
     return SweepClaims(yaml, *arguments.file, {});
   }
   return ClaimsOfSweep(client, arguments.sweep);
@@ -84,7 +97,8 @@ Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArgume
 
 int Claims(const ClaimsArguments& arguments, const std::string& output, const std::string& state) {
   RetryingClient client(state);
-  const Result<std::vector<Claim>> claims = FindClaims(client, arguments);
+  bool has_only_claims = false;
+  const Result<std::vector<Claim>> claims = FindClaims(client, arguments, has_only_claims);
   if (!claims.ok()) return client.ReportFailure(claims.status());
   if (claims->empty()) {
     return Report(Status(
@@ -95,7 +109,11 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);
   if (!answer.ok()) return client.ReportFailure(answer.status());
   const std::vector<SweepResults> results = {ReadResults(arguments.sweep, *answer)};
-  const std::vector<JudgedClaim> judged = JudgeClaims(*claims, results);
+  std::vector<JudgedClaim> judged = JudgeClaims(*claims, results);
+  for (JudgedClaim& one : judged) {
+    if (one.error.empty() || !arguments.file) continue;
+    one.error = WithPlace(one, *arguments.file, has_only_claims);
+  }
 
   std::string text;
   Json json = Json::array();

@@ -25,7 +25,8 @@ int Done(const Status& status, const std::string& name, const std::string& outpu
     Print(RenderJson({{"name", name}, {"status", what}}));
   } else {
     Print(name.empty() ? std::string("the state folder of this machine is in use\n")
-                       : Str("context \"", name, "\" is ", what, "\n"));
+                       : Str("context \"", name, "\" is ", what,
+                             what == "in use" ? GoesBeforeContext(name) : "", "\n"));
   }
   return kExitOk;
 }

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -30,7 +31,10 @@
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/data/prepare.h"
+#include "model/data/source_list.h"
 #include "model/data/synthetic/rule.h"
+#include "model/data/tokenizer.h"
+#include "model/data/tokenizer_file.h"
 #include "sweeps/dataset_file.h"
 #include "sweeps/limits.h"
 
@@ -247,6 +251,29 @@ int ReportFailed(const std::string& name, Status status, bool is_own) {
   return Report(std::move(status).In("importing " + name));
 }
 
+// What is wrong with a training split that is too small, or has only white space; "" if nothing is.
+// Only small ones are read.
+std::string OddTraining(const std::string& name, const std::string& folder) {
+  constexpr std::int64_t kTooFew = 5;  // tokens
+  constexpr std::int64_t kReadMax = 4096;
+  const Result<Dataset> dataset = Dataset::Open(folder);
+  if (!dataset.ok()) return "";
+  const Result<const TokenSplit*> train = dataset->Split("train");
+  if (!train.ok() || (*train)->n_tokens() > kReadMax) return "";
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>((*train)->n_tokens()));
+  const Result<std::unique_ptr<Tokenizer>> tokenizer = OpenTokenizerOf(folder);
+  if (!tokenizer.ok() || !(*train)->Read(0, tokens).ok()) return "";
+  const auto n_tokens = std::ssize(tokens);
+  std::erase(tokens, dataset->eot_id());
+  const Result<std::string> text = (*tokenizer)->Decode(tokens);
+  if (text.ok() && Trim(*text).empty()) {
+    return Str("split train of ", name, " has only white space: is it the right file?");
+  }
+  return n_tokens < kTooFew ? Str("split train of ", name, " has only ", Counted(n_tokens, "token"),
+                                  ", on which no model can be trained: is it the right file?")
+                            : "";
+}
+
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                     const Making& making, const std::string& state) {
   if (Status named = CheckName(name); !named.ok()) return Report(named);
@@ -267,6 +294,7 @@ int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std:
   const bool was_there = PathExists(folder);  // then some of it may be the user's
   Status imported = MakeDataset(name, spec, folder, making, state, is_cache);
   if (!imported.ok()) return ReportFailed(name, std::move(imported), is_own);
+  if (const std::string odd = OddTraining(name, folder); !odd.empty()) SayLine(odd);
   bool may_be_known = true;
   const Status registered = RegisterDataset(name, folder, state, *making.output, &may_be_known);
   if (is_cache) return EndOfSending(registered, folder);
@@ -401,8 +429,9 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   PrepareSpec spec;
   spec.tokenizer = arguments.tokenizer;
   RETURN_IF_ERROR(FillSplits(arguments, spec));
-  spec.source.format =
-      arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
+  spec.source.format = arguments.format.empty()
+                           ? GuessSourceFormat(FirstMatch(arguments.train.at(0)))
+                           : arguments.format;
   spec.format_is_guessed = arguments.format.empty();
   spec.source.field = arguments.field;
   spec.source.filter = arguments.filter;

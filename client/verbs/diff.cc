@@ -209,15 +209,18 @@ Result<PointDifference> DiffPoint(RetryingClient& client, const Point& point, co
                                   const Subject& b, const std::string& curve) {
   PointDifference out{.axes = point.axes, .metric = curve};
   std::vector<RowsPair> rows;
+  const bool has_pair = HasPair(point);
   for (const auto& [run_a, run_b] : point.seeds) {
     const std::string key_a = run_a == nullptr ? "" : run_a->run_key;
     const std::string key_b = run_b == nullptr ? "" : run_b->run_key;
     out.runs.emplace_back(key_a, key_b);
+    const bool has_both = run_a != nullptr && run_b != nullptr;
+    if (has_pair && !has_both) continue;  // means over other seeds could not be compared
     rows.push_back({.a = key_a.empty() ? std::vector<ResultRow>() : RowsOf(a, key_a),
                     .b = key_b.empty() ? std::vector<ResultRow>() : RowsOf(b, key_b),
                     .run_a = run_a,
                     .run_b = run_b});
-    if (run_a == nullptr || run_b == nullptr || key_a == key_b) continue;
+    if (!has_both || key_a == key_b) continue;
     if (out.keys.empty()) out.keys = DifferencesOf(run_a->resolved, run_b->resolved);
     ASSIGN_OR_RETURN(const v1::GetRunResponse info_a, client.GetRun(key_a));
     ASSIGN_OR_RETURN(const v1::GetRunResponse info_b, client.GetRun(key_b));
@@ -317,13 +320,30 @@ std::string ResultsText(const std::vector<ResultDifference>& results) {
   for (const ResultDifference& one : results) {
     alike[ResultName(one, false)].insert(ResultName(one, true));
   }
+  const auto name_of = [&](const ResultDifference& one) {
+    return ResultName(one, alike.at(ResultName(one, false)).size() > 1);
+  };
+  using Length = std::optional<std::int64_t>;
+  std::map<std::pair<std::string, Length>, std::vector<const ResultDifference*>> by_label;
+  for (const ResultDifference& one : results) {
+    by_label[{name_of(one), one.context_length}].push_back(&one);
+  }
+  std::map<const ResultDifference*, std::string> apart;
+  for (const auto& [label, same] : by_label) {
+    if (same.size() == 1) continue;
+    std::vector<Json> evaluations;
+    for (const ResultDifference* one : same) evaluations.push_back(one->evaluation);
+    const std::vector<std::string> texts = WhatDiffers(evaluations);
+    for (std::size_t i = 0; i < same.size(); ++i) apart[same[i]] = texts[i];
+  }
   std::vector<std::vector<std::string>> rows;
   rows.reserve(results.size());
   for (const ResultDifference& one : results) {
+    const auto also = apart.find(&one);
     const auto side = [](const std::optional<double>& value, const std::string& status) {
       return value && std::isfinite(*value) ? Short(value, 6) : status;
     };
-    rows.push_back({ResultName(one, alike.at(ResultName(one, false)).size() > 1),
+    rows.push_back({Str(name_of(one), also == apart.end() ? "" : Str(" ", also->second)),
                     one.context_length ? std::to_string(*one.context_length) : "",
                     side(one.a, one.status_a), side(one.b, one.status_b), Short(one.difference, 4),
                     Short(one.half95, 3), Short(one.p_holm, 2)});
@@ -397,7 +417,7 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
                   n_tests > 1 ? Str(", corrected for ", n_tests, " tests (Holm)") : "", "\n"));
   }
   if (std::ranges::any_of(points, &HasHalfAPair)) {
-    text += "seeds that only one side has are left out\n";
+    text += "where both sides have a seed, seeds that only one of them has are left out\n";
   }
   return text;
 }

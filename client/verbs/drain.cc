@@ -39,9 +39,10 @@ int DrainOne(const std::string& state, const std::string& worker,
   } else if (!deadline) {
     text += Str("; ", Counted(n_running, "task"), " may finish");
   } else {
-    text += Str("; ", Counted(n_running, "task"), n_running == 1 ? " stops" : " stop",
-                " with a checkpoint within ", FormatDurationMs(request.deadline_ms()),
-                " unless finished by then, to continue on another worker");
+    text += Str("; ", Counted(n_running, "task"), " will write a checkpoint and stop within ",
+                FormatDurationMs(request.deadline_ms()), ", unless ",
+                n_running == 1 ? "it finishes" : "they finish",
+                " first, and continue on another worker");
   }
   PrintText(text + "\n");
   if (n_running > 0 && client.coordinator().momentary()) {

@@ -294,10 +294,13 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                       {"worker_busy", busy}}));
     return kExitOk;
   }
-  const std::string rest = later > 0 ? Str(" now, ", FormatBytes(later), " more later") : "";
+  const std::int64_t now = n_bytes - later;
+  const std::string what = later == 0 ? FormatBytes(now)
+                           : now == 0
+                               ? Str(FormatBytes(later), " later, nothing now")
+                               : Str(FormatBytes(now), " now, ", FormatBytes(later), " more later");
   Print(items.empty() ? "nothing to remove\n"
-                      : Str(dry_run ? "would free " : "freed ", FormatBytes(n_bytes - later), rest,
-                            "\n\n", SummaryText(items)));
+                      : Str(dry_run ? "would free " : "freed ", what, "\n\n", SummaryText(items)));
   PrintText(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
     SayLine(Str("`longrun gc` without --dry-run removes ",

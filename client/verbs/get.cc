@@ -289,7 +289,7 @@ int Get(const GetArguments& arguments, const std::string& state) {
   Result<v1::GetSweepResponse> sweep =
       client.GetSweep(thing, /*brief=*/*arguments.output != "json");
   if (sweep.ok()) {
-    SayOlderSweeps(client, thing, sweep->info().sweep_id());
+    SayOlderSweeps(client, thing, {sweep->info().sweep_id()});
     return ShowSweep(arguments, state, client, std::move(sweep).value());
   }
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());

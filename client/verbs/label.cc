@@ -43,8 +43,11 @@ int Annotate(const v1::AnnotateSweepRequest& request, const std::string& output,
   }
   const std::string labels = LabelsText(answer->labels());
   const std::string& note = answer->note();
-  Print(Str(answer->name(), ": ", labels.empty() ? "no labels" : labels,
-            note.empty() ? "" : "; note: ", note, "\n"));
+  const std::string noted = note.empty() ? "" : Str("note: ", note);
+  const std::string what = labels.empty()  ? (noted.empty() ? "no labels" : noted)
+                           : noted.empty() ? labels
+                                           : Str(labels, "; ", noted);
+  Print(Str(answer->name(), ": ", what, "\n"));
   return kExitOk;
 }
 

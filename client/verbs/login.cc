@@ -111,7 +111,7 @@ Status Login(const LoginArguments& arguments, const std::string& output) {
     return Status();
   }
   Print(Str("logged in to ", context.address, " as ", caller.principal(), " (", caller.role(),
-            "); context \"", name, "\" is now in use\n"));
+            "); context \"", name, "\" is now in use", GoesBeforeContext(name), "\n"));
   return Status();
 }
 

@@ -35,7 +35,8 @@ bool IsDoneForOthers(RetryingClient& client, const std::string& sweep) {
 }  // namespace
 
 void AddPause(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("pause", "let a sweep wait; its running tasks stop with a checkpoint");
+  Verb verb =
+      verbs.AddVerb("pause", "put a sweep on hold; its running tasks stop with a checkpoint");
   verb.AddExamples({"longrun pause my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();

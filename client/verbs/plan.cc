@@ -336,7 +336,7 @@ std::string ForecastsText(const ClaimsPlan& claims) {
       "predictions for the claims, assuming the effects and variances of ", claims.pilot, ":\n",
       RenderColumns(
           {"claim", "comparison", "pilot effect", Str("decided by ", claims.n_seeds, " seeds"),
-           "smallest at 80 %", ""},
+           "smallest margin confirmed in 80 % of sweeps", ""},
           {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft},
           rows));
 }
@@ -344,8 +344,7 @@ std::string ForecastsText(const ClaimsPlan& claims) {
 // "" if the file has no claims.
 std::string ClaimsText(const ClaimsPlan& claims) {
   if (claims.n_claims == 0 || !claims.is_of_interest) return "";
-  const std::string its_claims =
-      Str("its ", Counted(static_cast<std::int64_t>(claims.n_claims), "claim"));
+  const std::string its_claims = Counted(static_cast<std::int64_t>(claims.n_claims), "claim");
   if (claims.n_seeds < 2) {
     return Str(
         its_claims,
@@ -358,8 +357,8 @@ std::string ClaimsText(const ClaimsPlan& claims) {
                "seeds, only 4.3\n");
   }
   if (!claims.pilot.empty()) return text + ForecastsText(claims);
-  return Str(text, its_claims,
-             ": to predict whether they will be decided, longrun needs results of the same runs "
+  return Str(text, its_claims, ": to predict whether ", claims.n_claims == 1 ? "it" : "they",
+             " will be decided, longrun needs results of the same runs "
              "with at least 2 seeds (--pilot SWEEP)\n");
 }
 

@@ -84,9 +84,9 @@ void AddRetry(Verbs& verbs) {
       SayLine(Str(*thing,
                   " is no longer cancelled; it takes part again in the tasks that other "
                   "sweeps had kept"));
-    } else if (n == 0 && !before.pausing.empty() && before.state == "PAUSED") {
-      SayLine(
-          Str(*thing, " is paused: `longrun resume ", *thing, "` lets it try again what failed"));
+    } else if (n == 0 && before.state == "PAUSED") {
+      SayLine(Str(*thing, " is paused: `longrun resume ", *thing, "` ",
+                  before.pausing.empty() ? "continues it" : "lets it try again what failed"));
     } else if (n == 0 && !before.pausing.empty()) {
       SayLine(before.pausing);
     } else if (n == 0) {

@@ -102,6 +102,10 @@ int Table(const PivotArguments& arguments, const std::optional<std::string>& pub
       !note.empty()) {
     SayLine(note);
   }
+  if (const std::string note = LeftOutBaselinesNote(*tables, Join(arguments.sweeps, " "));
+      is_for_people && !note.empty()) {
+    SayLine(note);
+  }
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);
     if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());

@@ -38,7 +38,8 @@ int ShowReasons(const std::string& thing, const std::string& output, const std::
 }  // namespace
 
 void AddWhy(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("why", "say why tasks do not run or have failed, and what ends that");
+  Verb verb =
+      verbs.AddVerb("why", "say why tasks do not run or have failed, and how to resolve it");
   verb.AddExamples(
       {"longrun why my-sweep", "longrun why 1f2e3d4c", "longrun why my-sweep -o json"});
   const auto thing = std::make_shared<std::string>();

@@ -3,6 +3,7 @@
 #include "base/files.h"
 #include "base/host_port.h"
 #include "base/json.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "base/user_folders.h"
 #include "base/utf8.h"
@@ -100,6 +101,11 @@ Status SaveContext(const Context& context) {
   // Last: with this file, the folder is that of a context.
   return WriteFileAtomic(JoinPath(folder, "context.json"),
                          CanonicalJson({{"address", context.address}}) + "\n", 0600);
+}
+
+std::string GoesBeforeContext(const std::string& name) {
+  if (!GetEnv("LONGRUN_HOME")) return "";
+  return Str("; but LONGRUN_HOME is set and goes first: unset it, or give --context ", name);
 }
 
 Status CheckContext(const std::string& name) {

@@ -48,6 +48,8 @@ Status SaveContext(const Context& context);
 Status RemoveContext(const std::string& name);
 Result<std::string> CurrentContext();  // "" if there is none
 Status UseContext(const std::string& name);
+// "", or what keeps commands from the context in use: "; but LONGRUN_HOME is set …".
+std::string GoesBeforeContext(const std::string& name);
 Status CheckContext(const std::string& name);  // kNotFound unless there is one of this name
 
 // After a call over the network that nobody answered: the reason with its remedy, found by looking

@@ -53,10 +53,10 @@ std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo
                                 ? ""
                                 : Str("; ", n_tasks == 1 ? "it waits" : "they wait", " until ",
                                       is_one ? "that sweep" : "one of these sweeps", " is resumed");
-  return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " stays" : " stay",
-             ", since ", is_one ? "sweep " : "sweeps ", Join(names, ", "),
+  return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " is" : " are",
+             " kept because ", is_one ? "sweep " : "sweeps ", Join(names, ", "),
              n_more > 0 ? Str(" and ", n_more, " more") : std::string(),
-             is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too", waits);
+             is_one ? " needs " : " need ", n_tasks == 1 ? "it" : "them", waits);
 }
 
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info) {

@@ -7,7 +7,7 @@
 
 namespace longrun::client {
 
-// "2 tasks of a stay, since sweep b wants them too; they wait until that sweep is resumed"; "" if
+// "2 tasks of a are kept because sweep b needs them; they wait until that sweep is resumed"; "" if
 // none stays, or the sweep was neither cancelled nor paused. `sweeps` is from an answer of
 // ListSweeps, and provides the names and the states.
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);

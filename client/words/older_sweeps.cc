@@ -17,16 +17,18 @@ constexpr std::int64_t kTimeoutMs = 2'000;
 
 }  // namespace
 
-void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::string& newest_id) {
+void SayOlderSweeps(SweepCalls& client, const std::string& sweep,
+                    const std::vector<std::string>& shown_ids) {
   const Result<v1::ListSweepsResponse> all = client.ListSweepsNamed(sweep);
   if (!all.ok()) return;
   const bool is_one = std::ranges::none_of(all->sweeps(), [&](const v1::SweepInfo& info) {
-    return info.name() == sweep && info.sweep_id() != newest_id;
+    return info.name() == sweep && std::ranges::find(shown_ids, info.sweep_id()) == shown_ids.end();
   });
   if (is_one) return;
   // The name is one of a stored sweep, so it has no quotes.
-  const std::string older = Str("sweep = '", sweep, "' AND sweep_id <> '", newest_id, "'");
-  const std::string newest = Str("sweep_id = '", newest_id, "'");
+  const std::string shown = Str("('", Join(shown_ids, "', '"), "')");
+  const std::string older = Str("sweep = '", sweep, "' AND sweep_id NOT IN ", shown);
+  const std::string newest = Str("sweep_id IN ", shown);
   const Result<v1::QueryResponse> answer =
       client.Query(Str("SELECT count(*) FROM (SELECT sweep_id FROM sweep_runs WHERE ", older,
                        " AND run_key NOT IN (SELECT run_key FROM sweep_runs WHERE ", newest,

@@ -62,7 +62,7 @@ std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
   const auto line = [&](std::string_view name, const std::string& value) {
     if (!value.empty()) text += Str("  ", name, ": ", OneLine(Printable(value)), "\n");
   };
-  line("what ends it", reason.remedy());
+  line("to resolve", reason.remedy());
   if (reason.has_until_wall_ms()) line("not before", FormatWallMs(reason.until_wall_ms()));
   if (reason.since_wall_ms() > 0) line("runs since", FormatWallMs(reason.since_wall_ms()));
   line("tried so far", TriesText(reason));
@@ -125,7 +125,7 @@ std::string UnfitText(const v1::GetReasonsResponse& answer) {
     const std::string shown = OneLine(Printable(text));
     lines.push_back(is_told ? Str("no worker can run ", subject, shown)
                             : Str(subject, ": ", shown));
-    lines.push_back(Str("  what ends it: ", OneLine(Printable(reason.remedy()))));
+    lines.push_back(Str("  to resolve: ", OneLine(Printable(reason.remedy()))));
   }
   if (n_more > 0) lines.push_back(Str("and ", Counted(n_more, "more reason"), ": `longrun why`"));
   if (lines.empty()) return "the worker of this machine can do nothing more of the sweep";

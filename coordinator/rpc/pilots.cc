@@ -216,7 +216,7 @@ PilotObstacle NextStepOf(const v1::PilotInfo& pilot) {
     return {.gate = "JOB_STARTS",
             .text = Str(name, ": running: ", JobsText(pilot, "RUNNING"),
                         "; the task waits until one is connected and has a free slot"),
-            .remedy = "it starts by itself (`longrun pilot list` shows the jobs)"};
+            .remedy = "nothing to do; it starts by itself (`longrun pilot list` shows the jobs)"};
   }
   return {.gate = "PILOT_SUBMITS",
           .text = Str(name, " has no job in the queue yet"),

@@ -18,6 +18,7 @@
 #include "base/utf8.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
+#include "coordinator/scheduler/paused_text.h"
 #include "coordinator/store/disk_room.h"
 
 namespace longrun::coordinator {
@@ -316,7 +317,7 @@ struct Told {
 // The text, and what ends it unless the text says so.
 std::string TextOf(const v1::TaskReason& reason) {
   const std::string &text = reason.text(), &remedy = reason.remedy();
-  return text.find(remedy) != std::string::npos ? text : Str(text, "; what ends it: ", remedy);
+  return text.find(remedy) != std::string::npos ? text : Str(text, "; to resolve: ", remedy);
 }
 
 }  // namespace
@@ -407,6 +408,17 @@ void NamePausedSweep(StoreReader& reader, v1::TaskReason* reason) {
   reason->set_remedy(WithOtherName(reason->remedy(), sweep->id, sweep->name));
 }
 
+// Of the paused sweeps that hold a task, each is told to resume itself.
+void SayOwnPause(const State& state, const std::string& sweep_id,
+                 v1::GetReasonsResponse* response) {
+  if (!state.paused_sweeps.contains(sweep_id)) return;
+  for (v1::TaskReason& reason : *response->mutable_reasons()) {
+    if (reason.gate() != "PAUSED") continue;
+    reason.set_text(PausedText(sweep_id));
+    reason.set_remedy(Str("`longrun resume ", sweep_id, "`"));
+  }
+}
+
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
@@ -416,6 +428,8 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   if (sweep.ok()) {
     RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND",
                                     ReasonsOfSweep(call.parts, *sweep, is_remote, response)));
+    RETURN_IF_ERROR(call.parts.core.LookAndWait(
+        [&](const State& state) { SayOwnPause(state, sweep->id, response); }));
     for (v1::TaskReason& reason : *response->mutable_reasons()) {
       reason.set_text(WithOtherName(reason.text(), sweep->id, target));
       reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));

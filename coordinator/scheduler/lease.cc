@@ -17,12 +17,19 @@ constexpr std::int64_t kQuietGaps = 5;  // of its longest time without a record
 // Until two records have come: it reads its data and weights, or this process has just started.
 constexpr std::int64_t kQuietAtStartMs = 600'000;
 
-// The newest connected worker on the same machine that started later, if any.
+// Workers in two folders are two workers, whatever their files worker_id say.
+bool MayBeOne(const Worker& a, const Worker& b) {
+  return a.folder_id.empty() || b.folder_id.empty() || a.folder_id == b.folder_id;
+}
+
+// The newest connected worker on the same machine that started later and may be the same one under
+// another name, if any.
 const Worker* InPlaceOf(const State& state, const Worker& missed) {
   const Worker* newest = nullptr;
   for (const auto& [session, id] : state.index.sessions) {
     const Worker& worker = state.workers.at(id);
     if (worker.host != missed.host || worker.incarnation <= missed.incarnation) continue;
+    if (!MayBeOne(worker, missed)) continue;
     if (newest == nullptr || worker.incarnation > newest->incarnation) newest = &worker;
   }
   return newest;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "coordinator/scheduler/paused_text.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun::coordinator {
@@ -41,7 +42,11 @@ bool IsHeld(const State& state, const std::string& task) {
 std::string HoldReason(const State& state, const std::string& task) {
   const std::string* const sweep = HoldingSweep(state, task);
   if (sweep == nullptr) return "";
-  return Str("paused: `longrun resume ", *sweep, "` continues it");
+  return PausedText(*sweep);
+}
+
+std::string PausedText(const std::string& sweep) {
+  return Str("paused: `longrun resume ", sweep, "` continues it");
 }
 
 void HoldIfPaused(StepContext& step, Task& task) {

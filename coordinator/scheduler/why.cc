@@ -140,12 +140,14 @@ void Choose(const Taken& taken, ClassGate& of) {
   if (taken.n_busy > 0) {
     of.gate = Gate::kNoFreeSlot;
     of.remedy =
-        "it starts by itself when a slot is free (`longrun workers` shows what they run); another "
-        "worker would take it sooner";
+        Str("nothing to do; it starts by itself when a slot is free (`longrun workers` shows what "
+            "they run); ",
+            released_by, "another worker would take it sooner");
   } else if (taken.n_no_room > 0) {
     of.gate = Gate::kCacheInUse;
     of.until = taken.room_at;
     of.remedy =
+<<<<<<< HEAD
         "it is offered again by itself; a worker with larger --cache-bytes would take it sooner";
   } else if (taken.n_no_disk > 0) {
     of.gate = Gate::kWorkerDiskFull;
@@ -153,10 +155,14 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.remedy =
         Str("make room in that folder on ", taken.no_disk->host,
             "; it is then offered again by itself; or let a worker with a larger disk join");
+=======
+        "nothing to do; it is offered again by itself; a worker with larger --cache-bytes would "
+        "take it sooner";
+>>>>>>> 0d20a2b2749d6355bf20027e32717f71ba54d049
   } else if (taken.n_pausing > 0) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
-    of.remedy = "it is offered again by itself; another worker would take it sooner";
+    of.remedy = "nothing to do; it is offered again by itself; another worker would take it sooner";
   } else if (taken.IsHeldByDisk()) {
     of.gate = Gate::kWorkerDiskFull;
     of.remedy = FullDiskRemedy(*taken.full);
@@ -240,9 +246,10 @@ class Finder {
   void FillBackOff(const Task& task, Why& why) {
     why.until = std::max(task.not_before, state_.place_not_before);
     why.remedy = task.not_before < state_.place_not_before
-                     ? "it is tried again by itself once the workers have had time to report what "
+                     ? "nothing to do; it is tried again by itself once the workers have had time "
+                       "to report what "
                        "they did since the backup"
-                     : "it is tried again by itself after the pause";
+                     : "nothing to do; it is tried again by itself after the pause";
   }
 
   Why Of(const Task& task) {
@@ -280,7 +287,7 @@ class Finder {
             ", and nothing is started until the workers have had time to report what they did "
             "since");
         why.until = state_.place_not_before;
-        why.remedy = "it starts by itself";
+        why.remedy = "nothing to do; it starts by itself";
         break;
       case Gate::kSilentFolder:
       case Gate::kNoFit:
@@ -311,8 +318,9 @@ class Finder {
         why.text = Str("it failed on worker ", task.avoid_worker,
                        " and waits for a slot elsewhere, since another one fits");
         why.until = task.not_before + kAvoidMs;
-        why.remedy = Str("it starts by itself, at the latest after that time on worker ",
-                         task.avoid_worker, " again");
+        why.remedy =
+            Str("nothing to do; it starts by itself, at the latest after that time on worker ",
+                task.avoid_worker, " again");
         break;
       case Gate::kOffered:
       case Gate::kWorkerSilent:

@@ -151,9 +151,10 @@ Status CheckForeignKey(const std::string& key, const Json& value,
         "model with plain attention, as transformers does");
   }
   const std::string near = Nearest(key, known);
-  return Status(Code::kInvalidArgument,
-                Str("config.json: key \"", key, "\" is unknown, and could change the mathematics",
-                    near.empty() ? "" : Str("; did you mean \"", near, "\"?")));
+  return Status(
+      Code::kInvalidArgument,
+      Str("config.json: key \"", key, "\" is unknown, and could change the mathematics",
+          near.empty() ? ": remove it if it does not" : Str("; did you mean \"", near, "\"?")));
 }
 
 }  // namespace

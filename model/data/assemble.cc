@@ -228,6 +228,10 @@ class Assembler {
     if (builder.is_empty() && assembly_.spec.split.by == SplitRule::By::kDocument) {
       return NoDocumentDrawn(split);
     }
+    if (builder.is_empty() && assembly_.spec.source.filter &&
+        assembly_.spec.split.by == SplitRule::By::kFiles) {
+      return NothingToSplit(split);
+    }
     const SplitRule& rule = assembly_.spec.split;
     const std::int64_t n_held_out = rule.validation_tokens + rule.test_tokens;
     if (builder.is_empty() && rule.IsByTokens() && n_held_out >= TokensOf(assembly_)) {
@@ -423,6 +427,7 @@ Result<Overlap> FindOverlap(const Assembly& assembly) {
     return Status();
   }));
   std::ranges::stable_sort(held, std::less<>(), &Fingerprint::hash);
+  std::vector<bool> is_shared(held.size());
   RETURN_IF_ERROR(ForEachDocument(assembly, [&](const Fingerprint& print) {
     const auto first =
         std::ranges::lower_bound(held, print.hash, std::less<>(), &Fingerprint::hash);
@@ -431,7 +436,9 @@ Result<Overlap> FindOverlap(const Assembly& assembly) {
       // The parts of a document that the border cuts are not copies of each other.
       const bool is_itself = other.source == print.source && other.document == print.document;
       const bool seen_from_there = other.split < print.split && print.split != largest;
-      if (is_itself || other.split == print.split || seen_from_there) continue;
+      if (is_itself || other.split == print.split) continue;
+      is_shared[static_cast<std::size_t>(same - held.begin())] = true;
+      if (seen_from_there) continue;
       overlap.n_pairs += 1;
       if (overlap.n_pairs > 1) continue;
       const bool other_first = other.split < print.split;
@@ -440,6 +447,13 @@ Result<Overlap> FindOverlap(const Assembly& assembly) {
     }
     return Status();
   }));
+  std::array<std::int64_t, kSplitNames.size()> n_shared{};
+  for (std::size_t i = 0; i < held.size(); ++i) n_shared[held[i].split] += is_shared[i] ? 1 : 0;
+  for (std::size_t split = 0; split < n_shared.size(); ++split) {
+    if (n_shared[split] == 0) continue;
+    overlap.shares.push_back(Str(n_shared[split], " of ", n_of_split[split], " documents of split ",
+                                 kSplitNames[split]));
+  }
   return overlap;
 }
 

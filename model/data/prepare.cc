@@ -446,7 +446,7 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.note) return Status();
   options.note(
       Str(overlap.first, ": accepted with --allow-overlap",
-          overlap.n_pairs == 1 ? "" : Str(" (", overlap.n_pairs, " such pairs)"),
+          overlap.n_pairs == 1 ? "" : Str(" (in all ", Join(overlap.shares, ", "), ")"),
           "; numbers on such text measure what the model remembers, not how it reads new text"));
   return Status();
 }

@@ -103,7 +103,10 @@ Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", name));
   if (!S_ISREG(info.st_mode)) {
-    return Invalid(Str(name, " is not a regular file: list the files themselves"));
+    return Invalid(
+        S_ISDIR(info.st_mode)
+            ? Str(name, " is a folder: name the files in it, as in '", JoinPath(path, "*.txt"), "'")
+            : Str(name, " is not a regular file: list the files themselves"));
   }
   bytes += info.st_size;
   return Json{{"device", info.st_dev},
@@ -230,6 +233,11 @@ Status Together(const ErrorList& of_files) {
     StrAppend(message, Str("\n  and ", all.size() - kFileErrorsMax, " more"));
   }
   return Status(all[0].code(), message);
+}
+
+std::string FirstMatch(const std::string& pattern) {
+  const Result<std::vector<std::string>> matches = Matches(pattern, pattern);
+  return matches.ok() ? *std::ranges::min_element(*matches) : pattern;
 }
 
 }  // namespace longrun

@@ -30,6 +30,9 @@ struct ListedSource {
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint);
 
+// The first file that a pattern matches, in byte order; the pattern itself if it matches none.
+std::string FirstMatch(const std::string& pattern);
+
 // Joins the errors of files. For one file: its error. For several: the code of the first error, and
 // a line for each of the first kFileErrorsMax.
 inline constexpr std::size_t kFileErrorsMax = 20;

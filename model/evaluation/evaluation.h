@@ -138,6 +138,11 @@ struct Evaluation {
   // length. Null: always 0.
   std::int64_t (*longest_prompt)(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
                                  std::int64_t context_length) = nullptr;
+  // Why a cell cannot be measured although its prompts may be as short as they can, with fitted
+  // parameters: a prompt and its answer do not fit into the context length. "": they fit, or are
+  // not fitted. Measured for the cell's first prompts. Null: always "".
+  std::string (*why_no_prompt_fits)(const Tokenizer& tokenizer, std::int32_t bos,
+                                    const Json& params, std::int64_t context_length) = nullptr;
   // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
   bool writes = false;
   // Whether, with these resolved parameters, one pass over a text serves all context lengths of a

@@ -222,6 +222,28 @@ std::int64_t LongestNeedlePrompt(const Tokenizer& tokenizer, std::int32_t bos, c
   return longest;
 }
 
+std::string WhyNoNeedleFits(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                            std::int64_t context_length) {
+  if (params.at("filler") != "fitted") return "";
+  const std::int64_t n_depths = DepthsOf(params);
+  const std::int64_t n_trials = std::min(params.at("trials").get<std::int64_t>(),
+                                         std::max<std::int64_t>(1, kPromptsCounted / n_depths));
+  for (std::int64_t i = 1; i <= n_depths; ++i) {
+    for (std::int64_t trial = 0; trial < n_trials; ++trial) {
+      SeededRandom random = RandomOf(params, context_length, i, trial);
+      const std::int64_t key = DrawKey(random);
+      const auto n_tokens = std::ssize(WrappedTokens(tokenizer, params, LandmarkPrompt(0, 0, key),
+                                                     params.at("bos").get<bool>() ? bos : -1));
+      const std::int64_t n_answer = std::ssize(PromptTokens(tokenizer, Str(key), -1)) +
+                                    params.at("new_tokens").get<std::int64_t>();
+      if (n_tokens + n_answer <= context_length) continue;
+      return Str("without any filler it has ", n_tokens, ", and the answer ", n_answer,
+                 "; fewer new_tokens make a shorter answer");
+    }
+  }
+  return "";
+}
+
 std::vector<ParamSpec> NeedleSpecs() {
   std::vector<ParamSpec> specs = {
       ContextLengthsParam("tokens of a prompt; `filler` says how they are counted", 1 << 24),
@@ -284,6 +306,7 @@ const Evaluation& NeedleEvaluation() {
       .run = &RunNeedle,
       .tokens_read = &NeedleTokensRead,
       .longest_prompt = &LongestNeedlePrompt,
+      .why_no_prompt_fits = &WhyNoNeedleFits,
       .writes = true,
   };
   return evaluation;

@@ -95,6 +95,15 @@ Status TooShort(const Source& source, std::string_view why) {
                     why.empty() ? "" : ": ", why));
 }
 
+std::string WithoutFiller(std::int64_t n_tokens) {
+  return Str("without any filler it has ", n_tokens, ", and the answer ", kNewTokens);
+}
+
+std::string TooMuchFiller(std::int64_t n_characters, std::int64_t n_tokens) {
+  return Str("with filler_characters ", n_characters, " it has ", n_tokens,
+             " tokens, and the answer ", kNewTokens);
+}
+
 Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
   const auto protocol = source.params.at("protocol").get<std::string>();
   const bool is_pose = protocol == "pose", is_fitted = protocol == "fitted";
@@ -112,11 +121,9 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
     }
     std::int64_t n = is_fitted ? n_fitting : FillerOf(source.params, length);
     if (n < 0) {
-      const std::size_t n_tokens =
-          PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens.size();
+      const auto n_tokens = std::ssize(PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens);
       return TooShort(source, is_pose ? std::string("it counts 69 tokens without any filler")
-                                      : Str("without any filler it has ", n_tokens,
-                                            ", and the answer ", kNewTokens));
+                                      : WithoutFiller(n_tokens));
     }
     std::int64_t before = DrawBefore(random, n);
     // Where the key stands can change how its neighbours are cut into tokens.
@@ -143,8 +150,7 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
     question.prompt = PromptOf(source, make(before, n - before, key), new_tokens);
     const auto n_prompt = std::ssize(question.prompt.tokens);
     if (source.params.contains(kFillerCharacters) && n_prompt + new_tokens > length) {
-      return TooShort(source, Str("with filler_characters ", n, " it has ", n_prompt,
-                                  " tokens, and the answer ", new_tokens));
+      return TooShort(source, TooMuchFiller(n, n_prompt));
     }
     SetDecoding(source.params, random.Next(), question.prompt);
     questions.push_back(std::move(question));
@@ -339,8 +345,9 @@ double PasskeyTokensRead(const DatasetShape& dataset, const Json& params,
   return trials * static_cast<double>(context_length);
 }
 
-std::int64_t LongestPasskeyPrompt(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
-                                  std::int64_t context_length) {
+// Of the protocols that do not fit their prompts; also of prompts that are too long to be asked.
+std::int64_t LongestPromptMade(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                               std::int64_t context_length) {
   const auto protocol = params.at("protocol").get<std::string>();
   if (protocol == "fitted" || protocol == "drt") return 0;
   const std::int64_t n = FillerOf(params, context_length);
@@ -361,9 +368,34 @@ std::int64_t LongestPasskeyPrompt(const Tokenizer& tokenizer, std::int32_t bos, 
     const std::int64_t before = DrawBefore(random, n);
     longest = std::max(longest, prompt.Tokens(before, n - before));
   }
-  // Such prompts are not asked if they are too long (TextQuestions).
-  if (params.contains(kFillerCharacters)) longest = std::min(longest, context_length);
   return longest;
+}
+
+std::int64_t LongestPasskeyPrompt(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                                  std::int64_t context_length) {
+  const std::int64_t longest = LongestPromptMade(tokenizer, bos, params, context_length);
+  // Such prompts are not asked if they are too long (TextQuestions).
+  return params.contains(kFillerCharacters) ? std::min(longest, context_length) : longest;
+}
+
+std::string WhyNoPasskeyFits(const Tokenizer& tokenizer, std::int32_t bos, const Json& params,
+                             std::int64_t context_length) {
+  if (IsDrt(params)) return WhyTooShort(RulesOf(params), tokenizer, context_length);
+  if (params.contains(kFillerCharacters)) {
+    const std::int64_t longest = LongestPromptMade(tokenizer, bos, params, context_length);
+    const bool fits = longest + kNewTokens <= context_length;
+    return fits ? "" : TooMuchFiller(params.at(kFillerCharacters), longest);
+  }
+  if (params.at("protocol") != "fitted") return "";
+  const std::int64_t n_trials = std::min(params.at("trials").get<std::int64_t>(), kPromptsCounted);
+  for (std::int64_t trial = 0; trial < n_trials; ++trial) {
+    SeededRandom random = RandomOf(params, context_length, trial);
+    const auto n_tokens =
+        std::ssize(WrappedTokens(tokenizer, params, PosePrompt(0, 0, DrawKey(random)),
+                                 params.at("bos").get<bool>() ? bos : -1));
+    if (n_tokens + kNewTokens > context_length) return WithoutFiller(n_tokens);
+  }
+  return "";
 }
 
 ParamSpec OfDrt(ParamSpec spec) {
@@ -469,6 +501,7 @@ const Evaluation& PasskeyEvaluation() {
       .run = &RunPasskey,
       .tokens_read = &PasskeyTokensRead,
       .longest_prompt = &LongestPasskeyPrompt,
+      .why_no_prompt_fits = &WhyNoPasskeyFits,
       .writes = true,
   };
   return evaluation;

@@ -65,11 +65,18 @@ Result<StoredTensors> UnderOurNames(const WeightFiles& files, const ModelConfig&
   return given;
 }
 
-Status CheckTensor(const ParameterSpec& spec, const StoredTensor& stored) {
+// `has_vocabulary`: whether config.json has vocab_size, which is a default otherwise.
+Status CheckTensor(const ParameterSpec& spec, const StoredTensor& stored, const ModelConfig& model,
+                   bool has_vocabulary) {
+  const bool is_default = !has_vocabulary && !spec.shape.empty() && !stored.shape.empty() &&
+                          spec.shape[0] == model.vocab_size && stored.shape[0] != spec.shape[0];
   if (stored.shape != spec.shape) {
-    return Status(Code::kDataLoss,
-                  Str("tensor \"", spec.name, "\" has the shape ", ShapeText(stored.shape),
-                      ", but config.json asks for ", ShapeText(spec.shape)));
+    return Status(
+        Code::kDataLoss,
+        Str("tensor \"", spec.name, "\" has the shape ", ShapeText(stored.shape),
+            ", but config.json asks for ", ShapeText(spec.shape),
+            is_default ? Str(" (it has no vocab_size, and ", model.vocab_size, " is the default)")
+                       : ""));
   }
   if (IsFloatingPoint(stored.type)) return Status();
   return Status(Code::kDataLoss, Str("tensor \"", spec.name, "\" holds ",
@@ -77,7 +84,7 @@ Status CheckTensor(const ParameterSpec& spec, const StoredTensor& stored) {
 }
 
 Result<StoredTensors> ModelsOwn(const WeightFiles& files, const ModelConfig& model,
-                                const TensorNames& names) {
+                                const TensorNames& names, bool has_vocabulary) {
   ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(model));
   ASSIGN_OR_RETURN(StoredTensors given, UnderOurNames(files, model, names));
   StoredTensors tensors;
@@ -87,7 +94,7 @@ Result<StoredTensors> ModelsOwn(const WeightFiles& files, const ModelConfig& mod
       return Status(Code::kDataLoss, Str("tensor \"", spec.name, "\" of shape ",
                                          ShapeText(spec.shape), " is missing"));
     }
-    RETURN_IF_ERROR(CheckTensor(spec, *it->second));
+    RETURN_IF_ERROR(CheckTensor(spec, *it->second, model, has_vocabulary));
     tensors.insert(given.extract(it));
   }
   for (const auto& [name, stored] : given) {
@@ -108,7 +115,8 @@ Result<WeightFolder> OpenWeightFolder(const std::string& folder) {
   ASSIGN_OR_RETURN(const Architecture* const architecture,
                    FindArchitecture(net->model.architecture));
   ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(folder));
-  Result<StoredTensors> tensors = ModelsOwn(files, net->model, architecture->names);
+  Result<StoredTensors> tensors =
+      ModelsOwn(files, net->model, architecture->names, !config.value("vocab_size", Json()).is_null());
   if (!tensors) return std::move(tensors).status().In(files.path());
   return WeightFolder{.config = std::move(net).value(),
                       .files = std::move(files),

@@ -22,7 +22,7 @@
 namespace longrun {
 namespace {
 
-// LibTorch's CUDA half itself needs no driver, and does not say why it finds no GPU.
+// LibTorch's CUDA libraries itself needs no driver, and does not say why it finds no GPU.
 Status WhyNoGpu() {
   if (dlopen("libcuda.so.1", RTLD_NOW) == nullptr) {
     const char* const why = dlerror();
@@ -48,7 +48,7 @@ Status LoadCudaHalf() {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* why = dlerror();
       return Status(Code::kFailedPrecondition,
-                    Str("no GPU can be used: LibTorch's CUDA half cannot be loaded: ",
+                    Str("no GPU can be used: LibTorch's CUDA libraries cannot be loaded: ",
                         why == nullptr ? "unknown reason" : why,
                         "; install torch with its NVIDIA packages, or use the device \"cpu\""));
     }

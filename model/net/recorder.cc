@@ -14,7 +14,7 @@ Status CannotBeLoaded(const std::string& path) {
   return Status(Code::kFailedPrecondition,
                 Str("CUDA graphs were requested, but ", path,
                     " cannot be loaded: ", why == nullptr ? "unknown reason" : why,
-                    "; build longrun where there are nvcc and LibTorch's CUDA half, or unset "
+                    "; build longrun where there are nvcc and LibTorch's CUDA libraries, or unset "
                     "LONGRUN_GPU_GRAPHS"));
 }
 

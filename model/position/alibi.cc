@@ -77,7 +77,7 @@ const PositionMethod& AlibiMethod() {
   static const PositionMethod method = {
       .name = "alibi",
       .source = "arXiv:2108.12409, section 3",
-      .beyond = "defined; perplexity stays flat or rises slowly",
+      .beyond = "works; perplexity stays flat or rises slowly",
       .params = {{.name = "variant",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "press",

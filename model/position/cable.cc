@@ -58,7 +58,7 @@ const PositionMethod& CableMethod() {
   static const PositionMethod method = {
       .name = "cable",
       .source = "arXiv:2503.08067; axiomlab/Cable src/Cable.py",
-      .beyond = "defined; perplexity stays flat or falls",
+      .beyond = "works; perplexity stays flat or falls",
       .params = {{.name = "variant",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "official",

@@ -31,7 +31,7 @@ const PositionMethod& CopeMethod() {
   static const PositionMethod method = {
       .name = "cope",
       .source = "arXiv:2405.18719, section 4",
-      .beyond = "defined: counts stop at max_positions - 1; perplexity rises",
+      .beyond = "works: counts stop at max_positions - 1; perplexity rises",
       .params = {{.name = "max_positions",
                   .type = PositionParam::Type::kCount,
                   .default_value = 64,

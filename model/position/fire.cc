@@ -46,7 +46,7 @@ const PositionMethod& FireMethod() {
   static const PositionMethod method = {
       .name = "fire",
       .source = "arXiv:2310.04418, section 3",
-      .beyond = "defined; distances are interpolated, perplexity rises slowly",
+      .beyond = "works; distances are interpolated, perplexity rises slowly",
       .params = {{.name = "width",
                   .type = PositionParam::Type::kCount,
                   .default_value = 32,

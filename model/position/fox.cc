@@ -31,7 +31,7 @@ const PositionMethod& FoxMethod() {
   static const PositionMethod method = {
       .name = "fox",
       .source = "arXiv:2503.02130, section 3",
-      .beyond = "defined; perplexity stays flat or rises slowly",
+      .beyond = "works; perplexity stays flat or rises slowly",
       .terms = &FoxTerms,
   };
   return method;

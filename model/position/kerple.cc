@@ -92,7 +92,7 @@ const PositionMethod& KerpleMethod() {
   static const PositionMethod method = {
       .name = "kerple",
       .source = "arXiv:2205.09921, section 4",
-      .beyond = "defined; with the log kernel perplexity stays flat",
+      .beyond = "works; with the log kernel perplexity stays flat",
       .params = {{.name = "variant",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "log",

@@ -22,7 +22,7 @@ const PositionMethod& NoneMethod() {
   static const PositionMethod method = {
       .name = "none",
       .source = "arXiv:2305.19466 (NoPE)",
-      .beyond = "defined; perplexity rises",
+      .beyond = "works; perplexity rises",
       .terms = &NoneTerms,
   };
   return method;

@@ -47,7 +47,7 @@ const PositionMethod& RopeMethod() {
   static const PositionMethod method = {
       .name = "rope",
       .source = "arXiv:2104.09864, section 3.4.2",
-      .beyond = "defined; perplexity explodes",
+      .beyond = "works, but perplexity explodes",
       .params = {{.name = "layout",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "half",

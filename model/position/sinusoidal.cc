@@ -65,7 +65,7 @@ const PositionMethod& SinusoidalMethod() {
   static const PositionMethod method = {
       .name = "sinusoidal",
       .source = "arXiv:1706.03762, section 3.5",
-      .beyond = "defined; perplexity explodes within a few dozen tokens",
+      .beyond = "works, but perplexity explodes within a few dozen tokens",
       .params = {{.name = "layout",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "vaswani",

@@ -100,7 +100,7 @@ const PositionMethod& T5Method() {
   static const PositionMethod method = {
       .name = "t5",
       .source = "arXiv:1910.10683, section 2.1",
-      .beyond = "defined: far distances share a bucket; perplexity rises",
+      .beyond = "works: far distances share a bucket; perplexity rises",
       .params = {{.name = "buckets",
                   .type = PositionParam::Type::kCount,
                   .default_value = 32,

@@ -46,7 +46,7 @@ const PositionMethod& XposMethod() {
   static const PositionMethod method = {
       .name = "xpos",
       .source = "arXiv:2212.10554, section 3",
-      .beyond = "defined; perplexity rises, but less than with rope",
+      .beyond = "works; perplexity rises, but less than with rope",
       .params = {{.name = "scale_base",
                   .type = PositionParam::Type::kNumber,
                   .default_value = 512.0,

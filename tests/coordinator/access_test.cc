@@ -228,8 +228,8 @@ TEST(AccessTest, RefusedWorkersAreKnownUntilTheyJoinAgain) {
   EXPECT_NE(cause.find("the certificate of worker gpu-1 was revoked at"), std::string::npos)
       << cause;
   EXPECT_EQ(both.at("gpu-2").remedy,
-            "let worker gpu-2 join again with a token of `longrun admin join-token create --worker "
-            "gpu-2`");
+            "let worker gpu-2 join again: put a token of `longrun admin join-token create --worker "
+            "gpu-2` into the file of its --join, and start it again");
 
   // One that no longer comes is forgotten; a revocation is not.
   EXPECT_EQ(refused(kNowMs + kHourMs).size(), 1u);

@@ -355,6 +355,42 @@ TEST_F(PlanTest, PromptsThatAreLongerThanTheirContextLengthArePricedAsTheyAre) {
   EXPECT_GT(plan.runs[0].evaluate_flops, 3 * before.runs[0].evaluate_flops);
 }
 
+// Single bytes as tokens: a prompt without filler has more than 240.
+TEST_F(PlanTest, PromptsThatCannotFitAreANoteWithTheSweepsNameOfTheDataset) {
+  const TempFolder folder;
+  const std::string text = JoinPath(folder.path(), "a.txt");
+  const std::string data = JoinPath(folder.path(), "data");
+  ASSERT_TRUE(WriteFileAtomic(text, "some text").ok());
+  ASSERT_TRUE(ImportText({.splits = {{"train", {text}}}}, data).ok());
+  const auto notes_of = [&](const std::string& evaluation) {
+    std::string yaml = kSampleYaml;
+    yaml.replace(yaml.find("    - perplexity"), std::string::npos, Str("    - ", evaluation, "\n"));
+    sweep_ = SampleSweep(yaml);
+    DatasetInfo info = SampleDataset();
+    info.name = "another-name";
+    info.digest = Dataset::Open(data)->digest();
+    datasets_ = {{.info = info, .folder = data}};
+    for (PlannedRun& run : sweep_.runs) run.run.dataset_digest = info.digest;
+    return Join(MeasurePrompts(datasets_, sweep_), "\n");
+  };
+
+  EXPECT_EQ(notes_of("passkey: {context_lengths: [128, 256, 1024], protocol: fitted}"),
+            "passkey (protocol: fitted): with the tokenizer of dataset toy, a prompt does not fit "
+            "into 128, 256 tokens (without any filler it has 248, and the answer 10): such cells "
+            "will be not_applicable");
+  EXPECT_EQ(notes_of("needle: {context_lengths: [1024], filler: fitted}"), "");
+  const std::string needle = notes_of("needle: {context_lengths: [256], filler: fitted}");
+  EXPECT_TRUE(
+      needle.starts_with("needle (filler: fitted): with the tokenizer of dataset toy, a "
+                         "prompt does not fit into 256 tokens"))
+      << needle;
+  const std::string landmark =
+      notes_of("passkey: {context_lengths: [512], protocol: landmark, filler_characters: 1024}");
+  EXPECT_NE(landmark.find("with filler_characters 1024 it has "), std::string::npos) << landmark;
+  const std::string drt = notes_of("passkey: {context_lengths: [64], protocol: drt}");
+  EXPECT_NE(drt.find("such cells will be not_applicable"), std::string::npos) << drt;
+}
+
 // On a CPU, an evaluation in fp16 has a copy of the head in fp32.
 TEST_F(PlanTest, AnEvaluationInFp16NeedsMemoryForTheHeadTwice) {
   Arrive(SampleWorker(1));

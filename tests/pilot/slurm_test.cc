@@ -429,7 +429,7 @@ TEST_F(SlurmPilotTest, AHeldJobIsTold) {
   EXPECT_NE(Printed({"pilot", "list"}).find("HELD"), std::string::npos);
   const std::string job = cluster_->Jobs().at(0).id;
   EXPECT_TRUE(AwaitWhy({"is READY, JOB_HELD: ", "1 job (JobHeldUser)",
-                        Str("what ends it: `scontrol release ", job, "`")}));
+                        Str("to resolve: `scontrol release ", job, "`")}));
 
   cluster_->Run({"scontrol", "release", job});
   ASSERT_TRUE(AwaitSuccess()) << Told();

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,33 @@ TEST(CompareRowsTest, WhatOneSideLacksIsAbsentAndAReasonIsKept) {
   EXPECT_FALSE(results[0].difference.has_value());
   EXPECT_EQ(results[1].status_b, "absent");
   EXPECT_EQ(results[1].context_length, 128);
+}
+
+TEST(CompareRowsTest, ABaselineDoesNotTellNumbersApart) {
+  ResultRow plain = RowOf("a", 64, 9.0, 100), with_baseline = RowOf("b", 64, 9.0, 100);
+  ResultRow baseline = RowOf("b", 64, 12.0, 100, "unigram");
+  plain.evaluation = {{"perplexity", {{"split", "validation"}}}};
+  with_baseline.evaluation =
+      baseline.evaluation = {{"perplexity", {{"split", "validation"}, {"baseline", "unigram"}}}};
+
+  const auto results = CompareRows({{.a = {plain}, .b = {with_baseline, baseline}}});
+
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0].difference, 0.0);
+  EXPECT_EQ(results[1].status_a, "absent");
+  EXPECT_EQ(results[1].variant, "unigram");
+
+  with_baseline.evaluation["perplexity"]["split"] = "test";  // another parameter still does
+  EXPECT_EQ(CompareRows({{.a = {plain}, .b = {with_baseline}}}).size(), 2u);
+}
+
+TEST(WhatDiffersTest, IsEachLeafThatNotAllHaveAlike) {
+  EXPECT_EQ(WhatDiffers({Json::parse(R"({"perplexity": {"dataset": {"digest": "1a"}, "k": 8}})"),
+                         Json::parse(R"({"perplexity": {"dataset": {"digest": "2b"}, "k": 8}})"),
+                         Json::parse(R"({"perplexity": {"k": 8, "stride": 4}})")}),
+            (std::vector<std::string>{"perplexity.dataset.digest=1a perplexity.stride=–",
+                                      "perplexity.dataset.digest=2b perplexity.stride=–",
+                                      "perplexity.dataset.digest=– perplexity.stride=4"}));
 }
 
 // Two train lengths under the extension of one file, whose original_length is each run's own.

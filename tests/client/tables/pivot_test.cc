@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "client/tables/pivot_arguments.h"
+#include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_filter.h"
 #include "client/tables/table_parts.h"
 #include "client/tables/worse_than_guessing.h"
@@ -726,6 +727,15 @@ TEST(PivotTest, MergedBucketsAddTheirSums) {
   // One more than there are changes nothing.
   const auto all = Build({Positions()}, {.metrics = {"nll_by_position"}, .buckets_max = 5});
   EXPECT_EQ(all.at(0).columns.size(), 4u);
+}
+
+// Tables write a space between parameters, and other verbs none.
+TEST(PivotTest, AValueMayBeNamedWithOrWithoutSpaces) {
+  const Json value = {{"method", "self_extend"}, {"group", 8}, {"window", 32}};
+  EXPECT_TRUE(IsWholeName(value, "self_extend(group=8, window=32)"));
+  EXPECT_TRUE(IsWholeName(value, "self_extend(group=8,window=32)"));
+  EXPECT_FALSE(IsWholeName(value, "self_extend(group=8,window=3)"));
+  EXPECT_FALSE(IsWholeName(Json("my book"), "mybook"));
 }
 
 TEST(PivotTest, PositionsMayStandDownWithTheMethodsAcross) {

@@ -166,7 +166,7 @@ TEST(TableFormatTest, TwoSeedsAreNamedAsTheReasonWhyAllCellsHaveAStar) {
       ResultsOf(runs, {row("a", 8.0), row("b", 8.4), row("c", 8.0 * std::exp(0.10)),
                        row("d", 8.4 * std::exp(0.08))});
   const std::string note =
-      "with 2 seeds, almost no difference can be told apart: it would have to exceed 12.7 standard "
+      "with 2 seeds, almost no difference can be detected: it would have to exceed 12.7 standard "
       "errors over seeds (Student's t with 1 degree of freedom). With 3 seeds, 4.3 are needed\n";
   const std::vector<PivotTable> tables = Build(results);
   EXPECT_TRUE(tables[0].rows[1].cells[0].is_best);

@@ -56,7 +56,7 @@ TEST(KeptWorkTest, SaysWhoWantsItOrThatNobodyDoes) {
             "mine` ends them");
   cancelled.add_kept_for("id of other");
   EXPECT_EQ(KeptWorkText(cancelled, sweeps.sweeps()),
-            "2 tasks of mine stay, since sweep other wants them too");
+            "2 tasks of mine are kept because sweep other needs them");
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ TEST(TaskReasonsTest, TasksOfASweepAreCountedAndOneIsTheExample) {
             "s RUNNING  0 of 9 tasks done, 1 running, 0 failed\n"
             "8 train tasks are READY, NO_WORKER; for example, task 1f2e3d4c of run aaaabbbb: no "
             "worker is connected\n"
-            "  what ends it: start one\n"
+            "  to resolve: start one\n"
             "train task 1f2e3d4c is RUNNING: nothing holds it\n"
             "  runs since: 2023-11-14T22:13:20Z\n"
             "  run: aaaabbbb\n");
@@ -137,9 +137,9 @@ TEST(TaskReasonsTest, WhatNoWorkerCanRunIsSaidOnceForAllTasksWithWhatEndsIt) {
 
   EXPECT_EQ(UnfitText(answer),
             "no worker can run 3 train tasks: slot 0 is a cpu slot\n"
-            "  what ends it: connect a gpu\n"
+            "  to resolve: connect a gpu\n"
             "no worker can run train task 1f2e3d4c with this\n"
-            "  what ends it: a larger cache");
+            "  to resolve: a larger cache");
 }
 
 TEST(TaskReasonsTest, WithoutAServiceThatIsWhatHoldsTheTasks) {

@@ -111,6 +111,26 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
   EXPECT_EQ(missed[0].instead->id, "v");
 }
 
+// Two folders are two workers: renaming the healthy one would cost it its own tasks.
+TEST_F(SessionTest, AWorkerOfAnotherFolderDoesNotComeInPlaceOfTheMissedOne) {
+  Begin(Current(Train()));
+  Restart();
+  state.workers.at("w").folder_id = "folder of w";
+  WorkerArrived other{.session = 1, .worker = state.workers.at("w"), .attempts = {}};
+  other.worker.id = "v";
+  other.worker.folder_id = "folder of v";
+  other.worker.incarnation = "B";
+
+  Do(other);
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+  Wait(state.limits.suspect_ms + 1000);
+
+  const std::vector<MissedWorker> missed = MissedWorkers(state, now);
+  ASSERT_EQ(missed.size(), 1u);
+  EXPECT_EQ(missed[0].worker->id, "w");
+  EXPECT_EQ(missed[0].instead, nullptr);
+}
+
 // A stopped trainer, or one that waits for a disk, while its worker goes on.
 class QuietTest : public SessionTest {
  protected:

@@ -627,6 +627,17 @@ TEST_F(WhyTest, BesideAWorkerThatIsNotThereADrainedOneIsNamedWithItsCommand) {
              "`longrun undrain w`, or look at the machine of worker gone");
 }
 
+TEST_F(WhyTest, BesideABusyWorkerADrainedOneIsNamedWithItsCommand) {
+  Arrive("busy", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}});
+  Arrive("w", {CpuSlot()}, 2);
+  Do(WorkerDrained{.worker = "w"});
+  Submit({.seeds = {2}, .context_lengths = {}}, "second");
+
+  EXPECT_WHY(Of(OnlyOf("second")), kNoFreeSlot, "1 is busy, 1 is drained",
+             "`longrun undrain w`, or another worker would take it sooner");
+}
+
 // To start it again would not be enough.
 TEST_F(WhyTest, OfTwoStoppedWorkersTheOneThatIsNotDrainedIsNamed) {
   Arrive("a", {CpuSlot()}, 1);

@@ -1085,18 +1085,18 @@ TEST_F(TrainerTest, TheLibraryThatAGpuLacksIsNamed) {
   };
 
   const std::string without = message();
-  EXPECT_NE(without.find("CUDA half cannot be loaded: libtorch_cuda.so: cannot open"),
+  EXPECT_NE(without.find("CUDA libraries cannot be loaded: libtorch_cuda.so: cannot open"),
             std::string::npos)
       << without;
   ASSERT_TRUE(put("libtorch_cuda.so", LONGRUN_LACKING_CUDA).ok());
   const std::string lacking = message();
-  EXPECT_NE(lacking.find("CUDA half cannot be loaded: liblongrun_absent.so: cannot open"),
+  EXPECT_NE(lacking.find("CUDA libraries cannot be loaded: liblongrun_absent.so: cannot open"),
             std::string::npos)
       << lacking;
   EXPECT_NE(lacking.find("install torch with its NVIDIA packages, or use the device \"cpu\""),
             std::string::npos);
   // The question that a worker asks has the same answer.
-  EXPECT_NE(message_of({"gpu"}).find("CUDA half cannot be loaded: liblongrun_absent.so"),
+  EXPECT_NE(message_of({"gpu"}).find("CUDA libraries cannot be loaded: liblongrun_absent.so"),
             std::string::npos);
 
   // LibTorch's CUDA half is there, but finds no GPU: because there is no driver, or with one.
