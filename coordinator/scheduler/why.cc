@@ -147,18 +147,14 @@ void Choose(const Taken& taken, ClassGate& of) {
     of.gate = Gate::kCacheInUse;
     of.until = taken.room_at;
     of.remedy =
-<<<<<<< HEAD
-        "it is offered again by itself; a worker with larger --cache-bytes would take it sooner";
+        "nothing to do; it is offered again by itself; a worker with larger --cache-bytes would "
+        "take it sooner";
   } else if (taken.n_no_disk > 0) {
     of.gate = Gate::kWorkerDiskFull;
     of.until = taken.room_at;
     of.remedy =
         Str("make room in that folder on ", taken.no_disk->host,
             "; it is then offered again by itself; or let a worker with a larger disk join");
-=======
-        "nothing to do; it is offered again by itself; a worker with larger --cache-bytes would "
-        "take it sooner";
->>>>>>> 0d20a2b2749d6355bf20027e32717f71ba54d049
   } else if (taken.n_pausing > 0) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
