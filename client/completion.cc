@@ -249,7 +249,8 @@ std::vector<std::string> RunNames(RetryingClient& client, const Repeated<v1::Swe
 // Metrics for tables and plots: those measured so far, in every form in which they can be shown.
 std::vector<std::string> MetricNames(RetryingClient& client) {
   const Result<v1::QueryResponse> answer =
-      client.Query("SELECT DISTINCT metric, protocol FROM results", {.timeout_ms = kQueryMs});
+      client.Query("SELECT DISTINCT metric, protocol FROM results",
+                   {.timeout_ms = kQueryMs, .answer_ms = 2 * kQueryMs});
   if (!answer.ok()) return {};
   const Json rows = JsonIn(answer->rows_json());
   std::set<std::string> sources;

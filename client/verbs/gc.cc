@@ -166,7 +166,7 @@ Result<std::int64_t> BytesOfModels(RetryingClient& client) {
   ASSIGN_OR_RETURN(
       const v1::QueryResponse answer,
       client.Query("SELECT digest FROM models UNION SELECT init FROM runs WHERE init IS NOT NULL",
-                   {.timeout_ms = kQueryMs, .rows_max = kModelsMax, .answer_ms = 2 * kQueryMs}));
+                   {.timeout_ms = kQueryMs, .rows_max = kModelsMax}));
   const Json digests = JsonIn(answer.rows_json());
   std::map<std::string, std::int64_t> bytes_of;  // two models may share a file
   for (const Json& row : digests) {

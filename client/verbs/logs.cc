@@ -84,9 +84,8 @@ Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
   const std::string sql =
       Str("SELECT run_key FROM tasks WHERE ", begins("task", InSmallLetters(thing)),
           " UNION SELECT run_key FROM attempts WHERE ", begins("attempt", InCapitals(thing)));
-  ASSIGN_OR_RETURN(
-      const v1::QueryResponse answer,
-      client.Query(sql, {.timeout_ms = kQueryMs, .rows_max = 1, .answer_ms = 2 * kQueryMs}));
+  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
+                   client.Query(sql, {.timeout_ms = kQueryMs, .rows_max = 1}));
   const Json rows = JsonIn(answer.rows_json());
   return rows.empty() ? std::string() : rows.at(0).at(0).get<std::string>();
 }
@@ -155,7 +154,8 @@ std::string NothingStored(const std::string& state, const std::string& thing) {
   for (const v1::TaskInfo& task : run.tasks()) {
     for (const v1::AttemptInfo& attempt : task.attempt_list()) {
       if (!IsShown(run, task, attempt, thing)) continue;
-      if (kInOrder.contains(attempt.failure_class())) continue;
+      // Of an attempt that was withdrawn, no trainer was started.
+      if (kInOrder.contains(attempt.failure_class()) || attempt.state() == "REJECTED") continue;
       return Str(
           "attempt ", attempt.attempt(), " ended (", attempt.failure_class(),
           "), but no log of it is stored: its trainer wrote nothing, or its files were removed");

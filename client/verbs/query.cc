@@ -17,7 +17,6 @@ namespace {
 constexpr std::size_t kSqlBytesMax = 1
                                      << 20;  // the coordinator's own limit is smaller, and says so
 constexpr std::int64_t kTimeoutMsMax = 60'000;
-constexpr std::int64_t kGraceMs = 45'000;  // in addition to the query's own time, for its process
 
 struct QueryArguments {
   std::string sql;
@@ -147,8 +146,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
                          Str("--timeout: expected from 1ms to 60s, found ", arguments.timeout)));
   }
   RetryingClient client(state);
-  QueryOptions options = {
-      .timeout_ms = *timeout_ms, .rows_max = arguments.limit, .answer_ms = *timeout_ms + kGraceMs};
+  QueryOptions options = {.timeout_ms = *timeout_ms, .rows_max = arguments.limit};
   if (MentionsClaims(*sql)) {
     Result<std::string> rows = ClaimRows(client, *timeout_ms);
     if (!rows.ok()) return client.ReportFailure(rows.status());

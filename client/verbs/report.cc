@@ -41,9 +41,8 @@ Json JsonOf(const Json& text) {
 
 // Asks for rows of this sweep.
 Result<Json> Rows(RetryingClient& client, const std::string& sweep_id, const std::string& sql) {
-  ASSIGN_OR_RETURN(
-      const v1::QueryResponse answer,
-      client.Query(sql, {.timeout_ms = kQueryMs, .sweep_id = sweep_id, .answer_ms = 2 * kQueryMs}));
+  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
+                   client.Query(sql, {.timeout_ms = kQueryMs, .sweep_id = sweep_id}));
   if (const std::string& cut = answer.cut_by(); !cut.empty()) {
     return Status(Code::kResourceExhausted,
                   Str("the sweep is too large for one page (limit of ", cut,

@@ -213,7 +213,8 @@ Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryO
   request.set_rows_max(options.rows_max);
   request.set_claims_json(options.claims_json);
   request.set_sweep_id(options.sweep_id);
-  return Ask<v1::QueryResponse>(request, options.answer_ms);
+  return Ask<v1::QueryResponse>(
+      request, options.answer_ms > 0 ? options.answer_ms : options.timeout_ms + kQueryStartMs);
 }
 
 Result<v1::ListViewsResponse> SweepCalls::ListViews() {

@@ -21,12 +21,15 @@ inline constexpr std::int64_t kSubmitMs = 600'000;
 // Enough to read the largest dataset from a slow disk, after others that wait for the same.
 inline constexpr std::int64_t kStoreMs = 3'500'000;
 
+// For a query besides its own time: a busy coordinator takes long to start its process.
+inline constexpr std::int64_t kQueryStartMs = 45'000;
+
 struct QueryOptions {
-  std::int64_t timeout_ms = 0;         // of the statement; 0: the coordinator's default
-  std::int64_t rows_max = 0;           // 0: the coordinator's default
-  std::string claims_json = {};        // the rows of `claims`; "": none are given
-  std::string sweep_id = {};           // the only sweep of which it uses rows; "": of several
-  std::int64_t answer_ms = kAnswerMs;  // of the whole call
+  std::int64_t timeout_ms = 5'000;  // of the statement
+  std::int64_t rows_max = 0;        // 0: the coordinator's default
+  std::string claims_json = {};     // the rows of `claims`; "": none are given
+  std::string sweep_id = {};        // the only sweep of which it uses rows; "": of several
+  std::int64_t answer_ms = 0;       // of the whole call; 0: timeout_ms and kQueryStartMs
 };
 
 // kUnavailable if no coordinator answers, kDeadlineExceeded if the answer takes too long.

@@ -34,7 +34,7 @@ void SayOlderSweeps(SweepCalls& client, const std::string& sweep,
                        " AND run_key NOT IN (SELECT run_key FROM sweep_runs WHERE ", newest,
                        ") UNION SELECT sweep_id FROM sweep_results WHERE ", older,
                        " AND cell NOT IN (SELECT cell FROM sweep_results WHERE ", newest, "))"),
-                   {.timeout_ms = kTimeoutMs});
+                   {.timeout_ms = kTimeoutMs, .answer_ms = 5 * kTimeoutMs});
   if (!answer.ok()) return;
   const Json rows = JsonIn(answer->rows_json());
   const bool has_count = rows.is_array() && rows.size() == 1 && rows[0].is_array() &&

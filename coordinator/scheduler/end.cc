@@ -11,8 +11,8 @@
 namespace longrun::coordinator {
 namespace {
 
-// So often in a row may workers die that prepare a task, until each further time counts as a loss:
-// that many times may be chance, or an operator's doing.
+// How often in a row workers may die while they prepare a task, before each further time counts as
+// a loss: that many times may be chance, or an operator's doing.
 constexpr std::size_t kUnpreparedMax = 3;
 
 AttemptState EndStateOf(FailureClass failure_class) {

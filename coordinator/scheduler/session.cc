@@ -131,8 +131,10 @@ void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt, bool
   if (attempt.state == AttemptState::kOffered) {
     return WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
   }
-  // A worker keeps a folder of each attempt whose trainer it has started.
-  const bool is_unprepared = is_restarted && attempt.durable_seq == 0;
+  // A worker keeps a folder of each attempt whose trainer it has started. What a backup knows of an
+  // attempt may be less than what there was.
+  const bool is_unprepared =
+      is_restarted && attempt.durable_seq == 0 && !IsOfEarlierDatabase(step.state, attempt.epoch);
   if (is_unprepared && !IsCutOff(step, attempt, kClass)) return EndUnprepared(step, attempt);
   EndAttempt(step, attempt, kClass, Str("worker ", worker.id, " no longer has it"));
 }

@@ -95,8 +95,8 @@ struct Taken {
       (no_room.disk_refusal.empty() ? n_no_room : n_no_disk) += 1;
       if (no_disk == nullptr && !no_room.disk_refusal.empty()) {
         no_disk = &worker;
-        refusal =
-            Str("worker ", worker.id, " on ", worker.host, " refused it: ", no_room.disk_refusal);
+        refusal = Str("worker ", worker.id, " on ", worker.host,
+                      " refused a task that reads the same data: ", no_room.disk_refusal);
       }
     }
   }

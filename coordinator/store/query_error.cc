@@ -105,8 +105,11 @@ std::string Ambiguous(const std::string& name) {
   }
   const std::string qualifier = name.substr(0, dot);
   const std::string twice = qualifier.substr(qualifier.rfind('.') + 1);  // npos + 1 is 0
+  const bool is_view =
+      std::ranges::any_of(QueryViews(), [&](const QueryView& view) { return view.name == twice; });
   return Str("more than one view here is called \"", twice,
-             "\": give each a name of its own, as in ", twice, " AS a, ", twice, " AS b");
+             "\": give each a name of its own, as in ",
+             is_view ? Str(twice, " AS a, ", twice, " AS b") : "runs AS a, tasks AS b");
 }
 
 // Handles: near "FORM": syntax error

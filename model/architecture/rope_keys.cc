@@ -460,8 +460,8 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
 Status CheckYarnIsTold(const Json& config) {
   const auto scaling = config.find(kSpellings[0]);
   if (scaling == config.end() || !scaling->is_object()) return Status();
-  // As PoSE's code writes it: for Llama, today with the model's length, too. Of other models that
-  // have both, Yarn-Llama-2's say "finetuned".
+  // As PoSE's code writes it: for Llama, in one form with the model's length. Of other Llamas that
+  // have the length, Yarn-Llama-2's say "finetuned".
   const bool may_be_poses =
       !Given(*scaling, kOwnLength) ||
       (config.value("model_type", "") == "llama" && !Given(*scaling, "finetuned"));

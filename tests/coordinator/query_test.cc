@@ -456,7 +456,7 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
        "runs AS b"},
       {"SELECT r.run_key FROM runs r, tasks r",
        "line 1, column 8: more than one view here is called \"r\": give each a name of its own, as "
-       "in r AS a, r AS b"},
+       "in runs AS a, tasks AS b"},
       {"SELECT ronud(1.5) FROM runs",
        "line 1, column 8: there is no function ronud(); did you mean \"round\"?"},
       {"SELECT (1",
@@ -706,10 +706,10 @@ TEST_F(QueryTest, AProgramThatCannotAnswerIsNamed) {
 TEST_F(QueryTest, TheStartOfItsProcessIsNotTheQuerysTime) {
   const std::string program = JoinPath(folder.path(), "slow");
   ASSERT_TRUE(
-      WriteFileAtomic(program, Str("#!/bin/sh\nsleep 6\nexec '", kProgram, "' \"$@\"\n"), 0700)
+      WriteFileAtomic(program, Str("#!/bin/sh\nsleep 8\nexec '", kProgram, "' \"$@\"\n"), 0700)
           .ok());
   const auto answer =
-      AskQuery(program, store->database_path(), "SELECT 1", "", {.timeout_ms = 500});
+      AskQuery(program, store->database_path(), "SELECT 1", "", {.timeout_ms = 2'000});
   ASSERT_TRUE(answer.ok()) << answer.status().message();
   EXPECT_EQ(answer->rows_json, "[[1]]");
 }

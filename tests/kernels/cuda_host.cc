@@ -349,6 +349,9 @@ void HostBlock::NoteGlobalAccess(std::uintptr_t begin, int n, Way way) {
 }
 
 void HostBlock::NoteElements(std::uintptr_t begin, int n, Way way) {
+  constexpr int kElementBytesMax = 8;
+  // Several elements must lie in one region; that each of them may be read is not enough.
+  if (n > kElementBytesMax) CheckRegion(begin, n);
   for (std::uintptr_t at = begin; at < begin + static_cast<std::uintptr_t>(n);) {
     GlobalLine& line = LineOf(at / 16);
     const std::uintptr_t end = std::min(begin + static_cast<std::uintptr_t>(n), (at / 16 + 1) * 16);

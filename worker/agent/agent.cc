@@ -58,17 +58,20 @@ std::string OwnHost() {
   return name.empty() ? "worker" : name;
 }
 
-// Whether the folder's worker may get another id: all its starts over the network ended before it
-// had joined, so a coordinator that knows the id has never seen the worker.
-Result<bool> NeverCame(const std::string& state, const std::string& coordinator) {
-  if (coordinator.starts_with("unix:") || HasJoined(state)) return false;
+// Written by each start that had a coordinator to connect to.
+std::string MetricsPath(const std::string& state) { return JoinPath(state, "worker.metrics"); }
+
+// Whether the folder's worker may get another id: all its starts ended before it had a coordinator,
+// so a coordinator that knows the id has never seen the worker.
+Result<bool> NeverCame(const std::string& state) {
+  if (HasJoined(state) || PathExists(MetricsPath(state))) return false;
   ASSIGN_OR_RETURN(const std::vector<std::string> attempts, ListFolder(AttemptsFolder(state)));
   return attempts.empty();
 }
 
 // The folder's worker id; a new folder gets `wanted`, or an id made from the host's name.
-Result<std::string> WorkerId(const std::string& state, const std::string& coordinator,
-                             const std::string& wanted, SeededRandom& random) {
+Result<std::string> WorkerId(const std::string& state, const std::string& wanted,
+                             SeededRandom& random) {
   const std::string path = JoinPath(state, "worker_id");
   if (!wanted.empty() && !IsSafeName(wanted)) {
     return Status(Code::kInvalidArgument,
@@ -77,7 +80,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& coordi
   if (PathExists(path)) {
     ASSIGN_OR_RETURN(const std::string id, ReadWorkerId(path));
     if (wanted.empty() || wanted == id) return id;
-    ASSIGN_OR_RETURN(const bool never_came, NeverCame(state, coordinator));
+    ASSIGN_OR_RETURN(const bool never_came, NeverCame(state));
     if (!never_came) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
@@ -167,8 +170,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                                 .bytes_max = agent->options_.cache_bytes,
                                 .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
   const bool is_new_folder = !PathExists(JoinPath(state, "worker_id"));
-  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.coordinator,
-                                               agent->options_.worker_id, agent->random_));
+  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   ASSIGN_OR_RETURN(agent->folder_id_, FolderId(state, is_new_folder, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator, agent->worker_id_);
@@ -202,7 +204,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   agent->disk_->Freed();
   // Behind the trim, which makes room on a full disk. Tools read the file; the worker does not
   // need it.
-  const std::string metrics_path = JoinPath(state, "worker.metrics");
+  const std::string metrics_path = MetricsPath(state);
   if (const Status written = WriteFileAtomic(metrics_path, agent->metrics_->address() + "\n");
       !written.ok()) {
     LogWarning("metrics_address_not_written", {{"error", written.message()}});

@@ -286,7 +286,8 @@ TEST_F(WhyTest, ADiskThatIsTooSmallForADatasetIsNamedWithWhatTheWorkerSaid) {
 
   EXPECT_WHY(Of(Train()), kWorkerDiskFull,
              "1 is on a worker whose disk has too little room for what it reads; worker w on "
-             "w.example refused it: dataset d takes 3 GiB, but only 2 GiB are free in /srv/cache",
+             "w.example refused a task that reads the same data: dataset d takes 3 GiB, but only 2 "
+             "GiB are free in /srv/cache",
              "make room in that folder on w.example; it is then offered again by itself; or let a "
              "worker with a larger disk join");
   EXPECT_EQ(Of(Train()).until, now + 15'000);

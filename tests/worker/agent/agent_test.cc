@@ -551,11 +551,11 @@ TEST_F(AgentTest, AWorkerThatHasNeverJoinedMayGetAnotherId) {
   EXPECT_NE(start({"--id", "gpu-1"}).find("give --join FILE"), std::string::npos) << WorkerLog();
   EXPECT_EQ(*ReadWorkerId(JoinPath(state_, "worker_id")), "gpu-1");
 
-  // A worker that has joined, or that has had work, is known by its id.
-  for (const std::string_view of : {"membership", "attempts"}) {
-    const std::string folder = JoinPath(state_, of);
-    const std::string name = JoinPath(folder, "certificate.pem");
-    ASSERT_TRUE(MakeFolders(folder).ok());
+  // A worker that has joined, had work, or run without TLS is known by its id.
+  ASSERT_TRUE(MakeFolders(JoinPath(state_, "membership")).ok());
+  for (const std::string_view of :
+       {"membership/certificate.pem", "attempts/an-attempt", "worker.metrics"}) {
+    const std::string name = JoinPath(state_, of);
     ASSERT_TRUE(WriteFileAtomic(name, "").ok());
     EXPECT_NE(start({"--id", "gpu-2"}).find("belongs to worker gpu-1, not gpu-2"),
               std::string::npos)
