@@ -278,8 +278,7 @@ void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
   if (app.count("--state") > 0) SuggestWith(Str("--state ", ShellWord(state)), without);
   if (app.count("--context") == 0) return;
   without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));
-  without.push_back("data register");       // of a folder on the coordinator's machine
-  without.push_back("admin token create");  // for whose own token is no longer accepted
+  without.push_back("data register");  // of a folder on the coordinator's machine
   SuggestWith(Str("--context ", ShellWord(context)), without);
 }
 

@@ -42,8 +42,7 @@ Status Refused(const std::string& worker, std::string_view cause) {
 
 std::string AskFor(const TokenRow& token) {
   return token.role == kWorkerRole ? "ask for another one (`longrun admin join-token create`)"
-                                   : "ask for another one (`longrun admin token create --role "
-                                     "ROLE`), then `longrun login`";
+                                   : "ask an administrator for another one, then `longrun login`";
 }
 
 }  // namespace

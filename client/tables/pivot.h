@@ -154,7 +154,7 @@ struct PivotTable {
   bool has_two_errors = false;    // some cell has both
   std::map<double, std::string> depth_texts = {};  // of all depths of the answer (depth_text.h)
   bool leaves_out_baselines = false;  // of some table of the answer: no row has a place for them
-  bool leaves_out_depths = false;  // of some table of the answer (PivotRequest::over_all_depths)
+  bool leaves_out_depths = false;     // of some table of the answer (PivotRequest::over_all_depths)
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // values that all cells share: split, protocol, ...
   std::vector<std::string> row_axes = {};  // full names

@@ -251,8 +251,7 @@ int ReportFailed(const std::string& name, Status status, bool is_own) {
   return Report(std::move(status).In("importing " + name));
 }
 
-// What is wrong with a training split that is too small, or has only white space; "" if nothing is.
-// Only small ones are read.
+// What is odd about a training split that is very small, or has only white space; "" if nothing is.
 std::string OddTraining(const std::string& name, const std::string& folder) {
   constexpr std::int64_t kTooFew = 5;  // tokens
   constexpr std::int64_t kReadMax = 4096;
@@ -270,7 +269,7 @@ std::string OddTraining(const std::string& name, const std::string& folder) {
     return Str("split train of ", name, " has only white space: is it the right file?");
   }
   return n_tokens < kTooFew ? Str("split train of ", name, " has only ", Counted(n_tokens, "token"),
-                                  ", on which no model can be trained: is it the right file?")
+                                  ": is it the right file?")
                             : "";
 }
 

@@ -343,7 +343,8 @@ std::string ResultsText(const std::vector<ResultDifference>& results) {
     const auto side = [](const std::optional<double>& value, const std::string& status) {
       return value && std::isfinite(*value) ? Short(value, 6) : status;
     };
-    rows.push_back({Str(name_of(one), also == apart.end() ? "" : Str(" ", also->second)),
+    rows.push_back({Str(name_of(one),
+                        also == apart.end() || also->second.empty() ? "" : Str(" ", also->second)),
                     one.context_length ? std::to_string(*one.context_length) : "",
                     side(one.a, one.status_a), side(one.b, one.status_b), Short(one.difference, 4),
                     Short(one.half95, 3), Short(one.p_holm, 2)});

@@ -209,6 +209,30 @@ void NameSweep(const SweepRow& sweep, v1::TaskReason* reason) {
   reason->set_remedy(std::move(remedy));
 }
 
+// Of the paused sweeps that hold tasks, each is told to resume itself. So tasks that several of them
+// hold wait for the same as those that only this one holds.
+std::vector<WhyGroup> WithOwnPause(const State& state, const std::string& sweep_id,
+                                   std::vector<WhyGroup> groups) {
+  if (!state.paused_sweeps.contains(sweep_id)) return groups;
+  std::vector<WhyGroup> merged;
+  for (WhyGroup& group : groups) {
+    if (group.why.gate == Gate::kPaused) {
+      group.why.text = PausedText(sweep_id);
+      group.why.remedy = Str("`longrun resume ", sweep_id, "`");
+      const auto same = std::ranges::find_if(merged, [&](const WhyGroup& other) {
+        return other.why.gate == Gate::kPaused && other.example->kind == group.example->kind &&
+               other.example->state == group.example->state;
+      });
+      if (same != merged.end()) {
+        same->n_tasks += group.n_tasks;
+        continue;
+      }
+    }
+    merged.push_back(std::move(group));
+  }
+  return merged;
+}
+
 Status ReasonsOfSweep(CoordinatorParts& parts, const SweepRow& sweep, bool is_remote,
                       v1::GetReasonsResponse* response) {
   const std::vector<Pilot> pilots = PilotsOf(parts.pilots);
@@ -219,7 +243,7 @@ Status ReasonsOfSweep(CoordinatorParts& parts, const SweepRow& sweep, bool is_re
     const auto tasks = state.sweep_tasks.find(sweep.id);
     is_gone = tasks == state.sweep_tasks.end();
     if (is_gone) return;
-    for (const WhyGroup& group : looker.Groups(tasks->second)) {
+    for (const WhyGroup& group : WithOwnPause(state, sweep.id, looker.Groups(tasks->second))) {
       v1::TaskReason* const reason = response->add_reasons();
       looker.Fill(*group.example, group.why, group.n_tasks, reason);
       if (group.n_tasks > 1) NameSweep(sweep, reason);
@@ -408,17 +432,6 @@ void NamePausedSweep(StoreReader& reader, v1::TaskReason* reason) {
   reason->set_remedy(WithOtherName(reason->remedy(), sweep->id, sweep->name));
 }
 
-// Of the paused sweeps that hold a task, each is told to resume itself.
-void SayOwnPause(const State& state, const std::string& sweep_id,
-                 v1::GetReasonsResponse* response) {
-  if (!state.paused_sweeps.contains(sweep_id)) return;
-  for (v1::TaskReason& reason : *response->mutable_reasons()) {
-    if (reason.gate() != "PAUSED") continue;
-    reason.set_text(PausedText(sweep_id));
-    reason.set_remedy(Str("`longrun resume ", sweep_id, "`"));
-  }
-}
-
 Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
                   v1::GetReasonsResponse* response) {
   const std::string& target = request.target();
@@ -428,8 +441,6 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
   if (sweep.ok()) {
     RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND",
                                     ReasonsOfSweep(call.parts, *sweep, is_remote, response)));
-    RETURN_IF_ERROR(call.parts.core.LookAndWait(
-        [&](const State& state) { SayOwnPause(state, sweep->id, response); }));
     for (v1::TaskReason& reason : *response->mutable_reasons()) {
       reason.set_text(WithOtherName(reason.text(), sweep->id, target));
       reason.set_remedy(WithOtherName(reason.remedy(), sweep->id, target));

@@ -184,11 +184,9 @@ void FillDuration(const State& state, std::optional<Instant> now, v1::SweepInfo*
 }
 
 // Of the paused sweeps that hold a task, each is told to resume itself.
-void SayOwnPause(const State& state, const Task& task, const std::string& sweep_id,
-                 v1::TaskInfo* message) {
-  const bool says_pause = task.state == TaskState::kReady || task.state == TaskState::kStopping;
-  if (!says_pause || task.cancel_wanted || !state.paused_sweeps.contains(sweep_id)) return;
-  if (IsHeld(state, task.id)) message->set_reason(PausedText(sweep_id));
+void SayOwnPause(const State& state, const std::string& sweep_id, v1::TaskInfo* message) {
+  if (!IsPausedText(message->reason()) || !state.paused_sweeps.contains(sweep_id)) return;
+  message->set_reason(PausedText(sweep_id));
 }
 
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
@@ -504,7 +502,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       if (run == run_of.end()) continue;
       v1::TaskInfo* info = run->second->add_tasks();
       FillTask(state, *task, sweep_.name, now, info);
-      SayOwnPause(state, *task, sweep_.id, info);
+      SayOwnPause(state, sweep_.id, info);
       const RanTime ran = RanTimeOf(state, *task, live_until);
       if (!ran.is_partial) info->set_duration_ms(ran.ms);
       if (task->kind != TaskKind::kTrain || losses_ == Losses::kLeftOut) continue;

@@ -12,6 +12,8 @@
 namespace longrun::coordinator {
 namespace {
 
+constexpr std::string_view kPausedPrefix = "paused: `longrun resume ";
+
 Status CheckSweep(const State& state, const std::string& id) {
   RETURN_IF_ERROR(CheckSubmitted(state, id));
   if (!state.cancelled_sweeps.contains(id)) return Status();
@@ -46,8 +48,10 @@ std::string HoldReason(const State& state, const std::string& task) {
 }
 
 std::string PausedText(const std::string& sweep) {
-  return Str("paused: `longrun resume ", sweep, "` continues it");
+  return Str(kPausedPrefix, sweep, "` continues it");
 }
+
+bool IsPausedText(std::string_view text) { return text.starts_with(kPausedPrefix); }
 
 void HoldIfPaused(StepContext& step, Task& task) {
   if (IsTerminal(task.state) || task.cancel_wanted) return;

@@ -229,6 +229,7 @@ class Assembler {
       return NoDocumentDrawn(split);
     }
     if (builder.is_empty() && assembly_.spec.source.filter &&
+        assembly_.spec.packing.min_doc_tokens == 0 &&
         assembly_.spec.split.by == SplitRule::By::kFiles) {
       return NothingToSplit(split);
     }

@@ -115,8 +115,8 @@ Result<WeightFolder> OpenWeightFolder(const std::string& folder) {
   ASSIGN_OR_RETURN(const Architecture* const architecture,
                    FindArchitecture(net->model.architecture));
   ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(folder));
-  Result<StoredTensors> tensors =
-      ModelsOwn(files, net->model, architecture->names, !config.value("vocab_size", Json()).is_null());
+  Result<StoredTensors> tensors = ModelsOwn(files, net->model, architecture->names,
+                                            !config.value("vocab_size", Json()).is_null());
   if (!tensors) return std::move(tensors).status().In(files.path());
   return WeightFolder{.config = std::move(net).value(),
                       .files = std::move(files),

@@ -22,7 +22,7 @@
 namespace longrun {
 namespace {
 
-// LibTorch's CUDA libraries itself needs no driver, and does not say why it finds no GPU.
+// LibTorch's CUDA libraries need no driver themselves, and do not say why they find no GPU.
 Status WhyNoGpu() {
   if (dlopen("libcuda.so.1", RTLD_NOW) == nullptr) {
     const char* const why = dlerror();

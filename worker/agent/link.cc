@@ -128,13 +128,14 @@ void Link::Close(std::int64_t now_ms, const Status& why) {
   // Log once per outage, not once per try.
   if (was_welcomed || back_off_ms_ == kBackOffMs || why.code() != Code::kUnavailable) {
     const bool is_unreached = !was_welcomed && why.code() == Code::kUnavailable;
-    LogWarning("session_ended",
-               {{"why", why.ok()       ? "the coordinator closed it"
-                        : is_unreached ? Str("no coordinator answers at --coordinator: start it "
-                                             "there, or correct the address (",
-                                             why.message(), ")")
-                                       : why.message()},
-                {"again_in_ms", Str(connect_at_ms_ - now_ms)}});
+    LogWarning(
+        "session_ended",
+        {{"why", why.ok()       ? "the coordinator closed it"
+                 : is_unreached ? Str("the coordinator at --coordinator is not reached: start "
+                                      "it there, correct the address, or see what follows (",
+                                      why.message(), ")")
+                                : why.message()},
+         {"again_in_ms", Str(connect_at_ms_ - now_ms)}});
   }
 }
 

@@ -98,6 +98,7 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
   // Until somebody has come, nobody holds what is under way.
   EXPECT_FALSE(IsHeardOf(state, "w", now));
   EXPECT_TRUE(MissedWorkers(state, now).empty());
+  state.workers.at("w").folder_id = "folder of both";
   WorkerArrived other{.session = 1, .worker = state.workers.at("w"), .attempts = {}};
   other.worker.id = "v";
   other.worker.incarnation = "B";
@@ -115,14 +116,16 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
 TEST_F(SessionTest, AWorkerOfAnotherFolderDoesNotComeInPlaceOfTheMissedOne) {
   Begin(Current(Train()));
   Restart();
-  state.workers.at("w").folder_id = "folder of w";
   WorkerArrived other{.session = 1, .worker = state.workers.at("w"), .attempts = {}};
   other.worker.id = "v";
   other.worker.folder_id = "folder of v";
   other.worker.incarnation = "B";
 
-  Do(other);
-  EXPECT_TRUE(MissedWorkers(state, now).empty());
+  for (const char* const folder : {"folder of w", ""}) {  // the second one as after a restore
+    state.workers.at("w").folder_id = folder;
+    Do(other);
+    EXPECT_TRUE(MissedWorkers(state, now).empty()) << folder;
+  }
   Wait(state.limits.suspect_ms + 1000);
 
   const std::vector<MissedWorker> missed = MissedWorkers(state, now);
@@ -389,11 +392,12 @@ TEST_F(UnpreparedTest, ATaskWhosePreparationKillsItsWorkerAgainAndAgainFails) {
   const std::string last = DiePreparing();
   EXPECT_EQ(state.attempts.at(last).failure_class, "vanished");
   EXPECT_EQ(Train().state, TaskState::kFailed);
-  EXPECT_EQ(Train().reason,
-            "vanished: worker w died while it was preparing the task (it had not started a trainer "
-            "yet), as its workers did at least 3 times before: the task may be the cause, if what it "
-            "reads does not fit into the memory that the worker may use; look at the system log of "
-            "the worker's machine (6 losses, 5 allowed)");
+  EXPECT_EQ(
+      Train().reason,
+      "vanished: worker w died while it was preparing the task (it had not started a trainer "
+      "yet), as its workers did at least 3 times before: the task may be the cause, if what it "
+      "reads does not fit into the memory that the worker may use; look at the system log of "
+      "the worker's machine (6 losses, 5 allowed)");
 }
 
 TEST_F(UnpreparedTest, OnlyTimesInARowCountAsLosses) {
