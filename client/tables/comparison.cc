@@ -255,7 +255,7 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
     const auto& [a, b, run_a, run_b] = seeds[s];
     // A run may have a cell with and without a baseline.
     const auto put = [](const ResultRow& row, const ResultRun* run, auto& side) {
-      if (side.row == nullptr || row.status == "ok") side = {.row = &row, .run = run};
+      if (side.row == nullptr || row.body.status == "ok") side = {.row = &row, .run = run};
     };
     for (const ResultRow& row : a) put(row, run_a, at(row, run_a).first);
     for (const ResultRow& row : b) put(row, run_b, at(row, run_b).second);
