@@ -209,8 +209,8 @@ void NameSweep(const SweepRow& sweep, v1::TaskReason* reason) {
   reason->set_remedy(std::move(remedy));
 }
 
-// Of the paused sweeps that hold tasks, each is told to resume itself. So tasks that several of them
-// hold wait for the same as those that only this one holds.
+// Of the paused sweeps that hold tasks, each is told to resume itself. So tasks that several of
+// them hold wait for the same as those that only this one holds.
 std::vector<WhyGroup> WithOwnPause(const State& state, const std::string& sweep_id,
                                    std::vector<WhyGroup> groups) {
   if (!state.paused_sweeps.contains(sweep_id)) return groups;

@@ -17,10 +17,10 @@ constexpr std::int64_t kQuietGaps = 5;  // of its longest time without a record
 // Until two records have come: it reads its data and weights, or this process has just started.
 constexpr std::int64_t kQuietAtStartMs = 600'000;
 
-// Workers in two folders are two workers, whatever their files worker_id say. Where a folder is not
-// known, as after a restore, nothing is said: to rename a healthy worker would be worse.
+// Workers in two folders are two workers, whatever their files worker_id say. A folder may be
+// unknown: after a restore, or if its file was damaged, too.
 bool MayBeOne(const Worker& a, const Worker& b) {
-  return !a.folder_id.empty() && a.folder_id == b.folder_id;
+  return a.folder_id.empty() || b.folder_id.empty() || a.folder_id == b.folder_id;
 }
 
 // The newest connected worker on the same machine that started later and may be the same one under

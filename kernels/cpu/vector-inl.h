@@ -88,8 +88,8 @@ inline constexpr std::int64_t kRowBlocks = kQueryTile / kRowBlock;
 // One block of C += A B (or C = A B): kRows rows by kVectors vectors of columns, whose sums stay in
 // registers. The product is summed by itself and added to C at the end: over many tiles of keys, an
 // element takes one rounding at C's size for each tile, instead of one for each key. Element (r, k)
-// of A is a[r * a_row + k * a_k]. With kFetches, cache lines from `next` on are fetched, one by one,
-// since all at once would stop the product.
+// of A is a[r * a_row + k * a_k]. With kFetches, cache lines from `next` on are fetched, one by
+// one, since all at once would stop the product.
 template <int kRows, int kVectors, bool kFetches>
 HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, std::int64_t a_k,
                              const float* HWY_RESTRICT b, std::int64_t b_k, std::int64_t n_k,

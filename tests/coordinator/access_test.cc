@@ -67,7 +67,7 @@ TEST(AccessTest, TokenGivesItsRoleUntilItExpires) {
     const Status expired = parts.access.OfToken(token.text, kNowMs + kHourMs + 1).status();
     EXPECT_EQ(expired.code(), Code::kPermissionDenied);
     EXPECT_TRUE(Says(expired, "expired at 2025-")) << expired.message();
-    EXPECT_TRUE(Says(expired, "longrun admin token create"));
+    EXPECT_TRUE(Says(expired, "ask an administrator for another one"));
   }
 }
 

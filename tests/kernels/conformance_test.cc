@@ -276,8 +276,8 @@ TEST_P(KernelTest, KeysBeyondTheCacheAreTheReferences) {
   }
 }
 
-// Sums of thousands of numbers of one size and sign, as of nearly equal weights: added one by one to
-// the sum of all before, they would lose some 1e-5 of it.
+// Sums of thousands of numbers of one size and sign, as of nearly equal weights: added one by one
+// to the sum of all before, they would lose some 1e-5 of it.
 TEST_P(KernelTest, ErrorsDoNotGrowWithTheNumberOfKeys) {
   constexpr std::int64_t kQueries = 40, kKeys = 20'000;
   Problem p({.batch = 1,

@@ -332,7 +332,7 @@ TEST_F(DatasetTest, ImportRefusesWhatIsWrongWithItsListsAndWritesNothing) {
       {{.splits = {{"train", {a}}, {"train", {b}}}}, "split train is given twice"},
       {{.splits = {{"train", {a, empty}}}}, "empty.txt (split train) is empty"},
       {{.splits = {{"train", {missing}}}}, "missing.txt (split train): No such file"},
-      {{.splits = {{"train", {folder_.path()}}}}, "is not a regular file"},
+      {{.splits = {{"train", {folder_.path()}}}}, "is a folder: name the files in it"},
       {{.splits = {{"train", {a, a}}}}, "a.txt is listed twice in split train: list it once"},
       {{.splits = {{"train", {a}}, {"test", {a}}}},
        "listed twice, in split train and in split test"},
