@@ -252,8 +252,8 @@ void RaiseFileLimit() {
   }
 }
 
-// "64Mi" -> "67108864"; what is no size stays, and the check that follows refuses it. "4096B" stays,
-// too: for a count, B is a billion, but here it looks like bytes.
+// "64Mi" -> "67108864"; what is no size stays, and the check that follows refuses it. "4096B"
+// stays, too: for a count, B is a billion, but here it looks like bytes.
 std::string SizeToBytes(std::string& text) {
   const Result<std::int64_t> n_bytes = ParseCount(text);
   if (n_bytes.ok() && !text.ends_with('B')) text = Str(*n_bytes);
