@@ -79,10 +79,10 @@ std::string Le(Word word) {
   return bytes;
 }
 
-// One document of two ids of two bytes.
+// One document of six ids of two bytes.
 std::string MegatronIdx() {
   return Str(std::string_view("MMIDIDX\0\0", 9), Le<std::int64_t>(1), '\x08', Le<std::int64_t>(1),
-             Le<std::int64_t>(2), Le<std::int32_t>(2), Le<std::int64_t>(0), Le<std::int64_t>(0),
+             Le<std::int64_t>(2), Le<std::int32_t>(6), Le<std::int64_t>(0), Le<std::int64_t>(0),
              Le<std::int64_t>(1));
 }
 
@@ -95,18 +95,18 @@ std::vector<Made> Files() {
       {"held.txt", "four\n\nfive\n"},
       {"one.txt", "a single one"},
       {"novels.txt", "emma\fpersuasion"},
-      {"marked.txt", "x<|endoftext|>y"},
+      {"marked.txt", "marked<|endoftext|>texts"},
       {"proof.jsonl",
        "{\"text\":\"proof\",\"meta\":{\"config\":\"arxiv\"}}\n{\"text\":\"other\"}\n"},
       {"held.jsonl", "{\"text\":\"held\",\"meta\":{\"config\":\"arxiv\"}}\n"},
       {"edufineweb_train_000001.npy", Npy({256, 'a', 'b', 256, 'c'})},
       {"edufineweb_val_000000.npy", Npy({256, 'd'})},
-      {"train.bin", U16({'a', 256, 'b', 256})},
+      {"train.bin", U16({'a', 'b', 256, 'c', 'd', 256})},
       {"val.bin", U16({'c', 256})},
       {"corpus.idx", MegatronIdx()},
-      {"corpus.bin", U16({'a', 'b'})},
+      {"corpus.bin", U16({'a', 'b', 'c', 'd', 'e', 'f'})},
       {"corpus-held.idx", MegatronIdx()},
-      {"corpus-held.bin", U16({'c', 'd'})},
+      {"corpus-held.bin", U16({'f', 'e', 'd', 'c', 'b', 'a'})},
   };
 }
 
