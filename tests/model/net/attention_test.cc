@@ -149,8 +149,6 @@ struct Problem {
     return ReferenceAttentionForward(input, plain);
   }
 
-  bool HasCausalGate() const { return terms.key_bias_gate && !terms.key_bias_gate->two_sided; }
-
   AttentionShape shape;
   TermSpec terms;
   at::Tensor q, k, v, x, weight, bias;
@@ -233,8 +231,8 @@ TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
 
 // In fp32 on the same rounded inputs, beside the plain operators in fp64; gradients of what the
 // method learns as well. Those are sums over all positions that nearly cancel, so the plain
-// operators' own error in fp32 is the measure where it is the larger one. The bias of a causal gate
-// has a test of its own.
+// operators' own error in fp32 is the measure where it is the larger one. The bias of a gate has a
+// test of its own.
 TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
   struct Way {
     AttentionBackend backend;
@@ -252,7 +250,7 @@ TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
       *input = input->to(at::kFloat).to(type).requires_grad_(true);
       inputs.push_back(*input);
     }
-    if (problem.HasCausalGate()) inputs.pop_back();
+    if (problem.terms.key_bias_gate) inputs.pop_back();
     const at::Tensor o = problem.Run(way.backend, way.precision);
     o.backward(G({2, 3, 133, 8}, 0.19, 0.4).to(at::kFloat).to(type));
     std::vector<at::Tensor>& results = found.emplace_back();
@@ -269,7 +267,7 @@ TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
   }
 }
 
-// dL/d bias of a causal gate by plain operators, in the steps of a fused backward pass
+// dL/d bias of a gate by plain operators, in the steps of a fused backward pass
 // (FlashAttention-2, algorithm 2): ds_ij = p_ij (dp_ij - <do_i, o_i>). Autograd's softmax takes
 // sum_j p_ij dp_ij instead, from the same rounded dp_ij, so that their errors cancel.
 at::Tensor GateBiasGradient(const Problem& problem, const at::Tensor& o_gradient,
@@ -277,25 +275,34 @@ at::Tensor GateBiasGradient(const Problem& problem, const at::Tensor& o_gradient
   const auto cast = [&](const at::Tensor& t) { return t.to(at::kFloat).to(type); };
   const at::Tensor q = cast(problem.q), k = cast(problem.k), v = cast(problem.v);
   const at::Tensor a_BTH = cast(problem.x).matmul(cast(problem.weight).t()) + cast(problem.bias);
-  const at::Tensor key_BH1T = at::softplus(a_BTH).cumsum(1).permute({0, 2, 1}).unsqueeze(2);
-  const at::Tensor hidden =
+  const at::Tensor b_BHT = at::softplus(a_BTH).cumsum(1).permute({0, 2, 1});
+  const bool two_sided = problem.terms.key_bias_gate->two_sided;
+  at::Tensor s_BHTT = q.matmul(k.transpose(2, 3)) * problem.terms.scale;
+  const at::Tensor later =
       at::arange(Problem::kT).unsqueeze(0) > at::arange(Problem::kT).unsqueeze(1);
-  const at::Tensor p_BHTT = (q.matmul(k.transpose(2, 3)) * problem.terms.scale + key_BH1T)
-                                .masked_fill(hidden, -std::numeric_limits<double>::infinity())
-                                .softmax(-1);
+  s_BHTT = two_sided ? s_BHTT - (b_BHT.unsqueeze(3) - b_BHT.unsqueeze(2)).abs()
+                     : (s_BHTT + b_BHT.unsqueeze(2))
+                           .masked_fill(later, -std::numeric_limits<double>::infinity());
+  const at::Tensor p_BHTT = s_BHTT.softmax(-1);
   const at::Tensor do_BHTD = cast(o_gradient);
   const at::Tensor delta_BHT1 = (do_BHTD * p_BHTT.matmul(v)).sum(-1, true);
   const at::Tensor ds_BHTT = p_BHTT * (do_BHTD.matmul(v.transpose(2, 3)) - delta_BHT1);
-  const at::Tensor later_BHT = ds_BHTT.sum(2).flip(-1).cumsum(-1).flip(-1);
-  return (a_BTH.sigmoid() * later_BHT.permute({0, 2, 1})).sum(at::IntArrayRef{0, 1});
+  at::Tensor db_BHT = ds_BHTT.sum(2);
+  if (two_sided) {
+    // -|b_i - b_j|: d/db_i is -1 and d/db_j is 1 to the left of i, the opposite to its right.
+    const at::Tensor signed_BHTT = ds_BHTT * (1 - 2 * later.to(type));
+    db_BHT = signed_BHTT.sum(2) - signed_BHTT.sum(3);
+  }
+  const at::Tensor da_BHT = db_BHT.flip(-1).cumsum(-1).flip(-1);
+  return (a_BTH.sigmoid() * da_BHT.permute({0, 2, 1})).sum(at::IntArrayRef{0, 1});
 }
 
 // What one gradient shows is chance, so the measure is the root mean square over several, which
 // round differently.
-TEST_P(AttentionTest, TheBiasOfACausalGateErrsAsTheStepsOfAFusedPassDo) {
-  if (!Problem(GetParam()).HasCausalGate()) return;
+TEST_P(AttentionTest, TheBiasOfAGateErrsAsTheStepsOfAFusedPassDo) {
+  if (!Problem(GetParam()).terms.key_bias_gate) return;
   double fused = 0.0, steps = 0.0;
-  for (const double times : {1.0, 3.0, 5.0, 7.0}) {
+  for (const double times : {1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0}) {
     const at::Tensor o_gradient = G({2, 3, 133, 8}, 0.19, 0.4) * times;
     const auto run = [&](AttentionBackend backend, const char* precision) {
       Problem problem(GetParam());
