@@ -159,14 +159,14 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
         RaiseLargest(t, r, plan.width, hn::GetLane(hn::MaxOfLanes(f, largest)));
       }
       const V reference = hn::Set(f, t.largest[r] > kHidden ? t.largest[r] : 0.0F);
-      V sum = hn::Load(f, t.sums + r * kLanes);
+      V sum = hn::Zero(f);  // of the tile, for the reason that ProductBlock has
       for (int v = 0; v < kVectors; ++v) {
         const std::int64_t at = (first + v) * kLanes;
         const V p = Exp2(hn::Sub(x[v], reference));
         sum = hn::Add(sum, p);
         hn::Store(plan.terms.dropout ? hn::Mul(p, hn::Load(f, t.z + at)) : p, f, row + at);
       }
-      hn::Store(sum, f, t.sums + r * kLanes);
+      hn::Store(hn::Add(hn::Load(f, t.sums + r * kLanes), sum), f, t.sums + r * kLanes);
     });
   }
 }

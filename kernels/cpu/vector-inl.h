@@ -86,8 +86,10 @@ inline constexpr std::int64_t kLineFloats = 64 / sizeof(float);
 inline constexpr std::int64_t kRowBlocks = kQueryTile / kRowBlock;
 
 // One block of C += A B (or C = A B): kRows rows by kVectors vectors of columns, whose sums stay in
-// registers. Element (r, k) of A is a[r * a_row + k * a_k]. With kFetches, cache lines from `next`
-// on are fetched, one by one, since all at once would stop the product.
+// registers. The product is summed by itself and added to C at the end: over many tiles of keys, an
+// element takes one rounding at C's size for each tile, instead of one for each key.
+// Element (r, k) of A is a[r * a_row + k * a_k]. With kFetches, cache lines from `next` on are
+// fetched, one by one, since all at once would stop the product.
 template <int kRows, int kVectors, bool kFetches>
 HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, std::int64_t a_k,
                              const float* HWY_RESTRICT b, std::int64_t b_k, std::int64_t n_k,
@@ -98,9 +100,7 @@ HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, st
   const F f;
   Kept sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = add ? hn::LoadU(f, c + r * c_row + v * kLanes) : hn::Zero(f);
-    }
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(f);
   }
   for (std::int64_t k = 0; k < n_k; ++k) {
     Kept column[kVectors];
@@ -117,7 +117,8 @@ HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, st
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      hn::StoreU(sum[r][v], f, c + r * c_row + v * kLanes);
+      float* const to = c + r * c_row + v * kLanes;
+      hn::StoreU(add ? hn::Add(hn::LoadU(f, to), sum[r][v]) : V(sum[r][v]), f, to);
     }
   }
 }
