@@ -39,12 +39,14 @@ bool RecordedPasses::Add(const Samples& samples, double weight, bool is_first) {
       last_ = recorded_ = shape;
     }
     in_step_ = true;
-  } else if (!in_step_ || recorded_ != shape) {
+  } else if (!in_step_) {
     return false;
   }
-  PlaceInputs(samples);
-  std::unique_ptr<Recording>& recording = is_first ? first_ : later_;
-  if (!recording) recording = Record(weight, is_first);
+  LR_CHECK(recorded_->weight == weight);
+  Inputs& inputs = inputs_[shape.n_sequence];
+  PlaceInputs(samples, inputs);
+  std::unique_ptr<Recording>& recording = is_first ? first_ : later_[shape.n_sequence];
+  if (!recording) recording = Record(inputs, is_first);
   recording->Replay();
   // A pass in between that was not a replay may have put its own in their place.
   std::size_t i = 0;
@@ -54,23 +56,24 @@ bool RecordedPasses::Add(const Samples& samples, double weight, bool is_first) {
   return true;
 }
 
-void RecordedPasses::PlaceInputs(const Samples& samples) {
+void RecordedPasses::PlaceInputs(const Samples& samples, Inputs& inputs) {
   const c10::Device device = net_.compute().device;
-  Place(samples.ids_BT, device, ids_BT_);
-  Place(samples.targets_BT, device, targets_BT_);
-  Place(samples.position_ids_BT, device, position_ids_BT_);
+  Place(samples.ids_BT, device, inputs.ids_BT);
+  Place(samples.targets_BT, device, inputs.targets_BT);
+  Place(samples.position_ids_BT, device, inputs.position_ids_BT);
   if (!nll_sum_.defined()) {
     nll_sum_ = at::empty({}, at::TensorOptions().dtype(at::kDouble).device(device));
   }
 }
 
-std::unique_ptr<Recording> RecordedPasses::Record(double weight, bool is_first) {
+std::unique_ptr<Recording> RecordedPasses::Record(const Inputs& inputs, bool is_first) {
   std::unique_ptr<Recording> recording = recorder_->Record([&] {
     if (is_first) ClearGradients(net_);
-    const Batch batch = {.ids_BT = ids_BT_,
-                         .position_ids_BT = position_ids_BT_,
+    const Batch batch = {.ids_BT = inputs.ids_BT,
+                         .position_ids_BT = inputs.position_ids_BT,
                          .n_positions = recorded_->n_positions};
-    const at::Tensor sum = AddGradients(net_, batch, targets_BT_, weight).sum(at::kDouble);
+    const at::Tensor sum =
+        AddGradients(net_, batch, inputs.targets_BT, recorded_->weight).sum(at::kDouble);
     is_first ? nll_sum_.copy_(sum) : nll_sum_.add_(sum);
   });
   if (is_first) {
@@ -82,9 +85,9 @@ std::unique_ptr<Recording> RecordedPasses::Record(double weight, bool is_first) 
 
 void RecordedPasses::Forget() {
   first_.reset();
-  later_.reset();
+  later_.clear();
   gradients_.clear();
-  ids_BT_ = targets_BT_ = position_ids_BT_ = at::Tensor();
+  inputs_.clear();
   last_.reset();
   recorded_.reset();
   in_step_ = false;
