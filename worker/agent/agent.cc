@@ -149,6 +149,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
     return ErrnoStatus(errno, Str("the trainer ", options.trainer,
                                   " cannot be run (use --trainer to name another)"));
   }
+  ASSIGN_OR_RETURN(options.trainer, AbsolutePath(options.trainer));  // trainers run elsewhere
   ASSIGN_OR_RETURN(options.state, AbsolutePath(options.state));
   RETURN_IF_ERROR(MakeFolders(options.state, 0700));
   if (chmod(options.state.c_str(), 0700) != 0) {
@@ -960,6 +961,13 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   const std::string& id = order.start.attempt;
   const std::uint64_t epoch = order.start.epoch;
   const int device_index = order.start.device_index;
+  // It may be built or installed anew at this moment. That costs the task nothing.
+  if (access(options_.trainer.c_str(), X_OK) != 0) {
+    const Status status =
+        ErrnoStatus(errno, Str("the trainer ", options_.trainer, " cannot be run, so put it back"));
+    LogWarning("trainer_gone", {{"error", status.message()}});
+    return Reject(id, epoch, FailureOf(FailureClass::kStorage).name, status.message());
+  }
   const AttemptFolder folder = {.path = JoinPath(AttemptsFolder(options_.state), id)};
   const Result<TaskFile> task = PlacedTask(order, prepared, folder, options_.state);
   if (!task) return Reject(id, epoch, "invalid", task.status().message());

@@ -58,13 +58,13 @@ class AgentTest : public testing::Test {
                                      "--cpu-slots",
                                      Str(kSlots),
                                      "--trainer",
-                                     JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer"),
+                                     trainer_,
                                      "--disk-free-bytes-min",
                                      disk_free_bytes_min_};
     argv.insert(argv.end(), more.begin(), more.end());
     const std::string log = JoinPath(temp_.path(), "worker.log");
-    const Result<int> pid =
-        Spawn({.argv = argv, .env = env_, .stdout_path = log, .stderr_path = log});
+    const Result<int> pid = Spawn(
+        {.argv = argv, .env = env_, .cwd = temp_.path(), .stdout_path = log, .stderr_path = log});
     ASSERT_TRUE(pid.ok()) << pid.status().message();
     worker_pid_ = *pid;
   }
@@ -207,6 +207,7 @@ class AgentTest : public testing::Test {
 
   TempFolder temp_;
   std::string state_, cache_, dataset_, address_;
+  std::string trainer_ = JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer");
   std::string disk_free_bytes_min_ = "0";
   std::vector<std::string> env_;  // of the worker
   FakeCoordinator coordinator_;
@@ -741,6 +742,31 @@ TEST_F(PreparationTest, AWorkerThatIsStoppedGivesItBack) {
   EXPECT_EQ(EndOfWorker().code, 0);
   ASSERT_TRUE(AwaitRejection(task_));
   EXPECT_EQ(StoredOf(task_).rejected_class, "");
+}
+
+// As while it is being built or installed anew.
+TEST_F(AgentTest, WithoutATrainerTasksAreGivenBackAtNoCost) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  const std::string trainer = JoinPath(temp_.path(), "trainer"), away = trainer + ".away";
+  ASSERT_EQ(symlink(trainer_.c_str(), trainer.c_str()), 0);
+  trainer_ = "trainer";  // from the worker's folder
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
+
+  ASSERT_TRUE(RenameSync(trainer, away).ok());
+  const TaskFile first = Train(1, 1);
+  Offer(first);
+  ASSERT_TRUE(AwaitRejection(first));
+  EXPECT_EQ(StoredOf(first).rejected_class, "storage");
+  EXPECT_NE(StoredOf(first).rejected_reason.find(Str("the trainer ", trainer, " cannot be run")),
+            std::string::npos)
+      << StoredOf(first).rejected_reason;
+
+  ASSERT_TRUE(RenameSync(away, trainer).ok());
+  const TaskFile second = Train(1, 2);
+  Offer(second);
+  ASSERT_TRUE(AwaitEnd(second));
+  EXPECT_EQ(StoredOf(second).ended->exit_code(), 0);
 }
 
 TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
