@@ -938,6 +938,7 @@ void Core::CheckpointWal() {
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
+  RETURN_IF_ERROR(artifacts_.CheckInPlace());
   // Workers cannot report to a momentary coordinator: the wait for them ends in a service only.
   const bool may_end_wait = !store_.is_momentary() && BootMs() >= state_.place_not_before;
   if (waits_for_workers_ && may_end_wait) {

@@ -29,6 +29,7 @@
 #include "base/file_room.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/held_file.h"
 #include "base/host_port.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -343,14 +344,30 @@ std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options)
   return n_bytes.ok() && *n_bytes > 0 ? *n_bytes / 4 : std::numeric_limits<std::int64_t>::max();
 }
 
-void WaitForSignal() {
+// Waits for a signal to stop. Returns false if the socket is not at `path` any more: then no command
+// and no worker of this machine finds the coordinator, and a new start makes a new socket.
+bool WaitForStop(const std::string& path) {
+  constexpr timespec kLookEach = {.tv_sec = 2, .tv_nsec = 0};
+  // If the whole state folder is gone, the store ends the process first, with its own error.
+  constexpr int kLooksWithoutIt = 2;
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : kStopSignals) sigaddset(&signals, signal);
-  int received = 0;
-  while (sigwait(&signals, &received) != 0) {
+  const Result<HeldFile> held = HeldFile::Open(path);
+  for (int n_without = 0; n_without < kLooksWithoutIt;) {
+    const int received = sigtimedwait(&signals, nullptr, &kLookEach);
+    if (received > 0) {
+      LogInfo("stopping", {{"signal", Str(received)}});
+      return true;
+    }
+    n_without = !held.ok() || held->IsInPlace() ? 0 : n_without + 1;
   }
-  LogInfo("stopping", {{"signal", Str(received)}});
+  LogError("socket_lost",
+           {{"error", Str("the socket ", path, " was removed while the coordinator was using it")},
+            {"meaning",
+             "the coordinator ends, since nobody on this machine can reach it; nothing is lost"},
+            {"remedy", "start the coordinator again, which makes a new socket"}});
+  return false;
 }
 
 bool StopIsRequested() {
@@ -488,12 +505,13 @@ Status Serve(const ServerOptions& options) {
   server->GetHealthCheckService()->SetServingStatus(true);
   const AddressFiles files(options.state_folder);
   const Status announced = files.Write(Str(kUnix, socket_path), metrics_address, listening.network);
+  bool has_socket = true;
   if (announced.ok()) {
     LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                         {"network", listening.network},
                         {"metrics", metrics_address},
                         {"start", Str(store->boot_epoch())}});
-    WaitForSignal();
+    has_socket = WaitForStop(socket_path);
   }
 
   // Accept nothing new and end the streams; what was posted is still committed and answered. If the
@@ -517,12 +535,12 @@ Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(announced);
   RETURN_IF_ERROR(store->CheckpointWal(true));
   RETURN_IF_ERROR(files.Remove());
-  RETURN_IF_ERROR(RemoveAll(socket_path));
+  if (has_socket) RETURN_IF_ERROR(RemoveAll(socket_path));
   store->RemoveHolderName();
   LogInfo("stopped");
   // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every
   // command that starts a coordinator for the moment would have to wait.
-  std::_Exit(0);
+  std::_Exit(has_socket ? 0 : kExitStorage);
 }
 
 }  // namespace

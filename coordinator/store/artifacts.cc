@@ -38,8 +38,9 @@ Status NotSent(const ArtifactFile& file) {
                 Str("file ", file.name, " (", file.sha256, ") is not in the store: send it first"));
 }
 
-ArtifactStore::ArtifactStore(Options options)
+ArtifactStore::ArtifactStore(Options options, HeldFile held)
     : options_(std::move(options)),
+      held_(std::move(held)),
       unfinished_({.folder = JoinPath(options_.folder, kUnfinished), .wall_ms = options_.wall_ms}),
       shared_(options_.folder),
       opened_ms_(options_.wall_ms()) {}
@@ -49,9 +50,22 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::Open(Options options) {
   const std::string temporary = JoinPath(options.folder, kTemporary);
   RETURN_IF_ERROR(RemoveAll(temporary));
   RETURN_IF_ERROR(MakeFolders(temporary, 0700));
-  std::unique_ptr<ArtifactStore> store(new ArtifactStore(std::move(options)));
+  ASSIGN_OR_RETURN(HeldFile held, HeldFile::Open(options.folder));
+  std::unique_ptr<ArtifactStore> store(new ArtifactStore(std::move(options), std::move(held)));
   store->RemoveOldUploads();
   return store;
+}
+
+Status ArtifactStore::CheckInPlace() const {
+  if (held_.IsInPlace()) return Status();
+  const std::string now = held_.PathNow();
+  return Status(
+      Code::kDataLoss,
+      Str("the folder ", options_.folder, " was ", now.empty() ? "deleted" : "moved",
+          " while the coordinator was using it",
+          now.empty() ? ", or a disk was unmounted there" : Str(": it is now at ", now),
+          "; the coordinator ends, since it cannot store the checkpoints and results that workers "
+          "send. Put the folder or a copy of it back, and start the coordinator again"));
 }
 
 void ArtifactStore::RemoveOldUploads() {

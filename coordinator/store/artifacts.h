@@ -25,6 +25,7 @@
 #include "base/artifact_file.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/held_file.h"
 #include "base/shared_objects.h"
 #include "base/status.h"
 #include "base/write_back.h"
@@ -58,6 +59,8 @@ class ArtifactStore {
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
 
   bool is_shared() const { return options_.is_shared; }
+  // kDataLoss once the folder is not the one that was opened: deleted, moved, or unmounted.
+  Status CheckInPlace() const;
   // If the bytes are there, makes them young, and makes sure that they outlast a power failure.
   bool Has(const std::string& sha256);
   // Whether a record may refer to the bytes, which are made young. In a shared folder, only those
@@ -193,7 +196,7 @@ class ArtifactStore {
   Result<std::vector<std::string>> List() const;
 
  private:
-  explicit ArtifactStore(Options options);
+  ArtifactStore(Options options, HeldFile held);
   // Takes room on the disk for an upload, until it is written or ends.
   Status Reserve(const std::string& sender, std::int64_t n_bytes, bool may_take_all);
   // Counts the artifact among the sender's unused bytes, until it is forgotten. Returns a number
@@ -219,6 +222,7 @@ class ArtifactStore {
   void NoteWanted(const std::string& sha256, bool is_checked);
 
   Options options_;
+  const HeldFile held_;  // options_.folder
   UnfinishedUploads unfinished_;
   SharedObjects shared_;
   const std::int64_t opened_ms_;

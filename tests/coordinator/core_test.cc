@@ -1182,6 +1182,22 @@ TEST_F(CoreTest, AMovedStateFolderIsNoticedWhileNothingIsToBeDone) {
   EXPECT_NE(status.message().find(Str("is now at ", moved)), std::string::npos) << status.message();
 }
 
+TEST_F(CoreTest, ARemovedFolderOfArtifactsIsNoticed) {
+  std::promise<Status> fatal;
+  on_fatal = [&](const Status& status) { fatal.set_value(status); };
+  Restart();
+  const std::string path = JoinPath(folder.path(), "artifacts");
+
+  ASSERT_TRUE(RemoveAll(path).ok());
+
+  std::future<Status> ended = fatal.get_future();
+  ASSERT_EQ(ended.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  const Status status = ended.get();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find(Str("the folder ", path, " was deleted")), std::string::npos)
+      << status.message();
+}
+
 // A core whose store fails, which ends the process unless it is a test's.
 class FailingCoreTest : public CoreTest {
  protected:

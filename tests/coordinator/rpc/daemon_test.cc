@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -157,6 +158,22 @@ TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
 
   EXPECT_EQ(Info().coordinator_id(), id);
   EXPECT_EQ(Info().boot_epoch(), 2);
+}
+
+TEST_F(DaemonTest, WithoutItsSocketItEndsInOrderAndANewStartMakesOne) {
+  Start();
+  const std::string id = Info().coordinator_id();
+  ASSERT_TRUE(RemoveAll(JoinPath(state, "coordinator.sock")).ok());
+
+  const auto ended = WaitFor(pid, kEndMsMax);
+  ASSERT_TRUE(ended.ok() && *ended);
+  pid = -1;
+  EXPECT_EQ((*ended)->code, kExitStorage);
+  EXPECT_NE(ReadFile(log).value().find("coordinator.sock was removed"), std::string::npos);
+  EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+
+  Start();
+  EXPECT_EQ(Info().coordinator_id(), id);
 }
 
 TEST_F(DaemonTest, CheckHealthSaysWhetherItServes) {
