@@ -19,6 +19,7 @@
 #include "client/words/render.h"
 #include "client/words/run_limit.h"
 #include "client/words/sweep_view.h"
+#include "sweeps/schema.h"
 
 namespace longrun::client {
 namespace {
@@ -157,13 +158,36 @@ std::string SweepText(const v1::GetSweepResponse& sweep, const std::vector<int>&
          RenderColumns(tasks.header, tasks.align, tasks.rows) + (left.empty() ? "" : left + "\n");
 }
 
+// What the run itself has on an axis on which it stands with the value of its base; null if that is
+// the same, or is no single value.
+Json OwnOfStage(const v1::RunInfo& run, const Json& resolved, const std::string& axis,
+                const Json& of_base) {
+  Json own;
+  if (axis == "dataset") {
+    own = run.dataset();
+  } else if (axis == "train_length" || axis.starts_with("train.")) {
+    const std::string path = axis == "train_length" ? "train.train_length" : axis;
+    const Json* value = &resolved;
+    for (const std::string& part : Split(path, '.')) {
+      if (!value->is_object() || !value->contains(part)) return nullptr;
+      value = &value->at(part);
+    }
+    own = *value;
+  }
+  return own.is_primitive() && of_base.is_primitive() && own != of_base ? own : Json();
+}
+
 std::string RunText(const v1::RunInfo& run) {
   std::string text = "run " + run.run_key() + "\n";
   const Json axes = JsonIn(run.axes_json());
-  for (const auto& [axis, value] : axes.items()) {
-    text += "  " + axis + ": " + AxisText(value) + "\n";
-  }
   const Json resolved = JsonIn(run.run_json());
+  const bool is_of_stage = axes.value(std::string(kStageAxis), Json(kBaseStage)) != kBaseStage;
+  for (const auto& [axis, value] : axes.items()) {
+    const Json own = is_of_stage ? OwnOfStage(run, resolved, axis, value) : Json();
+    text += own.is_null()
+                ? Str("  ", axis, ": ", AxisText(value), "\n")
+                : Str("  ", axis, ": ", AxisText(own), " (its base: ", AxisText(value), ")\n");
+  }
   if (resolved.is_object() && resolved.contains("parent")) {
     text += Str("  parent: ", resolved.at("parent").get<std::string>(), "\n");
   }
