@@ -242,7 +242,10 @@ Unfit FindUnfit(const State& state, const ReadyClass& ready) {
     for (const Slot& slot : worker.slots) {
       const std::size_t n_lacks = CountLacks(ready, worker, slot);
       if (n_lacks > 0) {
-        if (n_lacks >= n_least) continue;
+        const bool is_nearer =
+            n_lacks < n_least ||
+            (n_lacks == n_least && slot.memory_bytes > nearest_slot->memory_bytes);
+        if (!is_nearer) continue;
         n_least = n_lacks;
         nearest_worker = &worker;
         nearest_slot = &slot;

@@ -351,14 +351,18 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
   const ModelConfig model = SampleRun(1).model;
   ASSERT_GT(EvaluateMemoryBytes(model, kLong, NewRunMemoryPath(model, DeviceKind::kCpu, false), 0),
             CpuSlot().memory_bytes);
-  Arrive("w", {CpuSlot()}, 1);
+  Slot smaller = CpuSlot();
+  smaller.memory_bytes /= 2;
+  Arrive("a", {smaller}, 1);
+  Arrive("w", {CpuSlot()}, 2);
   Submit({.seeds = {1}, .context_lengths = {kLong}});
   Complete(Current(Train()));
 
   EXPECT_EQ(Evaluate().state, TaskState::kReady);
-  EXPECT_NE(Evaluate().reason.find(
-                Str("its memory is ", FormatBytes(CpuSlot().memory_bytes), ", less than the ")),
-            std::string::npos)
+  EXPECT_NE(
+      Evaluate().reason.find(Str("slot 0 of worker w (w.example) comes closest, but its memory is ",
+                                 FormatBytes(CpuSlot().memory_bytes), ", less than the ")),
+      std::string::npos)
       << Evaluate().reason;
   EXPECT_NE(Evaluate().reason.find(" that the evaluation needs on a cpu"), std::string::npos)
       << Evaluate().reason;
