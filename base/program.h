@@ -15,6 +15,9 @@ struct FailureCodes {
   int out_of_threads = kExitStorage;
 };
 
+// The end of the line after the errors of a daemon's or the trainer's command line.
+inline constexpr std::string_view kUsageHint = "explains the options";
+
 // Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr
 // after the program's name, and the exit code comes from `codes`. An exception that nothing
 // catches, on another thread or in a function that must not throw, is printed too. The program then

@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/usage_problem.h"
 #include "base/utf8.h"
 #include "client/command_line.h"
 #include "client/completion.h"
@@ -109,32 +110,7 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
     return Str(Quoted(word), " was not expected: ", verb.get_name(), " takes no further argument",
                HowToSet(verb, word));
   }
-  std::vector<std::string> options = {"--state", "--context"};
-  for (const CLI::Option* option : verb.get_options()) {
-    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
-  }
-  const std::string name = word.substr(0, word.find('='));
-  return Str("there is no option ", Quoted(name), DidYouMean(name, options));
-}
-
-// The error for an option at the end of the line without its value: says what it takes.
-std::string ValueMissing(const CLI::App& app, const CLI::App& verb, const std::string& problem) {
-  for (const CLI::App* level : {&verb, &app}) {
-    for (const CLI::Option* option : level->get_options()) {
-      if (!problem.starts_with(option->get_name() + ":")) continue;
-      return Str(option->get_name(), " needs a value: ", option->get_description());
-    }
-  }
-  return problem;
-}
-
-// The error for an argument that must be given: says what it is.
-std::string ArgumentMissing(const CLI::App& verb, const std::string& problem) {
-  for (const CLI::Option* option : verb.get_options()) {
-    if (problem != option->get_name() + " is required") continue;
-    return Str(problem, ": ", option->get_description());
-  }
-  return problem;
+  return NoSuchOption(verb, word, {"--state", "--context"});
 }
 
 // "admin pki init"
@@ -165,50 +141,10 @@ std::string FirstWord(int argc, char** argv) {
   return "";
 }
 
-// What is before and after the last `middle`, since a value may hold anything; nullopt without one.
-std::optional<std::pair<std::string, std::string>> SplitAtLast(const std::string& text,
-                                                               std::string_view middle) {
-  const std::size_t at = text.rfind(middle);
-  if (at == std::string::npos) return std::nullopt;
-  return std::pair(text.substr(0, at), text.substr(at + middle.size()));
-}
-
-// CLI11's errors about a value, in our words. Such as: "--limit: Value 0 not in range 1 to 9".
-std::string AboutValue(const std::string& problem) {
-  constexpr std::string_view kNotConverted = "Could not convert: ";
-  if (problem.starts_with(kNotConverted)) {
-    const std::string rest = problem.substr(kNotConverted.size());
-    const std::size_t equals = rest.find(" = ");
-    if (equals == std::string::npos) return problem;
-    return Str(rest.substr(0, equals), " ", Quoted(rest.substr(equals + 3)),
-               ": expected a whole number");
-  }
-  const std::size_t colon = problem.find(": ");
-  if (colon == std::string::npos) return problem;
-  const std::string name = problem.substr(0, colon), rest = problem.substr(colon + 2);
-  if (const auto parts = SplitAtLast(rest, " not in {"); parts && rest.ends_with("}")) {
-    const std::vector<std::string> choices =
-        Split(parts->second.substr(0, parts->second.size() - 1), ',');
-    return Str(name, " ", Quoted(parts->first), ": expected one of ", Join(choices, ", "),
-               DidYouMean(parts->first, choices));
-  }
-  constexpr std::string_view kValue = "Value ";
-  if (const auto parts = SplitAtLast(rest, " not in range "); parts && rest.starts_with(kValue)) {
-    return Str(name, " ", Quoted(parts->first.substr(kValue.size())),
-               ": expected a whole number from ", parts->second);
-  }
-  constexpr std::string_view kTooMany = "At Most 1 required but received ";
-  if (rest.starts_with(kTooMany)) {
-    return Str(name, " is given ", rest.substr(kTooMany.size()), " times: give it once");
-  }
-  return problem;
-}
-
 // The error in the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
-  const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
-                        std::string_view(error.what()).ends_with("missing");
-  if (app.get_subcommands().empty() && no_value) return ValueMissing(app, app, error.what());
+  const bool no_value = IsWithoutValue(error);
+  if (app.get_subcommands().empty() && no_value) return ValueMissing({&app}, error.what());
   const std::string first = FirstWord(argc, argv);
   if (app.get_subcommands().empty()) {
     return first.empty() ? "a verb is missing" : NoSuchVerb("", first, app);
@@ -231,8 +167,8 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   if (missing && misspelt != remaining.end()) return NotExpected(*verb, *misspelt);
   if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(app, *verb);
   if (missing) return ArgumentMissing(*verb, problem);
-  if (no_value) return ValueMissing(app, *verb, problem);
-  return AboutValue(problem);
+  if (no_value) return ValueMissing({verb, &app}, problem);
+  return AboutValue(*verb, problem);
 }
 
 // CLI11 shows values in full.

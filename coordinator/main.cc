@@ -19,6 +19,7 @@
 #include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/usage_problem.h"
 #include "base/user_folders.h"
 #include "base/version.h"
 #include "coordinator/access.h"
@@ -225,19 +226,6 @@ int Administer(const AdminOptions& admin, const std::string& state) {
   return NotChecked(status);
 }
 
-// The environment variable that gave the option of the error its value, or "".
-std::string VariableOf(const CLI::App& app, const CLI::ParseError& error,
-                       const std::vector<std::string_view>& arguments) {
-  for (const CLI::Option* option : app.get_options()) {
-    const std::string name = option->get_name();
-    if (!std::string_view(error.what()).starts_with(name + ":")) continue;
-    const bool is_argument = std::ranges::any_of(
-        arguments, [&](std::string_view argument) { return argument.starts_with(name); });
-    return is_argument ? "" : option->get_envname();
-  }
-  return "";
-}
-
 // Each connection takes a descriptor: those of hundreds of workers and callers are more than the
 // soft limit of a shell. A server that lacks one for a moment ends (grpc_log.cc).
 void RaiseFileLimit() {
@@ -264,7 +252,8 @@ int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
       "The coordinator of longrun: accepts sweeps, schedules their tasks onto workers, keeps "
-      "every result.\nIt stops cleanly at SIGTERM, and it is safe to kill at any time."};
+      "every result.\nIt stops cleanly at SIGTERM, and it is safe to kill at any time.",
+      "longrun-coordinator"};
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
   app.add_option("--state", options.state_folder,
@@ -401,10 +390,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const std::string variable = VariableOf(app, error, {argv + 1, argv + argc});
-    if (!variable.empty())
-      std::fprintf(stderr, "in the environment variable %s: ", variable.c_str());
-    return app.exit(error) == 0 ? 0 : kExitBadUsage;
+    return ReportUsage(app, error, {argv + 1, argv + argc});
   }
   if (answers_query) return AnswerQuery();
   Status status = Check(options);

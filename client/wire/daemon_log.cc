@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/files.h"
+#include "base/program.h"
 #include "base/str.h"
 
 namespace longrun::client {
@@ -35,7 +36,7 @@ std::string LastErrorIn(std::string_view text) {
   for (std::size_t end; (end = text.find('\n')) != std::string_view::npos;
        text.remove_prefix(end + 1)) {
     const std::string_view line = text.substr(0, end);
-    if (Trim(line).empty() || line.starts_with("I 2")) continue;
+    if (Trim(line).empty() || line.starts_with("I 2") || line.ends_with(kUsageHint)) continue;
     if (std::optional<std::string> error = ErrorOf(line)) last = *std::move(error);
   }
   return last;

@@ -27,6 +27,7 @@
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/units.h"
+#include "base/usage_problem.h"
 #include "base/version.h"
 #include "proto/grpc_log.h"
 #include "worker/agent/agent.h"
@@ -180,7 +181,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitBadUsage;
+    return ReportUsage(app, error, {argv + 1, argv + argc});
   }
   if (gc->parsed()) {
     const Result<Json> collected = CollectWorkerGarbage(garbage_folder, dry_run);

@@ -14,6 +14,7 @@
 #include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/usage_problem.h"
 #include "base/utf8.h"
 #include "base/version.h"
 #include "model/data/tokenizer.h"
@@ -238,6 +239,10 @@ std::string WhichVerb(const CLI::App& verb, const std::vector<std::string>& word
 
 // Reports all required options that are missing: CLI11 reports only the first one.
 int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> others = app.remaining(true);
+  const bool has_misspelt = std::ranges::any_of(
+      others, [](const std::string& word) { return word.starts_with("--") && word != "--"; });
+  if (has_misspelt) return ReportUsage(app, error, {});  // it may be what is missing
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   std::vector<std::string> missing;
@@ -250,8 +255,7 @@ int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
     missing.push_back(WhichVerb(*verb, app.remaining(true)));
   }
   if (missing.empty()) missing.emplace_back(error.what());
-  app.exit(CLI::RequiredError(Join(missing, "\n"), CLI::ExitCodes::RequiredError));
-  return kExitBadUsage;
+  return ReportUsage(app, missing);
 }
 
 int Main(int argc, char** argv) {
@@ -326,7 +330,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) return SayMissing(app, error);
-    return app.exit(error) == 0 ? 0 : kExitBadUsage;
+    return ReportUsage(app, error, {argv + 1, argv + argc});
   }
   const Ending ending = EndGuarded(verb);
   std::vector<Status> errors = ending.others;

@@ -26,6 +26,12 @@ TEST(DaemonLogTest, ALineWithoutAnErrorIsTakenAsItIs) {
   EXPECT_EQ(LastErrorIn(""), "");
 }
 
+TEST(DaemonLogTest, AHintBelowAnErrorIsNoError) {
+  EXPECT_EQ(LastErrorIn("longrun-coordinator: --lease-ms \"abc\": expected a whole number\n"
+                        "`longrun-coordinator --help` explains the options\n"),
+            "longrun-coordinator: --lease-ms \"abc\": expected a whole number");
+}
+
 TEST(DaemonLogTest, ALineThatAFullDiskHasCutIsNotQuoted) {
   const std::string whole = Str("E ", kTime, " commit error=\"the disk is full\"\n");
   EXPECT_EQ(LastErrorIn(Str(whole, "E ", kTime, " ended error=\"the database can")),
