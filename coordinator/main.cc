@@ -417,8 +417,7 @@ int Main(int argc, char** argv) {
   // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return RunServer(options);
 }

@@ -82,7 +82,7 @@ constexpr std::string_view kUnix = "unix:";
 constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
 // From the first byte of a connection to the end of its TLS handshake and gRPC's settings.
 constexpr int kHandshakeMs = 10'000;
-constexpr int kStopSignals[] = {SIGTERM, SIGINT};
+constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGHUP};
 
 int ExitCode(const Status& status) {
   switch (status.code()) {

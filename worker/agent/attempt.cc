@@ -95,6 +95,7 @@ Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Start(const Launch& launch) 
   attempt->acked_.device_index = launch.device_index;
   // Without the attempt's name: the reason is the same for all attempts, and is shown once.
   const std::string parent = FolderOf(launch.folder.path);
+  if (!PathExists(parent)) RETURN_IF_ERROR(MakeFolder(parent));  // somebody removed it
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
     return NamingDenied(ErrnoStatus(errno, Str("cannot make a folder in ", parent)), parent);
   }

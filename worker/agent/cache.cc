@@ -130,6 +130,16 @@ Status ReceiveAll(const CacheItem& item, const std::string& incoming,
   return listed;
 }
 
+// Those that somebody removed under the running worker, but not what they lie in: without its state
+// folder, the worker ends.
+Status MakeMissingFolders(const std::string& cache) {
+  for (const char* const name : {"", kDatasets, kFiles, kIncoming}) {
+    const std::string path = *name == '\0' ? cache : JoinPath(cache, name);
+    if (!PathExists(path)) RETURN_IF_ERROR(MakeFolder(path));
+  }
+  return Status();
+}
+
 Status Publish(const CacheItem& item, const std::string& incoming, const std::string& path) {
   RETURN_IF_ERROR(SyncFolder(incoming));
   if (item.kind != CacheKind::kInputFile) return RenameSync(incoming, path);
@@ -246,6 +256,7 @@ Status Cache::Fetch(const CacheItem& item, const std::string& path, const Receiv
                                        "cannot send it again"));
   }
   const std::string incoming = IncomingOf(item.kind, item.digest);
+  RETURN_IF_ERROR(CacheNotWritten(MakeMissingFolders(options_.folder)));
   RETURN_IF_ERROR(MakeRoom(item, incoming));
   Status status = ReceiveAll(item, incoming, receive);
   if (status.ok()) status = CacheNotWritten(Publish(item, incoming, path));

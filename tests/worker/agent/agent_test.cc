@@ -769,6 +769,25 @@ TEST_F(AgentTest, WithoutATrainerTasksAreGivenBackAtNoCost) {
   EXPECT_EQ(StoredOf(second).ended->exit_code(), 0);
 }
 
+TEST_F(AgentTest, RemovedFoldersOfTheWorkerAreMadeAgain) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  const TaskFile first = Train(1, 1);
+  StartWorker();
+  Offer(first);
+  ASSERT_TRUE(AwaitEnd(first));
+  const v1::CheckpointSource source = SourceOf(RecordsOf(first, RecordKind::kCheckpoint).at(0));
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.listed.empty(); }));
+
+  ASSERT_TRUE(RemoveAll(JoinPath(state_, "attempts")).ok());
+  ASSERT_TRUE(RemoveAll(cache_).ok());
+  TaskFile second = Train(1, 2);
+  second.resume = CheckpointRef{
+      .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 3};
+  Offer(second, 0, {source});
+  ASSERT_TRUE(AwaitEnd(second));
+  EXPECT_EQ(StoredOf(second).ended->exit_code(), 0);
+}
+
 TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
   WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
   const TaskFile first = Train(1, 1);
