@@ -344,8 +344,8 @@ std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options)
   return n_bytes.ok() && *n_bytes > 0 ? *n_bytes / 4 : std::numeric_limits<std::int64_t>::max();
 }
 
-// Waits for a signal to stop. Returns false if the socket is not at `path` any more: then no command
-// and no worker of this machine finds the coordinator, and a new start makes a new socket.
+// Waits for a signal to stop. Returns false if the socket is not at `path` any more: then no
+// command and no worker of this machine finds the coordinator, and a new start makes a new socket.
 bool WaitForStop(const std::string& path) {
   constexpr timespec kLookEach = {.tv_sec = 2, .tv_nsec = 0};
   // If the whole state folder is gone, the store ends the process first, with its own error.
