@@ -118,7 +118,7 @@ const std::vector<Place> kPlaces = {
     {"Arrow", {"arrow/", "parquet/"}, {"model/data/source/parquet_arrow.cc"}},
     {"CLI11",
      {"CLI/"},
-     {"client/main.cc", "client/command_line.cc", "client/completion.cc",
+     {"base/usage_problem.h", "client/main.cc", "client/command_line.cc", "client/completion.cc",
       "client/console/arguments.cc", "coordinator/main.cc", "worker/agent/main.cc",
       "worker/trainer/main.cc"}},
     {"GoogleTest", {"gtest/", "gmock/"}, {}},
