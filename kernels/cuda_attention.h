@@ -12,9 +12,10 @@
 //          46,340 (rotated, they are at most sqrt(2) times that) and right to 2^-25
 // Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; there are
 //          at most kCudaKnotsMax knots; the offsets of queries and keys are at most kCudaOffsetMax
-// Skipping: of causal calls with a one-sided key bias or a distance table, and no other term but
-//          dropout, of more than 64 queries and more than 512 keys; in multiples of 128 keys. Of
-//          others, and under a window or with documents, no key is skipped: first_key becomes 0
+// Skipping: of causal calls with a one-sided key bias or a distance table, of more than 64 queries
+//          and more than 512 keys, under a window of more than 512 or none; in multiples of 128
+//          keys. Of calls with sinks, regions, or what the contract excludes, no key is skipped:
+//          first_key becomes 0
 // Subnormal numbers: kept, whatever the options say; but a probability below 2^-126 becomes 0
 #pragma once
 

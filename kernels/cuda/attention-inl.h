@@ -511,13 +511,15 @@ class AttentionCall {
     return TryWith<FewQueriesKernel, Math>(known);
   }
 
-  // Biases make keys weigh little that lie far away. With fewer keys, finding them takes longer
-  // than visiting them; and a window already leaves them out.
+  // Biases make keys weigh little that lie far away. With fewer keys, in the call or in the window,
+  // finding them takes longer than visiting them. Sinks would have to be visited beyond skipped
+  // keys.
   bool MaySkip() const {
     const bool has_bias = p_.has_key_bias != 0 || p_.table != nullptr;
-    return has_bias && p_.n_key > kSplitKeys && !IsSplit() && p_.causal != 0 && p_.window == 0 &&
-           p_.document_begin == nullptr && p_.two_sided == 0 && p_.has_piecewise == 0 &&
-           terms_.has_rotation == 0;
+    const int n_seen = p_.window > 0 ? Min(p_.window, p_.n_key) : p_.n_key;
+    return has_bias && n_seen > kSplitKeys && !IsSplit() && p_.causal != 0 && p_.n_sink == 0 &&
+           p_.two_sided == 0 && p_.has_piecewise == 0 && terms_.rotation.growth.n == 0 &&
+           terms_.n_region == 0;
   }
   void LaunchSkip(std::int32_t* first_key) {
     SkipParams skip;
@@ -588,8 +590,8 @@ class AttentionCall {
   bool WithMask(const Known& known, const LaunchWithKnown& launch) {
     return HasMask() ? launch(MaskedParams<Known>()) : launch(known);
   }
-  // The same, for the kernel whose loop is another one if the call skips keys. Only calls with a
-  // bias and without a mask do.
+  // The same, for the kernel whose loop is another one if a call without a mask skips keys. Only
+  // calls with a bias do.
   template <typename LaunchWithKnown>
   bool WithSkips(const LaunchWithKnown& launch) {
     return WithMask([this, &launch](auto known) {

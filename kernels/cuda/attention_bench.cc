@@ -18,6 +18,7 @@
 //   fire              a function of 32 knots, all of whose numbers are learned
 //   window            each query sees 1,024 keys
 //   documents         of 250 and 750 tokens in turn
+//   alibi+window      both; so of others
 //
 // With --queries, forward of the last N positions of T keys, as when a model writes. With --skip,
 // keys are skipped that hold at most 2^-N of a row. --backward: the kernels of bf16. The plug-in
@@ -194,7 +195,15 @@ class Terms {
 
   // Ends the program if there are no terms of this name.
   void Add(AttentionBackwardCall& backward) {
-    const std::string& name = setting_.terms;
+    for (const std::string& name : Split(setting_.terms, '+')) Add(name, backward);
+  }
+  const AttentionTerms& all() const { return all_; }
+
+  static constexpr const char* kAllTerms =
+      "none,key_bias,two_sided,alibi,distance_table,kerple,fire,rotation,window,documents";
+
+ private:
+  void Add(const std::string& name, AttentionBackwardCall& backward) {
     const auto length = static_cast<std::size_t>(setting_.length);
     if (name == "key_bias" || name == "two_sided") {
       // As the prefix sums of a learned bias.
@@ -227,12 +236,6 @@ class Terms {
       std::exit(kExitBadUsage);
     }
   }
-  const AttentionTerms& all() const { return all_; }
-
-  static constexpr const char* kAllTerms =
-      "none,key_bias,two_sided,alibi,distance_table,kerple,fire,rotation,window,documents";
-
- private:
   std::span<const double> Keep(const std::vector<double>& numbers) {
     if (all_.memory == kGpu) return numbers_.emplace_back(numbers).Span();
     return host_numbers_.emplace_back(numbers);

@@ -320,6 +320,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   // registers.
   static constexpr int kSumSlots = Params::kHasKeyBias ? Base::kRowSlots : 0;
   static constexpr bool kHasOneSided = Params::kHasKeyBias && !Params::kIsTwoSided;
+  // With a mask, the loop passes over tiles anyway, so it also is the one of calls that skip keys.
+  static constexpr bool kSkips =
+      Params::kSkips || (Params::kHasMask && (kHasOneSided || Params::kHasTable));
   // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
@@ -374,11 +377,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   }
   // No query of head h from here on visits them.
   static LR_DEVICE int EndOfQueries(const Params& p, int b, int h, int j_0, const Aside& aside) {
-    if constexpr (Params::kHasMask) {
-      return aside.Get(kQueryEnd);
-    } else {
-      return Params::kSkips ? QueryEnd(p, b, h, j_0) : p.n_query;
-    }
+    const int end = kSkips ? QueryEnd(p, b, h, j_0) : p.n_query;
+    if constexpr (Params::kHasMask) return Min(end, aside.Get(kQueryEnd));
+    return end;
   }
   // The first tile from `tile` on that visits the keys from j_0; group * n_query_tile: none.
   static LR_DEVICE int NextTile(const Params& p, int b, int h_kv, int j_0, int tile,
@@ -391,7 +392,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       tile = head * n_tile + of_head;
       if (i_0 >= EndOfQueries(p, b, h_kv * p.group + head, j_0, aside)) {
         tile = (head + 1) * n_tile;
-      } else if (Params::kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0) {
+      } else if (kSkips && FirstKey(p, b, h_kv * p.group + head, i_0) > j_0) {
         ++tile;
       } else {
         break;

@@ -24,7 +24,8 @@ namespace gpu {
 
 inline constexpr int kNearKeys = 32;  // that each row scores at least, if it sees as many
 
-// Of calls that skip: no more than a one-sided key bias and a distance table.
+// Of calls that skip: no biases but a one-sided key bias and a distance table, and no sinks. A mask
+// is hidden from the loop over the nearest keys, too (FirstSeen).
 struct SkipParams : Params {
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
@@ -42,24 +43,35 @@ LR_DEVICE double NanIsLargest(double x) {
   return x == x ? x : static_cast<double>(__builtin_huge_valf());
 }
 
+// Eight channels of a row, of its rounded part or of its low part.
+template <typename Layer>
+LR_DEVICE void ReadPart(const Rows& rows, const void* part, std::int64_t at, float (&x)[kChunk]) {
+  if (rows.is_aligned == 0) {
+    LR_UNROLL
+    for (int e = 0; e < kChunk; ++e) x[e] = ReadNumber(rows.scalar, part, at + e);
+  } else if (HasTwoBytes(rows.scalar)) {
+    alignas(16) std::uint16_t bits[kChunk];
+    Layer::LoadEight(static_cast<const std::uint16_t*>(part) + at, bits);
+    LR_UNROLL
+    for (int e = 0; e < kChunk; ++e) x[e] = FromTwoBytes(rows.scalar, bits[e]);
+  } else {
+    Layer::LoadEight(static_cast<const float*>(part) + at, x);
+  }
+}
+
+// The norm of a row, with its low part.
 template <typename Layer>
 LR_DEVICE double Norm(const Rows& rows, std::int64_t at, int head_dim) {
   double sum = 0.0;
   for (int c = 0; c < head_dim; c += kChunk) {
-    alignas(16) float x[kChunk];
-    if (rows.is_aligned == 0) {
-      LR_UNROLL
-      for (int e = 0; e < kChunk; ++e) x[e] = ReadNumber(rows.scalar, rows.data, at + c + e);
-    } else if (HasTwoBytes(rows.scalar)) {
-      alignas(16) std::uint16_t bits[kChunk];
-      Layer::LoadEight(static_cast<const std::uint16_t*>(rows.data) + at + c, bits);
-      LR_UNROLL
-      for (int e = 0; e < kChunk; ++e) x[e] = FromTwoBytes(rows.scalar, bits[e]);
-    } else {
-      Layer::LoadEight(static_cast<const float*>(rows.data) + at + c, x);
-    }
+    alignas(16) float x[kChunk], low[kChunk] = {};
+    ReadPart<Layer>(rows, rows.data, at + c, x);
+    if (rows.low != nullptr) ReadPart<Layer>(rows, rows.low, at + c, low);
     LR_UNROLL
-    for (int e = 0; e < kChunk; ++e) sum += static_cast<double>(x[e]) * static_cast<double>(x[e]);
+    for (int e = 0; e < kChunk; ++e) {
+      const double whole = static_cast<double>(x[e]) + static_cast<double>(low[e]);
+      sum += whole * whole;
+    }
   }
   return sqrt(sum);
 }
@@ -159,9 +171,14 @@ struct SkipKernel {
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
 
-  static int SharedBytes(const Params& /*p*/) {
-    return Shape::TileBytes(kRows) + Shape::TileBytes(kColumns) + TileNumbers<Layer>::kBytes +
-           4 * kRows + 4 * kWarps;
+  // Rotated rows have low parts where forward's scores must be exact, and these are the same.
+  static LR_BOTH bool HasLow(const Params& p) {
+    return HasTwoBytes(Shape::Math::kScalar) && p.q[0].low != nullptr;
+  }
+  static int SharedBytes(const Params& p) {
+    const int parts = HasLow(p) ? 2 : 1;
+    return parts * (Shape::TileBytes(kRows) + Shape::TileBytes(kColumns)) +
+           TileNumbers<Layer>::kBytes + 4 * kRows + 4 * kWarps;
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * SkipTiles(p.n_query);
@@ -172,10 +189,13 @@ struct SkipKernel {
     const std::int64_t head = Layer::Block() / SkipTiles(p.n_query);
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
     const int row = Layer::Thread() / 32 * 16;
+    const bool has_low = HasLow(p);
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<Element>(kRows * Shape::kStride);
+    const Tile q_low = arena.template Take<Element>(has_low ? kRows * Shape::kStride : 0);
     const Tile k = arena.template Take<Element>(kColumns * Shape::kStride);
+    const Tile k_low = arena.template Take<Element>(has_low ? kColumns * Shape::kStride : 0);
     const TileNumbers<Layer> numbers(arena);
     const auto of_rows = arena.template Take<float>(kRows);
     const auto of_warps = arena.template Take<int>(kWarps);
@@ -186,6 +206,9 @@ struct SkipKernel {
       const double anchor = AnchorOf(p, b, h, i_0);
       Layer::Barrier();  // the queries before have been read
       LoadTile<Layer, Shape>(p, p.q[0], p.q[0].data, b, h, i_0, kRows, p.n_query, q);
+      if (has_low) {
+        LoadTile<Layer, Shape>(p, p.q[0], p.q[0].low, b, h, i_0, kRows, p.n_query, q_low);
+      }
       float largest[2] = {kHidden, kHidden};
       const int oldest = Max(KeyAt(p, i_0) - (kNearKeys - 1), 0) / kColumns;
       for (int tile = KeyAt(p, i_0 + kRows - 1) / kColumns; tile >= oldest; --tile) {
@@ -193,9 +216,17 @@ struct SkipKernel {
         Layer::Barrier();  // the keys before have been read
         numbers.ReadKeys(p, b, h, j_0, kColumns, anchor);
         LoadTile<Layer, Shape>(p, p.k[0], p.k[0].data, b, h / p.group, j_0, kColumns, p.n_key, k);
+        if (has_low) {
+          LoadTile<Layer, Shape>(p, p.k[0], p.k[0].low, b, h / p.group, j_0, kColumns, p.n_key,
+                                 k_low);
+        }
         Layer::Barrier();
         float s[kColumns / 8][4] = {};
         AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
+        if (has_low) {
+          AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);
+          AddRowProducts<Layer, Shape, kColumns>(p, q, row, k_low, s);
+        }
         AddTerms<Layer, false, kColumns>(p, h, numbers, false, i_0, j_0, row, s);
         LR_UNROLL
         for (int n = 0; n < kColumns / 8; ++n) {
@@ -228,22 +259,34 @@ struct SkipKernel {
     p.first_key_of[head * n_block + block] = n_skipped * kSkipTile;
   }
 
+  // A row sees all keys from this one on to its own position. If it is older than the nearest keys,
+  // the row sees them; else the row sees no older keys, and whatever it scores with those, there
+  // is nothing to prove.
+  static LR_DEVICE int FirstSeen(const gpu::Params& p, int b, int i) {
+    int first = 0;
+    if (p.document_begin != nullptr) first = DocumentsOf(p, b)[p.q_offset + i] - p.k_offset;
+    if (p.window > 0) first = Max(first, p.distance + i - p.window + 1);
+    return Max(first, 0);
+  }
   // How many of the oldest n_tile tiles of keys row i may skip. `largest` is what it scores with a
-  // key that it visits, relative to the anchor. What the row loses grows with each tile.
+  // key that it visits, relative to the anchor. What the row loses grows with each tile, from those
+  // on that it does not see.
   static LR_DEVICE int Skipped(const Params& p, int b, int h, int i, double anchor, float largest,
                                int n_tile) {
-    const int n_visible = Min(p.distance + i + 1, p.n_key);
-    if (n_visible <= 0) return n_tile;
-    if (largest == kHidden) return 0;  // its scores are NaN, or -infinity
-    // Norms and scores are rounded, so the bound gets some slack to stay a bound.
-    constexpr double kRoundingSlack = 1.0 + 1e-5;
-    const double norm = Norm<Layer>(p.q[0], p.q[0].At(b, h, i), p.head_dim) * kRoundingSlack *
+    const int first_seen = FirstSeen(p, b, i), end_seen = Min(p.distance + i + 1, p.n_key);
+    if (first_seen >= end_seen) return n_tile;
+    int first = Min(first_seen / kSkipTile, n_tile), last = n_tile;
+    if (largest == kHidden) return first;  // its scores are NaN, or -infinity
+    // Norms and scores are rounded, so the bound gets some slack to stay a bound. Low parts leave
+    // out 2^-16 of a row in bf16, and their product with each other from the scores.
+    const double slack = HasLow(p) ? 1.0 + 0x1p-14 : 1.0 + 1e-5;
+    const double norm = Norm<Layer>(p.q[0], p.q[0].At(b, h, i), p.head_dim) * slack *
                         fabs(static_cast<double>(p.scale));
     const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
     const std::int64_t kv_head = static_cast<std::int64_t>(b) * p.n_kv_head + h / p.group;
-    int first = 0, last = n_tile;
     while (first < last) {
-      const int middle = (first + last + 1) / 2, n_key = Min(middle * kSkipTile, n_visible);
+      const int middle = (first + last + 1) / 2;
+      const int n_key = Min(middle * kSkipTile, end_seen) - first_seen;
       double bound = Layer::Log(static_cast<double>(n_key)) * kLog2E +
                      norm * p.norm_max[kv_head * p.n_tile + middle - 1] -
                      static_cast<double>(largest);

@@ -61,6 +61,7 @@ class KeyTiles {
     }
     n = (n_key + kColumns - 1) / kColumns;
     if constexpr (Params::kHasMask) {
+      first = Max(first, FirstKey(p, b, h, i_0) / kColumns);  // a call with sinks skips no key
       if (n <= first) n = 0;
     } else {
       first = FirstKey(p, b, h, i_0) / kColumns;

@@ -1605,7 +1605,21 @@ double LargestValue(const Problem& problem) {
   return largest;
 }
 
-// The part of the pairs that a causal mask shows, and that are not before their first key.
+// The first key that query i of sequence b may see, if its mask has no sinks.
+std::int64_t FirstSeen(const Problem& problem, std::int64_t b, std::int64_t i) {
+  const Visibility& see = problem.terms.visibility;
+  const std::int64_t p = see.q_offset + i;
+  std::int64_t first = see.window > 0 ? std::max(p - see.window + 1, std::int64_t{0}) : 0;
+  if (!see.document_begin.empty()) {
+    const std::int64_t n_position =
+        static_cast<std::int64_t>(see.document_begin.size()) / problem.shape.batch;
+    const auto at = static_cast<std::size_t>(b * n_position + p);
+    first = std::max<std::int64_t>(first, see.document_begin[at]);
+  }
+  return first;
+}
+
+// The part of the visible pairs of a causal call that are not before their first key.
 double VisitedShare(const Problem& problem, const Outcome& out) {
   const ProblemShape& n = problem.shape;
   const std::int64_t n_block = VisitedKeys::Count(n.n_query);
@@ -1614,8 +1628,10 @@ double VisitedShare(const Problem& problem, const Outcome& out) {
     for (std::int64_t i = 0; i < n.n_query; ++i) {
       const std::int64_t block = head * n_block + i / VisitedKeys::kQueries;
       const std::int64_t end = std::min(problem.terms.visibility.q_offset + i + 1, n.n_key);
-      const std::int64_t first = out.first_key[static_cast<std::size_t>(block)];
-      visible += static_cast<double>(end);
+      const std::int64_t first_seen = FirstSeen(problem, head / n.n_head, i);
+      const std::int64_t first =
+          std::max<std::int64_t>(first_seen, out.first_key[static_cast<std::size_t>(block)]);
+      visible += static_cast<double>(std::max(end - first_seen, std::int64_t{0}));
       visited += static_cast<double>(std::max(end - first, std::int64_t{0}));
     }
   }
@@ -1734,6 +1750,116 @@ TEST_P(KernelTest, WhatIsLeftAfterSkippingIsTheReferences) {
   }
 }
 
+// What calls that skip keys may have beside their bias. On a GPU, only those of a mask leave a call
+// the kernels for few terms.
+struct Beside {
+  std::int64_t window = 0;
+  std::vector<std::int32_t> cu_seqlens = {};
+  bool rotates = false, drops = false;
+
+  bool HasAllMasks() const { return window > 0 && !cu_seqlens.empty() && !rotates; }
+  void AddTo(Problem& problem) const {
+    problem.terms.visibility.window = window;
+    if (!cu_seqlens.empty()) problem.SetDocuments(cu_seqlens);
+    if (rotates) problem.AddRotation(true, problem.shape.head_dim / 16 * 16);
+    if (drops) problem.terms.dropout = Dropout{.probability = 0.1, .seed = CommitSeed()};
+  }
+};
+
+// A bias that forgets keys farther than some ten, of the keys or of the distances.
+void AddForgetting(Problem& problem, SeededRandom& random, bool of_distances) {
+  if (!of_distances) return problem.AddKeyBias(random, false, -1.0);
+  const std::int64_t n = problem.terms.visibility.q_offset + problem.shape.n_query;
+  problem.AddDistanceTable(random, n, 0);
+  for (std::size_t at = 0; at < problem.table.size(); ++at) {
+    problem.table[at] -= static_cast<double>(at % static_cast<std::size_t>(n));
+  }
+  problem.terms.distance_table = DistanceTable{.values = problem.table, .n_distance = n};
+}
+
+TEST_P(KernelTest, WhatIsLeftAfterSkippingBesideOtherTermsIsTheReferences) {
+  if (!tested().skips) return;
+  // The last document's queries see no key.
+  const std::vector<std::int32_t> cu_seqlens = {0, 420, 600, 650, 671};
+  const Beside besides[] = {
+      {.window = 520},
+      {.cu_seqlens = cu_seqlens},
+      {.window = 520, .cu_seqlens = cu_seqlens},
+      {.rotates = true},
+      {.window = 520, .cu_seqlens = cu_seqlens, .rotates = true, .drops = true}};
+  for (const std::int64_t head_dim : {24, 128}) {
+    const ProblemShape shape = {.batch = head_dim > 64 ? 1 : 2,
+                                .n_head = 2,
+                                .n_kv_head = 1,
+                                .n_query = 523,
+                                .n_key = 619,
+                                .head_dim = head_dim};
+    for (const Beside& beside : besides) {
+      if (head_dim > 64 && !beside.HasAllMasks()) continue;
+      for (const Scalar scalar : Types()) {
+        Problem problem(shape, scalar, random_);
+        problem.terms.visibility.q_offset = 148;
+        AddForgetting(problem, random_, random_.Chance(0.5));
+        beside.AddTo(problem);
+        SCOPED_TRACE(problem.Name());
+        const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+        EXPECT_LT(VisitedShare(problem, out), 0.85);
+        ExpectOutcome(out, RunReference(problem), BoundsOf(tested(), problem), problem);
+      }
+    }
+  }
+}
+
+// The values of the oldest keys, which many queries see, are NaN, and every query skips these keys.
+TEST_P(KernelTest, WhatIsLeftOutIsNotRead) {
+  if (!tested().skips) return;
+  constexpr std::size_t kOldest = 128;
+  const std::vector<std::int32_t> cu_seqlens = {0, 600, 640};
+  const Beside besides[] = {{},
+                            {.window = 600},
+                            {.cu_seqlens = cu_seqlens},
+                            {.window = 600, .cu_seqlens = cu_seqlens},
+                            {.rotates = true},
+                            {.window = 600, .cu_seqlens = cu_seqlens, .rotates = true}};
+  const auto is_nan = [](double x) { return std::isnan(x); };
+  for (const std::int64_t head_dim : {16, 128}) {
+    for (const Beside& beside : besides) {
+      if (head_dim > 64 && !beside.HasAllMasks()) continue;
+      for (const Scalar scalar : Types()) {
+        for (const bool of_distances : {false, true}) {
+          Problem problem({.batch = 1,
+                           .n_head = 2,
+                           .n_kv_head = 1,
+                           .n_query = 256,
+                           .n_key = 640,
+                           .head_dim = head_dim},
+                          scalar, random_);
+          problem.terms.visibility.q_offset = 384;
+          AddForgetting(problem, random_, of_distances);
+          beside.AddTo(problem);
+          const std::size_t n_oldest = kOldest * static_cast<std::size_t>(head_dim);
+          std::fill_n(problem.v.begin(), n_oldest, std::numeric_limits<double>::quiet_NaN());
+          SCOPED_TRACE(problem.Name());
+          EXPECT_TRUE(std::ranges::any_of(RunKernel(kernel(), problem).o, is_nan));
+          const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+          for (const std::int32_t first : out.first_key) {
+            EXPECT_GE(static_cast<std::size_t>(first), kOldest);
+          }
+          EXPECT_TRUE(std::ranges::none_of(out.o, is_nan));
+          EXPECT_TRUE(std::ranges::none_of(out.dq, is_nan));
+          EXPECT_TRUE(std::ranges::none_of(out.d_distance_table, is_nan));
+          for (const auto* gradient : {&out.dk, &out.dv}) {
+            const auto from_oldest = std::span(*gradient).first(n_oldest);
+            EXPECT_TRUE(std::ranges::all_of(from_oldest, [](double x) { return x == 0.0; }));
+            EXPECT_TRUE(std::ranges::none_of(*gradient, is_nan));
+          }
+          EXPECT_TRUE(std::ranges::none_of(out.d_key_bias, is_nan));
+        }
+      }
+    }
+  }
+}
+
 // Backward visits what forward visited, and nothing else: no rounding, but no gradient at all.
 TEST_P(KernelTest, AKeyThatEveryQuerySkippedHasNoGradient) {
   if (!tested().skips) return;
@@ -1835,6 +1961,81 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
     sinks.terms.key_bias = KeyBias{.values = sinks.key_bias};
     sinks.terms.visibility = {.window = 300, .n_sink = 70};
     ExpectSkippingIsHarmless(tested(), sinks);
+    // Where the bias falls towards a query, the oldest key that it sees weighs most.
+    table.terms.visibility.window = 513;
+    ExpectSkippingIsHarmless(tested(), table);
+    problem.SetDocuments({0, 70, 600});
+    ExpectSkippingIsHarmless(tested(), problem);
+  }
+}
+
+// One of them outweighs the window.
+TEST_P(KernelTest, SinksAreNotSkipped) {
+  Problem problem({.batch = 1, .n_query = 800, .n_key = 800, .head_dim = 8}, Scalar::kFp32,
+                  random_);
+  problem.AddKeyBias(random_, false, -1.0);
+  problem.key_bias[3] += 1000.0;
+  problem.terms.key_bias = KeyBias{.values = problem.key_bias};
+  problem.terms.visibility = {.window = 520, .n_sink = 8};
+  ExpectSkippingIsHarmless(tested(), problem);
+}
+
+// Rows may be made longer as they are rotated: here those of the first positions are 32 times as
+// long, a power of two, which two bytes hold. Key 3 then outweighs what lies between it and query
+// 400.
+TEST_P(KernelTest, KeysThatARotationMakesLongAreNotSkipped) {
+  for (const Scalar scalar : Types()) {
+    Problem problem({.batch = 1, .n_query = 600, .n_key = 600, .head_dim = 8}, scalar, random_);
+    problem.AddKeyBias(random_, false, -1.0);
+    problem.AddRotation(true, 8);
+    for (std::size_t at = 0; at < 600 * 4; ++at) {
+      problem.cos[at] = at < 40 ? 32.0 : 1.0;
+      problem.sin[at] = 0.0;
+    }
+    for (std::size_t c = 0; c < 8; ++c) problem.k[3 * 16 + c] = 64.0 * problem.q[400 * 16 + c];
+    ExpectSkippingIsHarmless(tested(), problem);
+  }
+}
+
+// A rotated row of two bytes is kept as a rounded and a low part. Far keys weigh e^-4 here; but by
+// rounded parts alone, they would score less by 40 and more, or near keys that much more, and every
+// query would skip them.
+TEST_P(KernelTest, LowPartsOfRotatedRowsCountInTheBound) {
+  if (!tested().skips) return;
+  constexpr std::size_t kKeys = 640, kFar = 128, kHeadDim = 8;
+  for (const Scalar scalar : Types()) {
+    if (!HasTwoBytes(scalar)) continue;
+    const double step = scalar == Scalar::kBf16 ? 0x1p-7 : 0x1p-10;  // from 1 to the next number
+    for (const bool is_rounded_down : {true, false}) {
+      Problem problem({.batch = 1,
+                       .n_head = 1,
+                       .n_kv_head = 1,
+                       .n_query = 128,
+                       .n_key = kKeys,
+                       .head_dim = kHeadDim},
+                      scalar, random_);
+      problem.terms.visibility.q_offset = 512;
+      problem.AddRotation(true, kHeadDim);
+      std::ranges::fill(problem.cos, is_rounded_down ? 1.0 + 0.45 * step : 1.0 - 0.23 * step);
+      std::ranges::fill(problem.sin, 0.0);
+      const double factor = problem.cos.front() * problem.cos.front();
+      // Powers of two. Queries score `weight` with keys that are as long.
+      const double length = scalar == Scalar::kBf16 ? 64.0 : 256.0;
+      std::ranges::fill(problem.q, length);
+      problem.terms.scale = 1.0;
+      const double weight = factor * kHeadDim * length * length;
+      for (std::size_t j = 0; j < kKeys; ++j) {
+        const bool is_long = j < kFar || !is_rounded_down;
+        std::fill_n(problem.k.begin() + static_cast<std::ptrdiff_t>(j * kHeadDim), kHeadDim,
+                    is_long ? length : 0.0);
+        const double of_far = is_rounded_down ? -weight - 4.0 : -4.0;
+        problem.key_bias.push_back(j < kFar ? of_far : 0.0);
+      }
+      problem.terms.key_bias = KeyBias{.values = problem.key_bias};
+      SCOPED_TRACE(problem.Name());
+      const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+      EXPECT_EQ(VisitedShare(problem, out), 1.0);
+    }
   }
 }
 

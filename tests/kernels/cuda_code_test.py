@@ -68,7 +68,7 @@ FEW_TERMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 
 
 # The bytes of stack that the page says of the kernels before and after attention.
-OTHER_STACKS = {"DeltaKernel": 32, "SkipKernel": 24}
+OTHER_STACKS = {"DeltaKernel": 32, "SkipKernel": 8}
 
 
 def columns_of(kernel, *params):

@@ -17,7 +17,7 @@ struct KernelUnderTest {
   // Runs on the threads of options.parallel_for, in the mode of options.subnormals.
   bool uses_host_threads = false;
   // Leaves out keys as skip_epsilon says, at least of causal calls of more than 64 queries and more
-  // than 512 keys, without a rotation or a window.
+  // than 512 keys (in the window, too), without sinks, regions or growth.
   bool skips = false;
   // Leaves out keys of all calls of which the contract allows it, and counts its tiles.
   bool counts_tiles = false;
