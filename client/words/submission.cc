@@ -55,8 +55,10 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
     any_stale = n_tasks + n_under_way + refresh->impossible_size() > 0;
   }
   std::string text = name + ": ";
-  const std::string known = Str("already submitted: ", Counted(counts.runs_reused(), "run"), ", ",
-                                Counted(counts.cells_reused(), "cell"));
+  std::vector<std::string> reused;
+  if (counts.runs_reused() > 0) reused.push_back(Counted(counts.runs_reused(), "run"));
+  if (counts.cells_reused() > 0) reused.push_back(Counted(counts.cells_reused(), "cell"));
+  const std::string known = Str("already submitted: ", Join(reused, ", "));
   const bool is_known = counts.runs_reused() + counts.cells_reused() > 0;
   const bool is_repeated = was_submitted && parts.empty() && is_known;
   text += is_repeated     ? Str("nothing new, since this sweep was ", known)
