@@ -39,9 +39,10 @@ inline constexpr double kCudaFp16DropoutMax = 0.99;
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
 
 // The same, but backward has a single kernel for bf16 calls with few terms: heads of up to 128
-// channels, no window, documents, dropout, regions or pieces, and at most one of a key bias, a
-// distance table and a rotation. Its results differ in their last bits. Its speed on a GPU has not
-// been measured yet; so far, only the benchmark and tests call it.
+// channels, no dropout, regions, pieces or two-sided bias, and at most one of a key bias, a
+// distance table and a rotation; also under a window and with documents. Its results differ in
+// their last bits. Its speed on a GPU has not been measured yet; so far, only the benchmark and
+// tests call it.
 Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path);
 
 // Of the GPU with this number, by the plug-in at `plugin_path`, which is loaded as above.

@@ -7,7 +7,8 @@
 #
 #   tests      the tests that need a GPU, those of bits also with blocking launches
 #              (tools/gpu_tests.py)
-#   sanitizer  those of the kernels on small shapes, under NVIDIA's compute-sanitizer (the same)
+#   sanitizer  those of the kernels on small shapes, under NVIDIA's compute-sanitizer (the same);
+#              without one, the stage is not run, and the exit code is 1
 #   checks     training, evaluation, generation, resuming and memory, compared with the CPU
 #              (tools/gpu_checks.py)
 #   attention  the goals of attention, beside PyTorch's and our own, the most valuable first
@@ -166,6 +167,7 @@ run() {
   show timeout --kill-after=10 "$seconds" "$@" 2>&1 | tee "$FOLDER/$name.log" || code=$?
   case $code in
     0) note "$name" ok $((SECONDS - begin)) ;;
+    77) note "$name" "not run; see $name.log" $((SECONDS - begin)) ;;
     124 | 137) note "$name" "ended after $seconds seconds; run it by --stages $name, or --whole" "$seconds" ;;
     *) note "$name" "exit code $code; see $name.log" $((SECONDS - begin)) ;;
   esac

@@ -17,11 +17,12 @@ cache, calls take several sets of them in turn. Both sides do so by the same num
 is that of the medians of both sides' rounds, from graphs if both have them, with the lowest and the highest ratio of
 one round. The ceilings, a product of 8192 x 8192 x 8192 in bf16 and a copy of 2 GiB, are measured at the beginning.
 
-The peers are torch's scaled_dot_product_attention through flash attention, cuDNN and the memory-efficient kernel, none
-of which has a bias; cuDNN with ALiBi's bias as a dense matrix, which has no gradient; and compiled FlexAttention, with
-the gradients of what a model learns. FlexAttention takes KERPLE's own two numbers for each head; ours takes a table of
-its values, and the table's gradient. Nobody but us has a rotation or FIRE inside the kernel. A peer that this torch
-does not have is named and left out. Compiling FlexAttention takes long: --flex-lengths names the lengths for it.
+The peers are torch's scaled_dot_product_attention through flash attention, cuDNN and the memory-efficient kernel, all
+without a bias; the latter two with ALiBi's bias as a dense matrix, of which no gradient is computed; and compiled
+FlexAttention, with the gradients of what a model learns. FlexAttention takes KERPLE's own two numbers for each head;
+ours takes a table of its values, and the table's gradient. Nobody but us has a rotation or FIRE inside the kernel. A
+peer that this torch does not have is named and left out. Compiling FlexAttention takes long: --flex-lengths names the
+lengths for it.
 
 --seconds ends the rounds after this time. --last-query measures what writes a token: forward of one query that sees all
 keys, in GB/s of the keys and values. --skip also measures ours while it skips keys that hold at most 2^-24 of a row,
@@ -44,7 +45,8 @@ TERMS = ["none", "key_bias", "two_sided", "alibi", "distance_table", "kerple", "
          "documents"]
 LAST_QUERY_TERMS = ["none", "key_bias", "alibi", "rotation"]
 SKIPPING = ["key_bias", "alibi"]
-PEERS = ["flash", "cudnn", "efficient", "cudnn_dense_bias", "flex"]
+PEERS = ["flash", "cudnn", "efficient", "cudnn_dense_bias", "efficient_dense_bias", "flex"]
+DENSE_BIAS = "_dense_bias"  # the end of such a peer's name
 BENCH = "build/trainer-only/bin/longrun-cuda-attention-bench"
 WINDOW, DISTANCES = 1024, 128
 CHECKED_LENGTH = 1500  # more than the window, and than one document
@@ -89,7 +91,8 @@ GOALS = [
     Goal("K3", "a key bias with its gradient, beside FlexAttention", OURS, ["key_bias"], [("flex", None)],
          dict.fromkeys([4096, 16384], 1.3)),
     Goal("K2c", "a bias with its gradient, beside the fastest peer that has it", OURS,
-         ["key_bias", "alibi", "two_sided", "distance_table", "kerple"], [("flex", None), ("cudnn_dense_bias", None)],
+         ["key_bias", "alibi", "two_sided", "distance_table", "kerple"],
+         [("flex", None), ("cudnn_dense_bias", None), ("efficient_dense_bias", None)],
          dict.fromkeys([4096, 16384], 1.0)),
 ]
 # (the goals that they serve, options), the most valuable first. K7 cannot be decided, so it has no
@@ -97,16 +100,17 @@ GOALS = [
 RUNS = [
     ("K2b", "--skip --terms none,key_bias,alibi --peers cudnn --lengths 8192,32768,131072"),
     ("K6", "--skip --heads 8 --terms none,alibi --peers none --lengths 32768,131072"),
-    ("K1,K2,K4", "--terms none,key_bias --peers flash,cudnn --lengths 1024,4096,16384"),
-    ("K1,K2,K4", "--batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
+    ("K1,K2,K4", "--terms none,key_bias --peers flash,cudnn,efficient --lengths 1024,4096,16384"),
+    ("K1,K2,K4", "--batch 16 --terms none,key_bias --peers flash,cudnn,efficient --lengths 1024"),
     ("K5", "--terms none,distance_table,kerple,fire --peers none --lengths 4096,16384"),
     ("K3,K2c", "--terms key_bias --peers flex --lengths 4096,16384"),
     ("K7", "--single-backward --terms none --peers flash --lengths 4096,16384"),
-    ("", "--heads 32 --terms none,key_bias --peers flash,cudnn --lengths 16384"),
-    ("", "--heads 16 --head-dim 128 --terms none,key_bias --peers flash,cudnn --lengths 16384"),
-    ("", "--heads 32 --batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
-    ("", "--heads 16 --head-dim 128 --batch 16 --terms none,key_bias --peers flash,cudnn --lengths 1024"),
-    ("K2c", "--terms alibi,two_sided,distance_table,kerple --peers cudnn_dense_bias,flex --lengths 4096,16384"),
+    ("", "--heads 32 --terms none,key_bias --peers flash,cudnn,efficient --lengths 16384"),
+    ("", "--heads 16 --head-dim 128 --terms none,key_bias --peers flash,cudnn,efficient --lengths 16384"),
+    ("", "--heads 32 --batch 16 --terms none,key_bias --peers flash,cudnn,efficient --lengths 1024"),
+    ("", "--heads 16 --head-dim 128 --batch 16 --terms none,key_bias --peers flash,cudnn,efficient --lengths 1024"),
+    ("K2c", "--terms alibi,two_sided,distance_table,kerple --peers cudnn_dense_bias,efficient_dense_bias,flex"
+            " --lengths 4096,16384"),
     ("", "--terms none,rotation,window,documents --peers flash,flex --lengths 4096,16384"),
 ]
 
@@ -115,7 +119,8 @@ def all_shapes():
     """The runs of --shapes: 16,384 and 65,536 tokens in sequences of each length, and one of 131,072."""
     of_tokens = [(max(1, tokens // length), length) for tokens in (16384, 65536)
                  for length in (512, 1024, 2048, 4096, 8192, 16384, 32768) if length <= tokens]
-    return [("", f"--heads {heads} --head-dim {head_dim} --batch {batch} --lengths {length} --skip --peers flash,cudnn"
+    return [("", f"--heads {heads} --head-dim {head_dim} --batch {batch} --lengths {length} --skip"
+                 " --peers flash,cudnn,efficient"
                  " --terms none,alibi,key_bias,distance_table,kerple,fire,window,documents")
             for heads, head_dim in ((12, 64), (32, 64), (16, 128)) for batch, length in (*of_tokens, (1, 131072))]
 
@@ -427,7 +432,7 @@ class Peers:
         """(peer, terms) in the order of their worth."""
         peers = [(peer, "none") for peer in ("flash", "cudnn", "efficient")]
         if not self.args.last_query:
-            peers.append(("cudnn_dense_bias", "alibi"))
+            peers += [("cudnn_dense_bias", "alibi"), ("efficient_dense_bias", "alibi")]
             peers += [("flex", terms) for terms in ("key_bias", "none", "alibi", "distance_table", "kerple", "window",
                                                     "documents", "two_sided") if length in self.args.flex_lengths]
         return [(peer, terms) for peer, terms in peers if peer in self.args.peers and terms in self.args.terms
@@ -467,9 +472,9 @@ class Peers:
         if peer == "flex":
             score, mask = self.term(terms, length).score, self.mask(terms, length)
             return lambda q, k, v: self.flex(q, k, v, score_mod=score, block_mask=mask)
-        backend = {"flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION,
-                   "cudnn": SDPBackend.CUDNN_ATTENTION, "cudnn_dense_bias": SDPBackend.CUDNN_ATTENTION}[peer]
-        bias = self.dense(terms, length, self.torch.bfloat16) if peer == "cudnn_dense_bias" else None
+        backend = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION,
+                   "efficient": SDPBackend.EFFICIENT_ATTENTION}[peer.removesuffix(DENSE_BIAS)]
+        bias = self.dense(terms, length, self.torch.bfloat16) if peer.endswith(DENSE_BIAS) else None
 
         def call(q, k, v):
             with sdpa_kernel(backend):

@@ -8,9 +8,9 @@ Called by tools/gpu.sh. Each writes its rows to FOLDER/tests.json, FOLDER/others
 again after each run: what ran, its status and its seconds.
 
 `tests` then repeats the tests that compare bits, all at once, with CUDA_LAUNCH_BLOCKING=1: each kernel ends before the
-host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. Without a
-compute-sanitizer it says so and does nothing. --seconds is for all of its runs: one that takes longer is ended, and
-named. --dry-run only names the runs. Exits with 1 if something failed or did not run. Standard library only.
+host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. --seconds is for
+all of its runs: one that takes longer is ended, and named. --dry-run only names the runs. Exits with 1 if something
+failed or did not run, and with 77 if nothing ran, since there is no compute-sanitizer. Standard library only.
 """
 import argparse
 import concurrent.futures
@@ -67,6 +67,7 @@ SANITIZED = [
 SANITIZER = "compute-sanitizer"
 TOOLKIT = ["/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
 ERROR = 99  # what compute-sanitizer ends with if it has found something
+NOT_RUN = 77  # what tools/gpu.sh takes for a stage that did not run
 
 
 def write(path, rows):
@@ -146,11 +147,11 @@ def sanitizer(args):
     path = os.pathsep.join([os.environ.get("PATH", ""), *TOOLKIT])
     found = SANITIZER if args.dry_run else shutil.which(SANITIZER, path=path)
     if found is None:
-        message = (f"skipped: there is no {SANITIZER} on the PATH or in {', '.join(TOOLKIT)}; install the one of "
+        message = (f"not run: there is no {SANITIZER} on the PATH or in {', '.join(TOOLKIT)}; install the one of "
                    "NVIDIA's CUDA toolkit")
         print(f"gpu: sanitizer: {message}", flush=True)
         write(args.folder / "sanitizer.json", [{"what": SANITIZER, "status": message, "seconds": 0}])
-        return 0
+        return NOT_RUN
     rows, end = [], time.monotonic() + args.seconds
     for tool, program, tests_of, is_single in SANITIZED:
         begin = time.monotonic()

@@ -3,8 +3,8 @@
 // `compute` names them for its device and they support the operation, else by LibTorch's operators.
 //
 // The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 and
-// with results of products in bf16, or without gradients in fp16; on a CPU also the embedding's
-// gradient and the cumulated gate in fp32, on a GPU the gradients of biases. A gradient can be
+// with results of products in bf16, or without gradients in fp16; the cumulated gate in fp32; on a
+// CPU also the embedding's gradient in fp32, on a GPU the gradients of biases. A gradient can be
 // taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary, N rows, I inputs of a product;

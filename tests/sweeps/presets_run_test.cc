@@ -101,7 +101,7 @@ class PresetsRunTest : public testing::Test {
     ReadCommands();
   }
 
-  // The README's three: two datasets are prepared, the sweep run.
+  // The README's five: two datasets are prepared, a sweep run; another one run, its claims judged.
   void ReadCommands() {
     bool inside = false;
     std::string command;
@@ -115,8 +115,10 @@ class PresetsRunTest : public testing::Test {
         if (!goes_on) commands_.push_back(Words(std::exchange(command, "")));
       }
     }
-    ASSERT_EQ(commands_.size(), 3u);
+    ASSERT_EQ(commands_.size(), 5u);
     ASSERT_EQ(commands_[2][1], "run");
+    ASSERT_EQ(commands_[3][1], "run");
+    ASSERT_EQ(commands_[4][1], "claims");
   }
 
   std::string In(const std::string& name) const { return JoinPath(folder_.path(), name); }
@@ -206,6 +208,27 @@ TEST_F(PresetsRunTest, TheOneOfTheReadmeIsTrainedAndItsTableIsPrinted) {
             std::string::npos)
       << table;
   EXPECT_NE(table.find("cable     32            wikitext103"), std::string::npos) << table;
+}
+
+// With one seed, and a single step of training and of each timing. One seed decides nothing; but of
+// a claim that names what was not measured, the summary says that it could not be judged.
+TEST_F(PresetsRunTest, TheClaimsOfTheReadmesSmallRunCanBeJudged) {
+  Run(commands_[0]);
+  Run(commands_[1]);
+  std::vector<std::string> argv = commands_[3];
+  for (const char* const smaller :
+       {"seed=[1]", "train.tokens=1024", "train.validate.every=1024", "train.validate.windows=1",
+        "evaluate[0].perplexity.score_tokens=1024", "evaluate[1].throughput.warm_up=0",
+        "evaluate[1].throughput.iterations=1", "evaluate[2].throughput.warm_up=0",
+        "evaluate[2].throughput.iterations=1"}) {
+    argv.insert(argv.end(), {"--set", smaller});
+  }
+  Run(argv);
+  const int code = ExitCode(commands_[4]);
+  const std::string verdicts = ReadFile(In("out")).value();
+  EXPECT_EQ(code, 8) << verdicts << ReadFile(In("err")).value();
+  EXPECT_NE(verdicts.find("0 supported, 0 refuted, 3 undecided; 3 comparisons"), std::string::npos)
+      << verdicts;
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ class FakePeers:
     def measure(self, results, length):
         self.seen.append(len(json.loads((results.args.folder / "attention.json").read_text())["rows"]))
         for peer in self.args.peers:
-            for terms in ["none"] if peer in ("flash", "cudnn") else self.args.terms if peer == "flex" else []:
+            for terms in self.args.terms if peer == "flex" else ["alibi"] if "dense" in peer else ["none"]:
                 results.add(self.args, peer, terms, length, {"ms": 1.0, "graph_ms": 0.03 if length == 512 else None},
                             {"ms": 2.5, "graph_ms": None})
 
@@ -196,7 +196,7 @@ class GpuBenchmarksTest(unittest.TestCase):
         verdicts = {(row["goal"], row["terms"], row["length"], row["sequences"]): row for row in found["goals"]}
         self.assertEqual({goal for goal, *_ in verdicts}, {goal.name for goal in gpu_attention_bench.GOALS})
         self.assertNotIn("not measured", {row["verdict"] for row in verdicts.values()})
-        # Ours takes 7 ms, 1.4 while it skips; cuDNN and flash attention 3.5.
+        # Ours takes 7 ms, 1.4 while it skips; the peers 3.5.
         shown = {key: row["verdict"] for key, row in verdicts.items() if key[0] in ("K1", "K2", "K2b", "K6")}
         self.assertEqual(shown, {
             ("K1", "none", 1024, 1): "missed", ("K1", "none", 1024, 16): "missed", ("K1", "none", 4096, 1): "missed",
@@ -241,6 +241,67 @@ class GpuBenchmarksTest(unittest.TestCase):
         ledger = (ROOT / "docs/gpu-ledger.md").read_text()
         named = {name for names in re.findall(r"`ATTENTION --goals ([\w,]+)`", ledger) for name in names.split(",")}
         self.assertEqual(named, set(gpu_attention_bench.known_goals()))
+
+    def test_attention_without_a_bias_is_beside_each_back_end_of_libtorch(self):
+        printed, found = self.attention("--goals", "K1", "--rounds", "1", lengths=None)
+        self.assertEqual({(row["side"], row["batch"], row["length"]) for row in found["rows"] if row["terms"] == "none"},
+                         {(side, *shape) for side in ("longrun", "flash", "cudnn", "efficient")
+                          for shape in ((1, 1024), (1, 4096), (1, 16384), (16, 1024))})
+        # 1.611 GFLOP in 1 ms, and 2.5 times as many in 2.5 ms.
+        self.assertIn("| 1,024 | 1 | 12 x 64 | none | efficient | 1.611 (1.611–1.611) | 1.611 (1.611–1.611) |",
+                      printed)
+        parser = gpu_attention_bench.arguments()
+        runs = gpu_attention_bench.runs_of(parser, parser.parse_args(["--goals", "all", "--shapes"]))
+        self.assertEqual({tuple(run.peers) for run in runs if {"flash", "cudnn"} <= set(run.peers)},
+                         {("flash", "cudnn", "efficient")})
+
+    def test_alibi_is_beside_each_dense_bias_that_libtorch_takes(self):
+        _, found = self.attention("--goals", "K2c", "--rounds", "1", lengths=None)
+        self.assertLessEqual({"flex", "cudnn_dense_bias", "efficient_dense_bias"},
+                             {row["side"] for row in found["rows"] if row["terms"] == "alibi"})
+        [row] = [row for row in found["rows"] if (row["side"], row["terms"], row["length"]) == (
+            "longrun", "alibi", 4096)]
+        self.assertIn(("efficient_dense_bias", "alibi"),
+                      {(one["side"], one["terms"]) for one in row["times_as_fast_as"]})
+
+    def peer(self, *arguments):
+        """Peers of a PyTorch that takes down (back-end, keyword arguments) of each call of its attention."""
+        torch, calls, chosen = mock.MagicMock(), [], []
+        attention = torch.nn.attention
+        attention.SDPBackend = mock.Mock(FLASH_ATTENTION="flash", CUDNN_ATTENTION="cudnn",
+                                         EFFICIENT_ATTENTION="efficient")
+
+        @contextlib.contextmanager
+        def sdpa_kernel(backend):
+            chosen.append(backend)
+            yield
+            chosen.pop()
+        attention.sdpa_kernel = sdpa_kernel
+        torch.nn.functional.scaled_dot_product_attention = lambda q, k, v, **how: calls.append((chosen[-1], how))
+        self.enterContext(mock.patch.dict(sys.modules, {
+            "torch": torch, "torch.nn": torch.nn, "torch.nn.attention": attention,
+            "torch.nn.attention.flex_attention": attention.flex_attention}))
+        parser = gpu_attention_bench.arguments()
+        args = gpu_attention_bench.complete(parser, parser.parse_args(arguments))
+        return gpu_attention_bench.Peers(args, "cuda", compiles=False), calls
+
+    def test_each_peer_takes_its_back_end_of_libtorch(self):
+        peers, calls = self.peer("--terms", "none,alibi", "--peers", ",".join(gpu_attention_bench.PEERS[:-1]))
+        cases = [("flash", "none"), ("cudnn", "none"), ("efficient", "none"), ("cudnn_dense_bias", "alibi"),
+                 ("efficient_dense_bias", "alibi")]
+        self.assertEqual(peers.cases(1024), cases)
+        with mock.patch.object(peers, "dense", side_effect=lambda terms, length, _: (terms, length)):
+            for peer, terms in cases:
+                peers.call(peer, terms, 1024)(1, 2, 3)
+        causal, dense = {"attn_mask": None, "is_causal": True}, {"attn_mask": ("alibi", 1024), "is_causal": False}
+        self.assertEqual(calls, [("flash", causal), ("cudnn", causal), ("efficient", causal), ("cudnn", dense),
+                                 ("efficient", dense)])
+
+    def test_the_last_query_is_measured_without_a_dense_bias(self):
+        peers, calls = self.peer("--last-query")
+        self.assertEqual(peers.cases(1024), [("flash", "none"), ("cudnn", "none"), ("efficient", "none")])
+        peers.call("efficient", "none", 1024)(1, 2, 3)
+        self.assertEqual(calls, [("efficient", {"attn_mask": None, "is_causal": False})])
 
     def test_all_shapes_have_each_kind_of_heads(self):
         parser = gpu_attention_bench.arguments()

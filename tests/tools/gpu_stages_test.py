@@ -22,7 +22,7 @@ def parse_args(self, *rest):
     read(self, *rest)
     with open(os.environ["STAND_IN_CALLS"], "a") as calls:
         calls.write(json.dumps(sys.argv) + "\\n")
-    sys.exit(7 if os.path.basename(sys.argv[0]) == os.environ["STAND_IN_WRONG"] else 0)
+    sys.exit(int(os.environ["STAND_IN_CODE"]) if os.path.basename(sys.argv[0]) == os.environ["STAND_IN_WRONG"] else 0)
 argparse.ArgumentParser.parse_args = parse_args
 sys.argv = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(sys.argv[0]))
@@ -60,13 +60,13 @@ class GpuStagesTest(unittest.TestCase):
         self.write(self.folder / name, f"#!/bin/sh\n{script}\n")
         (self.folder / name).chmod(0o755)
 
-    def run_stages(self, *options, wrong="none"):
-        """(exit code, {stage: status} in their order, the calls of Python programs)"""
+    def run_stages(self, *options, wrong="none", wrong_code=7):
+        """(exit code, {stage: status} in their order, the calls of Python programs), where the program `wrong` fails"""
         calls, out = self.folder / "calls", self.root / "out"
         calls.write_text("")
         environment = {**os.environ, "PATH": f"{self.folder}/programs:/usr/bin:/bin", "JOBS": "3",
                        "LONGRUN_TORCH_ROOT": str(self.root / "torch"), "STAND_IN_CALLS": str(calls),
-                       "STAND_IN_WRONG": wrong}
+                       "STAND_IN_WRONG": wrong, "STAND_IN_CODE": str(wrong_code)}
         done = subprocess.run([self.root / "tools/gpu.sh", *options, "out"], env=environment, check=False,
                               capture_output=True, text=True)
         self.said = done.stderr
@@ -101,6 +101,22 @@ class GpuStagesTest(unittest.TestCase):
         self.assertEqual({stage: status for stage, status in statuses.items() if status != "ok"},
                          {"attention": "exit code 7; see attention.log"})
         self.assertEqual(list(statuses), STAGES)
+
+    def test_a_stage_that_did_not_run_is_named_and_the_script_says_that_not_all_was_run(self):
+        code, statuses, _ = self.run_stages("--stages", "sanitizer,checks", wrong="gpu_tests.py", wrong_code=77)
+        self.assertEqual((code, statuses), (1, {"sanitizer": "not run; see sanitizer.log", "checks": "ok"}))
+
+    def test_without_a_sanitizer_not_all_was_run(self):
+        # The real program, on a machine that has no such program.
+        (self.folder / "real.py").write_text(
+            "import sys; sys.path.insert(0, 'tools'); import gpu_tests\n"
+            "gpu_tests.SANITIZER, gpu_tests.TOOLKIT = 'no-such-sanitizer', []\n"
+            "sys.exit(gpu_tests.main())\n")
+        self.program("programs/python3", f'shift; exec {sys.executable} -B {self.folder}/real.py "$@"')
+        code, statuses, _ = self.run_stages("--stages", "sanitizer")
+        self.assertEqual((code, statuses), (1, {"sanitizer": "not run; see sanitizer.log"}))
+        self.assertIn("not run: there is no no-such-sanitizer on the PATH",
+                      (self.root / "out/sanitizer.log").read_text())
 
     def test_a_program_that_fails_is_a_failed_stage(self):
         self.program("checkout/build/trainer-only/bin/longrun-cuda-rows-bench", "exit 3")

@@ -37,10 +37,10 @@ class GpuTestsTest(unittest.TestCase):
             code = gpu_tests.main()
         return code, json.loads((self.folder / f"{what}.json").read_text()), printed.getvalue()
 
-    def test_a_missing_sanitizer_is_said_and_is_no_failure(self):
+    def test_without_a_sanitizer_the_stage_says_that_it_did_not_run(self):
         code, rows, printed = self.run_stage("sanitizer", {})
-        self.assertEqual(code, 0)
-        self.assertIn("skipped: there is no compute-sanitizer on the PATH", rows[0]["status"])
+        self.assertEqual(code, 77)
+        self.assertIn("not run: there is no compute-sanitizer on the PATH", rows[0]["status"])
         self.assertIn(rows[0]["status"], printed)
 
     def test_each_run_has_its_tool_program_and_filter(self):

@@ -173,9 +173,8 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--operators", options.operators,
                   "operators other than matrix products and attention: longrun (our kernels) or "
                   "aten (LibTorch's); on a GPU, longrun computes norms, activations, the gradients "
-                  "of biases, "
-                  "the loss and AdamW; default: the value of the checkpoint's run; for a new run, "
-                  "longrun where the "
+                  "of biases, the learned biases per key (cable, fox), the loss and AdamW; "
+                  "default: the value of the checkpoint's run; for a new run, longrun where the "
                   "device has these kernels, otherwise aten")
       ->check(CLI::IsMember({"longrun", "aten"}));
   sub->add_option(
