@@ -30,6 +30,8 @@ struct Subject {
   bool is_sweep = false;
   std::string name;
   SweepResults results = {};
+  // By run key. `results` does not have them: a sweep may have tens of thousands.
+  std::map<std::string, std::vector<ResultRow>> rows = {};
 };
 
 struct DiffArguments {
@@ -39,29 +41,35 @@ struct DiffArguments {
   bool exit_code = false;
 };
 
+Subject MakeSubject(bool is_sweep, const std::string& name, const v1::GetResultsResponse& answer) {
+  Subject subject{.is_sweep = is_sweep, .name = name, .results = ReadResults(name, answer)};
+  for (ResultRow& row : subject.results.rows) {
+    std::vector<ResultRow>& rows = subject.rows[row.run_key];
+    rows.push_back(std::move(row));
+  }
+  subject.results.rows.clear();
+  return subject;
+}
+
 Result<Subject> Find(RetryingClient& client, const std::string& thing) {
   const Result<v1::GetResultsResponse> sweep = client.GetResultsOfSweep(thing);
   if (sweep.ok()) {
-    return Subject{.is_sweep = true, .name = thing, .results = ReadResults(thing, *sweep)};
+    return MakeSubject(/*is_sweep=*/true, thing, *sweep);
   }
   if (sweep.status().code() != Code::kNotFound || thing.size() < kRunDigitsMin) {
     return sweep.status();
   }
   const Result<v1::GetResultsResponse> run = client.GetResultsOfRun(thing);
   if (run.ok()) {
-    const std::string& key = run->runs(0).run_key();
-    return Subject{.name = key, .results = ReadResults(key, *run)};
+    return MakeSubject(/*is_sweep=*/false, run->runs(0).run_key(), *run);
   }
   if (run.status().code() != Code::kNotFound) return run.status();
   return Status(Code::kNotFound, sweep.status().message() + "; and there is no such run");
 }
 
 std::vector<ResultRow> RowsOf(const Subject& subject, const std::string& run_key) {
-  std::vector<ResultRow> rows;
-  for (const ResultRow& row : subject.results.rows) {
-    if (row.run_key == run_key) rows.push_back(row);
-  }
-  return rows;
+  const auto rows = subject.rows.find(run_key);
+  return rows == subject.rows.end() ? std::vector<ResultRow>() : rows->second;
 }
 
 // The same point of each side; null if that side lacks it.
