@@ -653,6 +653,7 @@ class Pivot {
       cell.p_holm = corrected[i];
       if (request_.against && corrected[i] > kTestLevel) {
         cell.few_seeds = HiddenByFewSeeds(cell.estimate, cell.n_seeds_matched, n_left);
+        if (cell.few_seeds) cell.few_seeds->n_differ = tested.size() - n_left;
       }
     }
   }
@@ -1222,6 +1223,7 @@ class Pivot {
       if (cell.is_best && p[i]) {
         cell.few_seeds =
             HiddenByFewSeeds(differences[i].estimate, differences[i].n_seeds_matched, n_left);
+        if (cell.few_seeds) cell.few_seeds->n_differ = n_pairs - n_left;
       }
     }
   }

@@ -439,7 +439,12 @@ std::string FewSeedsNote(const PivotTable& table) {
   if (df.ends_with(".0")) df.resize(df.size() - 2);
   std::string correction;
   if (few->n_tests > 1) {
-    correction = Str(", corrected for ", few->n_tests, table.against.empty() ? " pairs" : " tests");
+    const char* const tests = table.against.empty() ? " pairs" : " tests";
+    correction = Str(", corrected for ", few->n_tests, tests);
+    if (few->n_differ > 0) {
+      correction += Str(": all ", few->n_tests + few->n_differ, " without the ", few->n_differ,
+                        " found to differ");
+    }
   }
   return Str("with ", few->n_seeds,
              " seeds, almost no difference can be detected: it would have to exceed ",
