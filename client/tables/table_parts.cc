@@ -79,16 +79,30 @@ bool HasFewClusters(const PivotCell& cell) {
 // 1.28 x. ± half of it would be clearly wrong, and could reach below 1, or below 0.
 constexpr double kWideFrom = 0.25;
 
+// A number that cannot be negative, averaged as it is: a speed or a size. Its interval is that of
+// its logarithm, by the delta method, so that no end is negative.
+bool IsPositive(const PivotTable& table, const PivotCell& cell) {
+  const bool compares = table.relative || !table.against.empty();
+  return !compares && (cell.metric.is_speed() || cell.metric.is_bytes()) && cell.estimate.x > 0.0;
+}
+
 // Whether the ends of the interval are shown instead of its half.
 bool ShowsEnds(const PivotTable& table, const PivotCell& cell, const ErrorPart& part) {
   const std::optional<double> half = part.half95();
-  return IsShare(table, cell) || (IsLog(table, cell) && half && *half >= kWideFrom);
+  if (IsShare(table, cell)) return true;
+  if (!half) return false;
+  if (IsPositive(table, cell)) return *half >= kWideFrom * cell.estimate.x;
+  return IsLog(table, cell) && *half >= kWideFrom;
 }
 
 std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, const PivotCell& cell,
                                                     const ErrorPart& part) {
   const std::optional<double> half = part.half95();
   if (!half || !cell.value) return std::nullopt;
+  if (IsPositive(table, cell)) {
+    const double factor = std::exp(*half / cell.estimate.x);
+    return std::pair(cell.estimate.x / factor, cell.estimate.x * factor);
+  }
   const double low = cell.estimate.x - *half, high = cell.estimate.x + *half;
   if (IsShare(table, cell)) {
     return part.ends95 ? *part.ends95 : std::pair(std::max(0.0, low), std::min(1.0, high));
