@@ -308,7 +308,7 @@ std::string NoReferenceText(const PivotTable& table, const std::set<std::string>
 std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   ErrorSources of_shares, of_others;
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
-  bool has_ends = false;
+  bool has_ends = false, joins_errors = false;
   std::set<std::string> differing;
   bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false, has_other_seeds = false;
   for (const PivotRow& row : table.rows) {
@@ -329,6 +329,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
       sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
       if (!estimate.text.se) continue;
+      joins_errors = joins_errors || (cell.p && estimate.seeds.se);
       is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
       has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
       has_windows = has_windows || cell.clusters == TextClusters::kWindows;
@@ -347,6 +348,9 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   const bool compares = table.relative || !table.against.empty();
   if (compares && of_others.text && is_unpaired) {
     parts.back() += " (an upper bound: the two errors are treated as independent)";
+  }
+  if (!table.against.empty() && joins_errors && !is_band) {
+    parts.emplace_back("the test of * joins both errors, so it may disagree with the interval");
   }
   if (has_few) {
     parts.push_back(Str(is_band ? "of some points " : "° ", "fewer than ", kFewClusters,

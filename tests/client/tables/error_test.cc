@@ -526,6 +526,27 @@ TEST(TableErrorTest, TheIntervalOfASpeedIsPositive) {
   EXPECT_NE(narrow.find("[150.00±12.71]"), std::string::npos) << narrow;
 }
 
+// One source of error cannot disagree with itself.
+TEST(TableErrorTest, ATestThatJoinsTwoErrorsIsSaid) {
+  const SweepResults two =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1), RunOf("c", "cable", 64, 2),
+                 RunOf("d", "alibi", 64, 2)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02)),
+                 RowOfBlocks("c", 64, Losses(0.01)), RowOfBlocks("d", 64, Losses(0.13, 0.02))});
+  const SweepResults one =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02))});
+  const std::string note =
+      "; the test of * joins both errors, so it may disagree with the interval";
+  const PivotRequest against = {.against = Against("position", "alibi")};
+  for (const char* format : {"table", "wide"}) {
+    EXPECT_NE(RenderTables(Build(two, against), format).find(note), std::string::npos)
+        << RenderTables(Build(two, against), format);
+    EXPECT_EQ(RenderTables(Build(one, against), format).find(note), std::string::npos);
+    EXPECT_EQ(RenderTables(Build(two), format).find(note), std::string::npos);
+  }
+}
+
 TEST(TableErrorTest, SpeedsAreComparedAsRatiosOverSeeds) {
   const auto speed = [](const char* key, double value) {
     return ThroughputRow(key, "tokens_per_s", "prefill", 64, value);
