@@ -971,10 +971,13 @@ class Pivot {
   // Of all that the page shows; "" where there are several.
   static std::string ProtocolOf(const Page& page) {
     std::set<std::string> names;
+    const Json* last = nullptr;  // mostly all are the same
     for (const auto& [ranks, line] : page.lines) {
       for (const auto& [column, seeds] : line) {
         for (const Wanted& wanted : seeds) {
           if (wanted.row == nullptr) continue;
+          if (last != nullptr && *last == wanted.row->evaluation) continue;
+          last = &wanted.row->evaluation;
           names.insert(EvaluationName(Plain(wanted.row->evaluation), /*whole=*/false));
         }
       }
