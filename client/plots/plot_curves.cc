@@ -59,7 +59,8 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
   std::size_t n_intervals = 0;
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
-    const bool is_symmetric = !IsShare(table, cell) && !IsLog(table, cell);
+    const bool is_positive = cell.metric.is_speed() || cell.metric.is_bytes();
+    const bool is_symmetric = !IsShare(table, cell) && !IsLog(table, cell) && !is_positive;
     // A length that only another sweep asked for is not a gap in this line.
     if (cell.status == "not_asked") continue;
     series.points.push_back({.x = XOf(table.columns[c].front()),

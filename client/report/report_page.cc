@@ -425,7 +425,8 @@ Result<std::vector<PivotTable>> ResultTables(const std::vector<SweepResults>& re
 }  // namespace
 
 Result<std::string> ReportPage(const ReportInput& input) {
-  const std::vector<SweepResults> measured = {ReadResults(input.info.name(), input.results)};
+  std::vector<SweepResults> measured;  // a list in braces would copy it
+  measured.push_back(ReadResults(input.info.name(), input.results));
   ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, ResultTables(measured, kBucketsShown));
   std::string results;
   for (const PivotTable& table : tables) results += TableHtml(table);

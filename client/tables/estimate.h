@@ -104,8 +104,9 @@ inline constexpr double kTestLevel = 0.05;
 
 // The seeds because of which a test finds no difference.
 struct FewSeeds {
-  std::size_t n_seeds = 0;  // that both sides have; at least 2
-  std::size_t n_tests = 1;  // for which kTestLevel is corrected
+  std::size_t n_seeds = 0;   // that both sides have; at least 2
+  std::size_t n_tests = 1;   // for which kTestLevel is corrected: those without a difference
+  std::size_t n_differ = 0;  // further tests, which found one: Holm's correction is not for them
   // Of a single test, which joins both errors (Estimate::p): the error over the text, in standard
   // errors over seeds, and its degrees of freedom. 0: the seeds' error decides alone.
   double text = 0.0;

@@ -8,6 +8,8 @@
 #include <optional>
 #include <set>
 #include <tuple>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/str.h"
 #include "base/utf8.h"
@@ -247,32 +249,50 @@ class Pivot {
     last_averaged_of_ = s;
   }
 
+  // Of a row of sweep s; null if the sweep does not show it. Mostly that of the row before.
+  const RunRef* RunOf(std::size_t s, const ResultRow& row) {
+    const bool is_as_before =
+        last_run_of_ == s && last_run_ != nullptr && last_run_->run_key() == row.run_key;
+    if (is_as_before) return last_run_;
+    const auto run = run_of_.find({s, row.run_key});
+    last_run_ = run == run_of_.end() ? nullptr : run->second;
+    last_run_of_ = s;
+    return last_run_;
+  }
+
   void CollectRows() {
+    const bool has_depths = std::ranges::any_of(results_, [](const SweepResults& results) {
+      return std::ranges::any_of(results.rows,
+                                 [](const ResultRow& row) { return row.body.depth.has_value(); });
+    });
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const ResultRow& row : results_[s].rows) {
-        NoteAveraging(s, row.body);
-        const auto run = run_of_.find({s, row.run_key});
-        if (run == run_of_.end()) continue;
-        if (!row.body.depth) over_all_depths_.emplace(row.run_key, row.cell, row.body.metric);
-        NoteEvaluatedDataset(*run->second, row);
-        evaluations_.Add(row, TextName(*run->second, row));
+        // Rows of other metrics say only which datasets, depths and extensions there are.
+        const bool is_shown =
+            std::ranges::find(metrics_, row.body.metric, &ResultMetric::source) != metrics_.end();
+        if (is_shown) NoteAveraging(s, row.body);
+        const RunRef* const run = RunOf(s, row);
+        if (run == nullptr) continue;
+        if (has_depths && !row.body.depth) {
+          over_all_depths_.emplace(row.run_key, row.cell, row.body.metric);
+        }
+        NoteEvaluatedDataset(*run, row);
+        if (is_shown) evaluations_.Add(row, TextName(*run, row));
         if (ExtensionOf(row.evaluation).is_null()) continue;
         has_extensions_ = true;
-        shows_extensions_ =
-            shows_extensions_ ||
-            std::ranges::find(metrics_, row.body.metric, &ResultMetric::source) != metrics_.end();
+        shows_extensions_ = shows_extensions_ || is_shown;
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const ResultRow& row : results_[s].rows) {
-        const auto run = run_of_.find({s, row.run_key});
-        if (run == run_of_.end()) continue;  // of a run that the sweep does not show
+        const RunRef* const run = RunOf(s, row);
+        if (run == nullptr) continue;
         if (IsLeftOutDepth(row)) {
           leaves_out_depths_ = true;
           continue;
         }
         for (const ResultMetric& metric : metrics_) {
-          if (metric.source == row.body.metric) CollectRow(s, *run->second, metric, row);
+          if (metric.source == row.body.metric) CollectRow(s, *run, metric, row);
         }
       }
     }
@@ -342,7 +362,7 @@ class Pivot {
                       .key = std::move(key)});
     }
     rows_[{&run, shared.get()}] = &row;
-    extensions_[&run].insert(AxisText(shared->At("extension")));
+    if (has_extensions_) extensions_[&run].insert(AxisText(shared->At("extension")));
     if (names_evaluations_) {
       const std::string short_name = EvaluationName(Plain(row.evaluation), /*whole=*/false);
       titles_[shared.get()].insert({short_name, TitleOfEvaluation(short_name, evaluation)});
@@ -633,6 +653,7 @@ class Pivot {
       cell.p_holm = corrected[i];
       if (request_.against && corrected[i] > kTestLevel) {
         cell.few_seeds = HiddenByFewSeeds(cell.estimate, cell.n_seeds_matched, n_left);
+        if (cell.few_seeds) cell.few_seeds->n_differ = tested.size() - n_left;
       }
     }
   }
@@ -762,10 +783,31 @@ class Pivot {
     return ValueOn(axis, *wanted.run, *wanted.place);
   }
 
-  Ranks RanksOf(const std::vector<AxisOrder>& orders, const Wanted& wanted) const {
+  // What decides ValueFor() on an axis: the number's place, or its run.
+  static const void* DecidedBy(const std::string& axis, const Wanted& wanted) {
+    if (IsEvaluationAxis(axis)) return wanted.place;
+    return wanted.run;
+  }
+
+  // An axis with its ranks of the places or runs that were met: comparing JSON takes longer.
+  struct KnownRanks {
+    const AxisOrder* order = nullptr;
+    std::unordered_map<const void*, std::size_t> ranks = {};
+  };
+  static std::vector<KnownRanks> KnownRanksOf(const std::vector<AxisOrder>& orders) {
+    std::vector<KnownRanks> known;
+    known.reserve(orders.size());
+    for (const AxisOrder& order : orders) known.push_back({.order = &order});
+    return known;
+  }
+
+  Ranks RanksOf(std::vector<KnownRanks>& orders, const Wanted& wanted) const {
     Ranks ranks;
-    for (const AxisOrder& order : orders) {
-      ranks.push_back(order.RankOf(ValueFor(order.axis(), wanted)));
+    ranks.reserve(orders.size());
+    for (auto& [order, known] : orders) {
+      const auto [at, is_new] = known.try_emplace(DecidedBy(order->axis(), wanted));
+      if (is_new) at->second = order->RankOf(ValueFor(order->axis(), wanted));
+      ranks.push_back(at->second);
     }
     return ranks;
   }
@@ -779,7 +821,11 @@ class Pivot {
       if (Contains(axes_, order.axis()) && !is_full_) {
         for (const Json& value : ValuesInOrder(runs_, axes_, order.axis())) order.Add(value);
       }
-      for (const Wanted& wanted : wanted_) order.Add(ValueFor(order.axis(), wanted));
+      std::unordered_set<const void*> met;
+      for (const Wanted& wanted : wanted_) {
+        if (!met.insert(DecidedBy(order.axis(), wanted)).second) continue;
+        order.Add(ValueFor(order.axis(), wanted));
+      }
       order.Sort();
     }
     return orders;
@@ -809,12 +855,14 @@ class Pivot {
         std::ranges::none_of(row_axes_, [](const std::string& axis) {
           return IsEvaluationAxis(axis) && axis != "variant" && axis != "extension";
         });
+    std::vector<KnownRanks> rows = KnownRanksOf(row_orders_), cols = KnownRanksOf(col_orders_),
+                            pages = KnownRanksOf(page_orders_);
     for (const Wanted& wanted : wanted_) {
-      const Ranks column = RanksOf(col_orders_, wanted);
-      Page& page = pages_[RanksOf(page_orders_, wanted)];
+      const Ranks column = RanksOf(cols, wanted);
+      Page& page = pages_[RanksOf(pages, wanted)];
       if (!IsApart(wanted)) {
         page.columns.insert(column);
-        page.lines[RanksOf(row_orders_, wanted)][column].push_back(wanted);
+        page.lines[RanksOf(rows, wanted)][column].push_back(wanted);
       } else if (baselines_fit) {
         // Every run of a dataset has it: the last that is measured.
         std::vector<Wanted>& one =
@@ -923,10 +971,13 @@ class Pivot {
   // Of all that the page shows; "" where there are several.
   static std::string ProtocolOf(const Page& page) {
     std::set<std::string> names;
+    const Json* last = nullptr;  // mostly all are the same
     for (const auto& [ranks, line] : page.lines) {
       for (const auto& [column, seeds] : line) {
         for (const Wanted& wanted : seeds) {
           if (wanted.row == nullptr) continue;
+          if (last != nullptr && *last == wanted.row->evaluation) continue;
+          last = &wanted.row->evaluation;
           names.insert(EvaluationName(Plain(wanted.row->evaluation), /*whole=*/false));
         }
       }
@@ -986,7 +1037,8 @@ class Pivot {
       }
       rows.push_back(seed);
     }
-    ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(*first.place->metric, rows, request_.relative));
+    ASSIGN_OR_RETURN(PivotCell cell,
+                     FoldSeeds(*first.place->metric, rows, request_.relative, row_axes_));
     if (request_.against) RETURN_IF_ERROR(CompareWithReference(first, cell));
     cell.train_length = first.run->train_length;
     const Json& range = first.place->At(std::string(kPositionAxis));
@@ -1175,6 +1227,7 @@ class Pivot {
       if (cell.is_best && p[i]) {
         cell.few_seeds =
             HiddenByFewSeeds(differences[i].estimate, differences[i].n_seeds_matched, n_left);
+        if (cell.few_seeds) cell.few_seeds->n_differ = n_pairs - n_left;
       }
     }
   }
@@ -1243,6 +1296,8 @@ class Pivot {
   std::set<std::pair<std::size_t, const Coordinates*>> in_sweep_;
   Evaluations evaluations_;
   std::map<AveragingKey, std::optional<std::string>> averaging_;
+  const RunRef* last_run_ = nullptr;  // the last run that RunOf() found, and its sweep
+  std::size_t last_run_of_ = 0;
   const RowBody* last_averaged_ = nullptr;  // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
   bool has_extensions_ = false;

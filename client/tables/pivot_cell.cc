@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <set>
 #include <string>
@@ -14,14 +15,43 @@
 namespace longrun::client {
 namespace {
 
+// An axis whose values keep the runs apart that differ in more than their seed: "sweep", or one of
+// the matrix. "" if there is none.
+std::string AxisApart(const std::vector<SeedRow>& seeds) {
+  std::vector<std::string> axes = {"sweep"};
+  for (const auto& [axis, value] : seeds.front().run->run->axes.items()) {
+    if (axis != "seed") axes.push_back(axis);
+  }
+  const auto keeps_apart = [&](const std::string& axis) {
+    std::map<Json, std::string> folded;
+    return std::ranges::all_of(seeds, [&](const SeedRow& seed) {
+      const auto [at, is_new] = folded.try_emplace(RunValue(*seed.run, axis), seed.run->folded);
+      return is_new || at->second == seed.run->folded;
+    });
+  };
+  const auto found = std::ranges::find_if(axes, keeps_apart);
+  return found == axes.end() ? "" : *found;
+}
+
 // How different runs that would fall into one cell differ.
-Status RefuseToFold(const RunRef& a, const RunRef& b) {
+Status RefuseToFold(const RunRef& a, const RunRef& b, const std::vector<SeedRow>& seeds,
+                    const std::vector<std::string>& row_axes) {
   std::vector<std::string> paths;
   for (const Difference& difference :
        DifferencesOf(WithoutDerivedKeys(*a.run), WithoutDerivedKeys(*b.run))) {
     paths.push_back(difference.path);
   }
   if (paths.empty()) paths.emplace_back("train.optimizer.min_lr");  // in its last digit
+  std::string remedy = "add this to --rows or --cols, or choose one value with --where";
+  if (paths.size() > 1) {
+    remedy = "add these to --rows or --cols, or choose one value of each with --where";
+    if (const std::string axis = AxisApart(seeds); !axis.empty()) {
+      std::vector<std::string> rows = row_axes;
+      rows.push_back(axis);
+      remedy = Str("`--rows ", Join(rows, ","), "` keeps them apart; or choose one value of ", axis,
+                   " with --where");
+    }
+  }
   std::string unknown;
   for (const RunRef* run : {&a, &b}) {
     if (run->run->ancestry.unknown.empty() || !unknown.empty()) continue;
@@ -30,9 +60,8 @@ Status RefuseToFold(const RunRef& a, const RunRef& b) {
             ", from which run ", ShortId(run->run_key()),
             " starts, so longrun cannot tell whether only its seed differs");
   }
-  return {Code::kInvalidArgument,
-          Str("one cell of the table would combine runs that differ in ", Join(paths, ", "),
-              ": add this to --rows or --cols, or choose one value with --where", unknown)};
+  return {Code::kInvalidArgument, Str("one cell of the table would combine runs that differ in ",
+                                      Join(paths, ", "), ": ", remedy, unknown)};
 }
 
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.
@@ -193,7 +222,7 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
 }
 
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
-                            bool relative) {
+                            bool relative, const std::vector<std::string>& row_axes) {
   const RunRef& first = *seeds.front().run;
   PivotCell cell{.status = "ok", .metric = metric};
   Sums sums;
@@ -203,7 +232,9 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
       cell.sweeps.push_back(seed.run->sweep);
     }
     if (!run_keys.insert(seed.run->run_key()).second) continue;
-    if (seed.run->folded != first.folded) return RefuseToFold(first, *seed.run);
+    if (seed.run->folded != first.folded) {
+      return RefuseToFold(first, *seed.run, seeds, row_axes);
+    }
     SeedValue value{.seed = seed.run->seed, .run_key = seed.run->run_key()};
     if (seed.row != nullptr) {
       value.cell = seed.row->cell;

@@ -30,8 +30,9 @@ std::optional<PairedDifference> CompareCells(const PivotCell& reference, const P
 void SetAgainst(const PivotCell* reference, PivotCell& cell);
 
 // Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument
-// if the runs differ in more than their seed.
+// if the runs differ in more than their seed: the error names an axis that would keep them apart,
+// beside the table's `row_axes`.
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
-                            bool relative);
+                            bool relative, const std::vector<std::string>& row_axes = {});
 
 }  // namespace longrun::client

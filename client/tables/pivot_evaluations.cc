@@ -30,9 +30,15 @@ std::string ShownParam(const Json& value) {
 
 Evaluations::Known& Evaluations::Find(const ResultRow& row, const std::string& dataset) {
   const RowBody& body = row.body;
-  if (last_ != nullptr && last_->dataset == dataset && last_->metric == body.metric &&
-      last_->split == body.split && last_->protocol == body.protocol &&
-      last_->evaluation == row.evaluation) {
+  const auto is_of_row = [&](const Known* known) {
+    return known != nullptr && known->dataset == dataset && known->metric == body.metric &&
+           known->split == body.split && known->protocol == body.protocol &&
+           known->evaluation == row.evaluation;
+  };
+  if (is_of_row(last_)) return *last_;
+  // Runs have their evaluations in the same order.
+  if (last_ != nullptr && is_of_row(last_->next)) {
+    last_ = last_->next;
     return *last_;
   }
   Known known{.dataset = dataset,
@@ -45,6 +51,7 @@ Evaluations::Known& Evaluations::Find(const ResultRow& row, const std::string& d
   std::string key = Str(known.group, CanonicalJson(known.evaluation));
   const auto [found, is_new] = known_.try_emplace(std::move(key), std::move(known));
   if (is_new) found->second.params = ParamsOf(found->second.evaluation);
+  if (last_ != nullptr) last_->next = &found->second;
   last_ = &found->second;
   return *last_;
 }

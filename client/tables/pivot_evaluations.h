@@ -33,6 +33,7 @@ class Evaluations {
     std::string group;  // all but the evaluation
     Json params = {};   // of the evaluation, without those that are axes
     std::optional<Json> text = {};
+    Known* next = nullptr;  // of the rows that followed the last time
   };
   Known& Find(const ResultRow& row, const std::string& dataset);
 

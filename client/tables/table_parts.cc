@@ -79,16 +79,30 @@ bool HasFewClusters(const PivotCell& cell) {
 // 1.28 x. ± half of it would be clearly wrong, and could reach below 1, or below 0.
 constexpr double kWideFrom = 0.25;
 
+// A number that cannot be negative, averaged as it is: a speed or a size. Its interval is that of
+// its logarithm, by the delta method, so that no end is negative.
+bool IsPositive(const PivotTable& table, const PivotCell& cell) {
+  const bool compares = table.relative || !table.against.empty();
+  return !compares && (cell.metric.is_speed() || cell.metric.is_bytes()) && cell.estimate.x > 0.0;
+}
+
 // Whether the ends of the interval are shown instead of its half.
 bool ShowsEnds(const PivotTable& table, const PivotCell& cell, const ErrorPart& part) {
   const std::optional<double> half = part.half95();
-  return IsShare(table, cell) || (IsLog(table, cell) && half && *half >= kWideFrom);
+  if (IsShare(table, cell)) return true;
+  if (!half) return false;
+  if (IsPositive(table, cell)) return *half >= kWideFrom * cell.estimate.x;
+  return IsLog(table, cell) && *half >= kWideFrom;
 }
 
 std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, const PivotCell& cell,
                                                     const ErrorPart& part) {
   const std::optional<double> half = part.half95();
   if (!half || !cell.value) return std::nullopt;
+  if (IsPositive(table, cell)) {
+    const double factor = std::exp(*half / cell.estimate.x);
+    return std::pair(cell.estimate.x / factor, cell.estimate.x * factor);
+  }
   const double low = cell.estimate.x - *half, high = cell.estimate.x + *half;
   if (IsShare(table, cell)) {
     return part.ends95 ? *part.ends95 : std::pair(std::max(0.0, low), std::min(1.0, high));
@@ -294,7 +308,7 @@ std::string NoReferenceText(const PivotTable& table, const std::set<std::string>
 std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   ErrorSources of_shares, of_others;
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
-  bool has_ends = false;
+  bool has_ends = false, joins_errors = false;
   std::set<std::string> differing;
   bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false, has_other_seeds = false;
   for (const PivotRow& row : table.rows) {
@@ -315,6 +329,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
       sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
       if (!estimate.text.se) continue;
+      joins_errors = joins_errors || (cell.p && estimate.seeds.se);
       is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
       has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
       has_windows = has_windows || cell.clusters == TextClusters::kWindows;
@@ -333,6 +348,9 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   const bool compares = table.relative || !table.against.empty();
   if (compares && of_others.text && is_unpaired) {
     parts.back() += " (an upper bound: the two errors are treated as independent)";
+  }
+  if (!table.against.empty() && joins_errors && !is_band) {
+    parts.emplace_back("the test of * joins both errors, so it may disagree with the interval");
   }
   if (has_few) {
     parts.push_back(Str(is_band ? "of some points " : "° ", "fewer than ", kFewClusters,
@@ -439,7 +457,12 @@ std::string FewSeedsNote(const PivotTable& table) {
   if (df.ends_with(".0")) df.resize(df.size() - 2);
   std::string correction;
   if (few->n_tests > 1) {
-    correction = Str(", corrected for ", few->n_tests, table.against.empty() ? " pairs" : " tests");
+    const char* const tests = table.against.empty() ? " pairs" : " tests";
+    correction = Str(", corrected for ", few->n_tests, tests);
+    if (few->n_differ > 0) {
+      correction += Str(": all ", few->n_tests + few->n_differ, " without the ", few->n_differ,
+                        " found to differ");
+    }
   }
   return Str("with ", few->n_seeds,
              " seeds, almost no difference can be detected: it would have to exceed ",

@@ -64,19 +64,27 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   rows.reserve(table.rows.size());
   bool is_partial = false;
   std::set<std::string> cancelled;  // names of sweeps
-  bool has_quantiles = false;
+  bool has_quantiles = false, is_outside = false;
   for (const PivotRow& row : table.rows) {
     rows.push_back(Fields(table, row, is_wide));
     for (const PivotCell& cell : row.cells) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
       if (cell.status == "cancelled" && !cell.sweeps.empty()) cancelled.insert(cell.sweeps.front());
-      has_quantiles = has_quantiles || (is_wide && cell.quantiles);
+      if (!is_wide || !cell.quantiles) continue;
+      has_quantiles = true;
+      is_outside = is_outside || *cell.value < cell.quantiles->front() ||
+                   *cell.value > cell.quantiles->back();
     }
   }
   std::vector<std::string> legend =
       MarksLegend(table, {.train_length = "[ ] ", .marked = "* ", .window = "~ "},
                   is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table));
-  if (has_quantiles) legend.emplace_back("( ) 10th and 90th percentile of the timed steps");
+  if (has_quantiles) {
+    legend.push_back(Str("( to ) 10th and 90th percentile of the timed steps",
+                         is_outside ? "; a number outside is over their total time, in which a few "
+                                      "slow steps weigh more"
+                                    : ""));
+  }
   if (is_partial) legend.emplace_back("n/N: n of N requested seeds have a number");
   if (!cancelled.empty()) legend.push_back(Str("cancelled: ", RetryText(cancelled)));
   std::string text = Str(TableTitle(table), "\n", RenderColumns(header, align, rows));

@@ -30,6 +30,8 @@ struct Subject {
   bool is_sweep = false;
   std::string name;
   SweepResults results = {};
+  // By run key. `results` does not have them: a sweep may have tens of thousands.
+  std::map<std::string, std::vector<ResultRow>> rows = {};
 };
 
 struct DiffArguments {
@@ -39,29 +41,35 @@ struct DiffArguments {
   bool exit_code = false;
 };
 
+Subject MakeSubject(bool is_sweep, const std::string& name, const v1::GetResultsResponse& answer) {
+  Subject subject{.is_sweep = is_sweep, .name = name, .results = ReadResults(name, answer)};
+  for (ResultRow& row : subject.results.rows) {
+    std::vector<ResultRow>& rows = subject.rows[row.run_key];
+    rows.push_back(std::move(row));
+  }
+  subject.results.rows.clear();
+  return subject;
+}
+
 Result<Subject> Find(RetryingClient& client, const std::string& thing) {
   const Result<v1::GetResultsResponse> sweep = client.GetResultsOfSweep(thing);
   if (sweep.ok()) {
-    return Subject{.is_sweep = true, .name = thing, .results = ReadResults(thing, *sweep)};
+    return MakeSubject(/*is_sweep=*/true, thing, *sweep);
   }
   if (sweep.status().code() != Code::kNotFound || thing.size() < kRunDigitsMin) {
     return sweep.status();
   }
   const Result<v1::GetResultsResponse> run = client.GetResultsOfRun(thing);
   if (run.ok()) {
-    const std::string& key = run->runs(0).run_key();
-    return Subject{.name = key, .results = ReadResults(key, *run)};
+    return MakeSubject(/*is_sweep=*/false, run->runs(0).run_key(), *run);
   }
   if (run.status().code() != Code::kNotFound) return run.status();
   return Status(Code::kNotFound, sweep.status().message() + "; and there is no such run");
 }
 
 std::vector<ResultRow> RowsOf(const Subject& subject, const std::string& run_key) {
-  std::vector<ResultRow> rows;
-  for (const ResultRow& row : subject.results.rows) {
-    if (row.run_key == run_key) rows.push_back(row);
-  }
-  return rows;
+  const auto rows = subject.rows.find(run_key);
+  return rows == subject.rows.end() ? std::vector<ResultRow>() : rows->second;
 }
 
 // The same point of each side; null if that side lacks it.
@@ -355,11 +363,39 @@ std::string ResultsText(const std::vector<ResultDifference>& results) {
                                 rows));
 }
 
+// "1a2b3c4d, 5e6f7a8b and 98 more".
+std::string SomeRuns(const std::vector<std::string>& run_keys) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> ids;
+  for (const std::string& run : run_keys) {
+    if (ids.size() < kShown) ids.push_back(ShortId(run));
+  }
+  const std::size_t n_more = run_keys.size() - ids.size();
+  return n_more == 0 ? Join(ids, ", ") : Str(Join(ids, ", "), " and ", n_more, " more");
+}
+
+// The one line of a point that only one side has: its results would fill a page with "absent".
+// "" of another point.
+std::string OneSidedText(const PointDifference& point, const std::string& axes) {
+  std::vector<std::string> of_a, of_b;
+  for (const auto& [a, b] : point.runs) {
+    if (!a.empty()) of_a.push_back(a);
+    if (!b.empty()) of_b.push_back(b);
+  }
+  if (of_a.empty() == of_b.empty()) return "";
+  const std::vector<std::string>& there = of_b.empty() ? of_a : of_b;
+  return Str("a ", of_a.empty() ? "–" : SomeRuns(of_a), "   b ",
+             of_b.empty() ? "–" : SomeRuns(of_b), axes.empty() ? "" : "   ", axes, "   only in ",
+             of_b.empty() ? "a" : "b", ": ", Counted(std::ssize(there), "run"), ", ",
+             Counted(std::ssize(point.results), "result"), "\n");
+}
+
 std::string PointText(const PointDifference& point) {
   std::vector<std::string> axes;
   for (const auto& [axis, value] : point.axes.items()) {
     axes.push_back(Str(axis, "=", AxisText(value)));
   }
+  if (const std::string line = OneSidedText(point, Join(axes, " ")); !line.empty()) return line;
   std::string out;
   for (const auto& [a, b] : point.runs) {
     const auto name = [](const std::string& run) { return run.empty() ? "–" : ShortId(run); };
@@ -374,6 +410,20 @@ std::string PointText(const PointDifference& point) {
               Str("  ", point.metric, ": at most ", Short(std::abs(largest.b - largest.a), 4),
                   " apart, at step ", largest.step, " (", Short(largest.a, 6), ", ",
                   Short(largest.b, 6), "); ", Counted(largest.n_steps, "step"), " in common\n"));
+  }
+  return out;
+}
+
+// An empty line sets points apart that have more than one line.
+std::string PointsText(const std::vector<PointDifference>& points) {
+  std::string out;
+  bool was_long = false;
+  for (const PointDifference& point : points) {
+    const std::string text = PointText(point);
+    const bool is_long = text.find('\n') + 1 < text.size();
+    if (!out.empty() && (is_long || was_long)) out += "\n";
+    out += text;
+    was_long = is_long;
   }
   return out;
 }
@@ -453,11 +503,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
   } else if (!differs) {
     Print("no differences\n");
   } else {
-    std::string text;
-    for (const PointDifference& point : points) {
-      StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
-    }
-    Print(ForTerminal(text + ErrorsText(points)));
+    Print(ForTerminal(PointsText(points) + ErrorsText(points)));
   }
   if (std::ranges::none_of(pairs, HasPair)) {
     std::fprintf(stderr, "%s\n", WhyNothingPairs(*a, *b).c_str());

@@ -166,7 +166,8 @@ Result<LossCurve> ReadCurve(RetryingClient& client, const RunRef& run, const cha
 }
 
 Status ReadCurves(RetryingClient& client, ReportInput& input) {
-  const std::vector<SweepResults> results = {ReadResults(input.info.name(), input.results)};
+  std::vector<SweepResults> results;  // a list in braces would copy it
+  results.push_back(ReadResults(input.info.name(), input.results));
   const std::vector<RunRef> runs = RunRefsOf(results);
   const std::vector<std::string> axes = MatrixAxes(results, runs);
   const std::size_t n_drawn = std::min(runs.size(), kCurvesMax);
@@ -232,7 +233,8 @@ int WriteReport(const std::string& sweep, const std::optional<std::string>& name
             sweep, " -o ", file, "` gives the numbers")));
   }
   RetryingClient client(state);
-  const Result<ReportInput> input = ReadSweep(client, sweep);
+  // Never destroyed: with thousands of runs, that would take a while.
+  static const auto& input = *new auto(ReadSweep(client, sweep));
   if (!input.ok()) return client.ReportFailure(input.status());
   const Result<std::string> page = ReportPage(*input);
   if (!page.ok()) return Report(page.status());

@@ -479,7 +479,7 @@ TEST(TableErrorTest, ASpeedHasItsQuantiles) {
   const auto tables = Build(results, request);
   const std::string wide = RenderTables(tables, "wide");
   EXPECT_NE(wide.find(" (130 to 170)"), std::string::npos) << wide;
-  EXPECT_NE(wide.find("( ) 10th and 90th percentile of the timed steps"), std::string::npos)
+  EXPECT_NE(wide.find("( to ) 10th and 90th percentile of the timed steps\n"), std::string::npos)
       << wide;
   const Json json = Json::parse(RenderTables(tables, "json"));
   EXPECT_EQ(json[0].at("rows")[0].at("cells")[0].at("quantiles"),
@@ -490,6 +490,61 @@ TEST(TableErrorTest, ASpeedHasItsQuantiles) {
   // A mean over the seeds that have them would be of other seeds than the value.
   results.rows[1].body.quantiles.reset();
   EXPECT_FALSE(Build(results, request)[0].rows[0].cells[0].quantiles.has_value());
+}
+
+// The mean time of a few slow steps gives less than the 10th percentile of the speeds.
+TEST(TableErrorTest, ASpeedOutsideItsQuantilesIsExplained) {
+  ResultRow row = ThroughputRow("a", "tokens_per_s", "generate", 64, 100.0);
+  row.body.quantiles = {110.0, 120.0, 130.0, 140.0, 150.0};
+  const std::string wide =
+      RenderTables(Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row})), "wide");
+  EXPECT_NE(wide.find(" (110 to 150)"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("( to ) 10th and 90th percentile of the timed steps; a number outside is "
+                      "over their total time, in which a few slow steps weigh more\n"),
+            std::string::npos)
+      << wide;
+}
+
+// 100 and 200 have the mean 150 with an error of 50; Student's t with one degree of freedom is
+// 12.7062 at 95 %.
+TEST(TableErrorTest, TheIntervalOfASpeedIsPositive) {
+  const auto tables_of = [](double a, double b) {
+    return Build(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                           {ThroughputRow("a", "tokens_per_s", "forward", 64, a),
+                            ThroughputRow("b", "tokens_per_s", "forward", 64, b)}));
+  };
+  const auto wide = tables_of(100.0, 200.0);
+  const PivotCell& cell = wide.at(0).rows.at(0).cells.at(0);
+  const auto interval = Interval95(wide[0], cell);
+  ASSERT_TRUE(interval.has_value());
+  EXPECT_NEAR(interval->first, 150.0 * std::exp(-12.706205 / 3.0), 1e-5);
+  EXPECT_NEAR(interval->second / 150.0, std::exp(12.706205 / 3.0), 1e-4);
+  const std::string text = RenderTables(wide, "table");
+  EXPECT_NE(text.find("[150.00 (2.17–10363."), std::string::npos) << text;
+  EXPECT_NE(text.find("± or ( ) 95 % interval over seeds"), std::string::npos) << text;
+  const std::string narrow = RenderTables(tables_of(149.0, 151.0), "table");
+  EXPECT_NE(narrow.find("[150.00±12.71]"), std::string::npos) << narrow;
+}
+
+// One source of error cannot disagree with itself.
+TEST(TableErrorTest, ATestThatJoinsTwoErrorsIsSaid) {
+  const SweepResults two =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1), RunOf("c", "cable", 64, 2),
+                 RunOf("d", "alibi", 64, 2)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02)),
+                 RowOfBlocks("c", 64, Losses(0.01)), RowOfBlocks("d", 64, Losses(0.13, 0.02))});
+  const SweepResults one =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02))});
+  const std::string note =
+      "; the test of * joins both errors, so it may disagree with the interval";
+  const PivotRequest against = {.against = Against("position", "alibi")};
+  for (const char* format : {"table", "wide"}) {
+    EXPECT_NE(RenderTables(Build(two, against), format).find(note), std::string::npos)
+        << RenderTables(Build(two, against), format);
+    EXPECT_EQ(RenderTables(Build(one, against), format).find(note), std::string::npos);
+    EXPECT_EQ(RenderTables(Build(two), format).find(note), std::string::npos);
+  }
 }
 
 TEST(TableErrorTest, SpeedsAreComparedAsRatiosOverSeeds) {

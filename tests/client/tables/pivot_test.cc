@@ -178,6 +178,28 @@ TEST(PivotTest, AKeyOfTheRunIsAnAxisByItsPathOrItsLastName) {
   EXPECT_NEAR(*tables[0].rows[0].cells[1].value, 12.0, 1e-12);
 }
 
+TEST(PivotTest, AnAxisThatKeepsSuchRunsApartIsNamed) {
+  const auto sweep = [](const std::string& name, int n_layer, double lr) {
+    SweepResults results = ResultsOf({RunOf(name, "rope", 64, 1)}, {RowOf(name, 64, 8.0, 10)});
+    results.name = name;
+    results.runs[0].resolved["model"]["n_layer"] = n_layer;
+    results.runs[0].resolved["train"]["optimizer"]["lr"] = lr;
+    return results;
+  };
+  const std::string both =
+      "one cell of the table would combine runs that differ in model.n_layer, train.optimizer.lr: ";
+  EXPECT_EQ(WhyNot({sweep("one", 3, 0.002), sweep("two", 4, 0.004)}, {.rows = {"position"}}),
+            both +
+                "`--rows position,sweep` keeps them apart; or choose one value of sweep with "
+                "--where");
+  // No axis does within a sweep whose file says neither.
+  SweepResults results = Grid();
+  results.runs[1].resolved["model"]["n_layer"] = 4;
+  results.runs[1].resolved["train"]["optimizer"]["lr"] = 0.004;
+  EXPECT_EQ(WhyNot({results}, {}),
+            both + "add these to --rows or --cols, or choose one value of each with --where");
+}
+
 TEST(PivotTest, RunsThatDifferInMoreThanTheSeedAreNeverFolded) {
   SweepResults results = Grid();
   results.runs[1].resolved["train"]["optimizer"]["lr"] = 0.004;

@@ -179,6 +179,23 @@ TEST(TableFormatTest, TwoSeedsAreNamedAsTheReasonWhyAllCellsHaveAStar) {
   EXPECT_TRUE(against.ends_with(note)) << against;
 }
 
+// Of three pairs, the one with alibi is told apart at once, so Holm corrects the others for two.
+// Student's t at 2.5 % has 25.45 with one degree of freedom, 6.21 with two, and 4.18 with three.
+TEST(TableFormatTest, ThePairsForWhichFewSeedsAreCorrectedCanBeCounted) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2), RunOf("c", "rope", 64, 1),
+                 RunOf("d", "rope", 64, 2), RunOf("e", "alibi", 64, 1), RunOf("f", "alibi", 64, 2)},
+                {RowOf("a", 64, 8.0, 10, nullptr, 1e-4), RowOf("b", 64, 8.4, 10, nullptr, 1e-4),
+                 RowOf("c", 64, 8.0 * std::exp(0.10), 10, nullptr, 1e-4),
+                 RowOf("d", 64, 8.4 * std::exp(0.08), 10, nullptr, 1e-4),
+                 RowOf("e", 64, 8.0 * std::exp(3.0), 10, nullptr, 1e-4),
+                 RowOf("f", 64, 8.4 * std::exp(3.0001), 10, nullptr, 1e-4)});
+  EXPECT_EQ(FewSeedsNote(Build(results)[0]),
+            "with 2 seeds, almost no difference can be detected: it would have to exceed 25.5 "
+            "standard errors over seeds (Student's t with 1 degree of freedom, corrected for 2 "
+            "pairs: all 3 without the 1 found to differ). With 4 seeds, 4.2 are needed");
+}
+
 // What a protocol was given stands in the title; what has its default does not.
 TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
   ResultRow row = RowOf("a", 64, 8.0, 10);
