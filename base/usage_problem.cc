@@ -43,8 +43,9 @@ std::string VariableOf(const CLI::App& verb, const std::string& problem,
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = option->get_name();
     if (!problem.starts_with(name + ":") && !problem.starts_with(name + " ")) continue;
-    const bool is_argument = std::ranges::any_of(
-        arguments, [&](std::string_view argument) { return argument.starts_with(name); });
+    const bool is_argument = std::ranges::any_of(arguments, [&](std::string_view argument) {
+      return argument == name || argument.starts_with(name + "=");
+    });
     const std::string variable = option->get_envname();
     return !is_argument && !variable.empty() && GetEnv(variable.c_str()) ? variable : "";
   }
@@ -114,8 +115,21 @@ std::string NoSuchOption(const CLI::App& verb, const std::string& word,
   }
   const std::string name = word.substr(0, word.find('='));
   const std::string nearest = Nearest(name, also);
+  // One that stands before the verb whose option it is.
+  if (nearest == name)
+    return Str(name, " is an option of ", verb.get_name(), ": write it after that");
   return Str("there is no option ", Quoted(name),
              nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"));
+}
+
+std::string NoSuchVerb(const CLI::App& verb, const std::vector<std::string>& words) {
+  std::vector<std::string> names;
+  for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
+  const std::string expected = Str("expected one of ", Join(names, ", "));
+  const auto word =
+      std::ranges::find_if(words, [](const std::string& one) { return !one.starts_with("-"); });
+  if (word == words.end()) return Str("a verb is missing: ", expected);
+  return Str("there is no verb ", Quoted(*word), ": ", expected);
 }
 
 int ReportUsage(const CLI::App& app, const CLI::ParseError& error,
@@ -131,10 +145,16 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error,
       remaining, [](const std::string& word) { return word.starts_with("-"); });
   const bool is_missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   const bool is_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
-  if ((is_extra || is_missing) && misspelt != remaining.end()) {
+  const bool has_verbs = !verb->get_subcommands(nullptr).empty();
+  const bool is_word = !remaining.empty() && !remaining.front().starts_with("-");
+  if (is_missing && has_verbs && app.get_require_subcommand_min() > 0) {
+    problem = NoSuchVerb(*verb, remaining);
+  } else if (is_extra && is_word) {
+    problem = has_verbs ? NoSuchVerb(*verb, remaining)
+                        : Str(Quoted(remaining.front()), " was not expected: ", verb->get_name(),
+                              " takes no further argument");
+  } else if ((is_extra || is_missing) && misspelt != remaining.end()) {
     problem = NoSuchOption(*verb, *misspelt);
-  } else if (is_extra && !remaining.empty()) {
-    problem = Str(Quoted(remaining.front()), " was not expected: only options are");
   } else if (is_missing) {
     problem = ArgumentMissing(*verb, problem);
   } else if (IsWithoutValue(error)) {

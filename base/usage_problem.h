@@ -17,6 +17,8 @@ std::string ValueMissing(const std::vector<const CLI::App*>& levels, const std::
 bool IsWithoutValue(const CLI::ParseError& error);
 // For an argument that must be given: says what it is.
 std::string ArgumentMissing(const CLI::App& verb, const std::string& problem);
+// `words`: those that nothing took.
+std::string NoSuchVerb(const CLI::App& verb, const std::vector<std::string>& words);
 // `also`: options besides those of the verb.
 std::string NoSuchOption(const CLI::App& verb, const std::string& word,
                          std::vector<std::string> also = {});

@@ -417,7 +417,8 @@ int Main(int argc, char** argv) {
   // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return RunServer(options);
 }

@@ -82,7 +82,7 @@ constexpr std::string_view kUnix = "unix:";
 constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
 // From the first byte of a connection to the end of its TLS handshake and gRPC's settings.
 constexpr int kHandshakeMs = 10'000;
-constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGHUP};
+constexpr int kStopSignals[] = {SIGTERM, SIGINT};
 
 int ExitCode(const Status& status) {
   switch (status.code()) {
@@ -344,26 +344,27 @@ std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options)
   return n_bytes.ok() && *n_bytes > 0 ? *n_bytes / 4 : std::numeric_limits<std::int64_t>::max();
 }
 
-// Waits for a signal to stop. Returns false if the socket is not at `path` any more: then no
+// Waits for a signal to stop. Returns false if the socket is not in its place any more: then no
 // command and no worker of this machine finds the coordinator, and a new start makes a new socket.
-bool WaitForStop(const std::string& path) {
+bool WaitForStop(const HeldFile& socket) {
   constexpr timespec kLookEach = {.tv_sec = 2, .tv_nsec = 0};
   // If the whole state folder is gone, the store ends the process first, with its own error.
   constexpr int kLooksWithoutIt = 2;
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : kStopSignals) sigaddset(&signals, signal);
-  const Result<HeldFile> held = HeldFile::Open(path);
   for (int n_without = 0; n_without < kLooksWithoutIt;) {
     const int received = sigtimedwait(&signals, nullptr, &kLookEach);
     if (received > 0) {
       LogInfo("stopping", {{"signal", Str(received)}});
       return true;
     }
-    n_without = !held.ok() || held->IsInPlace() ? 0 : n_without + 1;
+    if (errno != EAGAIN) continue;  // interrupted
+    n_without = socket.IsInPlace() ? 0 : n_without + 1;
   }
   LogError("socket_lost",
-           {{"error", Str("the socket ", path, " was removed while the coordinator was using it")},
+           {{"error",
+             Str("the socket ", socket.path(), " was removed while the coordinator was using it")},
             {"meaning",
              "the coordinator ends, since nobody on this machine can reach it; nothing is lost"},
             {"remedy", "start the coordinator again, which makes a new socket"}});
@@ -500,18 +501,21 @@ Status Serve(const ServerOptions& options) {
       const Listening listening,
       StartServer(socket_path, std::move(network), options.connection_idle_ms, calls,
                   {sweeps.get(), sessions.get(), artifact_service.get(), identity_service.get()}));
+  const Result<HeldFile> socket = HeldFile::Open(socket_path);
   const std::unique_ptr<grpc::Server>& server = listening.server;
   LookAfterCallers(parts, calls, 1);
   server->GetHealthCheckService()->SetServingStatus(true);
   const AddressFiles files(options.state_folder);
-  const Status announced = files.Write(Str(kUnix, socket_path), metrics_address, listening.network);
+  const Status announced =
+      socket.ok() ? files.Write(Str(kUnix, socket_path), metrics_address, listening.network)
+                  : socket.status();
   bool has_socket = true;
   if (announced.ok()) {
     LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                         {"network", listening.network},
                         {"metrics", metrics_address},
                         {"start", Str(store->boot_epoch())}});
-    has_socket = WaitForStop(socket_path);
+    has_socket = WaitForStop(*socket);
   }
 
   // Accept nothing new and end the streams; what was posted is still committed and answered. If the

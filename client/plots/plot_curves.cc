@@ -118,6 +118,7 @@ void InUnits(Plot& plot) {
       point.y /= unit;
       if (point.se) *point.se /= unit;
       if (point.half95) *point.half95 /= unit;
+      if (point.ends95) point.ends95 = {point.ends95->first / unit, point.ends95->second / unit};
     }
   }
   plot.y_label += Str(" (", name, ")");

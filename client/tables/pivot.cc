@@ -1038,7 +1038,7 @@ class Pivot {
       rows.push_back(seed);
     }
     ASSIGN_OR_RETURN(PivotCell cell,
-                     FoldSeeds(*first.place->metric, rows, request_.relative, row_axes_));
+                     FoldSeeds(*first.place->metric, rows, request_.relative, &row_axes_));
     if (request_.against) RETURN_IF_ERROR(CompareWithReference(first, cell));
     cell.train_length = first.run->train_length;
     const Json& range = first.place->At(std::string(kPositionAxis));

@@ -35,7 +35,7 @@ std::string AxisApart(const std::vector<SeedRow>& seeds) {
 
 // How different runs that would fall into one cell differ.
 Status RefuseToFold(const RunRef& a, const RunRef& b, const std::vector<SeedRow>& seeds,
-                    const std::vector<std::string>& row_axes) {
+                    const std::vector<std::string>* row_axes) {
   std::vector<std::string> paths;
   for (const Difference& difference :
        DifferencesOf(WithoutDerivedKeys(*a.run), WithoutDerivedKeys(*b.run))) {
@@ -45,8 +45,9 @@ Status RefuseToFold(const RunRef& a, const RunRef& b, const std::vector<SeedRow>
   std::string remedy = "add this to --rows or --cols, or choose one value with --where";
   if (paths.size() > 1) {
     remedy = "add these to --rows or --cols, or choose one value of each with --where";
-    if (const std::string axis = AxisApart(seeds); !axis.empty()) {
-      std::vector<std::string> rows = row_axes;
+    const std::string axis = row_axes == nullptr ? "" : AxisApart(seeds);
+    if (!axis.empty()) {
+      std::vector<std::string> rows = *row_axes;
       rows.push_back(axis);
       remedy = Str("`--rows ", Join(rows, ","), "` keeps them apart; or choose one value of ", axis,
                    " with --where");
@@ -222,7 +223,7 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
 }
 
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
-                            bool relative, const std::vector<std::string>& row_axes) {
+                            bool relative, const std::vector<std::string>* row_axes) {
   const RunRef& first = *seeds.front().run;
   PivotCell cell{.status = "ok", .metric = metric};
   Sums sums;

@@ -30,9 +30,9 @@ std::optional<PairedDifference> CompareCells(const PivotCell& reference, const P
 void SetAgainst(const PivotCell* reference, PivotCell& cell);
 
 // Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument
-// if the runs differ in more than their seed: the error names an axis that would keep them apart,
-// beside the table's `row_axes`.
+// if the runs differ in more than their seed: the error may name an axis that would keep them apart
+// beside the table's `row_axes`; null if other rows would not help.
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
-                            bool relative, const std::vector<std::string>& row_axes = {});
+                            bool relative, const std::vector<std::string>* row_axes = nullptr);
 
 }  // namespace longrun::client

@@ -329,7 +329,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
       sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
       if (!estimate.text.se) continue;
-      joins_errors = joins_errors || (cell.p && estimate.seeds.se);
+      joins_errors = joins_errors || (cell.p && estimate.seeds.se && *estimate.text.se > 0.0);
       is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
       has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
       has_windows = has_windows || cell.clusters == TextClusters::kWindows;
@@ -458,11 +458,11 @@ std::string FewSeedsNote(const PivotTable& table) {
   std::string correction;
   if (few->n_tests > 1) {
     const char* const tests = table.against.empty() ? " pairs" : " tests";
-    correction = Str(", corrected for ", few->n_tests, tests);
-    if (few->n_differ > 0) {
-      correction += Str(": all ", few->n_tests + few->n_differ, " without the ", few->n_differ,
-                        " found to differ");
-    }
+    correction = few->n_differ == 0
+                     ? Str(", corrected for ", few->n_tests, tests)
+                     : Str(", corrected for ", few->n_tests, " of ", few->n_tests + few->n_differ,
+                           tests, ", since ", few->n_differ, few->n_differ == 1 ? " was" : " were",
+                           " found to differ");
   }
   return Str("with ", few->n_seeds,
              " seeds, almost no difference can be detected: it would have to exceed ",

@@ -30,7 +30,7 @@ struct Subject {
   bool is_sweep = false;
   std::string name;
   SweepResults results = {};
-  // By run key. `results` does not have them: a sweep may have tens of thousands.
+  // By run key, moved out of `results`, so that each run's rows are found at once.
   std::map<std::string, std::vector<ResultRow>> rows = {};
 };
 

@@ -502,7 +502,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
     return;  // a repeat, a withdrawn offer, or it has run: then its end will come
   }
   attempt->end_stored = true;  // nothing has run, so nothing will come
-  // A full disk before anything has run is not a loss of the task's: it waits,
+  // A full disk or a missing trainer before anything has run is not a loss of the task's: it waits,
   // and its reason says for what.
   const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
   if (full && event.cache_needed_bytes > 0) return RefuseForCache(step, *worker, *attempt, event);

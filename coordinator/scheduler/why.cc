@@ -52,7 +52,7 @@ struct Taken {
   std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_no_disk = 0, n_quarantined = 0,
                n_drained = 0, n_outdated = 0, n_full = 0, n_leaving = 0, n_away = 0;
   const Worker* full = nullptr;     // the first worker with a full disk
-  std::string refusal;              // why a worker refused a task for its disk
+  std::string refusal;              // why a worker refused a task, for its disk or its trainer
   const Worker* no_disk = nullptr;  // the first worker whose disk lacks room for what it reads
   std::string leaving, away;  // one of these workers; one that is not drained, if there is any
   std::string released_by;    // a command that gives a connected worker's slot work at once
@@ -158,7 +158,10 @@ void Choose(const Taken& taken, ClassGate& of) {
   } else if (taken.n_pausing > 0) {
     of.gate = Gate::kSlotPauses;
     of.until = taken.pause_end;
-    of.remedy = "nothing to do; it is offered again by itself; another worker would take it sooner";
+    of.remedy = Str(taken.refusal.empty() ? "nothing to do; it is offered again by itself"
+                                          : "resolve what the worker names; it is then offered "
+                                            "again by itself",
+                    "; another worker would take it sooner");
   } else if (taken.IsHeldByDisk()) {
     of.gate = Gate::kWorkerDiskFull;
     of.remedy = FullDiskRemedy(*taken.full);

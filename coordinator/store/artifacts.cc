@@ -57,13 +57,13 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::Open(Options options) {
 }
 
 Status ArtifactStore::CheckInPlace() const {
-  if (held_.IsInPlace()) return Status();
+  // A shared folder may be on a file system that does not answer, for which the caller cannot wait.
+  if (options_.is_shared || held_.IsInPlace()) return Status();
   const std::string now = held_.PathNow();
   return Status(
       Code::kDataLoss,
       Str("the folder ", options_.folder, " was ", now.empty() ? "deleted" : "moved",
-          " while the coordinator was using it",
-          now.empty() ? ", or a disk was unmounted there" : Str(": it is now at ", now),
+          " while the coordinator was using it", now.empty() ? "" : Str(": it is now at ", now),
           "; the coordinator ends, since it cannot store the checkpoints and results that workers "
           "send. Put the folder or a copy of it back, and start the coordinator again"));
 }

@@ -59,7 +59,8 @@ class ArtifactStore {
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
 
   bool is_shared() const { return options_.is_shared; }
-  // kDataLoss once the folder is not the one that was opened: deleted, moved, or unmounted.
+  // kDataLoss once the folder is not the one that was opened: deleted or moved. Of a shared folder,
+  // this is not checked.
   Status CheckInPlace() const;
   // If the bytes are there, makes them young, and makes sure that they outlast a power failure.
   bool Has(const std::string& sha256);

@@ -15,7 +15,8 @@ constexpr QueryColumn kSweep = {"sweep", "text", "", "name of the sweep"};
 constexpr QueryColumn kSweepId = {"sweep_id", "text", "", "id of the sweep: a ULID"};
 constexpr QueryColumn kNewest = {"newest", "integer", "",
                                  "1: the newest sweep of its name, else 0"};
-constexpr QueryColumn kPosition = {"position", "text", "", "position method, without its parameters"};
+constexpr QueryColumn kPosition = {"position", "text", "",
+                                   "position method, without its parameters"};
 constexpr QueryColumn kSeed = {"seed", "integer", "",
                                "seed of the initial weights and the data order"};
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};

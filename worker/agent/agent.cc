@@ -964,7 +964,7 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   // It may be built or installed anew at this moment. That costs the task nothing.
   if (access(options_.trainer.c_str(), X_OK) != 0) {
     const Status status =
-        ErrnoStatus(errno, Str("the trainer ", options_.trainer, " cannot be run, so put it back"));
+        ErrnoStatus(errno, Str("the trainer ", options_.trainer, " cannot be run"));
     LogWarning("trainer_gone", {{"error", status.message()}});
     return Reject(id, epoch, FailureOf(FailureClass::kStorage).name, status.message());
   }

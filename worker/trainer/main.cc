@@ -225,33 +225,20 @@ std::string ErrorLine(std::string_view message) {
   return Str(OneLine(shown), n_cut == 0 ? "" : Str("... (", n_cut, " more bytes)"));
 }
 
-// The error if `verb` (or the program itself) needs a sub-verb. `words`: those that nothing took.
-std::string WhichVerb(const CLI::App& verb, const std::vector<std::string>& words) {
-  std::vector<std::string> names;
-  for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
-  const std::string expected = Str("expected one of ", Join(names, ", "));
-  const auto word =
-      std::ranges::find_if(words, [](const std::string& one) { return !one.starts_with("-"); });
-  if (word == words.end()) return Str("a verb is missing: ", expected);
-  return Str("there is no verb \"", *word, "\": ", expected);
-}
-
 // Reports all required options that are missing: CLI11 reports only the first one.
 int SayMissing(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* verb = &app;
+  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   const std::vector<std::string> others = app.remaining(true);
+  if (!verb->get_subcommands(nullptr).empty()) return ReportUsage(app, {NoSuchVerb(*verb, others)});
   const bool has_misspelt = std::ranges::any_of(
       others, [](const std::string& word) { return word.starts_with("--") && word != "--"; });
   if (has_misspelt) return ReportUsage(app, error, {});  // it may be what is missing
-  const CLI::App* verb = &app;
-  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   std::vector<std::string> missing;
   for (const CLI::Option* option : verb->get_options()) {
     if (option->get_required() && option->count() == 0) {
       missing.push_back(Str(option->get_name(), " is required: ", option->get_description()));
     }
-  }
-  if (missing.empty() && !verb->get_subcommands(nullptr).empty()) {
-    missing.push_back(WhichVerb(*verb, app.remaining(true)));
   }
   if (missing.empty()) missing.emplace_back(error.what());
   return ReportUsage(app, missing);

@@ -208,6 +208,24 @@ TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
   EXPECT_NEAR(ratios->at(0).series.at(0).points.at(0).y, 3.0, 1e-12);
 }
 
+TEST(PlotTest, TheBandOfBytesIsInTheirUnit) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2)},
+                {ThroughputRow("a", "peak_bytes", "forward", 64, 3.0 * 1048576.0),
+                 ThroughputRow("b", "peak_bytes", "forward", 64, 3.1 * 1048576.0)});
+  const auto tables = BuildPivot({results}, {});
+  ASSERT_TRUE(tables.ok());
+  const auto plots = PlotsOfTables(*tables);
+  ASSERT_TRUE(plots.ok());
+  const PlotPoint& point = plots->at(0).series.at(0).points.at(0);
+  const auto band = point.Band();
+  ASSERT_TRUE(band.has_value());
+  EXPECT_LT(band->first, point.y);
+  EXPECT_GT(band->first, 0.0);
+  EXPECT_GT(band->second, point.y);
+  EXPECT_LT(band->second, 10.0);
+}
+
 TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
   SweepResults one =
       ResultsOf({RunOf("a", "rope", 64, 1)}, {RowOf("a", 64, 8.0, 10), RowOf("a", 256, 9.0, 10)});

@@ -193,7 +193,7 @@ TEST(TableFormatTest, ThePairsForWhichFewSeedsAreCorrectedCanBeCounted) {
   EXPECT_EQ(FewSeedsNote(Build(results)[0]),
             "with 2 seeds, almost no difference can be detected: it would have to exceed 25.5 "
             "standard errors over seeds (Student's t with 1 degree of freedom, corrected for 2 "
-            "pairs: all 3 without the 1 found to differ). With 4 seeds, 4.2 are needed");
+            "of 3 pairs, since 1 was found to differ). With 4 seeds, 4.2 are needed");
 }
 
 // What a protocol was given stands in the title; what has its default does not.

@@ -147,9 +147,6 @@ TEST_F(DaemonTest, ItServesInAPrivateFolderAndStopsInOrder) {
 
   EXPECT_EQ(End(SIGTERM).code, 0) << ReadFile(log).value();
   EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
-
-  Start();
-  EXPECT_EQ(End(SIGHUP).code, 0) << ReadFile(log).value();
 }
 
 TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
