@@ -43,7 +43,7 @@ Result<IdentityRows> ReadIdentity(Connection& connection) {
   ASSIGN_OR_RETURN(const bool has_keys, HasColumn(connection, "worker_certificate", "key"));
   RETURN_IF_ERROR(ForEach(connection,
                           "SELECT id, hash, role, note, worker, created_ms, expires_ms, ended_ms,"
-                          " ended_by FROM access_token ORDER BY id",
+                          " ended_by FROM access_token ORDER BY created_ms, id",
                           [&](const Statement& row) {
                             rows.tokens.push_back({.id = row.Text(0),
                                                    .hash = row.Text(1),
