@@ -83,7 +83,7 @@ Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) 
   // For older GPUs there is no code in any build; they can have LibTorch's operators.
   const int major = gpu.capability_major, minor = gpu.capability_minor;
   const std::string_view architectures = OpenedCudaLibrary().architectures();
-  if (CudaHeadDimMax(major) > 0 && !HasCudaCode(architectures, major, minor)) {
+  if (HasCudaKernels(major) && !HasCudaCode(architectures, major, minor)) {
     return Status(
         Code::kFailedPrecondition,
         Str("GPU ", ordinal, ": ", gpu.name, " has compute capability ", major, ".", minor,
@@ -95,29 +95,16 @@ Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) 
 }
 
 Status CheckCudaGpu(const std::string& plugin_path, int ordinal) {
-  return CheckCudaAttention(plugin_path, ordinal, 0);
-}
-
-Status CheckCudaAttention(const std::string& plugin_path, int ordinal, std::int64_t head_dim) {
   ASSIGN_OR_RETURN(const LongrunGpu gpu, DescribeCudaGpu(plugin_path, ordinal));
-  const int head_dim_max = CudaHeadDimMax(gpu.capability_major);
-  const std::string has = Str(gpu.name, " has ", gpu.capability_major, ".", gpu.capability_minor);
-  if (head_dim_max == 0) {
-    return Status(Code::kUnimplemented,
-                  Str("longrun's kernels need a GPU of compute capability 8.0 or newer, but ", has,
-                      ": use the attention back-end \"reference\" and the operators \"aten\""));
-  }
-  if (head_dim <= head_dim_max) return {};
+  if (HasCudaKernels(gpu.capability_major)) return {};
   return Status(Code::kUnimplemented,
-                Str("attention back-end \"fused\" needs a GPU of compute capability 9 or 10 for "
-                    "heads of ",
-                    head_dim, " channels, but ", has, " (up to ", head_dim_max,
-                    " channels): use the back-end \"reference\""));
+                Str("longrun's kernels need a GPU of compute capability 8.0 or newer, but ",
+                    gpu.name, " has ", gpu.capability_major, ".", gpu.capability_minor,
+                    ": use the attention back-end \"reference\" and the operators \"aten\""));
 }
 
 std::int64_t CudaHeadDimMaxOf(const std::string& plugin_path, int ordinal) {
-  const Result<LongrunGpu> gpu = DescribeCudaGpu(plugin_path, ordinal);
-  return gpu ? CudaHeadDimMax(gpu->capability_major) : 0;
+  return CheckCudaGpu(plugin_path, ordinal).ok() ? kCudaHeadDimMax : 0;
 }
 
 Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms) {

@@ -54,11 +54,8 @@ Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal);
 // capability 8.0.
 Status CheckCudaGpu(const std::string& plugin_path, int ordinal);
 
-// The same if it cannot run the plug-in's attention for heads of `head_dim` channels
-// (CudaHeadDimMax, cuda_plugin_file.h).
-Status CheckCudaAttention(const std::string& plugin_path, int ordinal, std::int64_t head_dim);
-
-// The widest heads, in channels, for which the GPU can run it; 0 if there are none, or no plug-in.
+// The widest heads, in channels, of the plug-in's attention on the GPU; 0 if it has none there, or
+// there is no plug-in.
 std::int64_t CudaHeadDimMaxOf(const std::string& plugin_path, int ordinal);
 
 // kUnimplemented, and the argument's name, for what the contract allows but this back-end lacks.

@@ -19,9 +19,9 @@ struct Slot {
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
-  // Of a GPU: its best attention back-end (model/attention_path.h), "fused", "fused/128" (for heads
-  // of up to 128 channels) or "", and its best operators (OperatorSet), "longrun" or "". Workers of
-  // older releases do not say them.
+  // Of a GPU: its best attention back-end (model/attention_path.h), "fused" or "", and its best
+  // operators (OperatorSet), "longrun" or "". Workers of older releases do not say them, or say
+  // "fused/128": fused, for heads of up to 128 channels.
   std::string attention = {}, operators = {};
   // Of a CPU: "width" if its trainer can compute logits in chunks as wide as the model
   // (model/head_chunks.h); "" on older releases.
@@ -30,11 +30,6 @@ struct Slot {
 };
 
 inline constexpr std::string_view kFusedAttention = "fused", kFusedAttentionTo128 = "fused/128";
-// The name of a GPU's best attention back-end, which serves heads of so many channels.
-inline std::string_view AttentionTo(std::int64_t head_dim_max) {
-  if (head_dim_max >= 256) return kFusedAttention;
-  return head_dim_max >= 128 ? kFusedAttentionTo128 : "";
-}
 // The widest heads, in channels, for which a GPU slot's trainer has fused attention; 0: none.
 inline std::int64_t FusedHeadDimMax(const Slot& slot) {
   if (slot.attention == kFusedAttention) return 256;

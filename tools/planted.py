@@ -23,11 +23,16 @@ TREE, BUILD = WORK / "tree", WORK / "build"
 NET = "model/net/"  # its tests need LibTorch
 CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS = (
     f"kernels/cuda/{name}-inl.h" for name in ("norm", "activation", "cross_entropy", "columns", "adamw", "key_bias"))
+# A program, and variables of its environment: as on a GPU whose blocks have 99 KiB of memory.
+NARROW_TILES = ("test_kernels_conformance_cuda_host", ("LONGRUN_TEST_SHARED_KIB", "99"),
+                ("GTEST_FILTER", "Attention/*WideHeads*"))
 TARGETS = {  # by the beginning of a file's path, of which the longest counts
     "base/": ["test_base_subnormals"],
     "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
     **{f"kernels/cuda/{name}-inl.h": ["test_kernels_conformance_cuda_host", "test_kernels_cuda_host_global"]
        for name in ("pipelined_backward", "pipelined_distances", "terms")},
+    **{f"kernels/cuda/{name}-inl.h": [NARROW_TILES, "test_kernels_conformance_cuda_host"]
+       for name in ("backward", "products")},
     **{file: ["test_kernels_rows_cuda_host"] for file in (
         CUDA_NORM, CUDA_ACTIVATION, CUDA_LOSS, CUDA_COLUMNS, CUDA_ADAMW, CUDA_KEY_BIAS)},
     "kernels/cpu/adamw": ["test_kernels_adamw", "test_kernels_subnormals"],
@@ -237,6 +242,11 @@ ERRORS = [
     ("no barrier before a tile is read", CUDA_FORWARD, "        load_keys(0, j_0);\n        Layer::Barrier();\n",
      "        load_keys(0, j_0);\n"),
     ("no barrier between regions", CUDA_FORWARD, "Layer::Barrier();  // the region before has been read\n", ""),
+    ("no barrier before keys take the place of values", CUDA_BACKWARD,
+     "Layer::Barrier();  // v has been read\n      if", "if"),
+    ("queries read where the gradients of their outputs lie", CUDA_BACKWARD,
+     "      if constexpr (Shape::kSharesRows) Load(p, p.q[0], b, h, i_0, kRows, p.n_query, q);\n", ""),
+    ("values read where their keys lie", CUDA_BACKWARD, "          load_keys(p.v, v);\n", ""),
     ("no barrier after the sum of a distance", CUDA_BACKWARD,
      "          sum += DiagonalSum(pairs, column);\n          Layer::Barrier();\n",
      "          sum += DiagonalSum(pairs, column);\n"),
@@ -706,13 +716,14 @@ def copy_tree():
 
 
 def targets_of(files):
-    """The test programs of these files, each once."""
+    """The test programs of these files, each once: their names, or such tuples as NARROW_TILES."""
     beginnings = {max(filter(file.startswith, TARGETS), key=len) for file in files}
     return list(dict.fromkeys(target for beginning, targets in TARGETS.items() if beginning in beginnings
                               for target in targets))
 
 
 def build(targets, environment):
+    targets = list(dict.fromkeys(target if isinstance(target, str) else target[0] for target in targets))
     return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", *targets],
                env=environment)
 
@@ -720,9 +731,10 @@ def build(targets, environment):
 def first_failure(targets, environment):
     """What the tests say: None when all pass, else the first that fails."""
     for target in targets:
+        target, *variables = [target] if isinstance(target, str) else target
         try:
-            done = run([str(BUILD / "tests" / target)], env=environment | {"GTEST_FAIL_FAST": "1"},
-                       timeout=TEST_SECONDS_MAX)
+            done = run([str(BUILD / "tests" / target)],
+                       env=environment | {"GTEST_FAIL_FAST": "1"} | dict(variables), timeout=TEST_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             return f"no end within {TEST_SECONDS_MAX} s"
         if done.returncode != 0:

@@ -494,7 +494,7 @@ class AttentionCall {
     const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
     split.parts = memory_.template Take<float>(n_row * split.n_split * split.PartStep());
     if (!LaunchFewQueries<Math>(split)) LaunchWith<ForwardKernel, Math>(split);
-    LaunchWith<MergeKernel, Fp32Math>(split);
+    if (!TryWith<MergeKernel, Fp32Math>(split)) error_ = kTooLittleMemory;
   }
   template <typename Math>
   bool LaunchFewQueries(const SplitParams& split) {
@@ -616,20 +616,16 @@ class AttentionCall {
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchAny() {
-    if (TryWith<Kernel, Math>(p_)) return;
-    if constexpr (Math::kScalar == kScalarFp32 &&
-                  Kernel<Layer, Shape<Math, 128>>::kHasNarrowTiles) {
-      if (p_.head_dim <= 128 && Try<Kernel<Layer, Shape<NarrowFp32Math, 128>>>(p_)) return;
-    }
-    error_ = kTooLittleMemory;
+    LaunchWith<Kernel, Math>(p_);
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
   void LaunchWith(const Known& params) {
-    if (!TryWith<Kernel, Math>(params)) error_ = kTooLittleMemory;
+    if (TryWith<Kernel, Math>(params) || TryNarrowTiles<Kernel, Math>(params)) return;
+    error_ = kTooLittleMemory;
   }
 
   // Each of these launches nothing and returns false if a block of the kernel takes more shared
-  // memory than the GPU has.
+  // memory than the GPU has. Then kernels with narrow tiles take the call.
   template <template <typename, typename> typename Kernel, typename Math>
   bool TryFew() {
     return WithFewTerms([this](auto known) { return TryNarrow<Kernel, Math, decltype(known)>(); });
@@ -647,6 +643,16 @@ class AttentionCall {
     if (p_.head_dim <= 128) return Try<Kernel<Layer, Shape<Math, 128, Known>>>(params);
     return Try<Kernel<Layer, Shape<Math, 256, Known>>>(params);
   }
+  template <template <typename, typename> typename Kernel, typename Math, typename Known>
+  bool TryNarrowTiles(const Known& params) {
+    constexpr int kLeast = Kernel<Layer, Shape<Math, 256, Known>>::kNarrowHeadDim;
+    if (p_.head_dim > 128) return Try<Kernel<Layer, Shape<NarrowMath<Math>, 256, Known>>>(params);
+    if constexpr (kLeast <= 128) {
+      return Try<Kernel<Layer, Shape<NarrowMath<Math>, 128, Known>>>(params);
+    } else {
+      return false;
+    }
+  }
   template <typename Kernel>
   bool Try(const typename Kernel::Params& params) {
     if (Kernel::SharedBytes(params) > shared_bytes_max_) return false;
@@ -663,7 +669,7 @@ class AttentionCall {
   const char* Error() const { return memory_.has_failed() ? "there is no working memory" : error_; }
 
   static constexpr const char* kTooLittleMemory =
-      "a block of this GPU has too little shared memory for heads of so many channels";
+      "a block of this GPU has too little shared memory";
   const LongrunAttentionTerms& terms_;
   Device& device_;
   const int shared_bytes_max_;

@@ -54,6 +54,68 @@ LR_DEVICE Piece PieceOf(const Params& p, const TileNumbers<Layer>& numbers, cons
   return piece;
 }
 
+// The least head_dim that a kernel of backward has with NarrowMath.
+template <typename Shape>
+inline constexpr int kNarrowHeadDimOf = Shape::Math::kHasTensorCores ? 256 : 128;
+
+// The tiles of a kernel whose rows are queries.
+template <typename Layer, typename Shape>
+struct QueryTiles {
+  using Element = typename Shape::Element;
+  using Tile = typename Layer::template Shared<Element>;
+  static constexpr int kColumns = Shape::kColumns;
+  static constexpr int kBytes = (Shape::kSharesRows ? 1 : 2) * Shape::TileBytes(kRows) +
+                                (Shape::kSharesColumns ? 1 : 2) * Shape::TileBytes(kColumns);
+
+  LR_DEVICE explicit QueryTiles(typename Layer::Arena& arena)
+      : q(arena.template Take<Element>(kRows * Shape::kStride)),
+        o_gradient(Shape::kSharesRows ? q : arena.template Take<Element>(kRows * Shape::kStride)),
+        k(arena.template Take<Element>(kColumns * Shape::kStride)),
+        v(Shape::kSharesColumns ? k : arena.template Take<Element>(kColumns * Shape::kStride)) {}
+
+  template <typename Params>
+  LR_DEVICE void LoadQueries(const Params& p, int b, int h, int i_0) const {
+    if constexpr (!Shape::kSharesRows) {
+      Load(p, p.q[0], b, h, i_0, kRows, p.n_query, q);
+      Load(p, p.o_gradient, b, h, i_0, kRows, p.n_query, o_gradient);
+    }
+  }
+  // Loads keys, and adds <q_i, k_j> to s and <do_i, v_j> to d. The tile of k stays.
+  template <typename Params>
+  LR_DEVICE void AddProducts(const Params& p, int b, int h, int i_0, int j_0, int row,
+                             float (&s)[kColumns / 8][4], float (&d)[kColumns / 8][4]) const {
+    const int h_kv = h / p.group;
+    if constexpr (Shape::kSharesColumns) {
+      if constexpr (Shape::kSharesRows) {
+        Load(p, p.o_gradient, b, h, i_0, kRows, p.n_query, o_gradient);
+      }
+      Load(p, p.v, b, h_kv, j_0, kColumns, p.n_key, v);
+      Layer::Barrier();
+      AddRowProducts<Layer, Shape, kColumns>(p, o_gradient, row, v, d);
+      Layer::Barrier();  // v has been read
+      if constexpr (Shape::kSharesRows) Load(p, p.q[0], b, h, i_0, kRows, p.n_query, q);
+      Load(p, p.k[0], b, h_kv, j_0, kColumns, p.n_key, k);
+      Layer::Barrier();
+      AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
+    } else {
+      Load(p, p.k[0], b, h_kv, j_0, kColumns, p.n_key, k);
+      Load(p, p.v, b, h_kv, j_0, kColumns, p.n_key, v);
+      Layer::Barrier();
+      AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
+      AddRowProducts<Layer, Shape, kColumns>(p, o_gradient, row, v, d);
+    }
+  }
+
+  Tile q, o_gradient, k, v;
+
+ private:
+  template <typename Params>
+  static LR_DEVICE void Load(const Params& p, const Rows& rows, int b, int h, int begin,
+                             int n_tile_row, int n_row, const Tile& to) {
+    LoadTile<Layer, Shape>(p, rows, rows.data, b, h, begin, n_tile_row, n_row, to);
+  }
+};
+
 template <typename TheLayer, typename TheShape>
 struct QueryKernel {
   using Layer = TheLayer;
@@ -62,15 +124,15 @@ struct QueryKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
-  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
+  static constexpr int kNarrowHeadDim = kNarrowHeadDimOf<Shape>;
   static constexpr int kHeadDim = Shape::kHeadDim;
 
   static int SegmentDoubles(const Params& p) {
     return p.segment_sums == nullptr ? 0 : kWarps * (p.n_knot + 1) * 2;
   }
   static int SharedBytes(const Params& p) {
-    return 2 * Shape::TileBytes(kRows) + 2 * Shape::TileBytes(kColumns) +
-           TileNumbers<Layer>::kBytes + 4 * Shape::kScratch + 8 * SegmentDoubles(p);
+    return QueryTiles<Layer, Shape>::kBytes + TileNumbers<Layer>::kBytes + 4 * Shape::kScratch +
+           8 * SegmentDoubles(p);
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * p.n_query_tile;
@@ -113,14 +175,11 @@ struct QueryKernel {
     const std::int64_t head = Layer::Block() / p.n_query_tile;
     const int tile = p.n_query_tile - 1 - static_cast<int>(Layer::Block() % p.n_query_tile);
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
-    const int h_kv = h / p.group, i_0 = tile * kRows;
+    const int i_0 = tile * kRows;
     const int row = Layer::Thread() / 32 * 16;
 
     typename Layer::Arena arena;
-    const Tile q = arena.template Take<Element>(kRows * Shape::kStride);
-    const Tile o_gradient = arena.template Take<Element>(kRows * Shape::kStride);
-    const Tile k = arena.template Take<Element>(kColumns * Shape::kStride);
-    const Tile v = arena.template Take<Element>(kColumns * Shape::kStride);
+    const QueryTiles<Layer, Shape> tiles(arena);
     const TileNumbers<Layer> numbers(arena);
     const auto scratch = arena.template Take<float>(Shape::kScratch);
     const int n_segment_sum = p.segment_sums == nullptr ? 0 : kWarps * (p.n_knot + 1) * 2;
@@ -129,9 +188,7 @@ struct QueryKernel {
     const double anchor = AnchorOf(p, b, h, i_0);
     numbers.ReadQueries(p, b, h, i_0, kRows, anchor);
     numbers.ReadStatistics(p, b, h, i_0, kRows, anchor);
-    LoadTile<Layer, Shape>(p, p.q[0], p.q[0].data, b, h, i_0, kRows, p.n_query, q);
-    LoadTile<Layer, Shape>(p, p.o_gradient, p.o_gradient.data, b, h, i_0, kRows, p.n_query,
-                           o_gradient);
+    tiles.LoadQueries(p, b, h, i_0);
     for (int at = Layer::Thread(); at < n_segment_sum; at += kThreads) segments.Set(at, 0.0);
 
     float dq[kHeadDim / 8][4] = {};
@@ -144,15 +201,11 @@ struct QueryKernel {
       if (view.is_hidden) continue;
       Layer::Barrier();  // the tile before has been read
       numbers.ReadKeys(p, b, h, j_0, kColumns, anchor);
-      LoadTile<Layer, Shape>(p, p.k[0], p.k[0].data, b, h_kv, j_0, kColumns, p.n_key, k);
-      LoadTile<Layer, Shape>(p, p.v, p.v.data, b, h_kv, j_0, kColumns, p.n_key, v);
-      Layer::Barrier();
       float s[kColumns / 8][4] = {}, ds[kColumns / 8][4] = {};
-      AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
-      AddRowProducts<Layer, Shape, kColumns>(p, o_gradient, row, v, ds);
+      tiles.AddProducts(p, b, h, i_0, j_0, row, s, ds);
       AddTerms<Layer, false, kColumns>(p, h, numbers, view.is_whole, i_0, j_0, row, s);
       SoftmaxBackward<Layer, false, kColumns>(p, b, h, numbers, i_0, j_0, row, s, ds);
-      AddProducts<Layer, Shape, kColumns, kHeadDim>(p, ds, scratch, k, 0, dq);
+      AddProducts<Layer, Shape, kColumns, kHeadDim>(p, ds, scratch, tiles.k, 0, dq);
 
       if (p.query_bias != nullptr) {
         float of_tile[2] = {0.0F, 0.0F};
@@ -214,14 +267,14 @@ struct KeyKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
-  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
+  static constexpr int kNarrowHeadDim = kNarrowHeadDimOf<Shape>;
   // dk and dv of more channels than these would not fit in registers. So several blocks own the
   // channels of a wide head, and each computes the scores.
   static constexpr int kOut = Shape::kHeadDim < 128 ? Shape::kHeadDim : 128;
   static constexpr int kParts = Shape::kHeadDim / kOut;
 
   static int SharedBytes(const Params& /*p*/) {
-    return 2 * Shape::TileBytes(kRows) + 2 * Shape::TileBytes(kColumns) +
+    return (Shape::kSharesRows ? 1 : 2) * Shape::TileBytes(kRows) + 2 * Shape::TileBytes(kColumns) +
            TileNumbers<Layer>::kBytes + 4 * Shape::kScratch;
   }
   static std::int64_t Blocks(const Params& p) {
@@ -239,13 +292,18 @@ struct KeyKernel {
 
     typename Layer::Arena arena;
     const Tile k = arena.template Take<Element>(kRows * Shape::kStride);
-    const Tile v = arena.template Take<Element>(kRows * Shape::kStride);
+    const Tile v = Shape::kSharesRows ? k : arena.template Take<Element>(kRows * Shape::kStride);
     const Tile q = arena.template Take<Element>(kColumns * Shape::kStride);
     const Tile o_gradient = arena.template Take<Element>(kColumns * Shape::kStride);
     const TileNumbers<Layer> numbers(arena);
     const auto scratch = arena.template Take<float>(Shape::kScratch);
-    LoadTile<Layer, Shape>(p, p.k[0], p.k[0].data, b, h_kv, j_0, kRows, p.n_key, k);
-    LoadTile<Layer, Shape>(p, p.v, p.v.data, b, h_kv, j_0, kRows, p.n_key, v);
+    const auto load_keys = [&](const Rows& rows, const Tile& to) {
+      LoadTile<Layer, Shape>(p, rows, rows.data, b, h_kv, j_0, kRows, p.n_key, to);
+    };
+    if constexpr (!Shape::kSharesRows) {
+      load_keys(p.k[0], k);
+      load_keys(p.v, v);
+    }
 
     float dk[kOut / 8][4] = {}, dv[kOut / 8][4] = {};
     for (int h = h_kv * p.group; h < (h_kv + 1) * p.group; ++h) {
@@ -262,10 +320,20 @@ struct KeyKernel {
         LoadTile<Layer, Shape>(p, p.q[0], p.q[0].data, b, h, i_0, kColumns, p.n_query, q);
         LoadTile<Layer, Shape>(p, p.o_gradient, p.o_gradient.data, b, h, i_0, kColumns, p.n_query,
                                o_gradient);
-        Layer::Barrier();
         float s[kColumns / 8][4] = {}, ds[kColumns / 8][4] = {};
-        AddRowProducts<Layer, Shape, kColumns>(p, k, row, q, s);
-        AddRowProducts<Layer, Shape, kColumns>(p, v, row, o_gradient, ds);
+        if constexpr (Shape::kSharesRows) {
+          load_keys(p.v, v);
+          Layer::Barrier();
+          AddRowProducts<Layer, Shape, kColumns>(p, v, row, o_gradient, ds);
+          Layer::Barrier();  // v has been read
+          load_keys(p.k[0], k);
+          Layer::Barrier();
+          AddRowProducts<Layer, Shape, kColumns>(p, k, row, q, s);
+        } else {
+          Layer::Barrier();
+          AddRowProducts<Layer, Shape, kColumns>(p, k, row, q, s);
+          AddRowProducts<Layer, Shape, kColumns>(p, v, row, o_gradient, ds);
+        }
         AddTerms<Layer, true, kColumns>(p, h, numbers, view.is_whole, i_0, j_0, row, s);
         SoftmaxBackward<Layer, true, kColumns>(p, b, h, numbers, i_0, j_0, row, s, ds);
         AddProducts<Layer, Shape, kColumns, kOut>(p, s, scratch, o_gradient, channel, dv);
@@ -321,12 +389,11 @@ struct DistanceKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
-  static constexpr bool kHasNarrowTiles = true;  // is compiled for NarrowFp32Math, too
+  static constexpr int kNarrowHeadDim = kNarrowHeadDimOf<Shape>;
   static constexpr int kPairStride = kRows + 1;
 
   static int SharedBytes(const Params& /*p*/) {
-    return 2 * Shape::TileBytes(kRows) + 2 * Shape::TileBytes(kColumns) +
-           TileNumbers<Layer>::kBytes + 4 * kRows * kPairStride;
+    return QueryTiles<Layer, Shape>::kBytes + TileNumbers<Layer>::kBytes + 4 * kRows * kPairStride;
   }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * p.Diagonals();
@@ -337,14 +404,10 @@ struct DistanceKernel {
     const std::int64_t head = Layer::Block() / n_diagonal;
     const int difference = static_cast<int>(Layer::Block() % n_diagonal) - (p.Squares(p.n_key) - 1);
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
-    const int h_kv = h / p.group;
     const int row = Layer::Thread() / 32 * 16;
 
     typename Layer::Arena arena;
-    const Tile q = arena.template Take<Element>(kRows * Shape::kStride);
-    const Tile o_gradient = arena.template Take<Element>(kRows * Shape::kStride);
-    const Tile k = arena.template Take<Element>(kColumns * Shape::kStride);
-    const Tile v = arena.template Take<Element>(kColumns * Shape::kStride);
+    const QueryTiles<Layer, Shape> tiles(arena);
     const TileNumbers<Layer> numbers(arena);
     const auto pairs = arena.template Take<float>(kRows * kPairStride);
 
@@ -359,19 +422,13 @@ struct DistanceKernel {
       Layer::Barrier();  // the tile before has been read
       numbers.ReadQueries(p, b, h, i_0, kRows, anchor);
       numbers.ReadStatistics(p, b, h, i_0, kRows, anchor);
-      LoadTile<Layer, Shape>(p, p.q[0], p.q[0].data, b, h, i_0, kRows, p.n_query, q);
-      LoadTile<Layer, Shape>(p, p.o_gradient, p.o_gradient.data, b, h, i_0, kRows, p.n_query,
-                             o_gradient);
+      tiles.LoadQueries(p, b, h, i_0);
       for (int column = 0; column < kRows; column += kColumns) {
         const int j_0 = tile_j_0 + column;
         Layer::Barrier();
         numbers.ReadKeys(p, b, h, j_0, kColumns, anchor);
-        LoadTile<Layer, Shape>(p, p.k[0], p.k[0].data, b, h_kv, j_0, kColumns, p.n_key, k);
-        LoadTile<Layer, Shape>(p, p.v, p.v.data, b, h_kv, j_0, kColumns, p.n_key, v);
-        Layer::Barrier();
         float s[kColumns / 8][4] = {}, ds[kColumns / 8][4] = {};
-        AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
-        AddRowProducts<Layer, Shape, kColumns>(p, o_gradient, row, v, ds);
+        tiles.AddProducts(p, b, h, i_0, j_0, row, s, ds);
         AddTerms<Layer, false, kColumns>(p, h, numbers, false, i_0, j_0, row, s);
         SoftmaxBackward<Layer, false, kColumns>(p, b, h, numbers, i_0, j_0, row, s, ds);
         ForPairs<Layer, false, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {

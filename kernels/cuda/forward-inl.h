@@ -51,7 +51,7 @@ struct ForwardKernel {
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
   static constexpr int kHeadDim = Shape::kHeadDim;
-  static constexpr bool kHasNarrowTiles = false;
+  static constexpr int kNarrowHeadDim = 256;  // the least with NarrowMath
 
   // With low parts of q and k, their products are as exact as those of fp32 rows.
   static LR_BOTH bool HasLow(const Params& p) {

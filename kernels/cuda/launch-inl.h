@@ -1,15 +1,34 @@
 // The definition of GpuDevice::Launch, for the sources that compile kernels.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/launch.h"
 
 namespace longrun {
 namespace gpu {
 
+// Blocks of GPUs of compute capability 9.0 and 10.0 have the shared memory of every kernel with
+// wide tiles (227 KiB), so those with narrow ones would only take time to compile.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
+inline constexpr bool kHasNarrowTiles = false;
+#else
+inline constexpr bool kHasNarrowTiles = true;
+#endif
+template <typename Kernel, typename = void>
+inline constexpr bool kIsNarrow = false;
+template <typename Kernel>
+inline constexpr bool kIsNarrow<Kernel, std::void_t<typename Kernel::Shape>> =
+    Kernel::Shape::Math::kIsNarrow;
+
 template <typename Kernel>
 __global__ void __launch_bounds__(kThreads)
     Entry(const __grid_constant__ typename Kernel::Params params) {
-  Kernel::Run(params);
+  if constexpr (kIsNarrow<Kernel> && !kHasNarrowTiles) {
+    __trap();
+  } else {
+    Kernel::Run(params);
+  }
 }
 
 template <typename Kernel>
@@ -52,6 +71,8 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
 #define LR_COMPILE_ANY(Kernel, Math, Known) \
   LR_COMPILE_NARROW(Kernel, Math, Known);   \
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 256, Known>>)
+#define LR_COMPILE_NARROW_TILES(Kernel, Math, Known) \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<NarrowMath<Math>, 256, Known>>)
 #define LR_COMPILE_SHAPES(Kernel, Math) LR_COMPILE_ANY(Kernel, Math, Params)
 
 }  // namespace gpu

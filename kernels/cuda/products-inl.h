@@ -25,6 +25,7 @@ struct TensorCoreMath {
   // below 2^-25 become 0, and many keys that each weigh so little can matter together. Pipelined
   // kernels have probabilities of up to 2^8, and with a headroom of 8 these would be infinite.
   static constexpr int kHeadroom = kScalar == kScalarFp16 ? 7 : 0;
+  static constexpr bool kIsNarrow = false;
   static LR_DEVICE Element FromFloat(float x) { return ToTwoBytes(kScalar, x); }
   template <typename Layer>
   static LR_DEVICE std::uint32_t Pack(float low, float high) {
@@ -41,6 +42,7 @@ struct Fp32Math {
   static constexpr int kScalar = kScalarFp32;
   static constexpr bool kHasTensorCores = false;
   static constexpr int kHeadroom = 0;
+  static constexpr bool kIsNarrow = false;
   static constexpr int kPad = 4;
   static LR_DEVICE Element FromFloat(float x) { return x; }
   static constexpr int Columns(int head_dim) { return head_dim > 64 ? 32 : 64; }
@@ -48,10 +50,12 @@ struct Fp32Math {
   static constexpr int ScratchFloats(int columns) { return kRows * (columns + 4); }
 };
 
-// With narrow tiles, blocks of up to 128 channels need at most 99 KiB of shared memory, which every
-// GPU from compute capability 8.0 has.
-struct NarrowFp32Math : Fp32Math {
-  static constexpr int Columns(int /*head_dim*/) { return 8; }
+// With narrow tiles, blocks need at most 99 KiB of shared memory, which every GPU from compute
+// capability 8.0 has.
+template <typename Math>
+struct NarrowMath : Math {
+  static constexpr bool kIsNarrow = true;
+  static constexpr int Columns(int /*head_dim*/) { return Math::kHasTensorCores ? 16 : 8; }
 };
 
 // The channels of a head for which kernels are compiled, the columns of their tiles, and what is
@@ -66,6 +70,10 @@ struct Shape {
   static constexpr int kStride = kHeadDim + Math::kPad;
   using Layout = PaddedRows<kStride>;
   static constexpr int kScratch = Math::ScratchFloats(kColumns);
+  // Whether two tiles of columns, or of rows, of a kernel of backward lie in the same shared
+  // memory, one after the other.
+  static constexpr bool kSharesColumns = Math::kIsNarrow && kHeadDim > 128;
+  static constexpr bool kSharesRows = kSharesColumns && !Math::kHasTensorCores;
   static constexpr int TileBytes(int n_row) {
     return n_row * kStride * static_cast<int>(sizeof(Element));
   }

@@ -170,6 +170,7 @@ struct SkipKernel {
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
+  static constexpr int kNarrowHeadDim = 256;  // the least with NarrowMath
 
   // Rotated rows have low parts where forward's scores must be exact, and these are the same.
   static LR_BOTH bool HasLow(const Params& p) {

@@ -142,7 +142,7 @@ Result<Attention> Attention::Make(const TermSpec& spec, std::string_view method,
   const AttentionKernel* kernel = nullptr;
   if (backend == AttentionBackend::kFused) {
     RETURN_IF_ERROR(CheckFused(spec, method, shape, compute));
-    ASSIGN_OR_RETURN(kernel, KernelFor(compute, shape.head_dim));
+    ASSIGN_OR_RETURN(kernel, KernelFor(compute));
   }
   Attention attention(spec, shape, backend, compute);
   attention.kernel_ = kernel;

@@ -309,9 +309,9 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 
 }  // namespace
 
-Result<const AttentionKernel*> KernelFor(const Compute& compute, std::int64_t head_dim) {
+Result<const AttentionKernel*> KernelFor(const Compute& compute) {
   if (compute.device.is_cuda()) {
-    RETURN_IF_ERROR(CheckCudaAttention(CudaPluginPath(), compute.device.index(), head_dim));
+    RETURN_IF_ERROR(CheckCudaGpu(CudaPluginPath(), compute.device.index()));
     return CudaAttention(CudaPluginPath());
   }
   const std::string simd = SimdPath();

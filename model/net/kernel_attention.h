@@ -62,7 +62,7 @@ struct KernelAttentionCall {
 
 // On a CPU, the kernel of the instruction set that LibTorch uses, so that one name in a run's
 // record covers both; on a GPU, that of the plug-in (kernels/cuda_attention.h).
-Result<const AttentionKernel*> KernelFor(const Compute& compute, std::int64_t head_dim);
+Result<const AttentionKernel*> KernelFor(const Compute& compute);
 
 // Returns o_BHTD, of q's type, with memory layout (B, T, H, D).
 // Throws c10::Error for what the kernel refuses.

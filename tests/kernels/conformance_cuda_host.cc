@@ -11,7 +11,6 @@
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
-#include "kernels/cuda_plugin_file.h"
 #include "tests/kernels/cuda_host.h"
 #include "tests/kernels/kernels_under_test.h"
 
@@ -74,8 +73,7 @@ std::vector<KernelUnderTest> KernelsUnderTest() {
   const bool has_single = GetEnv("LONGRUN_TEST_SINGLE_BACKWARD") == "1";
   return {{.kernel = has_single ? HostKernelWithSingleBackward() : HostKernel(),
            .skips = true,
-           .writes_fp32_numbers = true,
-           .head_dim_max = SharedKib() ? CudaHeadDimMax(8) : kCudaHeadDimMax}};
+           .writes_fp32_numbers = true}};
 }
 
 }  // namespace longrun::testing

@@ -199,7 +199,6 @@ INSTANTIATE_TEST_SUITE_P(Attention, KernelTest, ::testing::ValuesIn(testing::Ker
 
 TEST_P(KernelTest, PlainCausalAttentionIsTheReferences) {
   for (const std::int64_t head_dim : {8, 32, 40, 64, 96, 128, 256}) {
-    if (head_dim > tested().head_dim_max) continue;
     ForEachType({.batch = 1, .n_query = 131, .n_key = 131, .head_dim = head_dim}, [](Problem&) {});
   }
 }
@@ -257,7 +256,6 @@ TEST_P(KernelTest, KeysBeyondTheCacheAreTheReferences) {
     std::int64_t head_dim, n_key;
   };
   for (const auto& [head_dim, n_key] : {Size{72, 1800}, Size{128, 1100}, Size{256, 600}}) {
-    if (head_dim > tested().head_dim_max) continue;
     const ProblemShape shape = {.batch = 1,
                                 .n_head = 2,
                                 .n_kv_head = 1,
@@ -334,8 +332,7 @@ TEST_P(KernelTest, FewQueriesOfManyKeysAreTheReferences) {
       });
       if (n_query != 5) continue;
       expect(72, [&](Problem& p) { p.AddKeyBias(random_, true); });
-      expect(std::min<std::int64_t>(136, tested().head_dim_max),
-             [&](Problem& p) { p.AddDistanceTable(random_, 100, 0); });
+      expect(136, [&](Problem& p) { p.AddDistanceTable(random_, 100, 0); });
       expect(32, [&](Problem& p) { p.AddRotation(true, 32); });
       expect(16, [&](Problem& p) { p.SetDocuments({0, 300, 500, static_cast<int>(n_key)}); });
       expect(16, [&](Problem& p) {
@@ -363,7 +360,6 @@ TEST_P(KernelTest, FewQueriesOfSharedKeyHeadsAreTheReferences) {
   };
   for (ProblemShape shape : shapes) {
     shape.batch = shape.n_query == 2 ? 2 : 1;
-    shape.head_dim = std::min(shape.head_dim, tested().head_dim_max);
     const std::int64_t n_key = shape.n_key, offset = n_key - shape.n_query;
     const auto expect = [&](const auto& add_terms) {
       ForEachType(shape, [&](Problem& p) {
@@ -755,7 +751,6 @@ TEST_P(KernelTest, AllTermsTogetherAreTheReferences) {
 // A GPU with little shared memory has other kernels for these. 300 knots take the most.
 TEST_P(KernelTest, WideHeadsWithEachTermAreTheReferences) {
   for (const std::int64_t head_dim : {64, 72, 128, 136, 256}) {
-    if (head_dim > tested().head_dim_max) continue;
     const ProblemShape shape = {
         .batch = 1, .n_head = 2, .n_kv_head = 1, .n_query = 70, .n_key = 90, .head_dim = head_dim};
     const auto expect = [&](const auto& add_terms) {
@@ -1697,6 +1692,34 @@ TEST_P(KernelTest, SkippedKeysHoldAtMostEpsilon) {
           if (j < first) skipped += weight;
         }
         ASSERT_LE(skipped, kEpsilon * all) << "query " << i << " of head " << h;
+      }
+    }
+  }
+}
+
+// On a GPU, the keys of few queries are split. More queries than that first find which keys may be
+// skipped.
+TEST_P(KernelTest, WideHeadsOfManyKeysAreTheReferences) {
+  constexpr std::int64_t kKeys = 560;
+  for (const std::int64_t n_query : {40, 130}) {
+    const ProblemShape shape = {.batch = 1,
+                                .n_head = 2,
+                                .n_kv_head = 1,
+                                .n_query = n_query,
+                                .n_key = kKeys,
+                                .head_dim = 136};
+    for (const bool rotates : {false, true}) {
+      for (const Scalar scalar : Types()) {
+        Problem problem(shape, scalar, random_);
+        problem.terms.visibility.q_offset = kKeys - n_query;
+        problem.AddKeyBias(random_, false, -1.0);
+        if (rotates) problem.AddRotation(true, 64);
+        SCOPED_TRACE(problem.Name());
+        const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+        if (tested().skips && n_query > 64) {
+          EXPECT_LT(VisitedShare(problem, out), 1.0);
+        }
+        ExpectOutcome(out, RunReference(problem), BoundsOf(tested(), problem), problem);
       }
     }
   }

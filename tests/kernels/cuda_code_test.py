@@ -101,20 +101,22 @@ def page_rows():
         few = FEW_TERMS if kernel != "Distance" else ["TableParams"]
         rows[f"fp32, {words}"] = columns_of(f"{kernel}KernelFp32", *few)
     rows["all terms, split"] = [(f"ForwardKernel{scalar}", "SplitParams") for scalar in ("Bf16", "Fp32")]
-    rows["narrow tiles"] = [(f"{kernel}KernelNarrow", "Params") for kernel in ("Query", "Key", "Distance")]
     return rows
 
 
 def name_of(function):
-    """(kernel with its type, head_dim, parameters) of a mangled name of a kernel of attention, or None."""
+    """(kernel with its type, head_dim, parameters) of a mangled name of a kernel of attention, or None.
+
+    None for a kernel with narrow tiles, too: most architectures that are read here have none.
+    """
     found = re.search(r"\d(Pipelined\w+?Kernel|FewQueriesKernel|(?:Forward|Query|Key|Distance)Kernel)I.*?"
-                      r"(?:TensorCoreMathILi(\d)EE|(Narrow|)Fp32Math)ELi(\d+)E.*?"
+                      r"(?:TensorCoreMathILi(\d)EE|Fp32Math)ELi(\d+)E.*?"
                       r"\d((?!Params)[A-Z]\w*?Params|Params)E", function)
     if not found:
         return None
-    params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[5])
+    params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[4])
     params = re.sub(r"(Skipping|Masked)ParamsI.*?\d(?=[A-Z]\w*Params$)", r"\1", params)
-    return found[1] + (SCALARS[found[2]] if found[2] else found[3] or "Fp32"), int(found[4]), params
+    return found[1] + (SCALARS[found[2]] if found[2] else "Fp32"), int(found[3]), params
 
 
 def is_pipelined(name):

@@ -23,8 +23,6 @@ struct KernelUnderTest {
   bool counts_tiles = false;
   // Writes the gradients of the terms' numbers in fp32 as well.
   bool writes_fp32_numbers = false;
-  // The widest heads on this GPU.
-  std::int64_t head_dim_max = 256;
 };
 
 std::vector<KernelUnderTest> KernelsUnderTest();

@@ -150,10 +150,10 @@ Result<std::vector<GpuName>> VisibleGpus(const std::vector<GpuName>& gpus,
 }
 
 GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer) {
-  const int head_dim_max = CudaHeadDimMax(gpu.capability_major);
-  const bool has_any = head_dim_max > 0 && PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
+  const bool has_any = HasCudaKernels(gpu.capability_major) &&
+                       PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
   if (!has_any) return {};
-  return {.attention = std::string(AttentionTo(head_dim_max)), .operators = "longrun"};
+  return {.attention = std::string(kFusedAttention), .operators = "longrun"};
 }
 
 Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::string& trainer) {

@@ -158,7 +158,7 @@ struct AttentionCase {
     } else {
       LR_CHECK(term.empty());
     }
-    const Result<const AttentionKernel*> found = KernelFor(Compute(), d);
+    const Result<const AttentionKernel*> found = KernelFor(Compute());
     LR_CHECK(found.ok());
     kernel = *found;
   }

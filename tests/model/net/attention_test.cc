@@ -552,7 +552,7 @@ TEST(FusedTest, ANetworkOverDistancesCountsPositionsThatACacheForgot) {
 
 // Keys far behind a linear bias hold less than fp32's rounding of a row: no evaluation reads them.
 TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
-  const Result<const AttentionKernel*> kernel = KernelFor(Compute(), 16);
+  const Result<const AttentionKernel*> kernel = KernelFor(Compute());
   ASSERT_TRUE(kernel.ok());
   constexpr std::int64_t kLength = 1024, kFar = 512;
   const auto draw = [](double a) { return G({1, 2, kLength, 16}, a, 0.2).to(at::kFloat); };

@@ -46,8 +46,8 @@ TEST(GpuKernelsTest, NeedThePlugInBesideTheTrainerAndAGpuThatRunsIt) {
   EXPECT_EQ(KernelsFor(hopper, trainer).attention, "");
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kCudaPluginName), "").ok());
   // What a worker says is what the coordinator reads.
-  const std::vector<std::pair<int, std::int64_t>> head_dim_max = {{0, 0},   {7, 0},    {8, 128},
-                                                                  {9, 256}, {10, 256}, {12, 128}};
+  const std::vector<std::pair<int, std::int64_t>> head_dim_max = {{0, 0},   {7, 0},    {8, 256},
+                                                                  {9, 256}, {10, 256}, {12, 256}};
   for (const auto& [major, widest] : head_dim_max) {
     GpuName gpu = hopper;
     gpu.capability_major = major;
