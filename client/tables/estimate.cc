@@ -176,9 +176,14 @@ std::optional<double> ErrorPart::half95() const {
   return *se == 0.0 ? 0.0 : HalfInterval95(*se, df);
 }
 
-bool Estimate::is_wider_over_seeds() const {
+ShownError Estimate::shown(bool is_difference) const {
   const std::optional<double> over_seeds = seeds.half95(), over_text = text.half95();
-  return over_seeds && (!over_text || *over_seeds >= *over_text);
+  if (is_difference && over_seeds > 0.0 && over_text > 0.0) {
+    return {.part = both(), .source = ErrorSource::kBoth};
+  }
+  const bool is_over_seeds = over_seeds && (!over_text || *over_seeds >= *over_text);
+  if (is_over_seeds) return {.part = seeds, .source = ErrorSource::kSeeds};
+  return {.part = text, .source = ErrorSource::kText};
 }
 
 ErrorPart Estimate::both() const {

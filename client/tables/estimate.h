@@ -49,15 +49,25 @@ inline std::optional<double> OnlyP(const std::optional<PValues>& test) {
   return test ? std::optional(test->p) : std::nullopt;
 }
 
+enum class ErrorSource { kSeeds, kText, kBoth };
+inline std::string_view ErrorSourceName(ErrorSource source) {
+  if (source == ErrorSource::kBoth) return "both";
+  return source == ErrorSource::kSeeds ? "seeds" : "text";
+}
+struct ShownError {
+  ErrorPart part = {};
+  ErrorSource source = ErrorSource::kText;
+};
+
 struct Estimate {
   double x = 0.0;  // on the metric's scale of averaging
   ErrorPart seeds = {};
   ErrorPart text = {};
 
-  // The part with the wider interval: what a table with room for one error shows.
-  bool is_wider_over_seeds() const;
-  const ErrorPart& wider() const { return is_wider_over_seeds() ? seeds : text; }
   ErrorPart both() const;
+  // What a table with room for one error shows. Of a number, this is the part with the wider
+  // interval. Of a difference, it is both(), so that the interval agrees with p.
+  ShownError shown(bool is_difference) const;
   // The probability of an |x| this large if the true x is 0; nullopt if no error is known. `p` is
   // computed from both(). With two or three seeds, small values of `p` are much too small, and a
   // correction for many tests depends on exactly these small values. If there are errors over seeds

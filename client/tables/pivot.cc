@@ -957,15 +957,15 @@ class Pivot {
   }
 
   static void NoteErrors(PivotTable& table) {
-    bool over_seeds = false, over_text = false;
+    std::set<ErrorSource> sources;
     for (const PivotRow& row : table.rows) {
       for (const PivotCell& cell : row.cells) {
-        if (cell.se) (cell.se_is_over_seeds ? over_seeds : over_text) = true;
+        if (cell.se) sources.insert(cell.error.source);
         const bool has_two = cell.estimate.seeds.se && cell.estimate.text.se;
         table.has_two_errors = table.has_two_errors || has_two;
       }
     }
-    table.errors_are_mixed = over_seeds && over_text;
+    table.errors_are_mixed = sources.size() > 1;
   }
 
   // Of all that the page shows; "" where there are several.

@@ -73,10 +73,10 @@ struct PivotCell {
   std::optional<double> value = {};
   // On the metric's scale of averaging: the mean over seeds, or the difference from `against`.
   Estimate estimate = {};
-  // On the value's scale, of the wider part of the estimate's error.
+  ShownError error = {};  // of the estimate
+  // On the value's scale, of `error`.
   std::optional<double> se = {};
-  std::optional<double> half95 = {};  // half of the 95 % interval
-  bool se_is_over_seeds = false;
+  std::optional<double> half95 = {};       // half of the 95 % interval
   std::vector<SeedReading> readings = {};  // of the seeds with a number
   // The units of text from which the text's error was computed. With fewer than kFewClusters of
   // them, the error is uncertain.
@@ -150,8 +150,8 @@ struct PivotTable {
   // Runs from which runs of the answer start, but which are not known: then longrun cannot tell
   // whether two of these runs are seeds of one. Empty if there is only one.
   std::set<std::string> unknown_ancestors = {};
-  bool errors_are_mixed = false;  // some cells' wider error is over seeds, others' over the text
-  bool has_two_errors = false;    // some cell has both
+  bool errors_are_mixed = false;                   // the cells' errors have different sources
+  bool has_two_errors = false;                     // some cell has both
   std::map<double, std::string> depth_texts = {};  // of all depths of the answer (depth_text.h)
   bool leaves_out_baselines = false;  // of some table of the answer: no row has a place for them
   bool leaves_out_depths = false;     // of some table of the answer (PivotRequest::over_all_depths)

@@ -108,14 +108,14 @@ struct Sums {
 };
 
 // The cell's value and errors from its estimate. `is_log`: the estimate's scale is ln(value).
-void SetEstimate(const Estimate& estimate, bool is_log, PivotCell& cell) {
+void SetEstimate(const Estimate& estimate, bool is_log, bool is_difference, PivotCell& cell) {
   cell.estimate = estimate;
   cell.value = is_log ? std::exp(estimate.x) : estimate.x;
   const double slope = is_log ? *cell.value : 1.0;  // delta method
-  const ErrorPart& wider = estimate.wider();
-  cell.se_is_over_seeds = estimate.is_wider_over_seeds();
-  cell.se = wider.se ? std::optional(slope * *wider.se) : std::nullopt;
-  const std::optional<double> half95 = wider.half95();
+  cell.error = estimate.shown(is_difference);
+  const ErrorPart& part = cell.error.part;
+  cell.se = part.se ? std::optional(slope * *part.se) : std::nullopt;
+  const std::optional<double> half95 = part.half95();
   cell.half95 = half95 ? std::optional(slope * *half95) : std::nullopt;
 }
 
@@ -212,7 +212,7 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
       std::ranges::equal(cell.seeds, reference->seeds, {}, &SeedValue::cell, &SeedValue::cell);
   Estimate estimate = difference.estimate;
   if (is_itself) estimate.seeds = estimate.text = {};  // it has no error
-  SetEstimate(estimate, ComparesAsRatio(cell.metric), cell);
+  SetEstimate(estimate, ComparesAsRatio(cell.metric), /*is_difference=*/true, cell);
   if (cell.status == "ok" && !std::isfinite(*cell.value)) cell.status = kOverflow;
   cell.is_text_paired = difference.is_text_paired;
   cell.n_seeds_matched = difference.n_seeds_matched;
@@ -281,7 +281,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   // A number relative to itself has no error.
   const bool is_itself = std::ranges::all_of(seeds, &SeedRow::is_reference) && relative;
   if (is_itself) mean.seeds = {};
-  SetEstimate(mean, metric.is_log, cell);
+  SetEstimate(mean, metric.is_log, /*is_difference=*/relative, cell);
   if (cell.status == "ok" && std::isinf(*cell.value)) cell.status = kOverflow;
   NoteClusters(cell);
   if (metric.is_speed() && !relative) cell.quantiles = MeanQuantiles(seeds);

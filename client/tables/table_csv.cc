@@ -153,7 +153,7 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
   for (const std::string& axis : columns.matrix) add_axis(axis);
   fields.push_back(row.baseline);
   for (const char* axis : kOfEvaluation) add_axis(axis);
-  const std::string se_over = !cell.se ? "" : cell.se_is_over_seeds ? "seeds" : "text";
+  const std::string se_over(cell.se ? ErrorSourceName(cell.error.source) : "");
   fields.insert(
       fields.end(),
       {Value(cell), Number(cell.se), Number(cell.nll), Str(cell.n), Number(cell.bits_per_byte),

@@ -56,7 +56,7 @@ void AddErrors(const PivotTable& table, const PivotCell& cell, Json& json) {
 
 Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell) {
   Json json = {{"se", NumberOrNull(cell.se)},
-               {"se_over", !cell.se ? Json() : Json(cell.se_is_over_seeds ? "seeds" : "text")},
+               {"se_over", !cell.se ? Json() : Json(ErrorSourceName(cell.error.source))},
                {"nll", NumberOrNull(cell.nll)},
                {"n", cell.n},
                {"bits_per_byte", NumberOrNull(cell.bits_per_byte)},

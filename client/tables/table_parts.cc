@@ -115,14 +115,19 @@ std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, con
   return std::pair(std::exp(from), std::exp(high));
 }
 
+const char* MarkOf(ErrorSource source) {
+  if (source == ErrorSource::kSeeds) return "s";
+  return source == ErrorSource::kText ? "t" : "";
+}
+
 void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText& text,
                bool with_both, CellParts& parts) {
-  const auto add = [&](const ErrorPart& part, const char* kind) {
+  const auto add = [&](const ErrorPart& part, ErrorSource source) {
     const std::optional<double> half = OnValueScale(table, cell, part.half95());
     if (!half || !std::isfinite(*half)) return;
-    const bool is_over_text = &part == &cell.estimate.text;
-    const std::string marks = Str(table.errors_are_mixed || with_both ? kind : "",
-                                  is_over_text && HasFewClusters(cell) ? "°" : "");
+    const bool has_text = source != ErrorSource::kSeeds;
+    const std::string marks = Str(table.errors_are_mixed || with_both ? MarkOf(source) : "",
+                                  has_text && HasFewClusters(cell) ? "°" : "");
     if (ShowsEnds(table, cell, part)) {
       const auto interval = IntervalOf(table, cell, part);
       parts.intervals.push_back(Str(text(interval->first), "–", text(interval->second), marks));
@@ -130,17 +135,32 @@ void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText&
       parts.errors.push_back(Str(text(*half), marks));
     }
   };
-  const bool over_seeds = cell.se_is_over_seeds;
-  if (with_both || over_seeds) add(cell.estimate.seeds, "s");
-  if (with_both || !over_seeds) add(cell.estimate.text, "t");
+  if (!with_both) {
+    add(cell.error.part, cell.error.source);
+    return;
+  }
+  add(cell.estimate.seeds, ErrorSource::kSeeds);
+  add(cell.estimate.text, ErrorSource::kText);
 }
 
 // What the errors of some cells are over.
 struct ErrorSources {
-  bool seeds = false, text = false;
+  bool seeds = false, text = false, both = false;
 
+  void Add(ErrorSource source) {
+    seeds = seeds || source == ErrorSource::kSeeds;
+    text = text || source == ErrorSource::kText;
+    both = both || source == ErrorSource::kBoth;
+  }
   // "± 95 % interval, s over seeds, t over the text"; "" without any error.
   std::string Legend(std::string_view sign, std::string_view text_words, bool has_marks) const {
+    if (both) {
+      std::string legend = Str(sign, " 95 % interval over seeds and ", text_words);
+      if (!has_marks && (seeds || text)) return legend + ", where both errors are known";
+      if (seeds) legend += ", s only over seeds";
+      if (text) legend += Str(", t only over ", text_words);
+      return legend;
+    }
     if (seeds && text && has_marks) {
       return Str(sign, " 95 % interval, s over seeds, t over ", text_words);
     }
@@ -325,13 +345,18 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       ErrorSources& sources = IsShare(table, cell) ? of_shares : of_others;
       const auto ends = Interval95(table, cell);
       is_beyond = is_beyond || (ends && !std::isfinite(ends->second));
-      has_ends = has_ends || (!IsShare(table, cell) && ShowsEnds(table, cell, estimate.wider()));
-      sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
-      sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
+      has_ends = has_ends || (!IsShare(table, cell) && ShowsEnds(table, cell, cell.error.part));
+      const bool shows_text = with_both || cell.error.source != ErrorSource::kSeeds;
+      if (!with_both) {
+        sources.Add(cell.error.source);
+      } else {
+        if (estimate.seeds.se) sources.Add(ErrorSource::kSeeds);
+        if (estimate.text.se) sources.Add(ErrorSource::kText);
+      }
       if (!estimate.text.se) continue;
-      joins_errors = joins_errors || (cell.p && estimate.seeds.se && *estimate.text.se > 0.0);
+      joins_errors = joins_errors || (with_both && cell.error.source == ErrorSource::kBoth);
       is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
-      has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
+      has_few = has_few || (shows_text && HasFewClusters(cell));
       has_windows = has_windows || cell.clusters == TextClusters::kWindows;
     }
   }
@@ -346,11 +371,11 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
     if (!legend.empty()) parts.push_back(legend);
   }
   const bool compares = table.relative || !table.against.empty();
-  if (compares && of_others.text && is_unpaired) {
+  if (compares && (of_others.text || of_others.both) && is_unpaired) {
     parts.back() += " (an upper bound: the two errors are treated as independent)";
   }
   if (!table.against.empty() && joins_errors && !is_band) {
-    parts.emplace_back("the test of * joins both errors, so it may disagree with the interval");
+    parts.emplace_back("the test of * joins both errors");
   }
   if (has_few) {
     parts.push_back(Str(is_band ? "of some points " : "° ", "fewer than ", kFewClusters,
@@ -524,7 +549,7 @@ std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cel
 
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table,
                                                     const PivotCell& cell) {
-  return IntervalOf(table, cell, cell.estimate.wider());
+  return IntervalOf(table, cell, cell.error.part);
 }
 
 bool IsShare(const PivotTable& table, const PivotCell& cell) {

@@ -19,7 +19,7 @@ std::string TableTitle(const PivotTable& table);
 // Says what ± means, and whether the errors are over seeds or over the text; "" if no number has an
 // error. `with_both`: for cells that show both errors (PartsOf).
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
-// The same for a plot's band, which shows the wider error and has no marks.
+// The same for a plot's band, which shows one error and has no marks.
 std::string BandLegend(const PivotTable& table);
 // ErrorLegend, and the meaning of the sign that short cells show instead of a huge number.
 std::string CellLegend(const PivotTable& table);
@@ -67,9 +67,9 @@ std::vector<std::string> MarksLegend(const PivotTable& table, const LegendMarks&
 // A cell's parts, before a format adds its markup.
 struct CellParts {
   std::string value = {};  // "6.69"; "" if there is none
-  // Half of the 95 % interval, with the digits of the value: for the wider error, or with
-  // `with_both` for each error. If the table shows both kinds, each has a mark: "0.05s" over seeds,
-  // "0.05t" over the text. "°" is added if the text has few blocks.
+  // Half of the 95 % interval, with the digits of the value: for the cell's error, or with
+  // `with_both` for each of the two. If the table shows several sources, errors of only one have a
+  // mark: "0.05s" over seeds, "0.05t" over the text. "°" is added if the text has few blocks.
   std::vector<std::string> errors = {};
   // Instead of `errors`, the interval's ends, "0.7864–0.9565", with the same marks: for a share,
   // and for a wide interval of a perplexity or a ratio. Neither is symmetric, so that ± half of it
@@ -86,7 +86,7 @@ std::string ValueText(const CellParts& parts, std::string_view plus_minus);
 // A standard error of the estimate on the value's scale (delta method).
 std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
                                    const std::optional<double>& error);
-// The 95 % interval of the value, from the wider part of its error. That of a share stays within 0
+// The 95 % interval of the value, from its error. That of a share stays within 0
 // and 1.
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table, const PivotCell& cell);
 

@@ -526,8 +526,7 @@ TEST(TableErrorTest, TheIntervalOfASpeedIsPositive) {
   EXPECT_NE(narrow.find("[150.00±12.71]"), std::string::npos) << narrow;
 }
 
-// One source of error cannot disagree with itself.
-TEST(TableErrorTest, ATestThatJoinsTwoErrorsIsSaid) {
+TEST(TableErrorTest, ADifferenceShowsItsTwoErrorsInOne) {
   const SweepResults two =
       ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1), RunOf("c", "cable", 64, 2),
                  RunOf("d", "alibi", 64, 2)},
@@ -536,14 +535,24 @@ TEST(TableErrorTest, ATestThatJoinsTwoErrorsIsSaid) {
   const SweepResults one =
       ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1)},
                 {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02))});
-  const std::string note =
-      "; the test of * joins both errors, so it may disagree with the interval";
   const PivotRequest against = {.against = Against("position", "alibi")};
-  for (const char* format : {"table", "wide"}) {
-    EXPECT_NE(RenderTables(Build(two, against), format).find(note), std::string::npos)
-        << RenderTables(Build(two, against), format);
-    EXPECT_EQ(RenderTables(Build(one, against), format).find(note), std::string::npos);
-    EXPECT_EQ(RenderTables(Build(two), format).find(note), std::string::npos);
+  const auto tables = Build(two, against);
+  const PivotCell& cell = tables.at(0).rows.front().cells.at(0);  // of cable
+  EXPECT_EQ(ErrorSourceName(cell.error.source), "both");
+  EXPECT_EQ(cell.error.part.half95(), cell.estimate.both().half95());
+  EXPECT_NEAR(*cell.half95, *cell.value * *cell.estimate.both().half95(), 1e-12);
+
+  const auto has = [](const std::string& text, const char* words) {
+    EXPECT_NE(text.find(words), std::string::npos) << text;
+  };
+  has(RenderTables(tables, "table"), "± 95 % interval over seeds and the text");
+  // Each error alone does not say what the test says.
+  const std::string wide = RenderTables(tables, "wide");
+  has(wide, "± 95 % interval, s over seeds, t over the text");
+  has(wide, "; the test of * joins both errors");
+  for (const auto& other : {Build(one, against), Build(two)}) {
+    EXPECT_EQ(RenderTables(other, "wide").find("joins both"), std::string::npos);
+    EXPECT_EQ(RenderTables(other, "table").find("over seeds and"), std::string::npos);
   }
 }
 

@@ -49,8 +49,8 @@ TEST(EstimateTest, SeedsAndTextAreTwoSources) {
               1e-12);  // the text is one: errors of its seeds do not average out
   EXPECT_EQ(mean.text.df, 15.0);
   // 12.7 * 0.2 over two seeds is wider than 2.13 * 0.3 over sixteen blocks.
-  EXPECT_TRUE(mean.is_wider_over_seeds());
-  EXPECT_NEAR(*mean.wider().half95(), 12.706204736 * 0.2, 1e-8);
+  EXPECT_EQ(mean.shown(/*is_difference=*/false).source, ErrorSource::kSeeds);
+  EXPECT_NEAR(*mean.shown(/*is_difference=*/false).part.half95(), 12.706204736 * 0.2, 1e-8);
   EXPECT_NEAR(*mean.both().se, std::hypot(0.2, 0.3), 1e-12);
   // (0.04 + 0.09)^2 / (0.04^2 / 1 + 0.09^2 / 15)
   EXPECT_NEAR(mean.both().df, 0.0169 / (0.0016 + 0.0081 / 15.0), 1e-9);
@@ -68,8 +68,25 @@ TEST(EstimateTest, SeedsAndTextAreTwoSources) {
 
   const Estimate one = MeanOf({a});
   EXPECT_FALSE(one.seeds.se.has_value());
-  EXPECT_EQ(one.wider().se, 0.2);
+  EXPECT_EQ(one.shown(/*is_difference=*/false).part.se, 0.2);
   EXPECT_FALSE(MeanOf({Reading{.x = 1.0}}).p().has_value());
+}
+
+TEST(EstimateTest, TheIntervalOfADifferenceAgreesWithItsTest) {
+  for (const double text : {0.01, 0.1, 0.3}) {
+    for (const double x : {0.2, 0.4, 0.8, 1.6, 3.2}) {
+      const Estimate difference{
+          .x = x, .seeds = {.se = 0.1, .df = 1.0}, .text = {.se = text, .df = 15.0}};
+      const ShownError shown = difference.shown(/*is_difference=*/true);
+      EXPECT_EQ(ErrorSourceName(shown.source), "both");
+      EXPECT_EQ(difference.p()->p <= kTestLevel, *shown.part.half95() <= x) << text << " " << x;
+    }
+  }
+  // A source without an error adds nothing.
+  const Estimate of_text{
+      .x = 1.0, .seeds = {.se = 0.0, .df = 2.0}, .text = {.se = 0.2, .df = 15.0}};
+  EXPECT_EQ(ErrorSourceName(of_text.shown(/*is_difference=*/true).source), "text");
+  EXPECT_EQ(of_text.shown(/*is_difference=*/true).part.half95(), of_text.text.half95());
 }
 
 TEST(EstimateTest, TheErrorOverSeedsIsOfTheirMean) {

@@ -59,7 +59,7 @@ TEST(PivotTest, PerplexityIsTheExponentialOfTheMeanAndItsErrorScalesWithIt) {
   const PivotCell& cell = tables[0].rows[0].cells[0];
   EXPECT_NEAR(*cell.value, 8.0, 1e-12);
   EXPECT_NEAR(*cell.se, 0.08, 1e-12);
-  EXPECT_FALSE(cell.se_is_over_seeds);
+  EXPECT_EQ(cell.error.source, ErrorSource::kText);
   EXPECT_NEAR(*cell.bits_per_byte, 3.0, 1e-12);  // log2 8, a byte a token
   EXPECT_EQ(cell.n, 1000);
   EXPECT_TRUE(cell.at_train_length);
@@ -77,7 +77,7 @@ TEST(PivotTest, SeedsAreFoldedOnTheScaleOfNll) {
   // ln 4 / sqrt 2, of the mean ln 4 / 2 = ln 2; the delta method makes it 20 ln 2.
   EXPECT_NEAR(*cell.value, 20.0, 1e-12);
   EXPECT_NEAR(*cell.se, 20.0 * std::log(2.0), 1e-12);
-  EXPECT_TRUE(cell.se_is_over_seeds);
+  EXPECT_EQ(cell.error.source, ErrorSource::kSeeds);
   EXPECT_EQ(cell.n, 1000);
   EXPECT_NEAR(*cell.seeds.at(1).value, 40.0, 1e-12);
 }
@@ -418,7 +418,9 @@ TEST(PivotTest, RelativeToTheTrainLengthIsPairedBySeed) {
   EXPECT_NEAR(*cells[0].value, 1.0, 1e-12);
   EXPECT_FALSE(cells[0].se.has_value());
   EXPECT_NEAR(*cells[1].value, 4.0, 1e-12);
-  EXPECT_NEAR(*cells[1].se, 4.0 * std::log(2.0), 1e-12);
+  EXPECT_NEAR(*cells[1].estimate.seeds.se, std::log(2.0), 1e-12);
+  EXPECT_EQ(cells[1].error.source, ErrorSource::kBoth);
+  EXPECT_NEAR(*cells[1].se, 4.0 * std::hypot(std::log(2.0), *cells[1].estimate.text.se), 1e-12);
 }
 
 TEST(PivotTest, RelativeOfOneSeedAddsBothErrorsAndNeedsTheTrainLength) {
