@@ -78,10 +78,9 @@ class Net {
   // Memory for the gradient of head().weight_VC, kept between passes and steps.
   virtual GradientRoom* head_room() = 0;
 
-  // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
+  // kOutOfRange if a sequence of n_tokens does not fit the model's position table, or its extension
+  // cannot read so many. If it can, it can read any fewer.
   virtual Status CheckLength(std::int64_t n_tokens) const = 0;
-  // The most tokens that fit the model's position table; nullopt: any number.
-  virtual std::optional<std::int64_t> length_max() const = 0;
   // kUnimplemented under an extension that places keys (Extension::read).
   virtual Status CheckGradients() const = 0;
   // kUnimplemented unless a rotation is all that tells this network a token's position.

@@ -58,6 +58,17 @@ bool SameShape(const Window& a, const Window& b) {
          a.score_begin - a.context_begin == b.score_begin - b.context_begin;
 }
 
+// The longest sequence that the network can read, of n (which it can) to n + kPrefixPart tokens.
+std::int64_t LongestInReach(const Net& net, std::int64_t n) {
+  std::int64_t beyond = n + LanguageModel::kPrefixPart;
+  if (net.CheckLength(beyond).ok()) return beyond;
+  while (n + 1 < beyond) {
+    const std::int64_t middle = n + (beyond - n) / 2;
+    (net.CheckLength(middle).ok() ? n : beyond) = middle;
+  }
+  return n;
+}
+
 }  // namespace
 
 Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
@@ -147,16 +158,16 @@ bool NetScorer::SharesPrefixes(std::int64_t n_targets) const {
   return net_.SharesPrefixes(n_targets);
 }
 
-// Every part ends where it would end if more targets were asked for. None reads beyond the length
-// up to which a rotation does not depend on the length of the text.
+// Every part ends where it would end if more targets were asked for. None reads beyond what the
+// network can read, or the length up to which a rotation does not depend on that of the text.
 std::vector<float> NetScorer::NllOfParts(const Prefix& prefix, KeysPlace place) {
   const at::NoGradGuard no_grad;
   const std::int64_t n_bos = prefix.bos ? 1 : 0;
   // The text's last token is fed for no target.
   const std::int64_t n_all = prefix.n_text - 1 + n_bos;
   const std::int64_t longest_cached = net_.CachedLengthMax();
-  const std::int64_t n_room = std::min(
-      {n_all, net_.length_max().value_or(n_all), longest_cached == 0 ? n_all : longest_cached});
+  const std::int64_t n_room = std::min({n_all, LongestInReach(net_, prefix.n_targets),
+                                        longest_cached == 0 ? n_all : longest_cached});
   const auto end_of_part = [&](std::int64_t begin) {
     return std::min(begin + kPrefixPart, n_room);
   };
@@ -203,8 +214,6 @@ Result<std::vector<float>> NetScorer::PrefixNll(const Prefix& prefix) {
   LR_CHECK(prefix.n_targets > 0 && prefix.n_targets <= prefix.n_text - (prefix.bos ? 0 : 1));
   LR_CHECK(std::ssize(prefix.tokens) >= n_read);
   RETURN_IF_ERROR(net_.CheckLength(prefix.n_targets));
-  const std::int64_t longest = prefix.n_targets + kPrefixPart;
-  RETURN_IF_ERROR(net_.CheckLength(std::min(longest, net_.length_max().value_or(longest))));
   const Window fed = {.score_begin = prefix.bos ? 0 : 1, .score_end = n_read, .bos = prefix.bos};
   RETURN_IF_ERROR(CheckTokens(prefix.tokens, fed));
   std::vector<float> nll;

@@ -103,13 +103,6 @@ void Transformer::RequireGradients(bool required) {
   for (auto& [name, tensor] : parameters_) tensor.requires_grad_(required);
 }
 
-std::optional<std::int64_t> Transformer::length_max() const {
-  const bool ends_with_table =
-      wpe_PC_.defined() && terms_.input_add->beyond == InputAdd::Beyond::kRefuse;
-  if (!ends_with_table) return terms_.length_max;
-  return std::min(wpe_PC_.size(0), terms_.length_max.value_or(wpe_PC_.size(0)));
-}
-
 Status Transformer::CheckLength(std::int64_t n_tokens) const {
   if (!config_.extension.is_null()) {
     if (const auto error = WhyTooLong(config_.extension, n_tokens)) {

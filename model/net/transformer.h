@@ -67,7 +67,6 @@ class Transformer final : public Net {
   GradientRoom* head_room() override { return &head_room_; }
 
   Status CheckLength(std::int64_t n_tokens) const override;
-  std::optional<std::int64_t> length_max() const override;
   Status CheckGradients() const override;
   Status CheckPositionIds() const override;
   std::int64_t CachedLengthMax() const override;

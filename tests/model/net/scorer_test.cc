@@ -397,6 +397,30 @@ TEST(NetScorerTest, APassEndsWithTheModelsPositions) {
   EXPECT_EQ(beyond.status().code(), Code::kOutOfRange);
 }
 
+// Group 8 with window 32 reaches 416 tokens of an original length of 80: the part ends there.
+TEST(NetScorerTest, APassEndsWithTheReachOfAnExtension) {
+  constexpr std::int64_t kReach = 416;
+  const std::vector<std::int32_t> ids = Ids(900);
+  for (const Json& given :
+       {Json{{"method", "self_extend"}, {"group", 8}, {"window", 32}, {"original_length", 80}},
+        Json{{"method", "leaky_rerope"}, {"k", 8}, {"window", 32}, {"original_length", 80}}}) {
+    SCOPED_TRACE(given.dump());
+    Transformer net = SmallNet(Extended(given), "fp32");
+    NetScorer scorer(net, /*bos_id=*/12);
+    const std::vector<float> longest = PrefixNll(scorer, ids, kReach, true);
+    for (const std::int64_t n : {1L, 64L, kReach - 1}) {
+      const std::vector<float> shorter = PrefixNll(scorer, ids, n, true);
+      EXPECT_EQ(shorter, std::vector<float>(longest.begin(), longest.begin() + n)) << n;
+    }
+    const Window window = {.score_begin = 0, .score_end = kReach, .bos = true};
+    const std::vector<float> at_once = scorer.Nll(ids, {&window, 1}).value().front();
+    for (std::size_t i = 0; i < at_once.size(); ++i) ASSERT_NEAR(longest[i], at_once[i], 2e-4) << i;
+    const auto beyond = scorer.PrefixNll(
+        {.tokens = ids, .n_text = std::ssize(ids), .n_targets = kReach + 1, .bos = true});
+    EXPECT_EQ(beyond.status().code(), Code::kOutOfRange);
+  }
+}
+
 // The evaluation of a network: the tokens that it reads are those of the longest length alone.
 TEST(NetScorerTest, AllLengthsOfAPrefixCurveAreReadOnce) {
   class Counting final : public LanguageModel {
