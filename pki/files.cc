@@ -26,6 +26,17 @@ Status WithRemedy(const Status& status, const PkiPaths& paths) {
                     "`longrun admin pki renew` another certificate of the same authority"));
 }
 
+// Of the authority's own files, which nobody can make again.
+Status LostAuthority(const Status& status, const PkiPaths& paths) {
+  return Status(Code::kFailedPrecondition,
+                Str(status.message(),
+                    ": take it from a backup (`longrun admin backup --with-keys`)"
+                    ", or remove ",
+                    paths.folder,
+                    " and make a new authority by `longrun admin pki init`, which every worker and "
+                    "every laptop must then trust (join and login)"));
+}
+
 // To which the link points. Somebody who has copied the folder may have made one of the link.
 std::string FolderInUse(const PkiPaths& paths) {
   const std::string link = FolderOf(paths.chain);
@@ -126,13 +137,16 @@ Result<Authority> ReadAuthority(const std::string& state_folder) {
                       "(in ",
                       paths.folder, ")"));
   }
-  if (!certificate.ok()) return WithRemedy(certificate.status(), paths);
+  if (!certificate.ok()) return LostAuthority(certificate.status(), paths);
+  if (Status fits = ReadCertificate(*certificate).status(); !fits.ok()) {
+    return LostAuthority(std::move(fits).In(paths.authority), paths);
+  }
   const Result<std::string> key = ReadFile(paths.authority_key, kPemBytesMax);
-  if (!key.ok()) return WithRemedy(key.status(), paths);
+  if (!key.ok()) return LostAuthority(key.status(), paths);
   authority.certificate = *certificate;
   authority.key = *key;
   if (Status fits = CheckKeyOf(authority.key, authority.certificate); !fits.ok()) {
-    return WithRemedy(std::move(fits).In(paths.authority), paths);
+    return LostAuthority(std::move(fits).In(paths.authority_key), paths);
   }
   return authority;
 }

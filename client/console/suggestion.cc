@@ -48,7 +48,11 @@ std::string WithSuggestions(std::string_view text) {
        at = text.find(kCommand)) {
     const std::size_t verb = at + kCommand.size();
     const std::size_t end = std::min(text.find('`', verb), text.size());
-    out += Str(text.substr(0, at + 1), SuggestedCommand(text.substr(verb, end - verb)));
+    // There, the state folder and the contexts are others.
+    const bool is_elsewhere = text.substr(end).starts_with("` on the coordinator's machine");
+    out += is_elsewhere
+               ? std::string(text.substr(0, end))
+               : Str(text.substr(0, at + 1), SuggestedCommand(text.substr(verb, end - verb)));
     text.remove_prefix(end);
   }
   return Str(out, text);

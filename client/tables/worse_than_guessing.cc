@@ -19,6 +19,15 @@ namespace {
 
 constexpr std::size_t kShown = 3;
 
+// Whether the loss is above that of guessing by more than its error over the text, if it has one.
+// Few tokens, which have none, say nothing.
+bool IsWorse(const RowBody& body, double vocabulary) {
+  constexpr double kSurely = 2.0;  // standard errors
+  constexpr std::int64_t kFewTokens = 100;
+  if (!body.se && body.n && *body.n < kFewTokens) return false;
+  return *body.value - kSurely * body.se.value_or(0.0) > std::log(vocabulary);
+}
+
 // The size of the vocabulary of a run that trains.
 std::optional<double> VocabularyOf(const ResultRun& run) {
   const Json& resolved = run.resolved;
@@ -52,8 +61,8 @@ std::string WorseThanGuessing(const std::vector<SweepResults>& results) {
       if (!is_loss || run == runs.end()) continue;
       const RunRef ref = MakeRunRef(result.name, *run->second);
       const std::optional<double> vocabulary = VocabularyOf(*run->second);
-      const bool is_bad = vocabulary && *body.context_length == ref.train_length &&
-                          *body.value > std::log(*vocabulary);
+      const bool is_bad =
+          vocabulary && *body.context_length == ref.train_length && IsWorse(body, *vocabulary);
       if (!is_bad || !seen.insert(row.run_key).second) continue;
       if (sweep.empty()) sweep = result.name;
       bad.push_back(Str("run ", ShortId(row.run_key), " (", AxisText(RunValue(ref, "position")),

@@ -34,22 +34,28 @@ int Done(const Status& status, const std::string& name, const std::string& outpu
 Status List(const std::string& output) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ContextNames());
   ASSIGN_OR_RETURN(const std::string current, CurrentContext());
+  Status damage;  // of the first context that cannot be read; the others are listed
   Json list = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const std::string folder, ContextFolder(name));
-    ASSIGN_OR_RETURN(const Context context, ReadContext(folder));
+    const Result<Context> context = ReadContext(folder);
     const bool is_current = name == current;
-    list.push_back({{"name", name},
-                    {"address", context.address},
-                    {"token", TokenId(context.token)},
-                    {"current", is_current}});
-    rows.push_back({is_current ? "*" : "", name, context.address, TokenId(context.token)});
+    Json one = {{"name", name}, {"current", is_current}};
+    if (context.ok()) {
+      one.update({{"address", context->address}, {"token", TokenId(context->token)}});
+      rows.push_back({is_current ? "*" : "", name, context->address, TokenId(context->token)});
+    } else {
+      if (damage.ok()) damage = context.status();
+      one["error"] = context.status().message();
+      rows.push_back({is_current ? "*" : "", name, "damaged", ""});
+    }
+    list.push_back(std::move(one));
   }
   Print(output == "json" ? RenderJson(list)
                          : RenderColumns({"", "name", "address", "token"},
                                          std::vector<Align>(4, Align::kLeft), rows));
-  return Status();
+  return damage;
 }
 
 }  // namespace

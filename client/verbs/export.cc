@@ -5,6 +5,8 @@
 // that starts with a dot, and then renamed.
 #include "model/hugging_face/export.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -318,6 +320,7 @@ Result<v1::FindCheckpointResponse> FindWeights(CoordinatorConnection& connection
 
 int Export(const ExportArguments& arguments, const std::string& output, const std::string& state) {
   std::string temporary;
+  std::vector<std::string> new_folders;  // above the exported one, from the innermost on
   v1::FindCheckpointResponse checkpoint;
   std::string folder;
   const auto work = [&]() -> Result<Exported> {
@@ -326,6 +329,9 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
     ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
     ASSIGN_OR_RETURN(checkpoint, FindWeights(coordinator->connection(), arguments, state));
+    for (std::string made = FolderOf(folder); !PathExists(made); made = FolderOf(made)) {
+      new_folders.push_back(made);
+    }
     RETURN_IF_ERROR(MakeFolders(FolderOf(folder)));
     temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
     RETURN_IF_ERROR(RemoveAll(temporary));
@@ -340,6 +346,7 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
   if (!done.ok()) {
     // Report only the first error; the next export removes what cannot be removed now.
     if (!temporary.empty()) static_cast<void>(RemoveAll(temporary));
+    for (const std::string& made : new_folders) rmdir(made.c_str());  // if it is empty
     return Report(std::move(done).status().In("exporting " + arguments.target));
   }
   if (output == "json") {

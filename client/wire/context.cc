@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/user_folders.h"
 #include "base/utf8.h"
+#include "pki/certificate.h"
 #include "pki/presented.h"
 #include "sweeps/coordinator_address.h"
 
@@ -87,8 +88,20 @@ Result<Context> ReadContext(const std::string& folder) {
                   .address = (*json)["address"].get<std::string>(),
                   .authority = "",
                   .token = ""};
-  ASSIGN_OR_RETURN(context.authority, ReadFile(JoinPath(folder, "authority.pem"), kBytesMax));
-  ASSIGN_OR_RETURN(const std::string token, ReadFile(JoinPath(folder, "token"), kBytesMax));
+  constexpr std::string_view kRemedy = "`longrun login` writes it again";
+  std::string token;
+  for (const auto& [name, to] :
+       {std::pair("authority.pem", &context.authority), std::pair("token", &token)}) {
+    Result<std::string> read = ReadFile(JoinPath(folder, name), kBytesMax);
+    if (!read.ok()) {
+      return Status(read.status().code(), Str(read.status().message(), ": ", kRemedy));
+    }
+    *to = std::move(read).value();
+  }
+  if (const Status whole = ReadCertificate(context.authority).status(); !whole.ok()) {
+    return Status(Code::kDataLoss,
+                  Str(JoinPath(folder, "authority.pem"), ": ", whole.message(), ": ", kRemedy));
+  }
   context.token = std::string(Trim(token));
   return context;
 }

@@ -79,7 +79,10 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
         "context_lengths",
         Str("context length ", length_max, " is more than the ", score_tokens,
             " tokens that are scored by default at every length in split ", split, " of dataset \"",
-            dataset.name, "\": lower it, or give score_tokens from ", least, " to ", most)};
+            dataset.name, "\": lower it",
+            least > most    ? ""
+            : least == most ? Str(", or give score_tokens ", most)
+                            : Str(", or give score_tokens from ", least, " to ", most))};
   }
   return ParamError{
       std::string(given_as),

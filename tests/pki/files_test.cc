@@ -69,5 +69,34 @@ TEST(PkiFilesTest, WhatIsMissingExpiredOrForeignIsNamedWithTheRemedy) {
   EXPECT_NE(message(kNowMs).find("not that of the certificate"), std::string::npos);
 }
 
+// `admin pki init` and `renew` cannot help: the first finds the authority, the second needs its key.
+TEST(PkiFilesTest, ALostAuthorityIsNamedWithARemedyThatHelps) {
+  const auto expect = [](const std::string& path, const Status& status) {
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+    const std::string& text = status.message();
+    EXPECT_TRUE(text.find(path) != std::string::npos) << text;
+    EXPECT_TRUE(text.find("take it from a backup") != std::string::npos) << text;
+    EXPECT_TRUE(text.find("renew") == std::string::npos) << text;
+  };
+  for (const bool is_key : {true, false}) {
+    const TempFolder state;
+    ASSERT_TRUE(InitPki(state.path(), {"localhost"}, kNowMs).ok());
+    const PkiPaths paths = PkiPathsOf(state.path());
+    const std::string& lost = is_key ? paths.authority_key : paths.authority;
+    for (const std::string& text : {std::string("xx"), std::string(), NewPrivateKey().value()}) {
+      ASSERT_TRUE(WriteFileAtomic(lost, text, 0600).ok());
+      expect(lost, CheckPki(state.path(), kNowMs));
+      expect(lost, RenewCoordinator(state.path(), {}, kNowMs));
+    }
+    // What the remedy says.
+    ASSERT_TRUE(RemoveAll(paths.folder).ok());
+    EXPECT_TRUE(InitPki(state.path(), {"localhost"}, kNowMs).ok());
+    EXPECT_TRUE(CheckPki(state.path(), kNowMs).ok());
+    if (!is_key) continue;
+    ASSERT_TRUE(RemoveAll(lost).ok());
+    expect(lost, CheckPki(state.path(), kNowMs));
+  }
+}
+
 }  // namespace
 }  // namespace longrun

@@ -33,6 +33,14 @@ TEST_F(SuggestionTest, CommandsThatDoNotTakeTheOptionStayAsTheyAre) {
   EXPECT_EQ(WithSuggestions("`longrun explains`"), "`longrun --state /x explains`");
 }
 
+TEST_F(SuggestionTest, ACommandForTheCoordinatorsMachineStaysAsItIs) {
+  SuggestWith("--context gpu", {});
+  EXPECT_EQ(WithSuggestions("`longrun admin token create` on the coordinator's machine makes one; "
+                            "`longrun ls` lists them"),
+            "`longrun admin token create` on the coordinator's machine makes one; "
+            "`longrun --context gpu ls` lists them");
+}
+
 TEST_F(SuggestionTest, AnOddFolderIsOneWordForAShell) {
   EXPECT_EQ(ShellWord("/a/b-c_d.e"), "/a/b-c_d.e");
   EXPECT_EQ(ShellWord("my state"), "'my state'");

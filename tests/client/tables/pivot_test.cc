@@ -802,6 +802,11 @@ TEST(PivotTest, TrainingsThatAreWorseThanGuessingAreNamed) {
   };
   EXPECT_EQ(said(319.0, 5000.0, true), "");
   EXPECT_EQ(said(5000.0, 5000.0, false), "");
+  // Within its error, which RowOf makes 0.01, and of one token, which has none.
+  EXPECT_EQ(said(320.5, 319.0, true), "");
+  ResultRow of_one = RowOf("a", 64, 5000.0, 1);
+  of_one.body.se.reset();
+  EXPECT_EQ(WorseThanGuessing({ResultsOf({run("a", true)}, {of_one})}), "");
   const std::string text = said(5000.0, 319.0, true);
   EXPECT_NE(text.find("1 run is worse at the train length than a guess that gives every token the "
                       "same probability: run a "
