@@ -317,8 +317,10 @@ struct Drain {
 
 // A slot that gets nothing new for a moment, after a failure or a refusal.
 struct SlotPause {
-  Instant until = 0;              // when to offer again
-  std::string disk_refusal = {};  // why the worker refused the slot's task for its disk; "": not so
+  Instant until = 0;  // when to offer again
+  // Why the worker refused the slot's task: its disk is full, or it has no trainer. "": the slot was
+  // busy, or a task failed there.
+  std::string refusal = {};
 };
 // Tasks that read certain data and get no offer of a worker for a moment.
 struct RoomPause {
