@@ -53,7 +53,8 @@ class DaemonTest : public testing::Test {
 
   Result<int> Launch(const std::vector<std::string>& arguments) {
     SpawnOptions options;
-    options.argv = {kProgram, "--state", state};
+    options.argv = through;
+    options.argv.insert(options.argv.end(), {kProgram, "--state", state});
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
     options.env.insert(options.env.end(), environment.begin(), environment.end());
@@ -131,6 +132,7 @@ class DaemonTest : public testing::Test {
   std::string log = JoinPath(folder.path(), "log");
   std::string failpoints;
   std::vector<std::string> environment;
+  std::vector<std::string> through = {};  // a program that runs the coordinator in its place
   int pid = -1;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SweepService::Stub> sweeps;
@@ -147,6 +149,22 @@ TEST_F(DaemonTest, ItServesInAPrivateFolderAndStopsInOrder) {
 
   EXPECT_EQ(End(SIGTERM).code, 0) << ReadFile(log).value();
   EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+}
+
+TEST_F(DaemonTest, ATerminalThatClosesEndsItInOrderUnlessItWasStartedWithNohup) {
+  Start();
+  EXPECT_EQ(End(SIGHUP).code, 0) << ReadFile(log).value();
+  EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+
+  log = JoinPath(folder.path(), "log of the other one");
+  through = {"/usr/bin/nohup"};
+  Start();
+  EXPECT_EQ(kill(pid, SIGHUP), 0);
+  EXPECT_EQ(Info().pid(), pid);
+  // Of two signals that wait, the lower number would come first.
+  EXPECT_EQ(End(SIGTERM).code, 0);
+  const std::string said = ReadFile(log).value();
+  EXPECT_NE(said.find(Str("stopping signal=", SIGTERM)), std::string::npos) << said;
 }
 
 TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
@@ -261,7 +279,7 @@ TEST_F(WaitingDaemonTest, ServesOnceTheCommandHasEnded) {
 }
 
 TEST_F(WaitingDaemonTest, EndsWhenItIsAskedTo) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     StartBesideACommand();
     const ExitInfo ended = End(waiting, signal);
     EXPECT_EQ(ended.signal, 0);
