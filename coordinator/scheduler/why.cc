@@ -365,6 +365,7 @@ class Finder {
         return {.gate = Gate::kPaused, .by = *sweep};
       }
       if (IsBeingSubmitted(state_, task.id)) return {.gate = Gate::kNone};
+      if (IsAboutToReturn(state_, task)) return {.gate = Gate::kNone};
       return {.gate = Gate::kBackOff, .by = ClassOfFailure(task)};
     }
     if (state_.place_not_before > moment_.now) return {.gate = Gate::kRestored};

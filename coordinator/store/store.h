@@ -218,6 +218,7 @@ class Store {
                     std::span<const PlannedRun> runs, std::span<const std::string> axes_json,
                     std::span<const std::string> tasks);
   Status ApplyOne(const PutSubmitting& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutOrder& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutSweepDesired& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);
