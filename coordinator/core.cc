@@ -120,6 +120,15 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
               "of its new tasks has run"},
              {"remedy", "submit the sweep's file again"}});
   }
+  const bool ends_order = core->state_.order.has_value();
+  if (ends_order) {
+    LogInfo("order_continued",
+            {{"order", std::string(EnumName(core->state_.order->kind))},
+             {"sweep", core->state_.order->sweep_id},
+             {"meaning",
+              "the coordinator stopped during this order, before all tasks of the sweep "
+              "had it; the others have it now"}});
+  }
   core->state_.limits = core->options_.limits;
   core->state_.boot = BootId();
   ASSIGN_OR_RETURN(const std::optional<std::int64_t> restored_wall_ms, store.RestoredWallMs());
@@ -147,11 +156,12 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
           .database = Str(store.coordinator_id(), "/", core->state_.restore_count)});
   core->garbage_->Start();
   // Before the first message of a worker: ends attempts that were found unreadable before
-  // they are judged. Before the first submission: drops an unfinished one.
+  // they are judged. Before the first submission: drops an unfinished one. Before the
+  // first order: ends an unfinished one.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
-  // So that nobody sees what is about to be dropped.
-  if (drops_submission) RETURN_IF_ERROR(core->PostAndWait(TimePassed{}).status);
+  // So that nobody sees what is about to be dropped, or half of an order.
+  if (drops_submission || ends_order) RETURN_IF_ERROR(core->PostAndWait(TimePassed{}).status);
   return core;
 }
 
@@ -245,6 +255,34 @@ StepResult Core::SubmitInParts(std::vector<SweepSubmitted> parts) {
   });
   if (!status.ok()) answer.status = status;
   return answer;
+}
+
+StepResult Core::Order(const std::string& sweep_id, SchedulerEvent event) {
+  StepResult all;
+  bool is_large = false;
+  all.status = LookAndWait([&](const State& state) {
+    const auto tasks = state.sweep_tasks.find(sweep_id);
+    is_large = tasks != state.sweep_tasks.end() && tasks->second.size() > kTasksOfStep;
+  });
+  if (!all.status.ok()) return all;
+  std::unique_lock lock(orders_mutex_, std::defer_lock);
+  if (is_large) lock.lock();
+  all = PostAndWait(std::move(event));
+  while (all.goes_on) {
+    Failpoint("order_step_committed");
+    const StepResult next = PostAndWait(OrderContinued{.n_tasks_max = kTasksOfStep});
+    if (!next.status.ok()) {
+      all.status = next.status;
+      return all;
+    }
+    all.goes_on = next.goes_on;
+    all.cancel.cancelled += next.cancel.cancelled;
+    all.cancel.stopping += next.cancel.stopping;
+    all.pause.held += next.pause.held;
+    all.pause.stopping += next.pause.stopping;
+    all.submit.tasks_retried += next.submit.tasks_retried;
+  }
+  return all;
 }
 
 // The caller of a submission that is still under way gets an error, and the next start drops it.

@@ -111,6 +111,12 @@ class Core {
   // The parts of one submission, one submission at a time. What others post comes between them.
   // Returns the result of the last part, after its COMMIT.
   StepResult SubmitInParts(std::vector<SweepSubmitted> parts);
+  // An order about a sweep (SweepCancelled, SweepPaused, SweepResumed, RetryRequested), with
+  // n_tasks_max = kTasksOfStep. What others post comes between its steps. One large order at a
+  // time: another one waits. Returns the counts of all steps, after the last COMMIT.
+  StepResult Order(const std::string& sweep_id, SchedulerEvent event);
+  // Each step then holds up all others for some 30 ms.
+  static constexpr std::size_t kTasksOfStep = 250;
   Status LookAndWait(const std::function<void(const State&)>& look);
 
   SessionId AddSession(std::shared_ptr<SessionSink> sink);  // shared: the core may be using it
@@ -245,6 +251,8 @@ class Core {
   Observer observer_;
   std::map<std::string, Instant> checked_at_;  // when CheckCheckpoint was last asked
   std::unique_ptr<Batch> stored_parts_;        // parts of a submission that are not committed yet
+
+  std::mutex orders_mutex_;  // held during a large order
 
   mutable std::mutex mutex_;  // guards the seven below
   std::deque<Item> queue_;

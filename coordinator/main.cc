@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/end_signals.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -415,10 +416,7 @@ int Main(int argc, char** argv) {
   RaiseFileLimit();
   LogGrpcErrors();
   // Blocked before any thread starts, so that one place can wait for them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return RunServer(options);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -25,6 +26,7 @@
 
 #include "base/access.h"
 #include "base/clock.h"
+#include "base/end_signals.h"
 #include "base/exit_code.h"
 #include "base/file_room.h"
 #include "base/files.h"
@@ -82,7 +84,6 @@ constexpr std::string_view kUnix = "unix:";
 constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
 // From the first byte of a connection to the end of its TLS handshake and gRPC's settings.
 constexpr int kHandshakeMs = 10'000;
-constexpr int kStopSignals[] = {SIGTERM, SIGINT};
 
 int ExitCode(const Status& status) {
   switch (status.code()) {
@@ -350,9 +351,7 @@ bool WaitForStop(const HeldFile& socket) {
   constexpr timespec kLookEach = {.tv_sec = 2, .tv_nsec = 0};
   // If the whole state folder is gone, the store ends the process first, with its own error.
   constexpr int kLooksWithoutIt = 2;
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : kStopSignals) sigaddset(&signals, signal);
+  const sigset_t signals = EndSignals();
   for (int n_without = 0; n_without < kLooksWithoutIt;) {
     const int received = sigtimedwait(&signals, nullptr, &kLookEach);
     if (received > 0) {
@@ -375,8 +374,10 @@ bool StopIsRequested() {
   sigset_t pending;
   sigemptyset(&pending);
   sigpending(&pending);
-  return std::ranges::any_of(kStopSignals,
-                             [&](int signal) { return sigismember(&pending, signal) == 1; });
+  const sigset_t signals = EndSignals();
+  return std::ranges::any_of(std::array{SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    return sigismember(&signals, signal) == 1 && sigismember(&pending, signal) == 1;
+  });
 }
 
 // A command's coordinator ends with the command, so a lasting one waits for it, however long. Each

@@ -27,7 +27,7 @@ struct ServerOptions {
   std::string shared_artifacts = {};  // a folder that workers see, too; "": as at the last start
 };
 
-// Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), or until somebody
+// Serves until one of EndSignals() (which the caller has blocked in all threads), or until somebody
 // removes the socket, then stops in order. While a command's coordinator holds the folder, waits
 // for it or for one of these signals. Returns the exit code: 0, or one of sysexits.h (65 damaged
 // database, 69 in use, 74 disk or no socket, 77 permission, 78 configuration), with the reason in

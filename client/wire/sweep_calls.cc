@@ -90,23 +90,24 @@ Result<v1::GetSeriesResponse> SweepCalls::GetSeries(const std::string& run,
   return Ask<v1::GetSeriesResponse>(request);
 }
 
+// Orders about large sweeps are carried out one after the other, in many steps.
 Result<v1::CancelSweepResponse> SweepCalls::CancelSweep(const std::string& sweep, bool now) {
   v1::CancelSweepRequest request;
   request.set_sweep(sweep);
   request.set_now(now);
-  return Ask<v1::CancelSweepResponse>(request);
+  return Ask<v1::CancelSweepResponse>(request, kSubmitMs);
 }
 
 Result<v1::PauseSweepResponse> SweepCalls::PauseSweep(const std::string& sweep) {
   v1::PauseSweepRequest request;
   request.set_sweep(sweep);
-  return Ask<v1::PauseSweepResponse>(request);
+  return Ask<v1::PauseSweepResponse>(request, kSubmitMs);
 }
 
 Result<v1::ResumeSweepResponse> SweepCalls::ResumeSweep(const std::string& sweep) {
   v1::ResumeSweepRequest request;
   request.set_sweep(sweep);
-  return Ask<v1::ResumeSweepResponse>(request);
+  return Ask<v1::ResumeSweepResponse>(request, kSubmitMs);
 }
 
 Result<v1::RemoveSweepResponse> SweepCalls::RemoveSweep(const std::string& sweep) {

@@ -3,6 +3,8 @@
 //
 //   submit   100,000 runs in one submission, and what other callers wait for meanwhile. Ceiling:
 //            the same rows copied by SQLite alone into an empty database with the same schema
+//   orders   a sweep of 36,000 tasks is paused, resumed, cancelled and tried again, and what other
+//            callers wait for meanwhile. Baseline: an idle coordinator
 //   tasks    2,000 workers connect; 200 of them finish tasks that do nothing. The same with 1,000
 //            workers over TLS. Ceiling: gRPC alone, a service that gives the same answers, but
 //            decides and stores nothing
@@ -58,6 +60,7 @@ namespace {
 constexpr int kRuns = 100'000;
 constexpr int kRunsPerSeed = 4;  // position methods of the sweep (filler.cc)
 constexpr int kSubmitRounds = 3;
+constexpr int kRunsOfOrders = 18'000;  // of two tasks each
 constexpr int kWorkers = 2'000;
 constexpr int kBusy = 200;
 constexpr int kTasksPerRound = 3'000;
@@ -200,6 +203,78 @@ void MeasureSubmit() {
   Print(submission);
   Print(others);
   Print(longest);
+}
+
+// ---- orders -------------------------------------------------------------------------------------
+
+void Pause(v1::SweepService::Stub& stub) {
+  v1::PauseSweepRequest request;
+  request.set_sweep("bench");
+  v1::PauseSweepResponse response;
+  grpc::ClientContext context;
+  Check(stub.PauseSweep(&context, request, &response));
+  LR_CHECK(response.tasks_waiting() == 2 * kRunsOfOrders);
+}
+
+void Resume(v1::SweepService::Stub& stub) {
+  v1::ResumeSweepRequest request;
+  request.set_sweep("bench");
+  v1::ResumeSweepResponse response;
+  grpc::ClientContext context;
+  Check(stub.ResumeSweep(&context, request, &response));
+  LR_CHECK(response.was_paused());
+}
+
+void Cancel(v1::SweepService::Stub& stub) {
+  v1::CancelSweepRequest request;
+  request.set_sweep("bench");
+  v1::CancelSweepResponse response;
+  grpc::ClientContext context;
+  Check(stub.CancelSweep(&context, request, &response));
+  LR_CHECK(response.tasks_cancelled() == 2 * kRunsOfOrders);
+}
+
+void Retry(v1::SweepService::Stub& stub) {
+  v1::RetryTasksRequest request;
+  request.set_target("bench");
+  v1::RetryTasksResponse response;
+  grpc::ClientContext context;
+  Check(stub.RetryTasks(&context, request, &response));
+  LR_CHECK(response.tasks_retried() == 2 * kRunsOfOrders);
+}
+
+void MeasureOrders() {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "state");
+  { Filler filler(state); }  // registers the dataset
+  Daemon daemon(state);
+  Submit(daemon, kRunsOfOrders);
+  const Stopwatch idle;
+  const std::vector<double> idle_ms = AskUntil(daemon, [&] { return idle.Seconds() > 1.0; });
+  const std::vector<std::pair<std::string_view, void (*)(v1::SweepService::Stub&)>> orders = {
+      {"pause", Pause}, {"resume", Resume}, {"cancel", Cancel}, {"retry", Retry}};
+  for (const auto& [name, order] : orders) {
+    std::atomic<bool> is_over = false;
+    double seconds = 0;
+    std::thread user([&] {
+      const auto stub = v1::SweepService::NewStub(daemon.channel());
+      const Stopwatch stopwatch;
+      order(*stub);
+      seconds = stopwatch.Seconds();
+      is_over = true;
+    });
+    const std::vector<double> ms = AskUntil(daemon, [&] { return is_over.load(); });
+    user.join();
+    Print({.name = Str("service: ", name, " of ", 2 * kRunsOfOrders, " tasks"),
+           .unit = "s",
+           .ours = {seconds}});
+    Print({.name = Str("service: another caller's longest wait during the ", name),
+           .unit = "ms",
+           .ours = {std::ranges::max(ms)},
+           .baseline = {std::ranges::max(idle_ms)},
+           .what_baseline = "an idle coordinator",
+           .target = "<= 100"});
+  }
 }
 
 // ---- tasks and rows -----------------------------------------------------------------------------
@@ -517,8 +592,9 @@ void MeasureStart() {
 
 int Main(int argc, char** argv) {
   const std::vector<std::pair<std::string_view, void (*)()>> parts = {
-      {"submit", MeasureSubmit}, {"tasks", MeasureTasks},       {"rows", MeasureRows},
-      {"tls", MeasureTls},       {"artifact", MeasureArtifact}, {"start", MeasureStart}};
+      {"submit", MeasureSubmit}, {"orders", MeasureOrders}, {"tasks", MeasureTasks},
+      {"rows", MeasureRows},     {"tls", MeasureTls},       {"artifact", MeasureArtifact},
+      {"start", MeasureStart}};
   const std::string_view wanted = argc > 1 ? argv[1] : "";
   bool is_known = wanted.empty();
   for (const auto& [name, measure] : parts) {

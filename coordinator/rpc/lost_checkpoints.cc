@@ -1,9 +1,11 @@
 // See lost_checkpoints.h.
 #include "coordinator/rpc/lost_checkpoints.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/artifact_file.h"
@@ -26,11 +28,10 @@ struct Asked {
   std::set<std::string> needed = {};    // of these, what another task of the event starts from
 };
 
-Asked AskedBy(const State& state, const RetryRequested& event) {
-  Asked asked;
-  std::set<std::string> lost;
-  for (const LostResult& one : event.lost) lost.insert(one.task);
-  for (const std::string& id : event.tasks) {
+// `tasks`: some of the event. `lost`: those of the event that lost a result.
+void Note(const State& state, std::span<const std::string> tasks, const std::set<std::string>& lost,
+          Asked& asked) {
+  for (const std::string& id : tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end() || !IsTerminal(found->second.state)) continue;
     const Task& named = found->second;
@@ -49,6 +50,19 @@ Asked AskedBy(const State& state, const RetryRequested& event) {
       if (!asked.trainings.emplace(task.id, std::move(training)).second) break;
       next = state.tasks.find(task.needs);
     }
+  }
+}
+
+// Looks at few tasks at a time, so that others need not wait.
+Result<Asked> AskedBy(Core& core, const RetryRequested& event) {
+  constexpr std::size_t kTasksOfLook = 2000;
+  Asked asked;
+  std::set<std::string> lost;
+  for (const LostResult& one : event.lost) lost.insert(one.task);
+  const std::span<const std::string> all = event.tasks;
+  for (std::size_t begin = 0; begin < all.size(); begin += kTasksOfLook) {
+    const auto some = all.subspan(begin, std::min(kTasksOfLook, all.size() - begin));
+    RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { Note(state, some, lost, asked); }));
   }
   return asked;
 }
@@ -95,9 +109,7 @@ class Search {
 
 Result<std::vector<LostCheckpoints>> FindLostCheckpoints(Call& call, const RetryRequested& event,
                                                          bool reads_all) {
-  Asked asked;
-  RETURN_IF_ERROR(
-      call.parts.core.LookAndWait([&](const State& state) { asked = AskedBy(state, event); }));
+  ASSIGN_OR_RETURN(Asked asked, AskedBy(call.parts.core, event));
   Search search(call);
   std::vector<LostCheckpoints> lost;
   std::set<std::string> seen;

@@ -1,9 +1,11 @@
 // See sweeps.h.
 #include "coordinator/rpc/sweeps.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/files.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
+constexpr std::size_t kTasksOfLook = 2000;
 
 // The changes to `sweep` that the request asks for, checked.
 Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
@@ -113,18 +116,29 @@ Result<std::set<std::string>> CheckDatasets(Core& core, const RetryRequested& ev
   for (const DatasetRow& row : core.datasets()) there.insert(row.info.digest);
   std::string missing;
   std::set<std::string> tasks;
-  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
-    tasks = TasksToRetry(state, event);
-    for (const std::string& id : tasks) {
+  const auto look = [&](const State& state, const RetryRequested& some) {
+    for (const std::string& id : TasksToRetry(state, some)) {
       const Task& task = state.tasks.at(id);
       const RunRecord& run = state.runs.at(task.run_key);
+      tasks.insert(id);
       if (!run.unknown.empty()) continue;
       const auto read = EvaluatedDatasetOf(task.evaluation);
       if (read && !there.contains(read->digest)) missing = read->name;
       if (!there.contains(run.run.dataset_digest)) missing = run.dataset_name;
       if (!missing.empty()) return;
     }
-  }));
+  };
+  // Few at a time, so that others need not wait.
+  RetryRequested some = {.sweep_id = event.sweep_id,
+                         .tasks = {},
+                         .lost = event.lost,
+                         .lost_checkpoints = event.lost_checkpoints};
+  const std::span<const std::string> all = event.tasks;
+  for (std::size_t begin = 0; begin < all.size() && missing.empty(); begin += kTasksOfLook) {
+    const auto part = all.subspan(begin, std::min(kTasksOfLook, all.size() - begin));
+    some.tasks.assign(part.begin(), part.end());
+    RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { look(state, some); }));
+  }
   if (missing.empty()) return tasks;
   return Status(Code::kFailedPrecondition,
                 Str("dataset \"", missing,
@@ -140,8 +154,10 @@ Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
   call.error.subject = request.sweep();
   ASSIGN_OR_RETURN(const SweepRow sweep,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
-  const StepResult result = call.parts.core.PostAndWait(SweepCancelled{
-      .sweep_id = sweep.id, .mode = request.now() ? StopMode::kNow : StopMode::kCheckpoint});
+  const StepResult result = call.parts.core.Order(
+      sweep.id, SweepCancelled{.sweep_id = sweep.id,
+                               .mode = request.now() ? StopMode::kNow : StopMode::kCheckpoint,
+                               .n_tasks_max = Core::kTasksOfStep});
   RETURN_IF_ERROR(AsTyped(result.status, sweep, request.sweep()));
   response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
   // Those that only paused sweeps still want stop, too.
@@ -156,7 +172,8 @@ Status PauseSweep(Call& call, const v1::PauseSweepRequest& request,
   call.error.subject = request.sweep();
   ASSIGN_OR_RETURN(const SweepRow sweep,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
-  const StepResult result = call.parts.core.PostAndWait(SweepPaused{.sweep_id = sweep.id});
+  const StepResult result = call.parts.core.Order(
+      sweep.id, SweepPaused{.sweep_id = sweep.id, .n_tasks_max = Core::kTasksOfStep});
   RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", AsTyped(result.status, sweep, request.sweep())));
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
@@ -174,7 +191,8 @@ Status ResumeSweep(Call& call, const v1::ResumeSweepRequest& request,
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     response->set_was_paused(state.paused_sweeps.contains(sweep.id));
   }));
-  const StepResult result = call.parts.core.PostAndWait(SweepResumed{.sweep_id = sweep.id});
+  const StepResult result = call.parts.core.Order(
+      sweep.id, SweepResumed{.sweep_id = sweep.id, .n_tasks_max = Core::kTasksOfStep});
   RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", AsTyped(result.status, sweep, request.sweep())));
   response->set_sweep_id(sweep.id);
   response->set_name(sweep.name);
@@ -233,7 +251,9 @@ Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
   ASSIGN_OR_RETURN(const std::set<std::string> tasks,
                    call.WithReason("DATASET_REMOVED", CheckDatasets(call.parts.core, event)));
   const std::vector<LostCheckpoints> lost = event.lost_checkpoints;
-  const StepResult result = call.parts.core.PostAndWait(std::move(event));
+  const std::string sweep_id = event.sweep_id;
+  event.n_tasks_max = Core::kTasksOfStep;
+  const StepResult result = call.parts.core.Order(sweep_id, std::move(event));
   RETURN_IF_ERROR(call.WithReason("NO_SWEEP", result.status));
   RemoveDamaged(call, lost, tasks);
   response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));

@@ -48,6 +48,18 @@ void CancelTask(StepContext& step, Task& task, StopMode mode, const std::string&
   SendStopTo(step, step.state.attempts.at(task.attempt), reason);
 }
 
+// Returns whether it is cancelled now, and was not before.
+bool CancelIfUnwanted(StepContext& step, Task& task, const std::string& sweep_id, StopMode mode,
+                      const std::string& reason) {
+  if (IsCancelled(task, mode)) return false;
+  if (WantedElsewhere(step.state, task.id, sweep_id)) {
+    HoldIfPaused(step, task);  // the other sweeps may be paused
+    return false;
+  }
+  CancelTask(step, task, mode, reason);
+  return task.state == TaskState::kCancelled;
+}
+
 }  // namespace
 
 void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
@@ -55,25 +67,36 @@ void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
   std::vector<const Task*> cancelled;
   for (const std::string& id : tasks) {
     Task& task = step.state.tasks.at(id);
-    if (IsCancelled(task, mode)) continue;
-    if (WantedElsewhere(step.state, id, sweep_id)) {
-      HoldIfPaused(step, task);  // the other sweeps may be paused
-      continue;
-    }
-    CancelTask(step, task, mode, reason);
-    if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
+    if (CancelIfUnwanted(step, task, sweep_id, mode, reason)) cancelled.push_back(&task);
   }
   // A retried run may have evaluations that only other, previously cancelled sweeps list.
   for (const Task* const task : cancelled) SkipDependants(step, *task);
 }
 
+void CancelOne(StepContext& step, SweepOrder& order, Task& task) {
+  const State& state = step.state;
+  const std::set<std::string>& tasks = state.sweep_tasks.at(order.sweep_id);
+  // First those that would be skipped with it.
+  const auto dependants = state.index.dependants.find(task.id);
+  if (dependants != state.index.dependants.end()) {
+    for (const std::string& id : dependants->second) {
+      if (!tasks.contains(id) || order.IsDone(id)) continue;
+      order.early.insert(id);
+      CancelOne(step, order, step.state.tasks.at(id));
+    }
+  }
+  const std::string reason = Str("cancelled: sweep ", order.sweep_id, " was cancelled");
+  // A retried run may have evaluations that only other, previously cancelled sweeps list.
+  if (CancelIfUnwanted(step, task, order.sweep_id, order.mode, reason)) SkipDependants(step, task);
+}
+
 void HandleEvent(StepContext& step, const SweepCancelled& event) {
   State& state = step.state;
-  step.result.status = CheckSubmitted(state, event.sweep_id);
+  step.result.status = CheckOrder(state, event.sweep_id, event.n_tasks_max);
   if (!step.result.status.ok()) return;
-  const std::set<std::string>& tasks = state.sweep_tasks.at(event.sweep_id);
-  const bool has_ended = std::ranges::all_of(
-      tasks, [&](const std::string& id) { return IsTerminal(state.tasks.at(id).state); });
+  const SweepTally& tally = state.index.tallies.at(event.sweep_id);
+  const bool has_ended =
+      tally.of(TaskState::kBlocked) + tally.of(TaskState::kReady) + NumberRunning(tally) == 0;
   // A sweep that has ended stays what it is.
   if (has_ended && !state.paused_sweeps.contains(event.sweep_id)) return;
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
@@ -82,8 +105,8 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
     step.sweeps.push_back(
         PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kCancelled});
   }
-  CancelUnwanted(step, tasks, event.sweep_id, event.mode,
-                 Str("cancelled: sweep ", event.sweep_id, " was cancelled"));
+  BeginOrder(step, {.kind = OrderKind::kCancel, .sweep_id = event.sweep_id, .mode = event.mode},
+             event.n_tasks_max);
 }
 
 }  // namespace longrun::coordinator

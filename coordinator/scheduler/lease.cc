@@ -107,6 +107,7 @@ Instant LeaseEnd(const State& state, const Worker& worker) {
 
 void HandleEvent(StepContext& step, const TimePassed&) {
   DropUnfinishedSubmission(step);
+  FinishOrder(step);
   EndUnreadable(step);
   for (auto& [id, worker] : step.state.workers) {
     if (!worker.lost && step.now >= LeaseEnd(step.state, worker)) EndLease(step, worker);

@@ -11,6 +11,8 @@ bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
   if (sweep_id == state.submitting) return true;  // tasks are still to come
+  const bool is_retried = state.order && state.order->kind == OrderKind::kRetry;
+  if (is_retried && state.order->sweep_id == sweep_id) return true;
   const SweepTally& tally = state.index.tallies.at(sweep_id);
   const std::int64_t n_to_come =
       tally.of(TaskState::kBlocked) + tally.of(TaskState::kReady) + NumberRunning(tally);

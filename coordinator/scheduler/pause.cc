@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::string_view kPausedPrefix = "paused: `longrun resume ";
 
-Status CheckSweep(const State& state, const std::string& id) {
-  RETURN_IF_ERROR(CheckSubmitted(state, id));
+Status CheckSweep(const State& state, const std::string& id, std::size_t n_tasks_max) {
+  RETURN_IF_ERROR(CheckOrder(state, id, n_tasks_max));
   if (!state.cancelled_sweeps.contains(id)) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", id, " was cancelled: `longrun retry ", id, "` continues it"));
@@ -76,16 +76,17 @@ void ReleaseIfActive(StepContext& step, Task& task) {
   const State& state = step.state;
   const bool is_indexed =
       !task.ready_class.empty() || state.index.waiting.contains({task.not_before, task.id});
-  if (task.state != TaskState::kReady || is_indexed) return;
+  // After a restart it is indexed, and may still say that it is paused.
+  if (task.state != TaskState::kReady || (is_indexed && !IsPausedText(task.reason))) return;
   if (!HoldReason(state, task.id).empty() || !WhyUnknown(state, task).empty()) return;
   task.reason = "waits for a free slot";
   step.changed_tasks.insert(task.id);
-  IndexReady(step.state, task, step.now);
+  if (!is_indexed) IndexReady(step.state, task, step.now);
 }
 
 void HandleEvent(StepContext& step, const SweepPaused& event) {
   State& state = step.state;
-  step.result.status = CheckSweep(state, event.sweep_id);
+  step.result.status = CheckSweep(state, event.sweep_id, event.n_tasks_max);
   if (!step.result.status.ok()) return;
   if (!IsActiveSweep(state, event.sweep_id)) {
     step.result.status =
@@ -98,19 +99,15 @@ void HandleEvent(StepContext& step, const SweepPaused& event) {
   if (!step.result.pause.was_paused) {
     step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kPaused});
   }
-  for (const std::string& id : state.sweep_tasks.at(event.sweep_id)) {
-    HoldIfPaused(step, state.tasks.at(id));
-  }
+  BeginOrder(step, {.kind = OrderKind::kPause, .sweep_id = event.sweep_id}, event.n_tasks_max);
 }
 
 void HandleEvent(StepContext& step, const SweepResumed& event) {
   State& state = step.state;
-  step.result.status = CheckSweep(state, event.sweep_id);
+  step.result.status = CheckSweep(state, event.sweep_id, event.n_tasks_max);
   if (!step.result.status.ok() || state.paused_sweeps.erase(event.sweep_id) == 0) return;
   step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kActive});
-  for (const std::string& id : state.sweep_tasks.at(event.sweep_id)) {
-    ReleaseIfActive(step, state.tasks.at(id));
-  }
+  BeginOrder(step, {.kind = OrderKind::kResume, .sweep_id = event.sweep_id}, event.n_tasks_max);
 }
 
 }  // namespace longrun::coordinator

@@ -127,6 +127,7 @@ std::optional<Placement> NextPlacement(const State& state, FittingSlots& free,
     if (WaitsForFolder(state, ready)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
+      if (IsAboutToLeave(state, key.task)) continue;
       const std::vector<FreeSlot>& fitting = free.Of(name, ready);
       if (fitting.empty()) break;
       const FreeSlot* const slot =

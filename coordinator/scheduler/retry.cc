@@ -45,6 +45,16 @@ std::set<std::string> LostTasks(const State& state, const RetryRequested& event)
   return lost;
 }
 
+constexpr std::string_view kByCommand = "tried again by command";
+
+void StartAgain(StepContext& step, Task& task, std::string_view why) {
+  const bool blocked = WaitsForTraining(step.state, task);
+  const bool lost_weights = task.kind == TaskKind::kTrain && IsTakenBack(task);
+  RetryTask(step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
+            Str(why, lost_weights ? ", since its final checkpoint is missing or damaged: " : ": ",
+                blocked ? WaitReason(task) : "waits for a free slot"));
+}
+
 // What an event asks for.
 struct Retries {
   std::set<std::string> tasks = {};      // that are to get a new round
@@ -148,15 +158,32 @@ void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::st
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
     for (const std::string& id : tasks) {
       Task& task = step.state.tasks.at(id);
-      if (task.kind != kind || !GaveUp(task)) continue;
-      const bool blocked = WaitsForTraining(step.state, task);
-      const bool lost_weights = task.kind == TaskKind::kTrain && IsTakenBack(task);
-      RetryTask(
-          step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
-          Str(why, lost_weights ? ", since its final checkpoint is missing or damaged: " : ": ",
-              blocked ? WaitReason(task) : "waits for a free slot"));
+      if (task.kind == kind && GaveUp(task)) StartAgain(step, task, why);
     }
   }
+}
+
+void RetryOne(StepContext& step, SweepOrder& order, Task& task) {
+  State& state = step.state;
+  if (GaveUp(task)) {
+    // Without its training it would wait forever.
+    const auto needed = state.tasks.find(task.needs);
+    if (needed != state.tasks.end() && GaveUp(needed->second)) {
+      RetryOne(step, order, needed->second);
+      if (state.sweep_tasks.at(order.sweep_id).contains(task.needs) && !order.IsDone(task.needs)) {
+        order.early.insert(task.needs);
+      }
+    }
+    StartAgain(step, task, kByCommand);
+    step.result.submit.tasks_retried += 1;
+    return;
+  }
+  if (!IsTerminal(task.state) && task.cancel_wanted) {
+    task.cancel_wanted = false;
+    step.changed_tasks.insert(task.id);
+  }
+  // While the sweep was cancelled, paused sweeps alone may have wanted the task.
+  ReleaseIfActive(step, task);
 }
 
 std::set<std::string> TasksToRetry(const State& state, const RetryRequested& event) {
@@ -165,8 +192,20 @@ std::set<std::string> TasksToRetry(const State& state, const RetryRequested& eve
 
 void HandleEvent(StepContext& step, const RetryRequested& event) {
   State& state = step.state;
-  if (!event.sweep_id.empty()) step.result.status = CheckSubmitted(state, event.sweep_id);
+  if (!event.sweep_id.empty()) {
+    step.result.status = CheckOrder(state, event.sweep_id, event.n_tasks_max);
+  }
   if (!step.result.status.ok()) return;
+  if (event.n_tasks_max != kAllTasks && !event.sweep_id.empty() && event.lost.empty() &&
+      event.lost_checkpoints.empty() &&
+      event.tasks.size() == state.sweep_tasks.at(event.sweep_id).size()) {
+    if (state.cancelled_sweeps.erase(event.sweep_id) > 0) {
+      step.sweeps.push_back(
+          PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kActive});
+    }
+    return BeginOrder(step, {.kind = OrderKind::kRetry, .sweep_id = event.sweep_id},
+                      event.n_tasks_max);
+  }
   const Retries retries = RetriesOf(state, event);
   if (!retries.cancelled.empty() && retries.wanted.empty()) {
     step.result.status =
@@ -202,7 +241,7 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     }
   }
   step.result.submit.tasks_retried = static_cast<std::int64_t>(retries.tasks.size());
-  RetryGivenUp(step, retries.tasks, "tried again by command");
+  RetryGivenUp(step, retries.tasks, kByCommand);
   for (const LostCheckpoints& lost : event.lost_checkpoints) {
     const auto dependants = state.index.dependants.find(lost.task);
     if (dependants == state.index.dependants.end()) continue;

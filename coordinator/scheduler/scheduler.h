@@ -8,7 +8,9 @@
 // complete result set.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -70,18 +72,26 @@ struct SweepSubmitted {
 struct SweepPrioritized {
   std::string sweep_id;
 };
+// An order about a sweep does at most so many tasks in its step; while StepResult::goes_on, an
+// OrderContinued is needed. Until the last one, the sweep takes no other order
+// (kFailedPrecondition), and no other order is carried out in several steps (kUnavailable).
+constexpr std::size_t kAllTasks = std::numeric_limits<std::size_t>::max();
+
 // With kNow, trainers that an earlier cancellation lets stop with a checkpoint are killed as well.
 struct SweepCancelled {
   std::string sweep_id;
   StopMode mode = StopMode::kCheckpoint;
+  std::size_t n_tasks_max = kAllTasks;
 };
 // Makes the tasks of a sweep wait, except those that an active sweep wants; running ones are asked
 // to stop. kNotFound; kFailedPrecondition: it was cancelled, or has ended.
 struct SweepPaused {
   std::string sweep_id;
+  std::size_t n_tasks_max = kAllTasks;
 };
 struct SweepResumed {
   std::string sweep_id;
+  std::size_t n_tasks_max = kAllTasks;
 };
 // Removes a sweep that has ended. Tasks that no other sweep has stay known until they are collected
 // as garbage; a run without any task is removed with the last sweep that lists it.
@@ -112,6 +122,12 @@ struct RetryRequested {
   std::vector<LostResult> lost = {};
   // Of `tasks`, and of those that they need.
   std::vector<LostCheckpoints> lost_checkpoints = {};
+  // Heeded only if `tasks` are all tasks of the sweep, and nothing was lost.
+  std::size_t n_tasks_max = kAllTasks;
+};
+// The next tasks of State::order; its counts are only those of this step.
+struct OrderContinued {
+  std::size_t n_tasks_max = kAllTasks;
 };
 // A checkpoint that has rows in the database.
 struct StoredCheckpoint {
@@ -230,8 +246,8 @@ struct TimePassed {};
 
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
-                 SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
-                 WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained,
+                 SweepRemoved, RetryRequested, OrderContinued, GarbageWanted, WorkerArrived,
+                 WorkerHeard, WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained,
                  WorkerUndrained, WorkerRemoved, SlotReleased, DatasetsSilent, AttemptAccepted,
                  AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
@@ -259,6 +275,9 @@ struct PutSweepRuns {
 };
 struct PutSubmitting {  // State::submitting
   std::string sweep_id;
+};
+struct PutOrder {  // State::order, without what is volatile
+  std::optional<SweepOrder> order = {};
 };
 struct PutSweepDesired {
   std::string sweep_id;
@@ -326,9 +345,10 @@ struct DropRuns {  // removes runs without tasks that no sweep lists
 struct DropWorker {
   std::string worker;
 };
-using Write = std::variant<PutSweep, PutSweepRuns, PutSubmitting, PutSweepDesired, PutRun, PutTask,
-                           PutAttempt, PutWorker, PutCell, PutRecord, PutTransition, DropCheckpoint,
-                           DropSweep, DropTasks, DropRuns, DropWorker, DropDamagedResults>;
+using Write =
+    std::variant<PutSweep, PutSweepRuns, PutSubmitting, PutOrder, PutSweepDesired, PutRun, PutTask,
+                 PutAttempt, PutWorker, PutCell, PutRecord, PutTransition, DropCheckpoint,
+                 DropSweep, DropTasks, DropRuns, DropWorker, DropDamagedResults>;
 
 // ---- commands: sent after the commit ------------------------------------------------------------
 
@@ -401,6 +421,7 @@ struct StepResult {
   SubmitCounts submit;
   CancelCounts cancel;
   PauseCounts pause;
+  bool goes_on = false;                    // the order needs an OrderContinued
   std::vector<GarbageCheckpoint> garbage;  // for GarbageWanted
   std::vector<std::string> garbage_tasks;  // for GarbageWanted: from `orphans`
   std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round

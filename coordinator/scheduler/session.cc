@@ -509,7 +509,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   if (event.failure_class.empty() || full) {
     worker->pauses[attempt->device_index] = {
         .until = step.now + (full ? kFullMs : step.state.limits.busy_ms),
-        .disk_refusal = full ? event.reason : ""};
+        .refusal = full ? event.reason : ""};
     WithdrawOffer(step, *attempt, event.reason.empty() ? "the slot was busy" : event.reason);
     return;
   }

@@ -54,6 +54,14 @@ enum class Desired {
   kCancelled,  // its tasks end
 };
 
+// A user's order about all tasks of a sweep.
+enum class OrderKind {
+  kCancel,
+  kPause,
+  kResume,
+  kRetry,
+};
+
 enum class AttemptState {
   kOffered,    // Start was sent
   kAccepted,   // the worker accepted it, and prepares it or waits for its trainer's first record
@@ -145,6 +153,10 @@ struct EnumNames<coordinator::Gate> {
       "AVOIDS",        "NO_FREE_SLOT", "CACHE_IN_USE",  "SLOT_PAUSES",   "WORKER_DISK_FULL",
       "WORKER_LEAVES", "WORKER_AWAY",  "OFFERED",       "WORKER_SILENT", "TRAINER_SILENT",
       "STOPPING"};
+};
+template <>
+struct EnumNames<coordinator::OrderKind> {
+  static constexpr std::array<std::string_view, 4> kNames = {"cancel", "pause", "resume", "retry"};
 };
 template <>
 struct EnumNames<coordinator::StopMode> {
@@ -317,8 +329,10 @@ struct Drain {
 
 // A slot that gets nothing new for a moment, after a failure or a refusal.
 struct SlotPause {
-  Instant until = 0;              // when to offer again
-  std::string disk_refusal = {};  // why the worker refused the slot's task for its disk; "": not so
+  Instant until = 0;  // when to offer again
+  // Why the worker refused the slot's task: its disk is full, or it has no trainer. "": the slot
+  // was busy, or a task failed there.
+  std::string refusal = {};
 };
 // Tasks that read certain data and get no offer of a worker for a moment.
 struct RoomPause {
@@ -396,6 +410,20 @@ struct SchedulerLimits {
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
   std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps, also of removed ones until `gc`
+};
+
+// An order that goes through the tasks of a large sweep in several steps (order.cc). What the sweep
+// itself becomes is stored with the first step. A task that is done stays as it is when the order
+// comes to it again, so nothing else needs to be stored.
+struct SweepOrder {
+  OrderKind kind = OrderKind::kCancel;
+  std::string sweep_id;
+  StopMode mode = StopMode::kCheckpoint;  // of no meaning unless it cancels
+  // Volatile:
+  bool is_driven = false;            // by this process, which takes one step after the other
+  std::string done_to = {};          // the tasks up to this one are done
+  std::set<std::string> early = {};  // and these, which come later
+  bool IsDone(const std::string& task) const { return task <= done_to || early.contains(task); }
 };
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
@@ -529,6 +557,7 @@ struct State {
   std::set<std::string> paused_sweeps;  // never cancelled ones
   // The sweep whose submission in parts has not ended; "": none. Its new tasks are not placed.
   std::string submitting;
+  std::optional<SweepOrder> order = {};  // that has not ended
   std::int64_t next_ready_seq = 1;
   // Volatile:
   std::string boot = {};         // the boot of this machine from which `now` counts; "": unknown

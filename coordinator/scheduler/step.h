@@ -125,6 +125,9 @@ void DropUnfinishedSubmission(StepContext& step);  // garbage.cc
 void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
                     const std::string& sweep_id, StopMode mode,
                     const std::string& reason);  // cancel.cc
+// Cancels the task of the order's sweep, unless another sweep wants it; before it, those of the
+// sweep that need it.
+void CancelOne(StepContext& step, SweepOrder& order, Task& task);  // cancel.cc
 // Skips the tasks that wait for `task`, which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
 
@@ -304,6 +307,20 @@ bool IsBeingSubmitted(const State& state, const std::string& task);
 // kFailedPrecondition: it is still being submitted, in parts.
 Status CheckSubmitted(const State& state, const std::string& sweep_id);
 
+// ---- order.cc ----------------------------------------------------------------------------------
+
+// Whether an order about the sweep can be carried out with so many tasks in a step.
+Status CheckOrder(const State& state, const std::string& sweep_id, std::size_t n_tasks_max);
+// The first step of an order, after CheckOrder().
+void BeginOrder(StepContext& step, SweepOrder order, std::size_t n_tasks_max);
+void HandleEvent(StepContext& step, const OrderContinued& event);
+// Ends the order of a coordinator that stopped before its last step.
+void FinishOrder(StepContext& step);
+// Whether the order is about to take the READY task from the slots: then it is not placed.
+bool IsAboutToLeave(const State& state, const std::string& task);
+// Whether a READY task is not among those that can be placed because the order has not come to it.
+bool IsAboutToReturn(const State& state, const Task& task);
+
 // ---- kept.cc ------------------------------------------------------------------------------------
 
 // Notes those of the attempts listed in a Hello that are unknown and were not adopted.
@@ -330,6 +347,9 @@ std::string WaitReason(const Task& task);
 // Starts new rounds for those of `tasks` that failed or were skipped or cancelled, training before
 // the tasks that need it. The reasons of the tasks then begin with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
+// Tries the task again if it was given up, after those that it needs; takes back a cancellation
+// that is not finished.
+void RetryOne(StepContext& step, SweepOrder& order, Task& task);
 // Whether the training that the task needs, if any, has not succeeded, or is tried again.
 bool WaitsForTraining(const State& state, const Task& task);
 // If a task in kReady waits for its training, it is not placed before that has succeeded.

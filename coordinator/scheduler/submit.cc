@@ -362,8 +362,17 @@ void RestoreNeeds(StepContext& step, Task& task) {
   BlockUntilTrained(step, task);
 }
 
+// An order about the sweep is still under way.
+Status CheckUnordered(const State& state, const std::string& sweep_id) {
+  if (!state.order || state.order->sweep_id != sweep_id) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("`longrun ", EnumName(state.order->kind), "` of sweep ", sweep_id,
+                    " is still going through its tasks: try again when it has ended"));
+}
+
 // Submissions come one after the other, and the parts of one in order.
-Status CheckOrder(const State& state, const SweepSubmitted& event) {
+Status CheckTurn(const State& state, const SweepSubmitted& event) {
+  RETURN_IF_ERROR(CheckUnordered(state, event.sweep_id));
   if (Begins(event) ? state.submitting.empty()
                     : state.submitting == event.sweep_id && state.index.submission != nullptr) {
     return Status();
@@ -643,6 +652,7 @@ Status CheckSubmitted(const State& state, const std::string& sweep_id) {
     return Status(Code::kNotFound,
                   Str("there is no sweep ", sweep_id, ": `longrun ls` shows all sweeps"));
   }
+  RETURN_IF_ERROR(CheckUnordered(state, sweep_id));
   if (state.submitting != sweep_id) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", sweep_id,
@@ -651,7 +661,7 @@ Status CheckSubmitted(const State& state, const std::string& sweep_id) {
 
 void HandleEvent(StepContext& step, SweepSubmitted& event) {
   State& state = step.state;
-  step.result.status = CheckOrder(state, event);
+  step.result.status = CheckTurn(state, event);
   if (!step.result.status.ok()) return;
   const std::shared_ptr<Submission> submission =
       Begins(event) ? std::make_shared<Submission>() : state.index.submission;

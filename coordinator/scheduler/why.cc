@@ -85,8 +85,8 @@ struct Taken {
       n_busy += 1;
     } else if (pause != worker.pauses.end() && pause->second.until > moment.now) {
       if (n_pausing++ == 0 || pause->second.until < pause_end) pause_end = pause->second.until;
-      if (refusal.empty() && !pause->second.disk_refusal.empty()) {
-        refusal = Str("worker ", worker.id, " refused a task: ", pause->second.disk_refusal);
+      if (refusal.empty() && !pause->second.refusal.empty()) {
+        refusal = Str("worker ", worker.id, " refused a task: ", pause->second.refusal);
       }
     } else if (HasNoRoom(worker, ready, moment.now)) {
       const RoomPause& no_room = worker.no_room.at({ready.dataset_digest, ready.text_digest});
@@ -365,6 +365,7 @@ class Finder {
         return {.gate = Gate::kPaused, .by = *sweep};
       }
       if (IsBeingSubmitted(state_, task.id)) return {.gate = Gate::kNone};
+      if (IsAboutToReturn(state_, task)) return {.gate = Gate::kNone};
       return {.gate = Gate::kBackOff, .by = ClassOfFailure(task)};
     }
     if (state_.place_not_before > moment_.now) return {.gate = Gate::kRestored};

@@ -187,6 +187,14 @@ Status Store::ApplyOne(const PutSubmitting& write, std::int64_t, ApplyCounts&) {
                                 : PutMeta(*connection_, kSubmittingKey, write.sweep_id);
 }
 
+Status Store::ApplyOne(const PutOrder& write, std::int64_t, ApplyCounts&) {
+  if (!write.order) return DropMeta(*connection_, kOrderKey);
+  const Json order = {{"kind", EnumName(write.order->kind)},
+                      {"sweep", write.order->sweep_id},
+                      {"mode", EnumName(write.order->mode)}};
+  return PutMeta(*connection_, kOrderKey, CanonicalJson(order));
+}
+
 Status Store::AddMembers(const std::string& sweep_id, std::int64_t first_run,
                          std::span<const PlannedRun> runs, std::span<const std::string> axes_json,
                          std::span<const std::string> tasks) {

@@ -382,11 +382,37 @@ Status FindExecutions(Connection& connection, State& state) {
   return Status();
 }
 
+using Text = std::optional<std::string>;
+
+Result<Text> MetaValue(Connection& connection, std::string_view key) {
+  ASSIGN_OR_RETURN(Statement row, connection.Prepare("SELECT value FROM meta WHERE key = ?"));
+  ASSIGN_OR_RETURN(const bool is_any, row.Bind(key).Step());
+  return is_any ? Text(row.Text(0)) : Text();
+}
+
+Result<std::optional<SweepOrder>> LoadOrder(Connection& connection) {
+  ASSIGN_OR_RETURN(const Text text, MetaValue(connection, kOrderKey));
+  if (!text) return std::optional<SweepOrder>();
+  ASSIGN_OR_RETURN(const Json json, ParseJson(*text));
+  ASSIGN_OR_RETURN(const std::string kind, GetString(json, "kind"));
+  ASSIGN_OR_RETURN(const std::string mode, GetString(json, "mode"));
+  SweepOrder order;
+  ASSIGN_OR_RETURN(order.sweep_id, GetString(json, "sweep"));
+  const auto known_kind = FindEnum<OrderKind>(kind);
+  const auto known_mode = FindEnum<StopMode>(mode);
+  if (!known_kind || !known_mode) {
+    return Status(Code::kDataLoss, Str("the database has an unfinished order of an unknown kind (",
+                                       kind, ", ", mode, "): start the release that wrote it"));
+  }
+  order.kind = *known_kind;
+  order.mode = *known_mode;
+  return std::optional(std::move(order));
+}
+
 Status LoadSweeps(Connection& connection, State& state) {
-  ASSIGN_OR_RETURN(Statement submitting,
-                   connection.Prepare("SELECT value FROM meta WHERE key = ?"));
-  ASSIGN_OR_RETURN(const bool is_submitting, submitting.Bind(kSubmittingKey).Step());
-  if (is_submitting) state.submitting = submitting.Text(0);
+  ASSIGN_OR_RETURN(const Text submitting, MetaValue(connection, kSubmittingKey));
+  if (submitting) state.submitting = *submitting;
+  ASSIGN_OR_RETURN(state.order, LoadOrder(connection));
   RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner FROM sweep",
                           [&](const Statement& row) -> Status {
                             state.sweep_tasks[row.Text(0)];

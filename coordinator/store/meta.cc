@@ -46,7 +46,8 @@ std::optional<std::string> ValueAgain(const std::string& key, const std::string&
 bool IsKnownAgain(const std::string& key, const std::string& id_beside) {
   if (key == "coordinator_id") return IsUlid(id_beside);
   return key == "created_by" || key == "created_wall_ms" || key == "definitions_sha256" ||
-         key == "schema_version" || key == kRestoredKey || key == kSubmittingKey;
+         key == "schema_version" || key == kRestoredKey || key == kSubmittingKey ||
+         key == kOrderKey;
 }
 
 Status Rewrite(Connection& connection, const std::vector<MetaRow>& rows) {

@@ -31,6 +31,8 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version);
 inline constexpr std::string_view kRestoredKey = "restored_wall_ms";
 // The key of State::submitting. There is no row while no submission in parts is in progress.
 inline constexpr std::string_view kSubmittingKey = "submitting";
+// The key of State::order, as JSON. There is no row while no order takes several steps.
+inline constexpr std::string_view kOrderKey = "order";
 // Write a row, and delete it if there is one. For a connection that keeps checksums.
 Status PutMeta(Connection& connection, std::string_view key, const std::string& value);
 Status DropMeta(Connection& connection, std::string_view key);

@@ -1,11 +1,15 @@
 // Opening, migrating, transactions, and the WAL. Writes are in apply.cc, loading in load.cc.
 #include "coordinator/store/store.h"
 
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -155,6 +159,48 @@ Status MakePrivate(const std::string& folder) {
   }
   if ((info.st_mode & ALLPERMS) == S_IRWXU || chmod(folder.c_str(), S_IRWXU) == 0) return Status();
   return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
+}
+
+// The bytes that the log must have by the header of the wal-index, which all connections share
+// (https://www.sqlite.org/walformat.html, 2.2). nullopt if it is just being written.
+std::optional<std::int64_t> LogBytes(sqlite3* db) {
+  constexpr std::size_t kHeaderBytes = 48, kPageBytesAt = 14, kFramesAt = 16;
+  constexpr int kRegionBytes = 32768;
+  constexpr std::int64_t kLogHeaderBytes = 32, kFrameHeaderBytes = 24;
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file->pMethods == nullptr || file->pMethods->iVersion < 2) {
+    return std::nullopt;
+  }
+  volatile void* region = nullptr;
+  const int code = file->pMethods->xShmMap(file, 0, kRegionBytes, /*extend=*/0, &region);
+  if (code != SQLITE_OK || region == nullptr) return std::nullopt;
+  const auto* const shared = static_cast<const volatile unsigned char*>(region);
+  std::array<unsigned char, 2 * kHeaderBytes> header;  // SQLite writes it twice
+  for (std::size_t i = 0; i < header.size(); ++i) header[i] = shared[i];
+  if (std::memcmp(header.data(), &header[kHeaderBytes], kHeaderBytes) != 0) return std::nullopt;
+  std::uint16_t page_bytes = 0;  // 1: 65536
+  std::uint32_t n_frames = 0;
+  std::memcpy(&page_bytes, &header[kPageBytesAt], sizeof page_bytes);
+  std::memcpy(&n_frames, &header[kFramesAt], sizeof n_frames);
+  if (n_frames == 0) return 0;
+  return kLogHeaderBytes +
+         std::int64_t{n_frames} * (kFrameHeaderBytes + (page_bytes == 1 ? 65536 : page_bytes));
+}
+
+// SQLite itself never makes the log shorter than the wal-index says, also in another process.
+Status CheckLog(sqlite3* db, const std::string& path) {
+  const std::optional<std::int64_t> committed = LogBytes(db);
+  if (!committed) return Status();
+  const Result<std::int64_t> has = FileBytes(path);
+  if (!has.ok() || *has >= *committed) return Status();
+  if (LogBytes(db) != committed) return Status();  // it began again meanwhile
+  return Status(
+      Code::kDataLoss,
+      Str("the database's log ", path, " was cut short while the coordinator was using it: it has ",
+          *has, " of the ", *committed,
+          " bytes that were committed; the coordinator ends, since the database lacks these "
+          "changes. Put the log back if you have it, or restore a backup (docs/operating.md)"));
 }
 
 }  // namespace
@@ -465,7 +511,7 @@ Status Store::HoldFiles() {
 
 Status Store::CheckInPlace() const {
   const auto gone = std::ranges::find_if_not(held_, &HeldFile::IsInPlace);
-  if (gone == held_.end()) return Status();
+  if (gone == held_.end()) return CheckLog(connection_->raw(), database_path() + "-wal");
   const std::string now = gone->PathNow();
   return Status(
       Code::kDataLoss,

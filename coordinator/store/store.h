@@ -178,8 +178,8 @@ class Store {
   // again if it changes them once more.
   Status KeepPages(PageCache size);
 
-  // kDataLoss if the lock, the database or its WAL is no longer the file at its path, since nobody
-  // would find later commits.
+  // kDataLoss if the lock, the database or its WAL is no longer the file at its path, or its WAL
+  // was cut short: nobody would find later commits, or the database lacks earlier ones.
   Status CheckInPlace() const;
 
   // The files of a checkpoint, manifest.json included; kNotFound.
@@ -218,6 +218,7 @@ class Store {
                     std::span<const PlannedRun> runs, std::span<const std::string> axes_json,
                     std::span<const std::string> tasks);
   Status ApplyOne(const PutSubmitting& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutOrder& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutSweepDesired& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);

@@ -53,6 +53,11 @@ bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const aut
   return held;
 }
 
+// An order about a sweep of the task has not ended.
+bool IsAwaitingOrder(const State& state, const std::string& task) {
+  return state.order && state.sweep_tasks.at(state.order->sweep_id).contains(task);
+}
+
 }  // namespace
 
 void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
@@ -403,6 +408,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (bound && !Honours(SlotOf(state, attempt), *bound)) continue;
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state)) continue;
+    if (IsAwaitingOrder(state, waits)) continue;
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
   }
@@ -425,6 +431,7 @@ void SimChecker::CheckReady(const State& state) {
     const bool is_found =
         !task.ready_class.empty() || state.index.waiting.contains({task.not_before, id});
     if (is_found || !WhyUnknown(state, task).empty() || !state.submitting.empty()) continue;
+    if (IsAwaitingOrder(state, id)) continue;
     world_.Violate(Str("task ", id, " is READY, and nothing holds it, but it is not in the index"));
   }
 }

@@ -52,6 +52,12 @@ struct Applier {
     store.submitting = put.sweep_id;
     return "";
   }
+  std::string operator()(const PutOrder& put) {
+    if (put.order.has_value() == store.order.has_value()) return "orders are not one by one";
+    if (put.order && !store.sweeps.contains(put.order->sweep_id)) return "an order about no sweep";
+    store.order = put.order;
+    return "";
+  }
   std::string operator()(const PutSweepDesired& put) {
     store.cancelled_sweeps.erase(put.sweep_id);
     store.paused_sweeps.erase(put.sweep_id);
@@ -251,7 +257,7 @@ std::vector<std::string> FoldedStore::OrphanTasks() const {
   std::ranges::sort(ordered);
   std::vector<std::string> orphans;
   orphans.reserve(ordered.size());
-  for (const auto& [order, id] : ordered) orphans.push_back(id);
+  for (const auto& [place, id] : ordered) orphans.push_back(id);
   return orphans;
 }
 
@@ -282,6 +288,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.cancelled_sweeps = cancelled_sweeps;
   state.paused_sweeps = paused_sweeps;
   state.submitting = submitting;
+  state.order = order;
   state.sweep_runs = sweep_runs;
   state.sweep_owner = sweep_owner;
   for (const auto& [id, serving] : sweeps) {

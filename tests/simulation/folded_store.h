@@ -26,6 +26,7 @@ struct FoldedStore {
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;
   std::string submitting;
+  std::optional<SweepOrder> order;
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Task> tasks;
   std::map<std::string, Attempt> attempts;

@@ -30,8 +30,12 @@ struct SessionOf {
 }  // namespace
 
 SimServer::SimServer(World& world, SchedulerLimits limits,
-                     std::vector<std::unique_ptr<SimWorker>>& workers)
-    : world_(world), limits_(limits), workers_(workers), checker_(world, store_, workers) {}
+                     std::vector<std::unique_ptr<SimWorker>>& workers, std::uint64_t seed)
+    : world_(world),
+      limits_(limits),
+      workers_(workers),
+      checker_(world, store_, workers),
+      order_random_(seed ^ 0x6f7264657273) {}
 
 void SimServer::Start() { Boot(false); }
 
@@ -43,6 +47,9 @@ void SimServer::Boot(bool restored) {
   state_.boot = "the machine's only boot";
   if (world_.mutation == Mutation::kUnfinishedKept) state_.submitting.clear();
   submits_in_parts_ = false;
+  orders_in_steps_ = false;
+  if (world_.mutation == Mutation::kOrderForgotten) state_.order.reset();
+  if (store_.order) world_.stats.fired["unfinished order ended"] += 1;
   if (!store_.submitting.empty()) world_.stats.fired["unfinished submission dropped"] += 1;
   Process(TimePassed{}, nullptr);
   const std::int64_t boot = n_boots_;
@@ -98,8 +105,53 @@ void SimServer::Ask(const SchedulerEvent& event, Done done) {
   } else if (submitted != nullptr) {
     Submit(*submitted, std::move(done));
   } else {
-    Process(event, std::move(done));
+    Order(event, std::move(done));
   }
+}
+
+// As the real one does, with few tasks in a step: others have their turn in between.
+void SimServer::Order(SchedulerEvent event, Done done) {
+  if (orders_in_steps_) return;  // the user asks again
+  std::size_t* n_tasks_max = nullptr;
+  if (auto* const cancelled = std::get_if<SweepCancelled>(&event)) {
+    n_tasks_max = &cancelled->n_tasks_max;
+  } else if (auto* const paused = std::get_if<SweepPaused>(&event)) {
+    n_tasks_max = &paused->n_tasks_max;
+  } else if (auto* const resumed = std::get_if<SweepResumed>(&event)) {
+    n_tasks_max = &resumed->n_tasks_max;
+  } else if (auto* const retry = std::get_if<RetryRequested>(&event);
+             retry != nullptr && !retry->sweep_id.empty()) {
+    n_tasks_max = &retry->n_tasks_max;
+  }
+  if (n_tasks_max == nullptr || !order_random_.Chance(0.5)) {
+    return Process(event, std::move(done));
+  }
+  *n_tasks_max = 1 + order_random_.Below(3);
+  if (auto* const retry = std::get_if<RetryRequested>(&event)) {
+    // Only the tasks of a whole sweep are tried again in steps.
+    const auto sweep = store_.sweeps.find(retry->sweep_id);
+    if (sweep != store_.sweeps.end()) retry->tasks = sweep->second;
+    checker_.OnRetryAsked(retry->tasks);
+  }
+  orders_in_steps_ = true;
+  GoOn(event, *n_tasks_max, std::move(done));
+}
+
+void SimServer::GoOn(const SchedulerEvent& event, std::size_t n_tasks_max, Done done) {
+  const std::int64_t boot = n_boots_;
+  Process(event, [this, boot, n_tasks_max, done = std::move(done)](const Status& status) {
+    if (!status.ok() || !state_.order) {
+      orders_in_steps_ = false;
+      if (done) done(status);
+      return;
+    }
+    world_.stats.fired["order in steps"] += 1;
+    const Instant resumed = std::max(world_.now, paused_until_);
+    const auto later = static_cast<Instant>(1 + order_random_.Below(2'000));
+    world_.After(resumed - world_.now + later, [this, boot, n_tasks_max, done] {
+      if (up_ && boot == n_boots_) GoOn(OrderContinued{n_tasks_max}, n_tasks_max, done);
+    });
+  });
 }
 
 // As the real one does, with parts of few runs: one submission after the other, and each part when
@@ -455,6 +507,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kParentsForgotten:
     case Mutation::kOfferBinds:
     case Mutation::kUnfinishedKept:
+    case Mutation::kOrderForgotten:
       return;
   }
   auto* const batch = std::get_if<JournalReceived>(&event);

@@ -18,7 +18,8 @@ namespace longrun::coordinator {
 
 class SimServer final : public SimServerDoor {
  public:
-  SimServer(World& world, SchedulerLimits limits, std::vector<std::unique_ptr<SimWorker>>& workers);
+  SimServer(World& world, SchedulerLimits limits, std::vector<std::unique_ptr<SimWorker>>& workers,
+            std::uint64_t seed);
 
   // ---- the workers' door
   std::optional<SessionId> Open(int worker) override;
@@ -52,6 +53,8 @@ class SimServer final : public SimServerDoor {
   void Submit(SweepSubmitted event, Done done);
   void CountHeldTriedAgain(const RetryRequested& event);
   void SubmitFrom(std::vector<SweepSubmitted> parts, std::size_t next, Done done);
+  void Order(SchedulerEvent event, Done done);
+  void GoOn(const SchedulerEvent& event, std::size_t n_tasks_max, Done done);
   StepResult StepOnce(const SchedulerEvent& event);
   void BindByOffers(std::vector<Write>& writes);
   void CheckDryRun(const GarbageWanted& event, const State& before, const StepResult& result);
@@ -73,6 +76,8 @@ class SimServer final : public SimServerDoor {
   bool restored_ = false;  // the next boot finds an older database
   std::int64_t n_boots_ = 0;
   bool submits_in_parts_ = false;
+  bool orders_in_steps_ = false;
+  SeededRandom order_random_;  // its own, so that what else happens does not depend on it
   std::uint64_t restore_count_ = 0;
   Instant paused_until_ = 0;
   std::vector<Pending> pending_;

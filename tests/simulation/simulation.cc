@@ -190,7 +190,7 @@ class Simulation {
  public:
   Simulation(std::uint64_t seed, Mutation mutation)
       : world_(seed, mutation),
-        server_(world_, Limits(), workers_),
+        server_(world_, Limits(), workers_, seed),
         user_(world_, server_),
         refresh_random_(~seed),
         operator_random_(seed ^ 0x6f70657261746f72),

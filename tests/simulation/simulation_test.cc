@@ -53,6 +53,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "slot busy",
                                  "submitted twice",
                                  "cancelled",
+                                 "order in steps",
+                                 "unfinished order ended",
                                  "tried again",
                                  "held task tried again",
                                  "put first",

@@ -34,6 +34,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kFolderIgnored, "folderignored"},
       {Mutation::kUnpreparedFree, "unpreparedfree"},
       {Mutation::kUnfinishedKept, "unfinishedkept"},
+      {Mutation::kOrderForgotten, "orderforgotten"},
   };
   return rows;
 }

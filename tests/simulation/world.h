@@ -51,6 +51,7 @@ enum class Mutation {
   kFolderIgnored,      // whoever has a worker's id is that worker
   kUnpreparedFree,     // that workers die while they prepare a task is never the task's doing
   kUnfinishedKept,     // what a crash leaves of a submission in parts is a sweep like others
+  kOrderForgotten,     // what a crash leaves of an order in steps is never ended
 };
 struct MutationRow {
   Mutation mutation;

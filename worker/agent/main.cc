@@ -5,11 +5,11 @@
 //   longrun-worker exec ATTEMPT_DIR TRAINER                       the shim (exec.h)
 //   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
-// SIGTERM, SIGINT and SIGHUP stop it and its trainers, which write a checkpoint; kill -9 leaves
-// trainers running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is
-// damaged; 71 a limit on file size or open files; 74 a disk or memory; 75 the folder or an address
-// is in use, or the coordinator cannot let it join now; 77 permission; 78 configuration; 70
-// anything else.
+// SIGTERM, SIGINT and SIGHUP (but not with nohup) stop it and its trainers, which write a
+// checkpoint; kill -9 leaves trainers running for the next worker on the folder. Exit codes: 0; 64
+// usage; 65 its folder is damaged; 71 a limit on file size or open files; 74 a disk or memory; 75
+// the folder or an address is in use, or the coordinator cannot let it join now; 77 permission; 78
+// configuration; 70 anything else.
 #include <pthread.h>
 #include <signal.h>
 
@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "base/access.h"
+#include "base/end_signals.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/program.h"
@@ -57,17 +58,11 @@ int ExitCodeOf(const Status& status) {
   }
 }
 
-// The signals that ask for the end; SIGUSR1 is our own, sent when the agent has ended.
-sigset_t EndSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
-  return set;
-}
-
 int RunDaemon(const AgentOptions& options) {
-  // Blocked before any thread starts, so that only the waiting thread gets them.
-  const sigset_t signals = EndSignals();
+  // Blocked before any thread starts, so that only the waiting thread gets them. SIGUSR1 is ours,
+  // sent when the agent has ended.
+  sigset_t signals = EndSignals();
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   LogGrpcErrors();
   Result<std::unique_ptr<Agent>> agent = Agent::Create(options);

@@ -53,7 +53,8 @@ class DaemonTest : public testing::Test {
 
   Result<int> Launch(const std::vector<std::string>& arguments) {
     SpawnOptions options;
-    options.argv = {kProgram, "--state", state};
+    options.argv = through;
+    options.argv.insert(options.argv.end(), {kProgram, "--state", state});
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
     options.env.insert(options.env.end(), environment.begin(), environment.end());
@@ -131,6 +132,7 @@ class DaemonTest : public testing::Test {
   std::string log = JoinPath(folder.path(), "log");
   std::string failpoints;
   std::vector<std::string> environment;
+  std::vector<std::string> through = {};  // a program that runs the coordinator in its place
   int pid = -1;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SweepService::Stub> sweeps;
@@ -147,6 +149,22 @@ TEST_F(DaemonTest, ItServesInAPrivateFolderAndStopsInOrder) {
 
   EXPECT_EQ(End(SIGTERM).code, 0) << ReadFile(log).value();
   EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+}
+
+TEST_F(DaemonTest, ATerminalThatClosesEndsItInOrderUnlessItWasStartedWithNohup) {
+  Start();
+  EXPECT_EQ(End(SIGHUP).code, 0) << ReadFile(log).value();
+  EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+
+  log = JoinPath(folder.path(), "log of the other one");
+  through = {"/usr/bin/nohup"};
+  Start();
+  EXPECT_EQ(kill(pid, SIGHUP), 0);
+  EXPECT_EQ(Info().pid(), pid);
+  // Of two signals that wait, the lower number would come first.
+  EXPECT_EQ(End(SIGTERM).code, 0);
+  const std::string said = ReadFile(log).value();
+  EXPECT_NE(said.find(Str("stopping signal=", SIGTERM)), std::string::npos) << said;
 }
 
 TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
@@ -261,7 +279,7 @@ TEST_F(WaitingDaemonTest, ServesOnceTheCommandHasEnded) {
 }
 
 TEST_F(WaitingDaemonTest, EndsWhenItIsAskedTo) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     StartBesideACommand();
     const ExitInfo ended = End(waiting, signal);
     EXPECT_EQ(ended.signal, 0);
@@ -601,6 +619,91 @@ TEST_F(LargeSubmissionTest, KilledInTheMiddleItHasNothingOfIt) {
   EXPECT_EQ(loaded.runs.size(), 1200u);
   EXPECT_EQ(loaded.tasks.size(), 2400u);
   EXPECT_EQ(loaded.sweep_tasks.at(response.sweep_id()).size(), 2400u);
+}
+
+// An order about the 2,400 tasks takes several steps.
+class LargeOrderTest : public LargeSubmissionTest {
+ protected:
+  void StartWithTheSweep() {
+    Start();
+    const grpc::Status submitted = Submit();
+    ASSERT_TRUE(submitted.ok()) << submitted.error_message();
+  }
+  std::future<grpc::Status> Cancel(v1::CancelSweepResponse* cancelled) {
+    return std::async(std::launch::async, [this, cancelled] {
+      grpc::ClientContext context;
+      SetDeadline(context);
+      v1::CancelSweepRequest cancel;
+      cancel.set_sweep(response.sweep_id());
+      return sweeps->CancelSweep(&context, cancel, cancelled);
+    });
+  }
+  bool IsListedAs(const std::string& name) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::ListSweepsResponse list;
+    EXPECT_TRUE(sweeps->ListSweeps(&context, {}, &list).ok());
+    return list.sweeps_size() == 1 && list.sweeps(0).state() == name;
+  }
+};
+
+TEST_F(LargeOrderTest, OthersHaveTheirTurnBetweenItsSteps) {
+  const std::string go_on = JoinPath(folder.path(), "go_on");
+  failpoints = Str("order_step_committed:wait_for:", go_on);
+  StartWithTheSweep();
+  v1::CancelSweepResponse cancelled, again;
+  auto first = Cancel(&cancelled);
+
+  EXPECT_TRUE(WaitUntil(kEndMsMax, [&] { return IsListedAs("CANCELLED"); }));
+  WriteSomething();
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::RemoveSweepRequest remove;
+  remove.set_sweep(response.sweep_id());
+  v1::RemoveSweepResponse none;
+  const grpc::Status refused = sweeps->RemoveSweep(&context, remove, &none);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(refused.error_message().find("is still going through its tasks"), std::string::npos)
+      << refused.error_message();
+  auto second = Cancel(&again);
+  EXPECT_FALSE(IsReady(first));
+  EXPECT_FALSE(IsReady(second));
+
+  ASSERT_TRUE(WriteFileAtomic(go_on, "").ok());
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_EQ(cancelled.tasks_cancelled(), 2400);
+  EXPECT_TRUE(second.get().ok());
+  EXPECT_EQ(again.tasks_cancelled(), 0);
+}
+
+TEST_F(LargeOrderTest, KilledInTheMiddleItIsCarriedOutByTheNextStart) {
+  failpoints = "order_step_committed:exit@2";
+  StartWithTheSweep();
+  v1::CancelSweepResponse cancelled;
+  EXPECT_EQ(Cancel(&cancelled).get().error_code(), grpc::StatusCode::UNAVAILABLE);
+  const auto ended = WaitFor(pid, kEndMsMax);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, kFailpointExitCode);
+  const auto n_cancelled = [](const State& loaded) {
+    return std::ranges::count_if(
+        loaded.tasks, [](const auto& one) { return one.second.state == TaskState::kCancelled; });
+  };
+  {
+    const State loaded = Store::Open(state).value()->Load().value();
+    ASSERT_TRUE(loaded.order.has_value());
+    EXPECT_EQ(loaded.order->kind, OrderKind::kCancel);
+    EXPECT_EQ(loaded.order->sweep_id, response.sweep_id());
+    EXPECT_GT(n_cancelled(loaded), 0);
+    EXPECT_LT(n_cancelled(loaded), 2400);
+  }
+
+  failpoints.clear();
+  Start();
+  EXPECT_NE(ReadFile(log).value().find("order_continued order=cancel"), std::string::npos);
+  EXPECT_EQ(End(SIGTERM).code, 0);
+  const State loaded = Store::Open(state).value()->Load().value();
+  EXPECT_FALSE(loaded.order.has_value());
+  EXPECT_EQ(n_cancelled(loaded), 2400);
 }
 
 // Without a checkpoint in between it would grow to some 200 MB.

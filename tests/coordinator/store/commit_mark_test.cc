@@ -160,6 +160,33 @@ TEST_F(CommitMarkTest, ADatabaseThatAnotherProgramVacuumedIsNoDamage) {
   EXPECT_EQ(NDatasets(path), 1u);
 }
 
+TEST_F(CommitMarkTest, ALogThatIsCutShortUnderTheStoreIsNoticed) {
+  Commit("one");
+  Commit("two");
+  EXPECT_TRUE(store->CheckInPlace().ok());
+  const auto whole = static_cast<off_t>(FileBytes(Log(folder.path())).value());
+  for (const off_t n_bytes : {whole - 1, off_t{0}}) {
+    const std::string kept = JoinPath(folder.path(), "kept");
+    std::filesystem::copy_file(Log(folder.path()), kept);
+    ASSERT_EQ(truncate(Log(folder.path()).c_str(), n_bytes), 0);
+    const Status cut = store->CheckInPlace();
+    EXPECT_EQ(cut.code(), Code::kDataLoss);
+    EXPECT_NE(cut.message().find(Str("it has ", n_bytes, " of the ", whole, " bytes")),
+              std::string::npos)
+        << cut.message();
+    std::filesystem::copy_file(kept, Log(folder.path()),
+                               std::filesystem::copy_options::overwrite_existing);
+    EXPECT_TRUE(store->CheckInPlace().ok());
+    std::filesystem::remove(kept);
+  }
+  // What SQLite itself does to the log is no damage.
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  EXPECT_EQ(FileBytes(Log(folder.path())).value(), 0);
+  EXPECT_TRUE(store->CheckInPlace().ok());
+  Commit("three");
+  EXPECT_TRUE(store->CheckInPlace().ok());
+}
+
 // Another program's checkpoint beside the running store begins the log again.
 TEST_F(CommitMarkTest, ALogThatAnotherProgramMovedUnderTheStoreIsStillGuarded) {
   Commit("one");
@@ -167,7 +194,9 @@ TEST_F(CommitMarkTest, ALogThatAnotherProgramMovedUnderTheStoreIsStillGuarded) {
   ASSERT_EQ(sqlite3_open(JoinPath(folder.path(), "longrun.db").c_str(), &db), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr),
             SQLITE_OK);
+  EXPECT_TRUE(store->CheckInPlace().ok());
   Commit("two");
+  EXPECT_TRUE(store->CheckInPlace().ok());
   const std::string path = Killed();
   EXPECT_EQ(NDatasets(path), 2u);
   const std::string cut = Killed();

@@ -50,17 +50,10 @@ class AgentTest : public testing::Test {
   }
 
   void StartWorker(std::vector<std::string> more = {}) {
-    std::vector<std::string> argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"),
-                                     "--state",
-                                     state_,
-                                     "--coordinator",
-                                     address_,
-                                     "--cpu-slots",
-                                     Str(kSlots),
-                                     "--trainer",
-                                     trainer_,
-                                     "--disk-free-bytes-min",
-                                     disk_free_bytes_min_};
+    std::vector<std::string> argv = through_;
+    argv.insert(argv.end(), {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "--state", state_,
+                             "--coordinator", address_, "--cpu-slots", Str(kSlots), "--trainer",
+                             trainer_, "--disk-free-bytes-min", disk_free_bytes_min_});
     argv.insert(argv.end(), more.begin(), more.end());
     const std::string log = JoinPath(temp_.path(), "worker.log");
     const Result<int> pid = Spawn(
@@ -212,6 +205,7 @@ class AgentTest : public testing::Test {
   std::vector<std::string> env_;  // of the worker
   FakeCoordinator coordinator_;
   int worker_pid_ = -1;
+  std::vector<std::string> through_ = {};  // a program that runs the worker in its place
 };
 
 TEST_F(AgentTest, ATrainingIsForwardedFromStartToEnd) {
@@ -1252,6 +1246,25 @@ TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
   EXPECT_EQ(EndOfWorker().code, 0);
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, ATerminalThatClosesEndsAWorkerInOrder) {
+  const TaskFile task = Begin(kEndless, 10);
+  kill(worker_pid_, SIGHUP);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, AWorkerThatWasStartedWithNohupOutlivesItsTerminal) {
+  through_ = {"/usr/bin/nohup"};
+  const TaskFile task = Begin(kEndless, 10);
+  ASSERT_EQ(kill(worker_pid_, SIGHUP), 0);
+  // One that is about to end stops its trainers, and takes no more work.
+  const TaskFile other = Train(2);
+  Offer(other, 1);
+  EXPECT_TRUE(AwaitLines(other, 10)) << WorkerLog();
+  EXPECT_EQ(WorkerLog().find("worker_stopping"), std::string::npos) << WorkerLog();
 }
 
 TEST_F(AgentTest, ATrainerThatSomebodyStoppedWritesItsCheckpointWhenTheWorkerEnds) {
