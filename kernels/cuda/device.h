@@ -31,6 +31,9 @@
 //   RoundedToInt           the nearest 64-bit integer; any one for x that has none
 //   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is
 //                          not computed before the loop, and kept in registers that it needs
+//   OpaqueBefore90(x), SettleBefore90()
+//                          on GPUs before compute capability 9.0 only, whose code would spill
+//                          registers: Opaque(x), and a place that no load of a warp moves across
 //
 // The layout of c, which the products of both types share: with g = lane / 4 and t = lane % 4,
 // c[n][e] is the element in row g + 8 (e / 2) and column 8 n + 2 t + e % 2.
@@ -66,14 +69,25 @@ inline constexpr int kChunk = 8;           // channels that are copied at once
 // banks. Here, rows are 16 bytes longer than a multiple of 128 bytes.
 template <int kStride>
 struct PaddedRows {
+  static constexpr bool kSplits = false;
   static LR_BOTH int At(int row, int column) { return row * kStride + column; }
 };
 // Here, the chunks of a row are permuted by the row's number.
 template <int kWidth>
 struct SwizzledRows {
   static_assert(kWidth % (8 * kChunk) == 0);
+  static constexpr bool kSplits = false;
   static LR_BOTH int At(int row, int column) {
     return row * kWidth + (column ^ (row & 7) * kChunk);
+  }
+};
+// The same layout, of tiles of which all loads begin at a row that is a multiple of 8. The
+// permutation then is the same for all of them, which saves registers.
+template <int kWidth>
+struct SplitRows : SwizzledRows<kWidth> {
+  static constexpr bool kSplits = true;
+  static LR_BOTH int AtSplit(int first, int row, int column) {
+    return first * kWidth + SwizzledRows<kWidth>::At(row, column);
   }
 };
 

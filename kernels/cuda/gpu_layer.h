@@ -12,6 +12,14 @@
                : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])           \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]))
 
+// Where a lane's row lies, of a load that begins at row `first`. Which registers the compiler takes
+// depends on the order of these sums, which a function would change.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define LR_PLACE(first, of_lane, column) At<Layout>({first, of_lane}, column)
+#else
+#define LR_PLACE(first, of_lane, column) Layout::At(first + of_lane, column)
+#endif
+
 namespace longrun {
 namespace gpu {
 
@@ -113,6 +121,14 @@ struct GpuLayer {
     asm volatile("" : "+r"(x));
     return x;
   }
+  // Code for compute capability 9.0 has no need of these, and with them some kernels for 10.0 spill
+  // more registers than without.
+  static __device__ __forceinline__ int OpaqueBefore90(int x) {
+    return kIsBefore90 ? Opaque(x) : x;
+  }
+  static __device__ __forceinline__ void SettleBefore90() {
+    if constexpr (kIsBefore90) WarpSync();
+  }
   static __device__ __forceinline__ std::uint32_t PackBf16(float low, float high) {
     std::uint32_t pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
@@ -148,15 +164,15 @@ struct GpuLayer {
   static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,
                                                std::uint32_t (&a)[4]) {
     const int lane = Lane();
-    LoadMatrices(tile.data + Layout::At(row + (lane & 15), k + (lane >> 4) * 8), a);
+    LoadMatrices(tile.data + LR_PLACE(row, (lane & 15), k + (lane >> 4) * 8), a);
   }
   // Of the tile's rows k, and columns `row`.
   template <typename Layout>
   static __device__ __forceinline__ void LoadATransposed(const Shared<std::uint16_t>& tile, int k,
                                                          int row, std::uint32_t (&a)[4]) {
     const int lane = Lane();
-    LoadTransposed(
-        tile.data + Layout::At(k + (lane & 7) + (lane >> 4) * 8, row + (lane >> 3 & 1) * 8), a);
+    LoadTransposed(tile.data + LR_PLACE(k, (lane & 7) + (lane >> 4) * 8, row + (lane >> 3 & 1) * 8),
+                   a);
   }
   // Of the tile's rows n and columns k; b[i] is the operand for columns n + 8 i of c.
   template <typename Layout>
@@ -164,8 +180,7 @@ struct GpuLayer {
                                                std::uint32_t (&b)[2][2]) {
     const int lane = Lane();
     std::uint32_t x[4];
-    LoadMatrices(tile.data + Layout::At(n + (lane & 7) + (lane >> 4) * 8, k + (lane >> 3 & 1) * 8),
-                 x);
+    LoadMatrices(tile.data + LR_PLACE(n, (lane & 7) + (lane >> 4) * 8, k + (lane >> 3 & 1) * 8), x);
     b[0][0] = x[0];
     b[0][1] = x[1];
     b[1][0] = x[2];
@@ -177,7 +192,7 @@ struct GpuLayer {
                                                          int n, std::uint32_t (&b)[2][2]) {
     const int lane = Lane();
     std::uint32_t x[4];
-    LoadTransposed(tile.data + Layout::At(k + (lane & 15), n + (lane >> 4) * 8), x);
+    LoadTransposed(tile.data + LR_PLACE(k, (lane & 15), n + (lane >> 4) * 8), x);
     b[0][0] = x[0];
     b[0][1] = x[1];
     b[1][0] = x[2];
@@ -222,6 +237,25 @@ struct GpuLayer {
   static __device__ __forceinline__ int WarpMax(int x) { return __reduce_max_sync(kAll, x); }
 
  private:
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  static constexpr bool kIsBefore90 = true;
+#else
+  static constexpr bool kIsBefore90 = false;
+#endif
+  // The row of a lane, of a load that begins at row `first`.
+  struct LaneRow {
+    int first, of_lane, row;
+    __device__ __forceinline__ LaneRow(int its_first, int its_lane)
+        : first(its_first), of_lane(its_lane), row(its_first + its_lane) {}
+  };
+  template <typename Layout>
+  static __device__ __forceinline__ int At(const LaneRow& at, int column) {
+    if constexpr (kIsBefore90 && Layout::kSplits) {
+      return Layout::AtSplit(at.first, at.of_lane, column);
+    } else {
+      return Layout::At(at.row, column);
+    }
+  }
   static constexpr unsigned kAll = 0xffffffffU;
   static __device__ __forceinline__ int Lane() { return static_cast<int>(threadIdx.x) & 31; }
   static __device__ __forceinline__ void LoadMatrices(const std::uint16_t* row,
@@ -245,4 +279,5 @@ struct GpuLayer {
 }  // namespace gpu
 }  // namespace longrun
 
+#undef LR_PLACE
 #undef LR_MMA

@@ -121,22 +121,23 @@ LR_DEVICE void CopyKeys(const Params& p, int b, int h_kv, int tile,
 }
 
 // Loads the operands of 16 channels of a warp's rows.
-template <typename Layer, int kHeadDim, int kFragments>
+template <typename Layer, int kHeadDim, int kFragments, typename Layout = SwizzledRows<kHeadDim>>
 LR_DEVICE void LoadFragments(const typename Layer::template Shared<std::uint16_t>& tile, int row,
                              int k, std::uint32_t (&a)[kFragments][4]) {
   LR_UNROLL
   for (int m = 0; m < kFragments; ++m) {
-    Layer::template LoadA<SwizzledRows<kHeadDim>>(tile, row + 16 * m, k, a[m]);
+    Layer::template LoadA<Layout>(tile, row + 16 * m, k, a[m]);
   }
 }
 
 // s += a b^T for 16 channels from k: a is in registers, and b in rows from `row` of a tile.
-template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns>
+template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns,
+          typename Layout = SwizzledRows<kHeadDim>>
 LR_DEVICE void AddFragmentProducts(const std::uint32_t (&a)[kFragments][4],
                                    const typename Layer::template Shared<std::uint16_t>& b, int row,
                                    int k, float (&s)[kFragments][kColumns / 8][4]) {
   std::uint32_t operand[kColumns / 8][2];
-  LoadOperands<Layer, SwizzledRows<kHeadDim>, kColumns>(b, row, k, operand);
+  LoadOperands<Layer, Layout, kColumns>(b, row, k, operand);
   LR_UNROLL
   for (int m = 0; m < kFragments; ++m) {
     Layer::template Mma<Math::kScalar, kColumns / 8>(s[m], a[m], operand);
@@ -145,7 +146,8 @@ LR_DEVICE void AddFragmentProducts(const std::uint32_t (&a)[kFragments][4],
 
 // o += x b. x is rounded to the type of b, which is the rows of a tile from `row`, one for each
 // column of x.
-template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns>
+template <typename Layer, typename Math, int kHeadDim, int kFragments, int kColumns,
+          typename Layout = SwizzledRows<kHeadDim>>
 LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
                                 const typename Layer::template Shared<std::uint16_t>& b, int row,
                                 float (&o)[kFragments][kHeadDim / 8][4]) {
@@ -163,7 +165,7 @@ LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
     LR_UNROLL
     for (int c = 0; c < kHeadDim; c += 32) {
       std::uint32_t operand[4][2];
-      LoadOperandsTransposed<Layer, SwizzledRows<kHeadDim>, 32>(b, row + 16 * k, c, operand);
+      LoadOperandsTransposed<Layer, Layout, 32>(b, row + 16 * k, c, operand);
       LR_UNROLL
       for (int m = 0; m < kFragments; ++m) {
         Layer::template Mma<Math::kScalar, 4>(o[m] + c / 8, a[m], operand);

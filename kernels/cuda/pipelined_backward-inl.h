@@ -9,6 +9,8 @@
 // sums in global memory (query_sums-inl.h). Scores are computed once then.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/pipeline-inl.h"
 #include "kernels/cuda/query_sums-inl.h"
 
@@ -335,7 +337,12 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   // Places in it. Two tiles, this one and the next, have two places like the tiles themselves.
   static constexpr int kSequence = 0, kKeyHead = 1, kFirstKey = 2, kFirstQuery = 3, kQueryEnd = 4;
   static constexpr int kTwoTiles = 6;
-  using Scores = SwizzledRows<kTileRows>;
+  // Narrow heads take the most registers: the kernel then computes addresses again.
+  static constexpr bool kIsNarrow = kHeadDim <= 64;
+  template <int kWidth>
+  using Layout = std::conditional_t<kIsNarrow, SplitRows<kWidth>, SwizzledRows<kWidth>>;
+  using Scores = Layout<kTileRows>;
+  static LR_DEVICE int Again(int x) { return kIsNarrow ? Layer::OpaqueBefore90(x) : x; }
 
   static int SharedBytes(const Params& /*p*/) {
     return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 8 * kSumSlots + 2 * kScores +
@@ -405,7 +412,6 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const auto own = Base::template Own<false>(p.n_key, p.n_kv_head, p.batch * p.n_kv_head,
                                                std::int64_t{p.n_query} * p.group);
     int b = own.b, h_kv = own.h, j_0 = own.first;
-    const int row = own.row;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
 
     typename Layer::Arena arena;
@@ -462,8 +468,8 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const float scale = Bias::kHasDistances || Bias::kHasKeyBias ? 1.0F : p.scale;
     if constexpr (Params::kHasKeyBias) {
       ClearBiasSums(bias_sums);
-      // j_0 + row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
-      WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + row + g, bias_sums);
+      // j_0 + own.row + g is OwnKey(j_0); calling that here makes the compiler spill registers.
+      WriteBiasSums(p, b, h_kv * p.group, HeadOf(p, h_kv, tile), j_0 + own.row + g, bias_sums);
       if (tile < tile_end) PutKeyBias(p, b, HeadOf(p, h_kv, tile), j_0, bias);
     }
     for (int place = 0; tile < tile_end; place = 1 - place) {
@@ -480,6 +486,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       const int i_tile = QueryOf(p, tile);
       for (int column = 0; column < kTileRows; column += kColumns) {
         int i_0 = i_tile + column;
+        const int row = Again(own.row);
         const int from = place * kTileRows + column;
         if constexpr (Params::kHasMask || Params::kIsTwoSided) {
           i_0 = QueryOf(p, aside.Get(kTwoTiles + 2 * place)) + column;
@@ -495,9 +502,9 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
           std::uint32_t a[kFragments][4];
-          LoadFragments<Layer, kHeadDim, kFragments>(k, row, 16 * step, a);
-          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(a, q, from, 16 * step,
-                                                                           s);
+          LoadFragments<Layer, kHeadDim, kFragments, Layout<kHeadDim>>(k, row, 16 * step, a);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns, Layout<kHeadDim>>(
+              a, q, from, 16 * step, s);
         }
         RowFactors<true, kFragments, kColumns> pieces;
         int h = 0;
@@ -526,19 +533,23 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
           std::uint32_t a[kFragments][4];
-          LoadFragments<Layer, kHeadDim, kFragments>(v, row, 16 * step, a);
-          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns>(a, o_gradient, from,
-                                                                           16 * step, ds);
+          LoadFragments<Layer, kHeadDim, kFragments, Layout<kHeadDim>>(v, Again(row), 16 * step, a);
+          AddFragmentProducts<Layer, Math, kHeadDim, kFragments, kColumns, Layout<kHeadDim>>(
+              a, o_gradient, Again(from), 16 * step, ds);
         }
+        // Else loads of delta begin while the products still need their registers.
+        if constexpr (kIsNarrow) Layer::SettleBefore90();
         LR_UNROLL
         for (int n = 0; n < kColumns / 8; ++n) delta.GetTwo(from + 8 * n + 2 * t, of_query[n]);
         ForScores<kFragments, kColumns>([&](int m, int n, int e) {
           ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - of_query[n][e % 2]);
         });
         HideGradients<Layer, true, false>(p, view, hidden, i_0, j_0 + row, ds);
-        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns, Layout<kHeadDim>>(
+            s, o_gradient, from, dv);
         if constexpr (Params::kAddsQueries) PutScores(of_queries, column, ds);
-        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
+        AddScoreProducts<Layer, Math, kHeadDim, kFragments, kColumns, Layout<kHeadDim>>(ds, q, from,
+                                                                                        dk);
         if constexpr (Params::kHasKeyBias) {
           if (p.d_key_bias.data != nullptr) {
             float sign = 1.0F;
@@ -573,7 +584,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const float k_factors[2] = {p.product_scale, p.product_scale}, v_factors[2] = {1.0F, 1.0F};
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) {
-      const int at = j_0 + row + 16 * m;
+      const int at = j_0 + own.row + 16 * m;
       StoreRows<Layer, Math, kHeadDim>(p, p.dk, b, h_kv, at, p.n_key, 0, k_factors, dk[m]);
       StoreRows<Layer, Math, kHeadDim>(p, p.dv, b, h_kv, at, p.n_key, 0, v_factors, dv[m]);
     }
@@ -622,8 +633,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         for (int m = 0; m < Part::kFragments; ++m) {
           Layer::template LoadATransposed<Scores>(of_queries, j, first + 16 * m, a[m]);
         }
-        LoadOperandsTransposed<Layer, SwizzledRows<kHeadDim>, Part::kColumns>(k, j, channel,
-                                                                              operand);
+        LoadOperandsTransposed<Layer, Layout<kHeadDim>, Part::kColumns>(k, j, channel, operand);
         LR_UNROLL
         for (int m = 0; m < Part::kFragments; ++m) {
           Layer::template Mma<Math::kScalar, Part::kColumns / 8>(dq[m], a[m], operand);

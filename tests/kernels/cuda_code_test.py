@@ -40,14 +40,11 @@ FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesPa
 FEW_HEAD_DIMS = [64, 128, 256]
 # Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
 REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for scalar in SCALARS.values()}
-# The kernels are written for compute capability 9.0. For these others, nvcc 13.0 spills some bytes
-# of a few of them, by their parameters, and gives calls of few queries more registers: three blocks
-# fit then.
-SPILLS_OF_8 = {(KEYS, 64): {"KeyBiasParams": 8, "SkippingKeyBiasParams": 8, "TableParams": 16, "SingleKeyBiasParams": 8,
-                            "SingleTableParams": 8}}
+# The kernels are written for compute capability 9.0. For 10.0, nvcc 13.0 spills some bytes of a few
+# of them, by their parameters. For others than 9.0, it gives calls of few queries more registers:
+# three blocks fit then.
 FORWARD_OF_10 = {"MaskedKeyBiasParams": 32, "MaskedTableParams": 8}
-SPILLS = {"sm_80": SPILLS_OF_8, "sm_89": SPILLS_OF_8,
-          "sm_100": {(f"{FORWARD}Bf16", 128): FORWARD_OF_10, (f"{FORWARD}Fp16", 128): FORWARD_OF_10,
+SPILLS = {"sm_100": {(f"{FORWARD}Bf16", 128): FORWARD_OF_10, (f"{FORWARD}Fp16", 128): FORWARD_OF_10,
                      (KEYS, 64): {"PlainParams": 8, "KeyBiasParams": 24, "SkippingKeyBiasParams": 16, "TableParams": 16,
                                   "SkippingTableParams": 8, "SingleKeyBiasParams": 8, "SingleTableParams": 24,
                                   "SingleSkippingTableParams": 24}}}

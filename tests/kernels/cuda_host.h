@@ -412,6 +412,8 @@ struct HostLayer {
   static void AtomicAdd(std::int64_t* to, std::int64_t x) { HostBlock::Current().Add(to, x); }
   static void AtomicOr(std::int32_t* to, std::int32_t bits) { HostBlock::Current().Or(to, bits); }
   static int Opaque(int x) { return x; }
+  static int OpaqueBefore90(int x) { return x; }
+  static void SettleBefore90() {}
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
   }
@@ -441,12 +443,19 @@ struct HostLayer {
     tile.Read(at, 2, x);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
+  // Of a load that begins at row `first`, as GPUs before compute capability 9.0 find it.
+  template <typename Layout>
+  static int At(int first, int row, int column) {
+    if constexpr (Layout::kSplits) return Layout::AtSplit(first, row - first, column);
+    return Layout::At(row, column);
+  }
   // Of two rows.
   template <typename Layout>
-  LR_NOT_SEEN static std::uint32_t PairInColumn(const TwoByteTile& tile, int row, int column) {
+  LR_NOT_SEEN static std::uint32_t PairInColumn(const TwoByteTile& tile, int first, int row,
+                                                int column) {
     std::uint16_t x[2];
-    tile.Read(Layout::At(row, column), 1, &x[0]);
-    tile.Read(Layout::At(row + 1, column), 1, &x[1]);
+    tile.Read(At<Layout>(first, row, column), 1, &x[0]);
+    tile.Read(At<Layout>(first, row + 1, column), 1, &x[1]);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
   template <typename Layout>
@@ -454,7 +463,7 @@ struct HostLayer {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, row + lane % 16, k + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
-      a[i] = PairInRow(tile, Layout::At(row + g + i % 2 * 8, k + 2 * t + i / 2 * 8));
+      a[i] = PairInRow(tile, At<Layout>(row, row + g + i % 2 * 8, k + 2 * t + i / 2 * 8));
     }
   }
   template <typename Layout>
@@ -462,7 +471,7 @@ struct HostLayer {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, k + lane % 8 + lane / 16 * 8, row + lane / 8 % 2 * 8);
     for (int i = 0; i < 4; ++i) {
-      a[i] = PairInColumn<Layout>(tile, k + 2 * t + i / 2 * 8, row + g + i % 2 * 8);
+      a[i] = PairInColumn<Layout>(tile, k, k + 2 * t + i / 2 * 8, row + g + i % 2 * 8);
     }
   }
   template <typename Layout>
@@ -470,7 +479,7 @@ struct HostLayer {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8);
     for (int i = 0; i < 4; ++i) {
-      b[i / 2][i % 2] = PairInRow(tile, Layout::At(n + g + i / 2 * 8, k + 2 * t + i % 2 * 8));
+      b[i / 2][i % 2] = PairInRow(tile, At<Layout>(n, n + g + i / 2 * 8, k + 2 * t + i % 2 * 8));
     }
   }
   template <typename Layout>
@@ -478,7 +487,7 @@ struct HostLayer {
     const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
     CountFragment<Layout>(tile, k + lane % 16, n + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
-      b[i / 2][i % 2] = PairInColumn<Layout>(tile, k + 2 * t + i % 2 * 8, n + g + i / 2 * 8);
+      b[i / 2][i % 2] = PairInColumn<Layout>(tile, k, k + 2 * t + i % 2 * 8, n + g + i / 2 * 8);
     }
   }
   template <int kScalar, int kCount>
