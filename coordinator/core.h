@@ -115,7 +115,7 @@ class Core {
   // n_tasks_max = kTasksOfStep. What others post comes between its steps. One large order at a
   // time: another one waits. Returns the counts of all steps, after the last COMMIT.
   StepResult Order(const std::string& sweep_id, SchedulerEvent event);
-  // Each step then holds up all others for some 30 ms.
+  // So few that a step holds up all others only for a moment.
   static constexpr std::size_t kTasksOfStep = 250;
   Status LookAndWait(const std::function<void(const State&)>& look);
 

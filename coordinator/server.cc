@@ -12,8 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -375,9 +373,9 @@ bool StopIsRequested() {
   sigemptyset(&pending);
   sigpending(&pending);
   const sigset_t signals = EndSignals();
-  return std::ranges::any_of(std::array{SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
-    return sigismember(&signals, signal) == 1 && sigismember(&pending, signal) == 1;
-  });
+  sigset_t both;
+  sigandset(&both, &signals, &pending);
+  return sigisemptyset(&both) == 0;
 }
 
 // A command's coordinator ends with the command, so a lasting one waits for it, however long. Each

@@ -121,15 +121,22 @@ struct Placement {
 // The first task in order that a free slot can take.
 std::optional<Placement> NextPlacement(const State& state, FittingSlots& free,
                                        const Moment& moment) {
+  // Tasks of one class that an order is about to take away. What is behind more of them waits until
+  // the order has done so, rather than everybody while these are counted.
+  constexpr int kLeavingMax = 1000;
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
   for (const auto& [name, ready] : state.index.ready) {
     if (WaitsForFolder(state, ready)) continue;
+    int n_leaving = 0;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
-      if (IsAboutToLeave(state, key.task)) continue;
       const std::vector<FreeSlot>& fitting = free.Of(name, ready);
       if (fitting.empty()) break;
+      if (IsAboutToLeave(state, key.task)) {
+        if (++n_leaving > kLeavingMax) break;
+        continue;
+      }
       const FreeSlot* const slot =
           ChooseSlot(state, ready, state.tasks.at(key.task), fitting, moment);
       if (slot == nullptr) continue;  // it avoids the free slots: try the next task

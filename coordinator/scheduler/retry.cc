@@ -166,23 +166,27 @@ void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::st
 void RetryOne(StepContext& step, SweepOrder& order, Task& task) {
   State& state = step.state;
   if (GaveUp(task)) {
-    // Without its training it would wait forever.
+    // Without its training it would wait forever. A training that an earlier step has tried again,
+    // and that has failed since, is not tried once more: this task is skipped like the others.
     const auto needed = state.tasks.find(task.needs);
-    if (needed != state.tasks.end() && GaveUp(needed->second)) {
+    const bool gave_up = needed != state.tasks.end() && GaveUp(needed->second);
+    const bool is_of_sweep = state.sweep_tasks.at(order.sweep_id).contains(task.needs);
+    const bool was_tried =
+        is_of_sweep ? order.IsDone(task.needs) : order.early.contains(task.needs);
+    if (gave_up && !was_tried) {
       RetryOne(step, order, needed->second);
-      if (state.sweep_tasks.at(order.sweep_id).contains(task.needs) && !order.IsDone(task.needs)) {
-        order.early.insert(task.needs);
-      }
+      order.early.insert(task.needs);
     }
     StartAgain(step, task, kByCommand);
     step.result.submit.tasks_retried += 1;
+    if (gave_up && was_tried) SkipDependants(step, needed->second);
     return;
   }
   if (!IsTerminal(task.state) && task.cancel_wanted) {
     task.cancel_wanted = false;
     step.changed_tasks.insert(task.id);
   }
-  // While the sweep was cancelled, paused sweeps alone may have wanted the task.
+  // While the sweep was cancelled, only paused sweeps may have wanted the task.
   ReleaseIfActive(step, task);
 }
 

@@ -413,8 +413,8 @@ struct SchedulerLimits {
 };
 
 // An order that goes through the tasks of a large sweep in several steps (order.cc). What the sweep
-// itself becomes is stored with the first step. A task that is done stays as it is when the order
-// comes to it again, so nothing else needs to be stored.
+// itself becomes is stored with the first step, and nothing else: after a restart, the order comes
+// to all tasks again, and tries those once more that were retried and have failed since.
 struct SweepOrder {
   OrderKind kind = OrderKind::kCancel;
   std::string sweep_id;

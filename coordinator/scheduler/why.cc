@@ -525,6 +525,17 @@ class Finder {
     const std::string retry =
         Str("`longrun retry ",
             is_unwanted ? NewestSweepOf(state_, task.id) : std::string(ShortId(task.run_key)), "`");
+    // Another sweep has had the training tried again since.
+    const bool is_stale =
+        task.state == TaskState::kSkipped && (&root == &task || !IsTerminal(root.state));
+    if (is_stale) {
+      why.text = Str("the training it needs (task ", ShortId(task.needs),
+                     ") had ended without a result; since then it ",
+                     &root == &task ? "has succeeded" : "is tried again");
+      why.remedy =
+          Str(&root == &task ? "" : "when it has succeeded, ", retry, " tries this task again");
+      return;
+    }
     if (root.state == TaskState::kCancelled) {
       why.remedy = Str("submit its sweep again, or ", retry, ", to continue it");
       return;

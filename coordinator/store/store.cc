@@ -188,7 +188,8 @@ std::optional<std::int64_t> LogBytes(sqlite3* db) {
          std::int64_t{n_frames} * (kFrameHeaderBytes + (page_bytes == 1 ? 65536 : page_bytes));
 }
 
-// SQLite itself never makes the log shorter than the wal-index says, also in another process.
+// SQLite itself never makes the log shorter than the wal-index says, also in another process. A cut
+// after which this process has written beyond the old end already is not seen.
 Status CheckLog(sqlite3* db, const std::string& path) {
   const std::optional<std::int64_t> committed = LogBytes(db);
   if (!committed) return Status();

@@ -1,6 +1,7 @@
 // An order about a large sweep, some of its tasks in each step, does what it does in one step.
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "base/random.h"
@@ -180,6 +181,32 @@ TEST_F(OrderTest, CountsAllStepsAndDoesFewTasksInEach) {
     EXPECT_EQ(Carry(orders[i], 2), counts[i]) << i;
     EXPECT_GE(n_steps, 4) << i;  // a task takes those along that need it, or that it needs
     EXPECT_LE(widest, 4) << i;
+  }
+}
+
+TEST_F(OrderTest, ATrainingThatFailsBetweenTheStepsOfARetryIsTriedOnce) {
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1);
+  Submit({.seeds = {1, 2, 3, 4, 5},
+          .context_lengths = {64},
+          .retry = {.failures_max = 0, .losses_max = 0}});
+  const auto fail_all = [&] {
+    while (!state.index.live.empty()) {
+      const std::string id = *state.index.live.begin();
+      SchedulerTest::Begin(state.attempts.at(id));
+      Finish(state.attempts.at(id), Exit(81));
+    }
+  };
+  fail_all();
+  for (const std::size_t n : {1U, 2U, 3U}) {
+    std::map<std::string, std::int64_t> rounds;
+    for (const auto& [id, task] : state.tasks) rounds[id] = task.retry_round;
+    EXPECT_EQ(Carry(Retry("sweep-1"), n, fail_all).back(), 10);
+    fail_all();
+    for (const auto& [id, task] : state.tasks) {
+      const bool is_training = task.kind == TaskKind::kTrain;
+      EXPECT_EQ(task.state, is_training ? TaskState::kFailed : TaskState::kSkipped) << n;
+      EXPECT_EQ(task.retry_round, rounds[id] + 1) << EnumName(task.kind) << " " << n;
+    }
   }
 }
 

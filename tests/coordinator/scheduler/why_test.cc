@@ -468,6 +468,25 @@ TEST_F(WhyTest, WhatFailedNamesItsLogTheRemedyOfItsClassAndHowToTryAgain) {
   EXPECT_EQ(Of(Evaluate()).root, Train().id);
 }
 
+TEST_F(WhyTest, WhatWasSkippedSaysThatItsTrainingHasSucceededSince) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(78));
+  ASSERT_EQ(Evaluate().state, TaskState::kSkipped);
+  Submit({.context_lengths = {}}, "sweep-2");
+  ASSERT_EQ(Evaluate().state, TaskState::kSkipped);
+
+  const std::string id = Train().id.substr(0, 8), run = Train().run_key.substr(0, 8);
+  EXPECT_WHY(Of(Evaluate()), kEnded,
+             Str("task ", id, ") had ended without a result; since then it is"),
+             Str("when it has succeeded, `longrun retry ", run, "`"));
+  Complete(Current(Train()));
+  EXPECT_WHY(Of(Evaluate()), kEnded, "since then it has succeeded",
+             Str("`longrun retry ", run, "` tries this task again"));
+  EXPECT_EQ(Of(Evaluate()).root, "");
+}
+
 TEST_F(WhyTest, WhatDivergedIsNotToBeRetriedButChanged) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.context_lengths = {}});
