@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -26,7 +27,7 @@ Status WithRemedy(const Status& status, const PkiPaths& paths) {
                     "`longrun admin pki renew` another certificate of the same authority"));
 }
 
-// Of the authority's own files, which nobody can make again.
+// Of the authority's own files: with another authority, nobody trusts the coordinator any more.
 Status LostAuthority(const Status& status, const PkiPaths& paths) {
   return Status(Code::kFailedPrecondition,
                 Str(status.message(),
@@ -72,6 +73,17 @@ Status Install(const PkiPaths& paths, const Authority& authority,
   return PutInUse(paths, key, certificate + authority.certificate);
 }
 
+// The authority whose certificate's file is gone, from its key and the coordinator's chain. Workers
+// may trust it, so no other one may take its place. nullopt if there was none.
+std::optional<Authority> EarlierAuthority(const PkiPaths& paths) {
+  const Result<std::string> key = ReadFile(paths.authority_key, kPemBytesMax);
+  const Result<std::string> chain = ReadFile(paths.chain, kPemBytesMax);
+  if (!key.ok() || !chain.ok()) return std::nullopt;
+  const std::vector<std::string> certificates = SplitCertificates(*chain);
+  if (certificates.size() != 2 || !CheckKeyOf(*key, certificates[1]).ok()) return std::nullopt;
+  return Authority{.key = *key, .certificate = certificates[1]};
+}
+
 Status CheckTogether(const PkiFiles& files, const PkiPaths& paths) {
   if (Status fits = CheckKeyOf(files.authority_key, files.authority); !fits.ok()) {
     return std::move(fits).In(paths.authority);
@@ -104,6 +116,10 @@ Status InitPki(const std::string& state_folder, const std::vector<std::string>& 
                       "admin pki renew` gives the coordinator another certificate of it"));
   }
   RETURN_IF_ERROR(MakeFolders(paths.folder, 0700));
+  if (const std::optional<Authority> earlier = EarlierAuthority(paths)) {
+    RETURN_IF_ERROR(Install(paths, *earlier, names, now_ms));
+    return WriteFileAtomic(paths.authority, earlier->certificate, 0600);
+  }
   Authority authority;
   ASSIGN_OR_RETURN(authority.key, NewPrivateKey());
   ASSIGN_OR_RETURN(

@@ -98,5 +98,23 @@ TEST(PkiFilesTest, ALostAuthorityIsNamedWithARemedyThatHelps) {
   }
 }
 
+TEST(PkiFilesTest, InitKeepsAnAuthorityWhoseCertificateIsGone) {
+  const TempFolder state;
+  ASSERT_TRUE(InitPki(state.path(), {"localhost"}, kNowMs).ok());
+  const PkiPaths paths = PkiPathsOf(state.path());
+  const std::string key = ReadFile(paths.authority_key).value();
+  const std::string certificate = ReadFile(paths.authority).value();
+  ASSERT_TRUE(RemoveAll(paths.authority).ok());
+  EXPECT_NE(CheckPki(state.path(), kNowMs).message().find("`longrun admin pki init`"),
+            std::string::npos);
+
+  ASSERT_TRUE(InitPki(state.path(), {"gpu"}, kNowMs).ok());
+  EXPECT_EQ(ReadFile(paths.authority).value(), certificate);
+  EXPECT_EQ(ReadFile(paths.authority_key).value(), key);
+  EXPECT_EQ(ReadCertificate(ReadFile(paths.chain).value())->names,
+            (std::vector<std::string>{"gpu"}));
+  EXPECT_TRUE(CheckPki(state.path(), kNowMs).ok());
+}
+
 }  // namespace
 }  // namespace longrun
