@@ -8,9 +8,9 @@
 namespace longrun {
 namespace gpu {
 
-// Blocks of GPUs of compute capability 9.0 and 10.0 have the shared memory of every kernel with
-// wide tiles (227 KiB), so those with narrow ones would only take time to compile.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
+// Code for `sm_90a` runs only on GPUs of compute capability 9.0, whose blocks have the shared memory
+// of every kernel with wide tiles (227 KiB): those with narrow ones would only take time to compile.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 inline constexpr bool kHasNarrowTiles = false;
 #else
 inline constexpr bool kHasNarrowTiles = true;
