@@ -86,8 +86,8 @@ std::string ValueText(const CellParts& parts, std::string_view plus_minus);
 // A standard error of the estimate on the value's scale (delta method).
 std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
                                    const std::optional<double>& error);
-// The 95 % interval of the value, from its error. That of a share stays within 0
-// and 1.
+// The 95 % interval of the value, from its error.
+// That of a share stays within 0 and 1.
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table, const PivotCell& cell);
 
 // A cell that is a share itself, not its comparison with another one.

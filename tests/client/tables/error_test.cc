@@ -419,7 +419,7 @@ TEST(TableErrorTest, TheIntervalOfSeveralSeedsAccuraciesStaysWithinZeroAndOne) {
       << wide;
 }
 
-// A plot has no marks: its band is of the wider error.
+// A plot has no marks: its band is of one error.
 TEST(TableErrorTest, ABandsLegendHasNoMarks) {
   const auto tables = Build(
       ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2), RunOf("c", "rope", 64, 1)},
