@@ -8,8 +8,8 @@
 namespace longrun {
 namespace gpu {
 
-// Code for `sm_90a` runs only on GPUs of compute capability 9.0, whose blocks have the shared memory
-// of every kernel with wide tiles (227 KiB): those with narrow ones would only take time to compile.
+// Code for `sm_90a` runs only on GPUs of compute capability 9.0, whose blocks have the memory of
+// every kernel with wide tiles (227 KiB): those with narrow ones would only take time to compile.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 inline constexpr bool kHasNarrowTiles = false;
 #else

@@ -69,7 +69,7 @@ TEST(PkiFilesTest, WhatIsMissingExpiredOrForeignIsNamedWithTheRemedy) {
   EXPECT_NE(message(kNowMs).find("not that of the certificate"), std::string::npos);
 }
 
-// `admin pki init` and `renew` cannot help: the first finds the authority, the second needs its key.
+// `pki init` and `pki renew` cannot help: one finds the authority, the other needs its key.
 TEST(PkiFilesTest, ALostAuthorityIsNamedWithARemedyThatHelps) {
   const auto expect = [](const std::string& path, const Status& status) {
     EXPECT_EQ(status.code(), Code::kFailedPrecondition);
