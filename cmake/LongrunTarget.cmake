@@ -74,13 +74,39 @@ set(LONGRUN_FAST_COMPILATION $<$<AND:$<COMPILE_LANGUAGE:CXX>,${_lr_is_fast}>:-O1
 # trainer, and the benchmarks of kernels/cuda.
 add_custom_target(gpu_programs)
 
-# longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
-# run under the environment that every launch of the trainer has as well. A test's own code is
-# compiled fast; the libraries that it tests are optimised as in the programs. PRECOMPILED names
-# other headers than GoogleTest's. TIMEOUT, in seconds, only ends a test that hangs: it is at least
-# four times what the test takes on two idle cores.
+# longrun_add_test(name target LABELS ...): runs a test program under the environment that every
+# launch of the trainer has as well, besides that of ENVIRONMENT. FILTER names those of its tests
+# that are run, by GoogleTest's rules. SHARDS n makes n tests of it, name/1 to name/n, which may run
+# at the same time, each with every n-th test of the program. TIMEOUT, in seconds, only ends a test
+# that hangs: it is at least four times what the test takes beside others on two cores.
+function(longrun_add_test name target)
+  cmake_parse_arguments(ARG "" "TIMEOUT;FILTER;SHARDS" "LABELS;ENVIRONMENT" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 600)
+  endif()
+  math(EXPR timeout "${ARG_TIMEOUT} * ${LONGRUN_TEST_TIMEOUT_FACTOR}")
+  set(environment "OMP_WAIT_POLICY=passive;OMP_NUM_THREADS=1" ${ARG_ENVIRONMENT})
+  if(ARG_FILTER)
+    list(APPEND environment "GTEST_FILTER=${ARG_FILTER}")
+  endif()
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${target})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${timeout} ENVIRONMENT "${environment}")
+    return()
+  endif()
+  foreach(shard RANGE 1 ${ARG_SHARDS})
+    math(EXPR index "${shard} - 1")
+    add_test(NAME ${name}/${shard} COMMAND ${target})
+    set_tests_properties(${name}/${shard} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${timeout}
+      ENVIRONMENT "${environment};GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${index}")
+  endforeach()
+endfunction()
+
+# longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program, and
+# longrun_add_test of it, with the same options. A test's own code is compiled fast; the libraries
+# that it tests are optimised as in the programs. PRECOMPILED names other headers than GoogleTest's.
 function(longrun_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED;FILTER;SHARDS" "SOURCES;DEPS;LABELS" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
   add_executable(${target} ${ARG_SOURCES} ${LONGRUN_SANITIZER_OPTIONS})
   target_link_libraries(${target} PRIVATE longrun::warnings longrun::testing ${ARG_DEPS})
@@ -95,11 +121,6 @@ function(longrun_test name)
   if(gpu IN_LIST ARG_LABELS)
     add_dependencies(gpu_programs ${target})
   endif()
-  if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 300)
-  endif()
-  math(EXPR timeout "${ARG_TIMEOUT} * ${LONGRUN_TEST_TIMEOUT_FACTOR}")
-  add_test(NAME ${name} COMMAND ${target})
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${timeout}
-    ENVIRONMENT "OMP_WAIT_POLICY=passive;OMP_NUM_THREADS=1")
+  longrun_add_test(${name} ${target} LABELS ${ARG_LABELS} TIMEOUT "${ARG_TIMEOUT}" FILTER "${ARG_FILTER}"
+    SHARDS "${ARG_SHARDS}")
 endfunction()
