@@ -1,8 +1,8 @@
-// longrun-table-bench [ROWS [ROUNDS]]: requests one sweep's table while the database holds ROWS
-// result rows of other sweeps (default a million), compared with the same table in a database that
-// holds nothing else. Requests it in two ways: over the socket as the command line does
-// (GetResults), and with the complete `longrun table`. Prints one JSON line per measurement
-// (measurement.h).
+// longrun-table-bench [ROWS [ROUNDS [RUNS]]]: requests one sweep's table while the database holds
+// ROWS result rows of other sweeps (default a million), compared with the same table in a database
+// that holds nothing else. Requests it in two ways: over the socket as the command line does
+// (GetResults), and with the complete `longrun table`. Then requests table and report of a sweep of
+// RUNS runs (default 3,000). Prints one JSON line per measurement (measurement.h).
 #include <malloc.h>
 
 #include <algorithm>
@@ -28,25 +28,30 @@ constexpr int kRounds = 15;
 constexpr int kOthersSeeds = 50;  // of a sweep: 4 methods of 64 lengths
 constexpr int kOthersLengths = 64;
 constexpr int kMeasuredSeeds = 3;
-constexpr int kMeasuredRows = 4 * kMeasuredSeeds * 5;
+constexpr int kMethods = 4;
+constexpr int kMeasuredLengths = 5;
+constexpr int kMeasuredRows = kMethods * kMeasuredSeeds * kMeasuredLengths;
+constexpr int kLargeRuns = 3'000;
 constexpr const char* kName = "measured";
+
+void FillMeasured(Filler& filler, int n_seeds) {
+  filler.Submit(
+      {.name = kName, .first_seed = 1, .n_seeds = n_seeds, .lengths = {64, 128, 256, 512, 1024}});
+  filler.Run();
+  LR_CHECK(filler.n_results() == std::int64_t{kMethods} * n_seeds * kMeasuredLengths);
+}
 
 // Fills the database and returns the number of rows of other sweeps.
 std::int64_t FillWith(Filler& filler, int n_rows) {
   filler.Connect();
-  filler.Submit({.name = kName,
-                 .first_seed = 1,
-                 .n_seeds = kMeasuredSeeds,
-                 .lengths = {64, 128, 256, 512, 1024}});
-  filler.Run();
-  LR_CHECK(filler.n_results() == kMeasuredRows);
+  FillMeasured(filler, kMeasuredSeeds);
   std::vector<int> lengths;
   for (int i = 1; i <= kOthersLengths; ++i) lengths.push_back(64 * i);
   int seed = 1 + kMeasuredSeeds;
   while (filler.n_results() < kMeasuredRows + n_rows) {
     const auto left = kMeasuredRows + n_rows - filler.n_results();
-    const int n_seeds = static_cast<int>(
-        std::clamp<std::int64_t>(left / (std::int64_t{4} * kOthersLengths), 1, kOthersSeeds));
+    const int n_seeds = static_cast<int>(std::clamp<std::int64_t>(
+        left / (std::int64_t{kMethods} * kOthersLengths), 1, kOthersSeeds));
     filler.Submit(
         {.name = Str("other-", seed), .first_seed = seed, .n_seeds = n_seeds, .lengths = lengths});
     filler.Run();
@@ -88,9 +93,10 @@ Cost AskResults(Daemon& daemon) {
 }
 
 // Here the processor time is that of the client.
-Cost RunTable(Daemon& daemon) {
+Cost RunClient(const Daemon& daemon, std::vector<std::string> arguments) {
   SpawnOptions options;
-  options.argv = {JoinPath(ProgramFolder(), "longrun"), "table", kName};
+  options.argv = {JoinPath(ProgramFolder(), "longrun")};
+  options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
   options.env = {"PATH=/usr/bin:/bin", Str("LONGRUN_HOME=", daemon.state_folder())};
   const Stopwatch watch;
   const Result<int> pid = Spawn(options);
@@ -102,6 +108,15 @@ Cost RunTable(Daemon& daemon) {
     return 1e3 * static_cast<double>(time.tv_sec) + 1e-3 * static_cast<double>(time.tv_usec);
   };
   return {.ms = 1e3 * watch.Seconds(), .cpu_ms = ms(used.ru_utime) + ms(used.ru_stime)};
+}
+
+Cost RunTable(Daemon& daemon) { return RunClient(daemon, {"table", kName}); }
+Cost RunPairedTable(Daemon& daemon) {
+  return RunClient(daemon, {"table", kName, "--against", "position=alibi"});
+}
+Cost RunReport(Daemon& daemon) {
+  const TempFolder folder;
+  return RunClient(daemon, {"report", kName, "-o", JoinPath(folder.path(), "report")});
 }
 
 void Measure(const std::string& name, const std::string& whose_cpu, int n_rounds, Daemon& full,
@@ -123,9 +138,39 @@ void Measure(const std::string& name, const std::string& whose_cpu, int n_rounds
   Print(cpu);
 }
 
+void MeasureLarge(const std::string& folder, int n_runs, int n_rounds) {
+  {
+    Filler filler(folder);
+    filler.Connect();
+    FillMeasured(filler, std::max(1, n_runs / kMethods));
+  }
+  Daemon daemon(folder);
+  const auto measure = [&](const std::string& command, Cost (*ask)(Daemon&)) {
+    const std::string name = Str("table: longrun ", command, " of ", n_runs, " runs");
+    Measurement wall = {.name = name, .unit = "ms"};
+    Measurement client = {.name = Str(name, ", client's processor time"), .unit = "ms"};
+    Measurement coordinator = {.name = Str(name, ", coordinator's processor time"), .unit = "ms"};
+    (void)ask(daemon);  // warm-up
+    for (int round = 0; round < n_rounds; ++round) {
+      const double before = daemon.CpuSeconds();
+      const Cost cost = ask(daemon);
+      wall.ours.push_back(cost.ms);
+      client.ours.push_back(cost.cpu_ms);
+      coordinator.ours.push_back(1e3 * (daemon.CpuSeconds() - before));
+    }
+    Print(wall);
+    Print(client);
+    Print(coordinator);
+  };
+  measure("table", &RunTable);
+  measure("table --against", &RunPairedTable);
+  measure("report", &RunReport);
+}
+
 int Main(int argc, char** argv) {
   const int n_rows = IntArgument(argc, argv, 1, kRows, 10 * kRows);
   const int n_rounds = IntArgument(argc, argv, 2, kRounds, 1000);
+  const int n_runs = IntArgument(argc, argv, 3, kLargeRuns, 100'000);
   const TempFolder folder;
   const std::string full_folder = JoinPath(folder.path(), "full");
   const std::string alone_folder = JoinPath(folder.path(), "alone");
@@ -146,6 +191,7 @@ int Main(int argc, char** argv) {
           &AskResults);
   Measure(Str("table: longrun table", what), "client's processor time", n_rounds, full, alone,
           &RunTable);
+  MeasureLarge(JoinPath(folder.path(), "large"), n_runs, n_rounds);
   return 0;
 }
 
