@@ -3,8 +3,8 @@
 Called by tools/gpu.sh. Trains GPT-2 small's body in bf16 for 30 steps with each of a few position methods while
 liblongrun_gpu_timeline.so (kernels/cuda/timeline.cc) records. --vocabulary 50304 makes it GPT-2 124M; a step has
 16,384 tokens, whatever --length is. Writes FOLDER/timeline.json and FOLDER/timeline.md: of
-the later steps, the share of time in which the GPU computes, the calls of CUDA that wait, and the kernels by their
-time. Exits with 1 if a step waits for anything but the losses of the step before (one cudaEventSynchronize).
+the later steps, the share of time in which the GPU computes, the copies from the host and how many of them begin while
+a kernel runs, the calls of CUDA that wait, and the kernels by their time. Exits with 1 if a step waits for anything but the losses of the step before (one cudaEventSynchronize).
 
 Recording makes each call longer, so the share of a busy GPU is a lower bound. Standard library only.
 """
@@ -24,6 +24,8 @@ STEPS = 30
 BATCH_TOKENS = 16384
 WAITS = re.compile(r"^cuda(\w*Synchronize|Memcpy|Memset|Memcpy2D|Memset2D|Free|Malloc|HostAlloc)(_|$)")
 OF_A_STEP = "cudaEventSynchronize"
+FROM_HOST = "host to GPU"
+COPIES = (FROM_HOST, "GPU to host", "other", "fill")  # as timeline.cc names what is no kernel
 KERNELS_SHOWN = 25
 
 
@@ -58,6 +60,17 @@ def step_ends(work):
     return ends
 
 
+def begun_beside_kernels(work):
+    """Of each copy from the host, in their order: (its begin, whether it began while a kernel ran)."""
+    found, until = [], 0
+    for begin, end, name in work:
+        if name == FROM_HOST:
+            found.append((begin, begin < until))
+        elif name not in COPIES:
+            until = max(until, end)
+    return found
+
+
 def summary(path):
     work, calls = read(path)
     ends = step_ends(work)
@@ -72,10 +85,12 @@ def summary(path):
             busy += max(0, done - max(at, until))
             until = max(until, done)
             kernels[name] += done - at
+    beside = [is_beside for at, is_beside in begun_beside_kernels(work) if begin < at <= end]
     waits = collections.Counter(without_version(name) for at, _, name in calls
                                 if begin < at <= end and WAITS.match(name))
     return {"ms": (end - begin) / n_step / 1e6, "busy": busy / (end - begin),
             "kernels": sum(begin < at <= end for at, _, _ in work) / n_step, "steps": n_step,
+            "copies": len(beside) / n_step, "copies_beside": sum(beside) / n_step,
             "waits": {name: n / n_step for name, n in waits.items()},
             "ms_of": {name: ns / n_step / 1e6 for name, ns in kernels.most_common(KERNELS_SHOWN)}}
 
@@ -116,8 +131,10 @@ def main():
         found[method] = summary(recording)
         recording.unlink()
     (args.folder / "timeline.json").write_text(json.dumps(found, indent=1) + "\n")
-    text = table(["position", "ms in a step", "GPU busy", "kernels, copies and fills", "calls that wait"],
+    text = table(["position", "ms in a step", "GPU busy", "kernels, copies and fills", "copies from the host",
+                  "begun beside kernels", "calls that wait"],
                  [[method, f"{one['ms']:.1f}", f"{one['busy']:.3f}", f"{one['kernels']:.0f}",
+                   f"{one['copies']:.2f}", f"{one['copies_beside']:.2f}",
                    ", ".join(f"{name} {n:.3g}" for name, n in one["waits"].items())]
                   for method, one in found.items()])
     for method, one in found.items():

@@ -66,7 +66,7 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
 READING, CACHE, ATTENTION, STACK = (
     "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/stack.cc")
 ADAMW, WEIGHT_COPIES = "model/net/adamw.cc", "model/net/weight_copies.cc"
-HOST_KEYS = "model/net/host_keys.cc"
+HOST_KEYS, SAMPLE_COPIES = "model/net/host_keys.cc", "model/net/sample_copies.cc"
 NETWORK, REGION_SCORES = "model/net/terms/network.cc", "model/net/region_scores.cc"
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
 DOCUMENTS = "model/sample_source/documents.cc"
@@ -665,6 +665,16 @@ ERRORS = [
      "  const c10"),
     ("keys of every chunk at the beginning", HOST_KEYS, "    begin += chunk.n;\n", ""),
     ("memory given back while keys arrive", HOST_KEYS, "    queued_.block(CurrentStream(device_));\n", ""),
+    # Samples on their way to a GPU.
+    ("samples used before they have arrived", SAMPLE_COPIES, "  room.arrived.block(computing);\n", ""),
+    ("samples copied while their room is in use", SAMPLE_COPIES, "  room.done.block(on_gpu_->stream);\n", ""),
+    ("samples copied to new memory at once", SAMPLE_COPIES,
+     "  if (Grow(pinned, room)) room.done.record(computing);", "  Grow(pinned, room);"),
+    ("samples that wait for the pass before", SAMPLE_COPIES,
+     "on_gpu_->rooms[on_gpu_->next].done.record(computing);", "room.done.record(computing);"),
+    ("a single room for samples", SAMPLE_COPIES, "on_gpu_->next = 1 - on_gpu_->next;", "on_gpu_->next = 0;"),
+    ("samples copied by the computing stream", SAMPLE_COPIES, "  const c10::StreamGuard guard(on_gpu_->stream);\n", ""),
+    ("samples in a room that is too small", SAMPLE_COPIES, "numbers.numel() >= host[i].numel()", "true"),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
     ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),

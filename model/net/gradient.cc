@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "model/net/head.h"
-#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -61,11 +60,8 @@ at::Tensor AddGradients(Net& net, const Batch& batch, const at::Tensor& targets_
 }
 
 at::Tensor AddMaskedGradients(Net& net, const MaskedBatch& batch, double weight) {
-  const c10::Device device = net.compute().device;
-  const at::Tensor hidden_NC = net.Hidden(ToDevice(batch.ids_BT, device))
-                                   .flatten(0, 1)
-                                   .index_select(0, ToDevice(batch.rows_N, device));
-  return Backward(net, hidden_NC, ToDevice(batch.targets_N, device), weight);
+  const at::Tensor hidden_NC = net.Hidden(batch.ids_BT).flatten(0, 1).index_select(0, batch.rows_N);
+  return Backward(net, hidden_NC, batch.targets_N, weight);
 }
 
 at::Tensor GradientOf(const at::Tensor& parameter) {

@@ -21,7 +21,7 @@ inline at::Tensor AddGradients(Net& net, const at::Tensor& ids_BT, const at::Ten
   return AddGradients(net, Batch{.ids_BT = ids_BT}, targets_BN, weight);
 }
 
-// The same for the hidden tokens of masked sequences.
+// The same for the hidden tokens of masked sequences, which are on the network's device.
 at::Tensor AddMaskedGradients(Net& net, const MaskedBatch& batch, double weight);
 
 // The accumulated gradient of a parameter; zeros if no pass reached it.

@@ -14,10 +14,10 @@ namespace longrun {
 struct MaskedBatch {
   at::Tensor ids_BT;     // the input
   at::Tensor rows_N;     // b * T + t of each position, ascending
-  at::Tensor targets_N;  // all int64, on the CPU
+  at::Tensor targets_N;  // all int64
 };
 
-// All sequences must have one length; at least one sequence.
+// On the CPU. All sequences must have one length; at least one sequence.
 MaskedBatch ToBatch(std::span<const MaskedSequence> sequences);
 
 }  // namespace longrun

@@ -10,11 +10,11 @@
 namespace longrun {
 namespace {
 
-// Copies numbers of the host to the tensor, which keeps its address.
-void Place(const at::Tensor& host, const c10::Device& device, at::Tensor& to) {
-  if (!host.defined()) return;
-  if (!to.defined()) to = at::empty(host.sizes(), host.options().device(device));
-  to.copy_(host.pin_memory(), /*non_blocking=*/true);
+// Copies numbers to the tensor, which keeps its address.
+void Place(const at::Tensor& numbers, at::Tensor& to) {
+  if (!numbers.defined()) return;
+  if (!to.defined()) to = at::empty(numbers.sizes(), numbers.options());
+  to.copy_(numbers);
 }
 
 }  // namespace
@@ -57,13 +57,10 @@ bool RecordedPasses::Add(const Samples& samples, double weight, bool is_first) {
 }
 
 void RecordedPasses::PlaceInputs(const Samples& samples, Inputs& inputs) {
-  const c10::Device device = net_.compute().device;
-  Place(samples.ids_BT, device, inputs.ids_BT);
-  Place(samples.targets_BT, device, inputs.targets_BT);
-  Place(samples.position_ids_BT, device, inputs.position_ids_BT);
-  if (!nll_sum_.defined()) {
-    nll_sum_ = at::empty({}, at::TensorOptions().dtype(at::kDouble).device(device));
-  }
+  Place(samples.ids_BT, inputs.ids_BT);
+  Place(samples.targets_BT, inputs.targets_BT);
+  Place(samples.position_ids_BT, inputs.position_ids_BT);
+  if (!nll_sum_.defined()) nll_sum_ = at::empty({}, inputs.ids_BT.options().dtype(at::kDouble));
 }
 
 std::unique_ptr<Recording> RecordedPasses::Record(const Inputs& inputs, bool is_first) {

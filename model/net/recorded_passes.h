@@ -30,9 +30,10 @@ class RecordedPasses {
   RecordedPasses(Net& net, std::shared_ptr<Recorder> recorder);
 
   // Adds a pass of the loss `weight` * sum of nll to the network's gradients, and its sum to
-  // nll_sum(); the first pass of a step clears both before. Returns false, and does nothing, if the
-  // pass is not to be recorded, or if it is another one of a step whose first pass was not. All
-  // passes of a step have the same weight.
+  // nll_sum(); the first pass of a step clears both before. The samples are on the device, and are
+  // copied there to where the recording reads them. Returns false, and does nothing, if the pass is
+  // not to be recorded, or if it is another one of a step whose first pass was not. All passes of a
+  // step have the same weight.
   bool Add(const Samples& samples, double weight, bool is_first);
   // A double on the device, which the next step changes.
   const at::Tensor& nll_sum() const { return nll_sum_; }

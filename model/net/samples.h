@@ -1,4 +1,4 @@
-// Sequences of a training step with their targets, on the host.
+// Sequences of a training step with their targets.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -12,7 +12,8 @@
 namespace longrun {
 
 // A tensor of the host on the device; on a CPU, the tensor itself. The host may change or free its
-// tensor as soon as this returns.
+// tensor as soon as this returns. The copy waits its turn on the current stream; the samples of
+// training do not (sample_copies.h).
 at::Tensor ToDevice(const at::Tensor& host, const c10::Device& device);
 
 // A copy of a tensor in the host's memory, which arrives when the device has done the work that was

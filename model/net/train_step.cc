@@ -4,7 +4,6 @@
 #include <ATen/ops/stack.h>
 
 #include "model/net/gradient.h"
-#include "model/net/to_device.h"
 
 namespace longrun {
 
@@ -13,24 +12,23 @@ void TrainStep::BeginPass() {
 }
 
 void TrainStep::Add(const Samples& samples) {
-  if (recorded_ != nullptr && recorded_->Add(samples, weight_, n_pass_ == 0)) {
+  const Samples here = copies_.Bring(samples);
+  if (recorded_ != nullptr && recorded_->Add(here, weight_, n_pass_ == 0)) {
     ++n_pass_;
     nll_sum_ = recorded_->nll_sum();
     return;
   }
   BeginPass();
-  const c10::Device device = net_.compute().device;
-  Batch batch = {.ids_BT = ToDevice(samples.ids_BT, device)};
-  if (samples.position_ids_BT.defined()) {
-    batch.position_ids_BT = ToDevice(samples.position_ids_BT, device);
-    batch.n_positions = samples.n_positions;
-  }
-  AddLosses(AddGradients(net_, batch, ToDevice(samples.targets_BT, device), weight_));
+  const Batch batch = {.ids_BT = here.ids_BT,
+                       .position_ids_BT = here.position_ids_BT,
+                       .n_positions = here.n_positions};
+  AddLosses(AddGradients(net_, batch, here.targets_BT, weight_));
 }
 
 void TrainStep::Add(const MaskedBatch& samples) {
+  const MaskedBatch here = copies_.Bring(samples);
   BeginPass();
-  AddLosses(AddMaskedGradients(net_, samples, weight_));
+  AddLosses(AddMaskedGradients(net_, here, weight_));
 }
 
 void TrainStep::AddLosses(const at::Tensor& nll_N) {

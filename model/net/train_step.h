@@ -1,6 +1,6 @@
 // One optimiser step of a network, as work that is queued on its device. On a GPU the host waits
-// for none of it: samples are copied through pinned memory, and whether the step's numbers are
-// finite is decided where they are.
+// for none of it: samples are copied while earlier passes compute, and whether the step's numbers
+// are finite is decided where they are.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,6 +11,7 @@
 #include "model/net/masked_batch.h"
 #include "model/net/net.h"
 #include "model/net/recorded_passes.h"
+#include "model/net/sample_copies.h"
 #include "model/net/samples.h"
 
 namespace longrun {
@@ -18,12 +19,13 @@ namespace longrun {
 // Used once: any number of passes, then Finish.
 class TrainStep {
  public:
-  // The loss is the sum of all targets' nll times `weight`. If `recorded` is not null, passes of
-  // samples are taken from there where they are recorded.
-  TrainStep(Net& net, double weight, RecordedPasses* recorded = nullptr)
-      : net_(net), weight_(weight), recorded_(recorded) {}
+  // The loss is the sum of all targets' nll times `weight`. `copies` is of the network's device and
+  // serves all steps, so that the samples of a step arrive while the step before computes. If
+  // `recorded` is not null, passes of samples are taken from there where they are recorded.
+  TrainStep(Net& net, SampleCopies& copies, double weight, RecordedPasses* recorded = nullptr)
+      : net_(net), copies_(copies), weight_(weight), recorded_(recorded) {}
 
-  // Adds a pass. The samples may change as soon as it returns.
+  // Adds a pass of samples of the host, which may change as soon as it returns.
   void Add(const Samples& samples);
   void Add(const MaskedBatch& samples);
 
@@ -37,6 +39,7 @@ class TrainStep {
   void AddLosses(const at::Tensor& nll_N);
 
   Net& net_;
+  SampleCopies& copies_;
   double weight_;
   RecordedPasses* recorded_;
   std::int64_t n_pass_ = 0;

@@ -31,6 +31,7 @@
 #include "model/net/masked_batch.h"
 #include "model/net/memory_meter.h"
 #include "model/net/recorded_passes.h"
+#include "model/net/sample_copies.h"
 #include "model/net/scorer.h"
 #include "model/net/to_device.h"
 #include "model/net/train_step.h"
@@ -117,6 +118,7 @@ class Trainer {
         samples_(std::move(samples)),
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, *net_),
+        copies_(net_->compute().device),
         initial_weights_(std::move(initial_weights)),
         programs_(std::move(programs)),
         overlap_(overlap) {
@@ -160,6 +162,7 @@ class Trainer {
   std::unique_ptr<SampleSource> samples_;
   std::unique_ptr<Net> net_;
   AdamW optimizer_;
+  SampleCopies copies_;
   const std::string initial_weights_;
   const Json programs_;  // ProgramsOf
 
@@ -379,7 +382,7 @@ Result<bool> Trainer::Step() {
   Failpoint("trainer_mid_step");
   const std::optional<SampleSize> size = SizeOf(step);
   if (!size) return false;
-  TrainStep queued(*net_, 1.0 / static_cast<double>(size->n_targets), recorded_.get());
+  TrainStep queued(*net_, copies_, 1.0 / static_cast<double>(size->n_targets), recorded_.get());
   ASSIGN_OR_RETURN(const bool is_whole, AddPasses(step, queued));
   if (!is_whole) return false;
   const double lr = LearningRate(run_.train, step);

@@ -39,6 +39,7 @@
 #include "model/net/recorded_passes.h"
 #include "model/net/recorder.h"
 #include "model/net/row_operators.h"
+#include "model/net/sample_copies.h"
 #include "model/net/throughput.h"
 #include "model/net/to_device.h"
 #include "model/net/train_step.h"
@@ -373,9 +374,10 @@ TEST_P(DeviceTest, ATablesGradientHasTheSameBitsForALongText) {
 // the others are clipped.
 std::vector<at::Tensor> AfterSixSteps(Transformer& net, AdamW& optimizer) {
   const at::Tensor tokens = SmallTokens(4, 101);
+  SampleCopies copies(net.compute().device);
   std::vector<at::Tensor> all;
   for (int t = 1; t <= 6; ++t) {
-    TrainStep step(net, t == 2 ? std::numeric_limits<double>::infinity() : 1.0 / 40);
+    TrainStep step(net, copies, t == 2 ? std::numeric_limits<double>::infinity() : 1.0 / 40);
     for (std::int64_t row = 0; row < 4; row += 2) {
       step.Add(Samples{.ids_BT = tokens.narrow(0, row, 2).narrow(1, 0, 100).contiguous(),
                        .targets_BT = tokens.narrow(0, row, 2).narrow(1, 1, 100).contiguous()});
@@ -415,9 +417,10 @@ TEST_P(DeviceTest, RecordedPassesHaveTheSameBits) {
         AdamW optimizer(OptimizerConfig(), net);
         std::optional<RecordedPasses> recorded;
         if (recorder) recorded.emplace(net, std::move(recorder));
+        SampleCopies copies(compute.device);
         std::vector<at::Tensor> all;
         for (int t = 0; t < 6; ++t) {
-          TrainStep step(net, 1.0 / 500, recorded ? &*recorded : nullptr);
+          TrainStep step(net, copies, 1.0 / 500, recorded ? &*recorded : nullptr);
           for (int i = 0; i < 3; ++i) {
             const at::Tensor of_pass = (tokens.narrow(0, 0, i < 2 ? 2 : 1) + (3 * t + i)) % 13;
             step.Add(Samples{.ids_BT = of_pass.narrow(1, 0, 100).contiguous(),
@@ -556,12 +559,13 @@ TEST_P(DeviceTest, AStepMakesTheHostWaitForNothing) {
                                 .value();
           net.KeepWeightCopies();
           AdamW optimizer(OptimizerConfig(), net);
+          SampleCopies copies(net.compute().device);
           const NoWait no_wait(is_cuda);
           std::vector<HostCopy> queued;
           std::vector<double> read;
           for (std::size_t t = 0; t < 4 + n_late; ++t) {
             if (t < 4) {
-              TrainStep step(net, 1.0 / 4000);
+              TrainStep step(net, copies, 1.0 / 4000);
               step.Add(samples);
               queued.emplace_back(step.Finish(optimizer, 1e-2));
             }

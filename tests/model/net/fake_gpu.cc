@@ -102,6 +102,7 @@ struct Streams {
   std::mutex mutex;
   std::array<Clock, kStreams> known = {};  // by stream
   std::map<const char*, Uses> of_pinned;   // by the beginning of the block
+  std::vector<std::size_t> leads;          // of copies from the host
 };
 Streams& TheStreams() {
   static Streams& streams = *new Streams;
@@ -142,7 +143,8 @@ struct Block {
   std::size_t n_byte = 0;
   const Work* made_in = nullptr;  // memory of a recording is given back with it
   bool is_free = false;
-  int n_user = 0;  // recordings that use it, but did not make it
+  int n_user = 0;         // recordings that use it, but did not make it
+  std::size_t owner = 0;  // the stream for which it was allocated
   Uses uses = {};
 };
 
@@ -176,8 +178,15 @@ class Memory final : public c10::Allocator {
     TheBlocks().peak = std::max(TheBlocks().peak, TheBlocks().n_byte);
     auto* const data = static_cast<char*>(std::malloc(std::max<std::size_t>(1, n)));
     Work* const work = TheBlocks().recording;
-    TheBlocks().blocks[data] = {.n_byte = n, .made_in = work};
-    if (work != nullptr) work->made.push_back(data);
+    Block& block = TheBlocks().blocks[data] =
+        Block{.n_byte = n, .made_in = work, .owner = current_stream};
+    if (work != nullptr) {
+      work->made.push_back(data);
+    } else {
+      // LibTorch's allocator gives out what earlier work of the stream has freed and still uses.
+      const std::lock_guard lock_streams(TheStreams().mutex);
+      block.uses.written[block.owner] = TheStreams().known[block.owner][block.owner];
+    }
     return {data, data, &Free, kDevice};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &Free; }
@@ -198,9 +207,9 @@ class Memory final : public c10::Allocator {
     const Block& is = block->second;
     if (!is.is_free || is.made_in != nullptr || is.n_user > 0) return;
     {
-      // Its next owner is the main stream.
+      // The same stream gets it again.
       const std::lock_guard lock(TheStreams().mutex);
-      if (IsUsedElsewhere(is.uses, 0, true)) Note("race: given back");
+      if (IsUsedElsewhere(is.uses, is.owner, true)) Note("race: given back");
     }
     TheBlocks().n_byte -= is.n_byte;
     std::free(block->first);
@@ -360,23 +369,36 @@ at::Tensor EmptyStrided(c10::IntArrayRef sizes, c10::IntArrayRef strides,
                                            type.value_or(at::kFloat));
 }
 
+// With the lock of the streams held.
+void NoteUse(Uses& uses, bool for_writing, const std::string& name) {
+  Clock& clock = TheStreams().known[current_stream];
+  if (IsUsedElsewhere(uses, current_stream, for_writing)) Note("race: " + name);
+  (for_writing ? uses.written : uses.read)[current_stream] = ++clock[current_stream];
+}
+
+void UseBlockOnStream(char* data, bool for_writing, const std::string& name) {
+  const std::lock_guard lock(TheBlocks().mutex);
+  const auto found = TheBlocks().blocks.find(data);
+  const std::lock_guard lock_streams(TheStreams().mutex);
+  if (found != TheBlocks().blocks.end()) NoteUse(found->second.uses, for_writing, name);
+}
+
 // Notes that an operator on the current stream uses the memory of a tensor.
 void UseOnStream(const at::Tensor& x, bool for_writing, const std::string& name) {
   if (!x.defined() || x.numel() == 0) return;
-  const auto note = [&](Uses& uses) {
-    Clock& clock = TheStreams().known[current_stream];
-    if (IsUsedElsewhere(uses, current_stream, for_writing)) Note("race: " + name);
-    (for_writing ? uses.written : uses.read)[current_stream] = ++clock[current_stream];
-  };
   if (IsHere(x)) {
-    const std::lock_guard lock(TheBlocks().mutex);
-    const auto found = TheBlocks().blocks.find(static_cast<char*>(x.storage().mutable_data()));
-    const std::lock_guard lock_streams(TheStreams().mutex);
-    if (found != TheBlocks().blocks.end()) note(found->second.uses);
+    UseBlockOnStream(static_cast<char*>(x.storage().mutable_data()), for_writing, name);
   } else if (const char* const begin = PinnedMemory::BeginOf(x.const_data_ptr())) {
     const std::lock_guard lock(TheStreams().mutex);
-    note(TheStreams().of_pinned[begin]);
+    NoteUse(TheStreams().of_pinned[begin], for_writing, name);
   }
+}
+
+// Notes how early a copy from the host to this device is.
+void NoteLead() {
+  if (current_stream == 0) return;
+  const std::lock_guard lock(TheStreams().mutex);
+  TheStreams().leads.push_back(TheStreams().known[0][0] - TheStreams().known[current_stream][0]);
 }
 
 // Notes that the work that is being recorded uses the memory of a tensor of this device.
@@ -399,7 +421,10 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_block
                                      from.is_contiguous() && to.is_contiguous());
   UseOnStream(from, false, "copy");
   UseOnStream(to, true, "copy");
-  if (is_between && is_to_here) ArriveAt(from);
+  if (is_between && is_to_here) {
+    NoteLead();
+    ArriveAt(from);
+  }
   const at::Tensor source = is_from_here ? OnCpu(from) : from;
   if (Work* const work = Recorded(); work != nullptr && is_to_here) {
     if (is_from_here) {
@@ -599,6 +624,8 @@ class FakeRecording final : public Recording {
 
   void Replay() override {
     Note("replay");
+    // It may read or write each of them.
+    for (const auto& [data, numbers] : work_.held) UseBlockOnStream(data, true, "replay");
     const at::NoGradGuard no_grad;
     for (const RecordedCall& call : work_.calls) CallAgain(call);
   }
@@ -662,6 +689,11 @@ void SetFakeGpuRoom(const FakeGpuRoom& room) {
   }
   const std::lock_guard lock(TheNotes().mutex);
   TheNotes().n_pinned_max = room.pinned == kAny ? kAny : TheNotes().n_pinned + room.pinned;
+}
+
+std::vector<std::size_t> TakeFakeGpuLeads() {
+  const std::lock_guard lock(TheStreams().mutex);
+  return std::exchange(TheStreams().leads, {});
 }
 
 std::size_t TakeFakeGpuPeak() {

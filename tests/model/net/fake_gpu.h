@@ -27,10 +27,16 @@ c10::Device FakeGpu();
 //   "record"      work was recorded
 //   "replay"      a recording was queued
 //   "race: NAME"  NAME uses memory that another stream may still be using, as may the owner of
-//                 memory that is given back
+//                 memory that is given back. New memory may still be used by whatever was queued
+//                 before on the stream that it was allocated for
 //   "recorded copy from the host"  a replay would read memory that the host may have changed
 //   "freed under a recording"      memory that a recording reads or writes, and did not make itself
 std::vector<std::string> TakeFakeGpuLog();
+
+// How early the copies from the host are that have been queued on the stream beside the main one
+// since the last call: of the uses of memory that were queued on the main stream before, the number
+// that each need not wait for.
+std::vector<std::size_t> TakeFakeGpuLeads();
 
 // From now on memory of the device and pinned memory can be allocated only until so many bytes more
 // are in use than now.

@@ -23,6 +23,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/cuda_library.h"
+#include "model/net/sample_copies.h"
 #include "model/net/to_device.h"
 #include "tests/model/net/fake_gpu.h"
 #include "tests/model/net/small_model.h"
@@ -58,15 +59,16 @@ Samples SomeSamples() {
 // The results of three steps, each of two passes, all queued before one is read.
 template <typename Given>
 at::Tensor TrainWith(AdamW& optimizer, Transformer& net, const Given& samples, double lr) {
-  std::vector<HostCopy> copies;
+  SampleCopies copies(net.compute().device);
+  std::vector<HostCopy> results;
   for (int t = 0; t < 3; ++t) {
-    TrainStep step(net, 1.0 / (4 * kLength));
+    TrainStep step(net, copies, 1.0 / (4 * kLength));
     step.Add(samples);
     step.Add(samples);
-    copies.emplace_back(step.Finish(optimizer, lr));
+    results.emplace_back(step.Finish(optimizer, lr));
   }
   std::vector<at::Tensor> all;
-  for (const HostCopy& copy : copies) all.push_back(copy.Wait());
+  for (const HostCopy& of_step : results) all.push_back(of_step.Wait());
   return at::cat(all);
 }
 template <typename Given>
@@ -300,8 +302,9 @@ TEST(TrainStepTest, AStepWithoutALossChangesNoWeight) {
   for (const Compute& compute : computes) {
     Transformer net = NetOn(SmallConfig("cable"), compute);
     AdamW optimizer(OptimizerConfig(), net);
+    SampleCopies copies(compute.device);
     const auto step = [&] {
-      TrainStep queued(net, 1.0 / (2 * kLength));
+      TrainStep queued(net, copies, 1.0 / (2 * kLength));
       queued.Add(SomeSamples());
       return HostCopy(queued.Finish(optimizer, 1e-2)).Wait();
     };
@@ -346,16 +349,17 @@ Trained TrainBy(
     RecordedPasses* recorded, Transformer& net, const SamplesFunction& samples,
     const std::function<void(int)>& before = [](int) {}) {
   AdamW optimizer(OptimizerConfig(), net.parameters());
-  std::vector<HostCopy> copies;
+  SampleCopies copies(net.compute().device);
+  std::vector<HostCopy> results;
   TakeFakeGpuLog();
   for (int t = 0; t < kSteps; ++t) {
     before(t);
-    TrainStep step(net, 1.0 / (2 * kPasses * kLength), recorded);
+    TrainStep step(net, copies, 1.0 / (2 * kPasses * kLength), recorded);
     for (int i = 0; i < kPasses; ++i) step.Add(samples(t, i));
-    copies.emplace_back(step.Finish(optimizer, 1e-2));
+    results.emplace_back(step.Finish(optimizer, 1e-2));
   }
   std::vector<at::Tensor> all;
-  for (const HostCopy& copy : copies) all.push_back(copy.Wait());
+  for (const HostCopy& of_step : results) all.push_back(of_step.Wait());
   std::vector<std::string> log = TakePassLog();
   return {.results = at::cat(all), .weights = Weights(net), .log = std::move(log)};
 }
@@ -413,6 +417,24 @@ TEST(RecordedPassesTest, PositionsOfAScheduleAreThoseOfThePass) {
       return of_pass;
     };
     ExpectTheSameBitsIfRecorded(SmallConfig("rope"), samples);
+  }
+}
+
+// Of each pass, and of each step, the samples arrive while the one before computes: it reads each
+// weight. The first two passes make room for samples.
+TEST(TrainStepTest, SamplesArriveWhileThePassBeforeComputes) {
+  for (const bool is_recorded : {false, true}) {
+    SCOPED_TRACE(is_recorded);
+    Transformer net = NetOn(SmallConfig("cable"), OnFakeGpu());
+    RecordedPasses recorded(net, testing::FakeGpuRecorder());
+    testing::TakeFakeGpuLeads();
+    const Trained trained = TrainBy(is_recorded ? &recorded : nullptr, net, EachPass);
+    EXPECT_EQ(trained.log, is_recorded ? kRecordedTwice : std::vector<std::string>());
+    const std::vector<std::size_t> leads = testing::TakeFakeGpuLeads();
+    ASSERT_EQ(leads.size(), 2U * kSteps * kPasses);  // ids and targets
+    for (std::size_t i = 2 * 2; i < leads.size(); ++i) {
+      EXPECT_GE(leads[i], net.parameters().size()) << i;
+    }
   }
 }
 

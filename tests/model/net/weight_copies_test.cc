@@ -17,6 +17,7 @@
 
 #include "model/net/adamw.h"
 #include "model/net/head.h"
+#include "model/net/sample_copies.h"
 #include "model/net/train_step.h"
 #include "tests/model/net/fake_gpu.h"
 #include "tests/model/net/small_model.h"
@@ -75,11 +76,13 @@ std::vector<at::Tensor> Train(const NetConfig& config, const Compute& compute,
   prepare(net);
   std::optional<AdamW> optimizer;
   optimizer.emplace(OptimizerConfig(), net);
+  SampleCopies copies(compute.device);
   const at::Tensor tokens = SmallTokens(4, kLength + 1);
   std::vector<at::Tensor> all;
   for (int t = 1; t <= 6; ++t) {
     // The loss of the second step is infinite, so its update is left out.
-    TrainStep step(net, t == 2 ? std::numeric_limits<double>::infinity() : 1.0 / (4 * kLength));
+    TrainStep step(net, copies,
+                   t == 2 ? std::numeric_limits<double>::infinity() : 1.0 / (4 * kLength));
     for (std::int64_t row = 0; row < 4; row += 2) {  // two micro-batches
       step.Add(Samples{.ids_BT = tokens.narrow(0, row, 2).narrow(1, 0, kLength).contiguous(),
                        .targets_BT = tokens.narrow(0, row, 2).narrow(1, 1, kLength).contiguous()});
@@ -170,8 +173,9 @@ TEST(WeightCopiesOfStepsTest, TheOptimizerWritesACopyForEachMatrixOfAProduct) {
     Transformer net = NetOf(config, FirstWeights(config), compute);
     net.KeepWeightCopies();
     AdamW optimizer(OptimizerConfig(), net);
+    SampleCopies copies(compute.device);
     const at::Tensor tokens = SmallTokens(2, kLength + 1);
-    TrainStep step(net, 1.0 / (2 * kLength));
+    TrainStep step(net, copies, 1.0 / (2 * kLength));
     step.Add(Samples{.ids_BT = tokens.narrow(1, 0, kLength).contiguous(),
                      .targets_BT = tokens.narrow(1, 1, kLength).contiguous()});
     step.Finish(optimizer, 1e-2);

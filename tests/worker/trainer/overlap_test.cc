@@ -327,6 +327,7 @@ TEST_F(OverlapTest, OnAGpuTheHostReadsTheResultsOfAStepWhenTheNextIsQueued) {
   EXPECT_EQ(OverlapOf(machine).n_unread_max, 1u);
   EXPECT_TRUE(OverlapOf(machine).writes_behind);
   testing::TakeFakeGpuLog();
+  testing::TakeFakeGpuLeads();
 
   const Outcome late =
       Run({.overlap = OverlapOf(machine), .device = testing::FakeGpu(), .validates = false});
@@ -342,6 +343,11 @@ TEST_F(OverlapTest, OnAGpuTheHostReadsTheResultsOfAStepWhenTheNextIsQueued) {
   log.erase(log.begin(), std::ranges::find(log, "update"));
   log.resize(std::min(log.size(), expected.size()));
   EXPECT_EQ(log, expected);
+  // The samples of a step arrive while the step before computes. Those of the first two, ids and
+  // targets, are copied to new memory.
+  const std::vector<std::size_t> leads = testing::TakeFakeGpuLeads();
+  ASSERT_GE(leads.size(), 2U * kSteps);
+  EXPECT_EQ(std::ranges::count(leads, 0U), 4);
   const Outcome at_once = Run({.device = testing::FakeGpu(), .validates = false});
   EXPECT_EQ(late.records, at_once.records);
 }
