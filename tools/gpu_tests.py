@@ -8,7 +8,8 @@ Called by tools/gpu.sh. Each writes its rows to FOLDER/tests.json, FOLDER/others
 again after each run: what ran, its status and its seconds.
 
 `tests` then repeats the tests that compare bits, all at once, with CUDA_LAUNCH_BLOCKING=1: each kernel ends before the
-host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. --seconds is for
+host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. A run of either
+in which no test passes but the one that looks for a GPU has failed, whatever its exit code. --seconds is for
 all of its runs: one that takes longer is ended, and named. --dry-run only names the runs. Exits with 1 if something
 failed or did not run, and with 77 if nothing ran, since there is no compute-sanitizer. Standard library only.
 """
@@ -21,10 +22,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree
 
 ATTENTION, ROWS = "test_kernels_conformance_cuda", "test_kernels_rows_cuda"
+# A test of both programs. Without a GPU most of their other tests do not exist, so a filter that
+# has none but these would find nothing, and nothing is no failure to GoogleTest.
+THERE_IS_A_GPU = "ThereIsAGpu"
 # (program, filter of GoogleTest, backward in a single kernel)
 COMPARING_BITS = [
     (ATTENTION, "GpuTest.*", False),
@@ -107,8 +112,8 @@ def tests(args):
 
     def blocking(program, tests_of, is_single):
         begin = time.monotonic()
-        status = ended([str(args.build / "tests" / program), f"--gtest_filter={tests_of}"], is_single,
-                       BLOCKING_SECONDS, "tests.log", {"CUDA_LAUNCH_BLOCKING": "1"})
+        status = ended(args, [str(args.build / "tests" / program)], tests_of, is_single, BLOCKING_SECONDS,
+                       {"CUDA_LAUNCH_BLOCKING": "1"})
         return {"what": f"CUDA_LAUNCH_BLOCKING=1 {what_ran(program, tests_of, is_single)}", "status": status,
                 "seconds": round(time.monotonic() - begin, 1)}
 
@@ -125,21 +130,37 @@ def others(args):
     return ctest(args, ["-LE", "gpu"], args.jobs)[1]
 
 
-def ended(command, is_single, seconds, log, variables):
-    """What a run ended with."""
-    environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
-    print("+", *command, flush=True)
+def passed(result):
+    """The names of the tests that passed, of a result that GoogleTest wrote as JSON; none if it wrote none."""
     try:
-        process = subprocess.Popen(command, env=environment | variables, start_new_session=True)
-    except OSError as error:
-        return f"cannot be run: {error}"
-    with process:
+        suites = json.loads(pathlib.Path(result).read_text())["testsuites"]
+    except (OSError, ValueError):
+        return []
+    return [test["name"] for suite in suites for test in suite["testsuite"]
+            if test["result"] == "COMPLETED" and not test.get("failures")]
+
+
+def ended(args, command, tests_of, is_single, seconds, variables):
+    """What a run of a program of GoogleTest ended with."""
+    environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
+    log = f"{args.what}.log"
+    with tempfile.TemporaryDirectory() as folder:
+        result = f"{folder}/result.json"
+        command = [*command, f"--gtest_filter={tests_of}:*{THERE_IS_A_GPU}*", f"--gtest_output=json:{result}"]
+        print("+", *command, flush=True)
         try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            # With the program that it watches, which would keep the GPU.
-            os.killpg(process.pid, signal.SIGKILL)
-            return f"did not end within {seconds:.0f} seconds"
+            process = subprocess.Popen(command, env=environment | variables, start_new_session=True)
+        except OSError as error:
+            return f"cannot be run: {error}"
+        with process:
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                # With the program that it watches, which would keep the GPU.
+                os.killpg(process.pid, signal.SIGKILL)
+                return f"did not end within {seconds:.0f} seconds"
+        if code == 0 and not [name for name in passed(result) if THERE_IS_A_GPU not in name]:
+            return f"no test ran; see {log}"
     return {0: "ok", ERROR: f"errors were found; see {log}"}.get(code, f"exit code {code}; see {log}")
 
 
@@ -155,14 +176,13 @@ def sanitizer(args):
     rows, end = [], time.monotonic() + args.seconds
     for tool, program, tests_of, is_single in SANITIZED:
         begin = time.monotonic()
-        command = [found, "--tool", tool, "--error-exitcode", str(ERROR), str(args.build / "tests" / program),
-                   f"--gtest_filter={tests_of}"]
+        command = [found, "--tool", tool, "--error-exitcode", str(ERROR), str(args.build / "tests" / program)]
         if args.dry_run:
             status = "not run: a dry run"
         elif begin >= end:
             status = "not run: the time was up"
         else:
-            status = ended(command, is_single, end - begin, "sanitizer.log", {})
+            status = ended(args, command, tests_of, is_single, end - begin, {})
         what = f"{tool} {what_ran(program, tests_of, is_single)}"
         rows.append({"what": what, "status": status, "seconds": round(time.monotonic() - begin, 1)})
         print(f"{what}: {status}", flush=True)

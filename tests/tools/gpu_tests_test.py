@@ -18,6 +18,16 @@ import gpu_tests  # noqa: E402
 SOURCES = {gpu_tests.ATTENTION: ["conformance"], gpu_tests.ROWS: ["norm", "activation", "cross_entropy", "cuda_rows"]}
 
 
+def with_results(*tests, result="COMPLETED"):
+    """A line of a shell script: writes what GoogleTest writes of these tests, to the file that it is told."""
+    rows = [{"name": name, "status": "RUN", "result": result} for name in tests]
+    text = json.dumps({"testsuites": [{"name": "Suite", "testsuite": rows}] if rows else []})
+    return f"""for a; do case $a in --gtest_output=json:*) echo '{text}' > "${{a#*json:}}" ;; esac; done"""
+
+
+PASSES = with_results("ThereIsAGpu", "FewTerms/0")
+
+
 class GpuTestsTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -46,12 +56,26 @@ class GpuTestsTest(unittest.TestCase):
     def test_each_run_has_its_tool_program_and_filter(self):
         calls = self.folder / "calls"
         code, rows, _ = self.run_stage(
-            "sanitizer", {"compute-sanitizer": f'echo "$@ single=$LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}'})
+            "sanitizer", {"compute-sanitizer":
+                          f'echo "$@ single=$LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}; {PASSES}'})
         self.assertEqual(code, 0)
         self.assertEqual([row["status"] for row in rows], ["ok"] * len(gpu_tests.SANITIZED))
-        self.assertEqual(calls.read_text().splitlines(), [
-            f"--tool {tool} --error-exitcode 99 /a/build/tests/{program} --gtest_filter={tests} single={int(is_single)}"
-            for tool, program, tests, is_single in gpu_tests.SANITIZED])
+        self.assertEqual(re.sub(" --gtest_output=json:[^ ]+", "", calls.read_text()).splitlines(), [
+            f"--tool {tool} --error-exitcode 99 /a/build/tests/{program} --gtest_filter={tests}:*ThereIsAGpu* "
+            f"single={int(is_single)}" for tool, program, tests, is_single in gpu_tests.SANITIZED])
+
+    def test_a_run_of_no_test_is_a_failure(self):
+        for script in ("exit 0", with_results(), with_results("ThereIsAGpu"),
+                       with_results("FewTerms/0", result="SKIPPED"), with_results("FewTerms/0", result="SUPPRESSED")):
+            code, rows, _ = self.run_stage("sanitizer", {"compute-sanitizer": script})
+            self.assertEqual((code, {row["status"] for row in rows}), (1, {"no test ran; see sanitizer.log"}), script)
+            code, rows, _ = self.blocking(script)
+            self.assertEqual((code, {row["status"] for row in rows[1:]}), (1, {"no test ran; see tests.log"}), script)
+
+    def test_both_programs_have_a_test_that_looks_for_a_gpu(self):
+        for source in ("conformance_cuda", "rows_cuda"):
+            self.assertRegex((ROOT / f"tests/kernels/{source}.cc").read_text(),
+                             rf"TEST(_F)?\(\w+, {gpu_tests.THERE_IS_A_GPU}\)", source)
 
     def test_a_dry_run_names_the_runs(self):
         code, rows, printed = self.run_stage("sanitizer", {}, "--dry-run")
@@ -115,7 +139,7 @@ class GpuTestsTest(unittest.TestCase):
     def blocking(self, script):
         """run_stage of `tests`, where ctest is content, and this is the script of each program that compares bits."""
         programs = self.folder / "build/tests"
-        programs.mkdir(parents=True)
+        programs.mkdir(parents=True, exist_ok=True)
         for name in (gpu_tests.ATTENTION, gpu_tests.ROWS):
             (programs / name).write_text(f"#!/bin/sh\n{script}\n")
             (programs / name).chmod(0o755)
@@ -126,15 +150,16 @@ class GpuTestsTest(unittest.TestCase):
     def test_bits_are_compared_with_blocking_launches_too(self):
         calls = self.folder / "calls"
         variables = "$CUDA_LAUNCH_BLOCKING $LONGRUN_GPU_TESTS $LONGRUN_TEST_SINGLE_BACKWARD"
-        code, rows, _ = self.blocking(f'echo "$(basename $0) $@ {variables}" >> {calls}')
+        code, rows, _ = self.blocking(f'echo "$(basename $0) $@ {variables}" >> {calls}; {PASSES}')
         self.assertEqual(code, 0)
         self.assertEqual([row["status"] for row in rows[1:]], ["ok"] * len(gpu_tests.COMPARING_BITS))
-        self.assertEqual(sorted(calls.read_text().splitlines()), sorted(
-            f"{program} --gtest_filter={tests} 1 1 {int(is_single)}"
+        called = re.sub(" --gtest_output=json:[^ ]+", "", calls.read_text())
+        self.assertEqual(sorted(called.splitlines()), sorted(
+            f"{program} --gtest_filter={tests}:*ThereIsAGpu* 1 1 {int(is_single)}"
             for program, tests, is_single in gpu_tests.COMPARING_BITS))
 
     def test_other_bits_with_blocking_launches_are_a_failure(self):
-        code, rows, _ = self.blocking('[ "$(basename $0)" = test_kernels_rows_cuda ] && exit 1; exit 0')
+        code, rows, _ = self.blocking(f'[ "$(basename $0)" = test_kernels_rows_cuda ] && exit 1; {PASSES}')
         self.assertEqual(code, 1)
         self.assertEqual([row["status"] for row in rows], ["run", "ok", "ok", "exit code 1; see tests.log"])
 
