@@ -70,6 +70,8 @@ SANITIZED = [
     ("initcheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
     ("synccheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
 ]
+# What the tests' data lie in, for tools that watch allocations (tests/kernels/cuda_memory.h).
+PIECES = {"memcheck": "own", "initcheck": "unwritten"}
 SANITIZER = "compute-sanitizer"
 TOOLKIT = ["/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
 ERROR = 99  # what compute-sanitizer ends with if it has found something
@@ -235,7 +237,8 @@ def sanitizer(args):
         elif seconds <= 0:
             status = TIME_WAS_UP
         else:
-            status = ended(args, command, tests_of, is_single, seconds, {})
+            status = ended(args, command, tests_of, is_single, seconds,
+                           {"LONGRUN_TEST_GPU_PIECES": PIECES.get(tool, "pool")})
         what = f"{tool} {what_ran(program, tests_of, is_single)}"
         rows.append({"what": what, "status": status, "seconds": round(time.monotonic() - begin, 1)})
         print(f"{what}: {status}", flush=True)

@@ -65,12 +65,13 @@ class GpuTestsTest(unittest.TestCase):
         calls = self.folder / "calls"
         code, rows, _ = self.run_stage(
             "sanitizer", {"compute-sanitizer":
-                          f'echo "$@ single=$LONGRUN_TEST_SINGLE_BACKWARD" >> {calls}; {PASSES}'})
+                          f'echo "$@ single=$LONGRUN_TEST_SINGLE_BACKWARD $LONGRUN_TEST_GPU_PIECES" >> {calls}; {PASSES}'})
         self.assertEqual(code, 0)
         self.assertEqual([row["status"] for row in rows], ["ok"] * len(gpu_tests.SANITIZED))
+        pieces = {"memcheck": "own", "initcheck": "unwritten", "racecheck": "pool", "synccheck": "pool"}
         self.assertEqual(re.sub(" --gtest_output=json:[^ ]+", "", calls.read_text()).splitlines(), [
             f"--tool {tool} --error-exitcode 99 /a/build/tests/{program} --gtest_filter={tests}:*ThereIsAGpu* "
-            f"single={int(is_single)}" for tool, program, tests, is_single in gpu_tests.SANITIZED])
+            f"single={int(is_single)} {pieces[tool]}" for tool, program, tests, is_single in gpu_tests.SANITIZED])
 
     def test_a_run_of_no_test_is_a_failure(self):
         for script in ("exit 0", with_results(), with_results("ThereIsAGpu"), with_results("FewTerms/0"),
