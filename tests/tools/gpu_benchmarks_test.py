@@ -352,12 +352,61 @@ class GpuBenchmarksTest(unittest.TestCase):
         self.assertAlmostEqual(found["matmul_tflops"], 2 * 8192**3 / 2e-3 * 1e-12)
         self.assertAlmostEqual(found["copy_gb_s"], 2 * 2**31 / 1e-3 * 1e-9)
 
-    def train_steps(self, *arguments):
-        with mock.patch.object(gpu_bench, "run"), mock.patch.object(gpu_bench, "ours", return_value=300.0), \
-                mock.patch.object(gpu_bench, "peer", return_value=100.0), \
+    def train_steps(self, *arguments, ours=300.0, peer=100.0, code=0):
+        """What was printed, and bench.json; `ours` and `peer` may be functions, of what gpu_bench calls them with."""
+        def of(rate):
+            return {"side_effect": rate} if callable(rate) else {"return_value": rate}
+        with mock.patch.object(gpu_bench, "run"), mock.patch.object(gpu_bench, "ours", **of(ours)), \
+                mock.patch.object(gpu_bench, "peer", **of(peer)), \
                 mock.patch.object(gpu_bench.subprocess, "run", return_value=mock.Mock(returncode=0)):
-            printed = self.run_main(gpu_bench, "--trainer", "trainer", *arguments)
+            printed = self.run_main(gpu_bench, "--trainer", "trainer", *arguments, code=code)
         return printed, json.loads((self.folder / "bench.json").read_text())
+
+    def test_a_peer_that_fails_is_left_out_of_its_row_alone(self):
+        seen = []
+
+        def peer(args, _, shape, method, options):
+            seen.append((shape[0], options, len(json.loads((args.folder / "bench.json").read_text()))))
+            if options and shape[0] == "micro":
+                raise gpu_bench.Failed("torch_peer.py: no compiler")
+            return 100.0
+        printed, rows = self.train_steps("--shapes", "2,0", "--methods", "alibi", "--rounds", "2", peer=peer)
+        self.assertEqual([(row["shape"], row["tokens_per_s"], row["ratio"], row["missing"]) for row in rows], [
+            ("micro", [300.0] * 2, {"plain PyTorch": [3.0] * 2, "compiled PyTorch": []},
+             {"compiled PyTorch": "torch_peer.py: no compiler"})] * 2 + [
+            ("GPT-2 124M", [300.0] * 2, {"plain PyTorch": [3.0] * 2, "compiled PyTorch": [3.0] * 2}, {})] * 2)
+        # It is not asked again, and what we reach was on disk before the first peer.
+        self.assertEqual([(shape, bool(options)) for shape, options, _ in seen],
+                         [("micro", False), ("micro", True), ("micro", False)] +
+                         [("GPT-2 124M", False), ("GPT-2 124M", True)] * 2)
+        self.assertEqual(seen[0][2], 2)
+        table = (self.folder / "bench.md").read_text()
+        for said in (printed, table):
+            self.assertIn("micro in fp32, alibi, compiled PyTorch: ", said)
+        self.assertIn("| micro | 64 | fp32 | alibi | fused | 300 | 100 | 3.00 (3.00–3.00) | - | - |", table)
+
+    def test_a_failure_of_our_train_steps_is_said_and_the_rest_is_measured(self):
+        def ours(*arguments):
+            if arguments[-1] == "fused, graphs":
+                raise gpu_bench.Failed("exit code 1 of trainer:\nits last lines")
+            return 300.0
+        _, rows = self.train_steps("--shapes", "2", "--methods", "cable,alibi", "--rounds", "1", ours=ours, code=1)
+        self.assertEqual([(row["position"], row["attention"]) for row in rows],
+                         [("cable", "fused"), ("cable", "reference"), ("alibi", "fused"), ("alibi", "reference")])
+        self.assertEqual(rows[0]["missing"], {"fused, graphs": "exit code 1 of trainer:\nits last lines"})
+
+    def test_what_a_peer_says_is_its_failure(self):
+        shape = gpu_bench.DRY_SHAPES[0]
+        for stdout, stderr, code, expected in (
+                ("", "a traceback\nRuntimeError: out of memory\n", 1, "torch_peer.py: RuntimeError: out of memory"),
+                ("", "", -9, "torch_peer.py: exit code -9, without a word"),
+                ("no JSON", "", 0, "torch_peer.py printed no rate: 'no JSON'"),
+                ('{"tokens": 3}', "", 0, "torch_peer.py printed no rate: '{\"tokens\": 3}'")):
+            done = mock.Mock(returncode=code, stdout=stdout, stderr=stderr)
+            with mock.patch.object(gpu_bench.subprocess, "run", return_value=done), \
+                    self.assertRaises(gpu_bench.Failed) as raised:
+                gpu_bench.peer(mock.Mock(device="gpu"), "text", shape, "alibi", [])
+            self.assertEqual(str(raised.exception), expected)
 
     def test_train_steps_take_the_shapes_and_methods_that_are_asked_for(self):
         _, rows = self.train_steps("--shapes", "2,0", "--methods", "alibi", "--rounds", "2")
