@@ -22,9 +22,9 @@
 #   others     builds and runs the trainer's other tests (tools/gpu_tests.py)
 #
 # Each stage is ended after its own limit, of at most ten minutes. After --minutes (30), which
-# include the build, no stage goes on or begins. attention and bench end by themselves before that;
-# what they have measured by then is kept. --whole has no limits, and measures all goals and shapes
-# in several rounds.
+# include the build, no stage goes on or begins. tests, sanitizer, attention, bench and others end
+# their programs before that; what they have found by then is kept. --whole has no limits, and
+# measures all goals and shapes in several rounds.
 #
 # FOLDER (default build/gpu) gets
 #
@@ -154,17 +154,26 @@ seconds_of() {
   local left=$((MINUTES * 60 - SECONDS))
   if $WHOLE; then echo 0; else echo $((left < $1 ? left : $1)); fi
 }
-# run STAGE LIMIT COMMAND...: if the stage is asked for
+# run STAGE LIMIT MARGIN COMMAND...: if the stage is asked for. An argument @SECONDS@ becomes what
+# the command may take, which is less than its stage by MARGIN, so that it can end by itself.
 run() {
-  local name=$1 limit=$2 begin=$SECONDS code=0 seconds
-  shift 2
+  local name=$1 limit=$2 margin=$3 begin=$SECONDS code=0 seconds within=36000 log tee
+  shift 3
   asked "$name" || return 0
   seconds=$(seconds_of "$limit")
   if ! $WHOLE && [ "$seconds" -le 0 ]; then
     note "$name" "not run: $MINUTES minutes have passed; run it by --stages $name" 0
     return
   fi
-  show timeout --kill-after=10 "$seconds" "$@" 2>&1 | tee "$FOLDER/$name.log" || code=$?
+  # Of less time, the margin takes at most a half.
+  $WHOLE || within=$((seconds > 2 * margin ? seconds - margin : (seconds + 1) / 2))
+  # Not a pipeline: bash would wait until all that a stage has begun, in whatever session, has
+  # closed it.
+  exec {log}> >(exec tee "$FOLDER/$name.log")
+  tee=$!
+  show timeout --kill-after=10 "$seconds" "${@//@SECONDS@/$within}" >&"$log" 2>&1 {log}>&- || code=$?
+  exec {log}>&-
+  timeout 5 tail --sleep-interval=0.05 --pid="$tee" -f /dev/null || kill "$tee" 2>/dev/null || true
   case $code in
     0) note "$name" ok $((SECONDS - begin)) ;;
     77) note "$name" "not run; see $name.log" $((SECONDS - begin)) ;;
@@ -184,26 +193,27 @@ run_on_gpu() {
 BIN=$(dirname "$TRAINER")
 DRY_RUN=()
 if $DRY; then DRY_RUN=(--dry-run); fi
-# A measurement that ends by itself gets less than its stage, so that its last row can end, too.
-ATTENTION=(--seconds "$(seconds_of 200)")
-BENCH=(--seconds "$(seconds_of 180)" --rounds 1)
+# attention and bench end by themselves, with a margin for the last row.
+ATTENTION=(--seconds @SECONDS@)
+BENCH=(--seconds @SECONDS@ --rounds 1)
 if $WHOLE; then ATTENTION=(--shapes) BENCH=(); fi
 
-run_on_gpu tests 240 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER"
-run sanitizer 240 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
-  --seconds "$($WHOLE && echo 36000 || seconds_of 230)" "${DRY_RUN[@]}"
-run checks 360 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
-run_on_gpu attention 300 python3 tools/gpu_attention_bench.py --goals all --folder "$FOLDER" \
+run_on_gpu tests 240 10 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER" \
+  --seconds @SECONDS@
+run sanitizer 240 10 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
+  --seconds @SECONDS@ "${DRY_RUN[@]}"
+run checks 360 0 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
+run_on_gpu attention 300 100 python3 tools/gpu_attention_bench.py --goals all --folder "$FOLDER" \
   --bench "$BIN/longrun-cuda-attention-bench" "${ATTENTION[@]}"
 # shellcheck disable=SC2016  # the inner bash expands these
-run_on_gpu rows 90 bash -c 'set -o pipefail
+run_on_gpu rows 90 0 bash -c 'set -o pipefail
   { "$1/longrun-cuda-rows-bench" && "$1/longrun-head-bench" cuda; } | tee "$2/rows.jsonl"' rows "$BIN" "$FOLDER"
-run bench 300 python3 tools/gpu_bench.py --trainer "$TRAINER" --folder "$FOLDER" "${BENCH[@]}" "${DRY_RUN[@]}"
-run models 300 python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
-run_on_gpu timeline 120 python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER"
+run bench 300 120 python3 tools/gpu_bench.py --trainer "$TRAINER" --folder "$FOLDER" "${BENCH[@]}" "${DRY_RUN[@]}"
+run models 300 0 python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
+run_on_gpu timeline 120 0 python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER"
 # shellcheck disable=SC2016
-run_on_gpu others 600 bash -c 'cmake --build build/trainer-only -j "$1" &&
-  python3 tools/gpu_tests.py others --build build/trainer-only --folder "$2" --jobs "$1"' \
-  others "${JOBS:-$(nproc)}" "$FOLDER"
+run_on_gpu others 600 10 bash -c 'SECONDS=0; cmake --build build/trainer-only -j "$1" &&
+  exec python3 tools/gpu_tests.py others --build build/trainer-only --folder "$2" --jobs "$1" \
+    --seconds "$(($3 - SECONDS))"' others "${JOBS:-$(nproc)}" "$FOLDER" @SECONDS@
 cat "$FOLDER/stages.json"
 exit $STATUS

@@ -21,7 +21,8 @@ The peers are torch's scaled_dot_product_attention through flash attention, cuDN
 without a bias; the latter two with ALiBi's bias as a dense matrix, of which no gradient is computed; and compiled
 FlexAttention, with the gradients of what a model learns. FlexAttention takes KERPLE's own two numbers for each head;
 ours takes a table of its values, and the table's gradient. Nobody but us has a rotation or FIRE inside the kernel. A
-peer that this torch does not have is named and left out. Compiling FlexAttention takes long: --flex-lengths names the
+peer that this torch does not have is named and left out. So is FlexAttention if its check (--check), just before it is
+first measured, ends with an error. Compiling FlexAttention takes long: --flex-lengths names the
 lengths for it.
 
 --seconds ends the rounds after this time. --last-query measures what writes a token: forward of one query that sees all
@@ -31,6 +32,7 @@ library only here; needs a python3 that can import torch. Exits with 1 if ours f
 tables.
 """
 import argparse
+import importlib
 import itertools
 import json
 import math
@@ -185,6 +187,7 @@ class Results:
                         "commit": first_line([str(args.bench.parent / "longrun-trainer"), "version"])}
         self.ceilings = None  # {"matmul_tflops", "copy_gb_s"}
         self.failed, self.goals = [], []
+        self.missing = []  # of the peers: {"side", "terms" or None: all, "why"}
         self.rows = {}  # of attention.json
 
     def in_time(self):
@@ -196,6 +199,18 @@ class Results:
         self.times.setdefault(key, []).append({"forward": forward, "backward": backward})
         self.extra.setdefault(key, {}).update(extra)
         self.rows.update({other: self.row(other) for other in self.times if other[2:] == key[2:]})
+        self.write()
+
+    def fail(self, what):
+        """For the exit code 1."""
+        self.failed.append(what)
+        print(what, flush=True)
+        self.write()
+
+    def leave_out(self, side, terms, why):
+        missing = {"side": side, "terms": terms, "why": why}
+        if missing not in self.missing:
+            self.missing.append(missing)
         self.write()
 
     def rates(self, key, which):
@@ -271,13 +286,15 @@ class Results:
         verdicts = self.verdicts()
         (self.args.folder / "attention.json").write_text(json.dumps({
             "machine": self.machine, "ceilings": self.ceilings, "goals": verdicts, "failed": self.failed,
-            "rows": [self.rows[key] for key in keys]}, indent=1) + "\n")
+            "missing": self.missing, "rows": [self.rows[key] for key in keys]}, indent=1) + "\n")
         unit = "GB/s" if self.args.last_query else "TFLOP/s"
         lines = [", ".join(f"{name} {value}" for name, value in self.machine.items()), ""]
         if self.ceilings is not None:
             lines += [f"Ceilings of this run: {self.ceilings['matmul_tflops']:.4g} TFLOP/s (a product in bf16), "
                       f"{self.ceilings['copy_gb_s']:.4g} GB/s (a copy)", ""]
         lines += [f"Failed: {what}" for what in self.failed]
+        lines += [f"Left out: {one['side']}{', ' + one['terms'] if one['terms'] else ''}: {one['why']}"
+                  for one in self.missing]
         if verdicts:
             lines += ["| goal | terms | T | sequences | at least | found | forward | backward | verdict |",
                       "|" + " --- |" * 9]
@@ -324,9 +341,12 @@ def measure_ours(args, results, length, is_first):
             if "visited" in row:
                 print(f"{row['terms']}, {row['length']} tokens: {row['visited']} of the pairs are visited", flush=True)
         if found.returncode != 0:
-            results.failed.append(f"exit code {found.returncode} of {' '.join(command)}")
-            print(results.failed[-1], flush=True)
-            results.write()
+            results.fail(f"exit code {found.returncode} of {' '.join(command)}")
+
+
+def said_of(error):
+    """The first line of an exception, or its name if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def repeat(torch, call, n_call, n_min, limit_ms):
@@ -359,7 +379,7 @@ def graph_milliseconds(torch, call):
         repeat(torch, graph.replay, GRAPH_WARM, GRAPH_WARM, WARM_MS)
         return statistics.median(repeat(torch, graph.replay, GRAPH_LAUNCHES, TIMED_CALLS_MIN, TIMED_MS)) / GRAPH_CALLS
     except Exception as error:  # pylint: disable=broad-except
-        print(f"not timed as a CUDA graph: {str(error).splitlines()[0]}", flush=True)
+        print(f"not timed as a CUDA graph: {said_of(error)}", flush=True)
         return None
 
 
@@ -411,13 +431,29 @@ class Term:
 
 
 class Peers:
-    """What torch offers on this device."""
+    """What torch offers on this device; nothing (`torch` is None) without a torch."""
 
     def __init__(self, args, device, compiles):
+        self.torch, self.flex, self.args, self.device = None, None, args, device
+        self.missing = {}  # (peer, terms or None: all): why
+        self.terms, self.masks = {}, {}
+        try:
+            import torch
+        except ImportError as error:
+            self.missing.update({(peer, None): f"{sys.executable} cannot import torch: {said_of(error)}"
+                                 for peer in args.peers})
+            return
+        self.torch = torch
+        if "flex" not in args.peers:
+            return
+        try:
+            self.open_flex(compiles)
+        except ImportError as error:
+            self.missing["flex", None] = f"this torch has no FlexAttention: {said_of(error)}"
+
+    def open_flex(self, compiles):
         import torch
         from torch.nn.attention.flex_attention import flex_attention
-        self.torch, self.args, self.device, self.missing = torch, args, device, set()
-        self.terms, self.masks = {}, {}
         self.flex = flex_attention
         if compiles:
             import torch._dynamo.config
@@ -436,7 +472,7 @@ class Peers:
             peers += [("flex", terms) for terms in ("key_bias", "none", "alibi", "distance_table", "kerple", "window",
                                                     "documents", "two_sided") if length in self.args.flex_lengths]
         return [(peer, terms) for peer, terms in peers if peer in self.args.peers and terms in self.args.terms
-                and (peer, terms) not in self.missing]
+                and (peer, terms) not in self.missing and (peer, None) not in self.missing]
 
     def term(self, name, length):
         # The same functions each time, so that they are compiled once.
@@ -510,8 +546,9 @@ class Peers:
                 try:
                     self.measure_one(results, sets, peer, terms, length)
                 except Exception as error:  # pylint: disable=broad-except
-                    self.missing.add((peer, terms))
-                    print(f"{peer}, {terms}, {length} tokens: not measured: {str(error).splitlines()[0]}", flush=True)
+                    self.missing[peer, terms] = said_of(error)
+                    results.leave_out(peer, terms, f"{length} tokens: {said_of(error)}")
+                    print(f"{peer}, {terms}, {length} tokens: not measured: {said_of(error)}", flush=True)
 
     def measure_one(self, results, sets, peer, terms, length):
         torch, args = self.torch, self.args
@@ -533,6 +570,7 @@ class Peers:
 def check(args):
     """Exits with 1 if FlexAttention with a term does not compute softmax(q k / sqrt(d) + bias) v, or its gradients."""
     import torch
+    importlib.import_module("torch.nn.attention.flex_attention")  # an ImportError is the caller's
     args.batch, args.heads, args.head_dim, args.flex_lengths = 2, 3, 16, [CHECKED_LENGTH]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     args.gradients = device == "cuda"  # on a CPU, FlexAttention has none
@@ -633,23 +671,51 @@ def main():
     runs = runs_of(parser, args)
     results = Results(args)
     results.goals = asked_goals(args)
-    peers = [Peers(run, "cuda", compiles=True) for run in runs]
-    torch = peers[0].torch
-    results.machine.update(
-        gpu=torch.cuda.get_device_name(), torch=torch.__version__,
-        driver=first_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
-        clocks=first_line(["nvidia-smi", "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem", "--format=csv,noheader"]))
-    results.ceilings = ceilings(torch)
-    results.write()
-    with_flex = sorted({terms for run in runs if "flex" in run.peers and not run.last_query for terms in run.terms},
-                       key=TERMS.index)
-    is_wrong = with_flex and check(argparse.Namespace(**{**vars(args), "terms": with_flex, "peers": ["flex"]})) != 0
-    measure(args, results, list(zip(runs, peers)))
+    runs = [(run, Peers(run, "cuda", compiles=True)) for run in runs]
+    describe(results, runs[0][1].torch)
+    for (peer, terms), why in (item for _, peers in runs for item in peers.missing.items()):
+        results.leave_out(peer, terms, why)
+    if any(run.peers and peers.torch is None for run, peers in runs):
+        results.fail(f"{sys.executable} cannot import torch: only ours is measured")
+    measure(args, results, runs)
     print((args.folder / "attention.md").read_text())
-    return 1 if is_wrong or results.failed else 0
+    return 1 if results.failed else 0
+
+
+def describe(results, torch):
+    """The machine, and what it reaches, which only torch can measure."""
+    query = ["nvidia-smi", "--format=csv,noheader"]
+    results.machine.update(
+        gpu=first_line([*query, "--query-gpu=name"]), torch=torch.__version__ if torch else "none",
+        driver=first_line([*query, "--query-gpu=driver_version"]),
+        clocks=first_line([*query, "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem"]))
+    if torch:
+        try:
+            results.machine["gpu"] = torch.cuda.get_device_name()
+            results.ceilings = ceilings(torch)
+        except Exception as error:  # pylint: disable=broad-except
+            results.fail(f"the ceilings are not measured: {said_of(error)}")
+    results.write()
+
+
+def check_flex(args, results, runs):
+    """Before FlexAttention is measured: does it compute the formulas? If that ends with an error, it is left out."""
+    terms = sorted({one for run, _ in runs for one in run.terms}, key=TERMS.index)
+    try:
+        if check(argparse.Namespace(**{**vars(args), "terms": terms, "peers": ["flex"]})) != 0:
+            results.fail("FlexAttention does not compute the formulas of all terms; the lines above say which")
+    except Exception as error:  # pylint: disable=broad-except
+        why = f"its check ended with {type(error).__name__}: {said_of(error)}"
+        print(f"flex: not measured: {why}", flush=True)
+        for _, peers in runs:
+            peers.missing["flex", None] = why
+        results.leave_out("flex", None, why)
 
 
 def measure(args, results, runs):
+    with_flex = [(run, peers) for run, peers in runs
+                 if "flex" in run.peers and not run.last_query and ("flex", None) not in peers.missing]
+    is_checked = False
     for at in range(args.rounds):
         for run, peers in runs:
             for length in run.lengths:
@@ -658,6 +724,9 @@ def measure(args, results, runs):
                           f"{run.heads} heads with {','.join(run.terms)}", flush=True)
                     return
                 measure_ours(run, results, length, at == 0)
+                if (run, peers) in with_flex and not is_checked:
+                    check_flex(args, results, with_flex)
+                    is_checked = True
                 peers.measure(results, length)
 
 

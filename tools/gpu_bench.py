@@ -1,8 +1,9 @@
 """Train steps of longrun-trainer on a GPU beside the same model in PyTorch, plain and compiled (torch_peer.py).
 
-Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md, again after each row. Both sides run the
+Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md, again after each rate. Both sides run the
 same shape, tokens in a step and precision, one after the other in each round; a rate is that of the steps behind
-the warm-up. --shapes and --methods take some of the rows, by number and by name; after --seconds, no further
+the warm-up. A side that fails is left out of its row from there on, and the row says why; if it is ours, the exit
+code is 1. --shapes and --methods take some of the rows, by number and by name; after --seconds, no further
 round begins. Standard library only here; the peer needs a python3 that can import torch.
 """
 import argparse
@@ -66,13 +67,45 @@ def peer(args, text, shape, method, options):
          "--device", "cuda" if args.device == "gpu" else "cpu", *options],
         check=False, capture_output=True, text=True)
     if found.returncode != 0:
-        raise Failed(f"torch_peer.py: {found.stderr.strip().splitlines()[-1]}")
-    one = json.loads(found.stdout)
-    return one["tokens"] / one["wall_s"]
+        lines = found.stderr.strip().splitlines()
+        raise Failed(f"torch_peer.py: {lines[-1] if lines else f'exit code {found.returncode}, without a word'}")
+    try:
+        one = json.loads(found.stdout)
+        return one["tokens"] / one["wall_s"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failed(f"torch_peer.py printed no rate: {found.stdout!r:.200}") from error
 
 
-def write(folder, rows):
+class Row:
+    """What is measured of a shape and position method, by round; a side has no round after one that failed."""
+
+    def __init__(self, shape, method):
+        self.shape, self.method = shape, method
+        self.ours = {attention: [] for attention in METHODS[method]}
+        self.peers = {name: [] for name in PEERS}
+        self.missing = {}  # side: why
+
+    def add(self, rates, side, measure):
+        if side in self.missing:
+            return
+        try:
+            rates[side].append(measure())
+        except Failed as failure:
+            self.missing[side] = str(failure)
+            print(f"{self.shape[0]} in {self.shape[5]}, {self.method}, {side}: not measured: {failure}", flush=True)
+
+    def rows(self):
+        """Of bench.json: one for each attention of ours that has a rate."""
+        return [{"shape": self.shape[0], "model": self.shape[1], "vocabulary": self.shape[2], "length": self.shape[3],
+                 "batch_tokens": self.shape[4], "precision": self.shape[5], "position": self.method,
+                 "attention": attention, "tokens_per_s": rates, "peer_tokens_per_s": self.peers,
+                 "ratio": {name: [a / b for a, b in zip(rates, of_peer)] for name, of_peer in self.peers.items()},
+                 "missing": self.missing} for attention, rates in self.ours.items() if rates]
+
+
+def write(folder, measured):
     """bench.json and bench.md, so that what was measured stays when the time is up."""
+    rows = [row for one in measured for row in one.rows()]
     (folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
     columns = "".join(f" {name} | ratio |" for name in PEERS)
     lines = ["| model | length | precision | position | attention | tokens/s |" + columns,
@@ -85,6 +118,9 @@ def write(folder, rows):
                       f"({min(ratio):.2f}–{max(ratio):.2f}) |") if ratio else " - | - |"
         lines.append(f"| {row['shape']} | {row['length']} | {row['precision']} | {row['position']} | "
                      f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} |{cells}")
+    missing = [f"- {one.shape[0]} in {one.shape[5]}, {one.method}, {side}: {why.splitlines()[0]}"
+               for one in measured for side, why in one.missing.items()]
+    lines += ["", "Not measured:", "", *missing] if missing else []
     (folder / "bench.md").write_text("\n".join(lines) + "\n")
 
 
@@ -129,34 +165,27 @@ def main():
     def in_time():
         return not args.seconds or time.monotonic() - begin < args.seconds
 
-    rows = []
+    measured = []
     for shape, method in ((shape, method) for shape in shapes for method in args.methods):
-        if rows and not in_time():
+        if measured and not in_time():
             print(f"{args.seconds} seconds have passed: {method} with {shape[0]} in {shape[5]}, and what comes after "
                   "it, is not measured", flush=True)
             break
-        backends = METHODS[method]
-        rates = {backend: [] for backend in backends}
-        peers = {name: [] for name in PEERS}
+        row = Row(shape, method)
+        measured.append(row)
         for at in range(args.rounds):
             if at > 0 and not in_time():
                 break
-            for backend in backends:
-                rates[backend].append(ours(args, work, dataset, shape, method, backend))
+            for attention in row.ours:
+                row.add(row.ours, attention, lambda at=attention: ours(args, work, dataset, shape, method, at))
+                write(args.folder, measured)
             for name, options in PEERS.items() if has_torch else []:
-                peers[name].append(peer(args, text, shape, method, options))
-        for backend in backends:
-            ratio = {name: [a / b for a, b in zip(rates[backend], rates_of_peer)]
-                     for name, rates_of_peer in peers.items()}
-            rows.append({"shape": shape[0], "model": shape[1], "vocabulary": shape[2],
-                         "length": shape[3], "batch_tokens": shape[4], "precision": shape[5],
-                         "position": method,
-                         "attention": backend, "tokens_per_s": rates[backend],
-                         "peer_tokens_per_s": peers, "ratio": ratio})
-            print(json.dumps(rows[-1]), flush=True)
-            write(args.folder, rows)
+                row.add(row.peers, name, lambda of=options: peer(args, text, shape, method, of))
+                write(args.folder, measured)
+        for one in row.rows():
+            print(json.dumps(one), flush=True)
     print((args.folder / "bench.md").read_text())
-    return 0
+    return 1 if any(attention in row.missing for row in measured for attention in row.ours) else 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """The trainer's tests on a machine with a GPU, by ctest; and those of the kernels under NVIDIA's compute-sanitizer.
 
-  gpu_tests.py tests     --build build/trainer-only --folder FOLDER              those that need a GPU
-  gpu_tests.py others    --build build/trainer-only --folder FOLDER [--jobs N]   all others
+  gpu_tests.py tests     --build build/trainer-only --folder FOLDER [--seconds N]              those that need a GPU
+  gpu_tests.py others    --build build/trainer-only --folder FOLDER [--seconds N] [--jobs N]   all others
   gpu_tests.py sanitizer --build build/trainer-only --folder FOLDER [--seconds N]
 
 Called by tools/gpu.sh. Each writes its rows to FOLDER/tests.json, FOLDER/others.json or FOLDER/sanitizer.json, the last
 again after each run: what ran, its status and its seconds.
 
 `tests` then repeats the tests that compare bits, all at once, with CUDA_LAUNCH_BLOCKING=1: each kernel ends before the
-host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. --seconds is for
-all of its runs: one that takes longer is ended, and named. --dry-run only names the runs. Exits with 1 if something
-failed or did not run, and with 77 if nothing ran, since there is no compute-sanitizer. Standard library only.
+host goes on, so what depends on the order of calls differs from before. `sanitizer` has small shapes. A run of either
+in which no test passes but the one that looks for a GPU has failed, whatever its exit code. --seconds is for all runs
+of a stage, ctest's too: one that takes longer is ended, and named. On a signal, what runs is ended, and the rows say
+so. --dry-run only names the runs. Exits with 1 if something failed or did not run, and with 77 if nothing ran, since
+there is no compute-sanitizer. Standard library only.
 """
 import argparse
 import concurrent.futures
@@ -21,10 +23,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree
 
 ATTENTION, ROWS = "test_kernels_conformance_cuda", "test_kernels_rows_cuda"
+# A test of both programs. Without a GPU most of their other tests do not exist, so a filter that
+# has none but these would find nothing, and nothing is no failure to GoogleTest.
+THERE_IS_A_GPU = "ThereIsAGpu"
 # (program, filter of GoogleTest, backward in a single kernel)
 COMPARING_BITS = [
     (ATTENTION, "GpuTest.*", False),
@@ -64,9 +70,12 @@ SANITIZED = [
     ("initcheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
     ("synccheck", ATTENTION, "*MasksOver*:*TwoSidedBiasesOver*:*PiecewiseLinearBiasesOver*:*Skip*", False),
 ]
+# What the tests' data lie in, for tools that watch allocations (tests/kernels/cuda_memory.h).
+PIECES = {"memcheck": "own", "initcheck": "unwritten"}
 SANITIZER = "compute-sanitizer"
 TOOLKIT = ["/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
 ERROR = 99  # what compute-sanitizer ends with if it has found something
+TIME_WAS_UP = "not run: the time was up"
 NOT_RUN = 77  # what tools/gpu.sh takes for a stage that did not run
 
 
@@ -74,18 +83,76 @@ def write(path, rows):
     path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def ctest(args, labels, jobs):
+class Programs:
+    """The programs that run. Each has a session of its own, and is ended with all that it has begun there: what a
+    sanitizer watches or ctest has started would keep the GPU, and the pipe of our output."""
+
+    def __init__(self):
+        self.running, self.is_ending = set(), False
+
+    def end(self, *_):
+        """For a signal: no program runs on or begins."""
+        self.is_ending = True
+        for process in list(self.running):
+            self.kill(process)
+
+    @staticmethod
+    def kill(process):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def run(self, command, environment, seconds):
+        """(exit code, None) or (None, why there is none)."""
+        try:
+            process = subprocess.Popen(command, env=environment, start_new_session=True)
+        except OSError as error:
+            return None, f"cannot be run: {error}"
+        with process:
+            self.running.add(process)
+            if self.is_ending:  # while it began
+                self.kill(process)
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.kill(process)
+                return None, f"did not end within {seconds:.0f} seconds"
+            finally:
+                self.running.discard(process)
+        return (None, "did not end within its stage") if self.is_ending else (code, None)
+
+
+PROGRAMS = Programs()
+
+
+class Deadline:
+    """When all runs of a stage must have ended."""
+
+    def __init__(self, seconds):
+        self.at = time.monotonic() + seconds
+
+    def left(self):
+        """Seconds; at most 0: no run begins."""
+        return 0.0 if PROGRAMS.is_ending else self.at - time.monotonic()
+
+
+def ctest(args, labels, jobs, deadline):
     """(rows, 1 if something failed)"""
-    junit = args.folder.resolve() / f"{args.what}.xml"
+    begin, junit = time.monotonic(), args.folder.resolve() / f"{args.what}.xml"
     junit.unlink(missing_ok=True)
     what = f"ctest {' '.join(labels)} in {args.build}"
     # Replaced below, unless the stage is ended before: ctest writes its rows at the end.
     begun = {"what": what, "status": f"not ended; see {args.what}.log", "seconds": 0}
     write(args.folder / f"{args.what}.json", [begun])
     # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
-    code = subprocess.run(
+    code, why = PROGRAMS.run(
         ["ctest", "--test-dir", str(args.build), *labels, "--output-on-failure", "-j", str(jobs), "--output-junit",
-         str(junit)], check=False, env=os.environ | {"LONGRUN_GPU_TESTS": "1"}).returncode
+         str(junit)], os.environ | {"LONGRUN_GPU_TESTS": "1"}, max(0.0, deadline.left()))
+    if why is not None:
+        rows = [{"what": what, "status": f"{why}; see {args.what}.log", "seconds": round(time.monotonic() - begin, 1)}]
+        write(args.folder / f"{args.what}.json", rows)
+        return rows, 1
     rows = []
     if junit.exists():
         rows = [{"what": case.get("name"), "status": case.get("status"), "seconds": float(case.get("time"))}
@@ -103,12 +170,13 @@ def what_ran(program, tests_of, is_single):
 
 
 def tests(args):
-    rows, code = ctest(args, ["-L", "gpu"], 4)
+    deadline = Deadline(args.seconds)
+    rows, code = ctest(args, ["-L", "gpu"], 4, deadline)
 
     def blocking(program, tests_of, is_single):
-        begin = time.monotonic()
-        status = ended([str(args.build / "tests" / program), f"--gtest_filter={tests_of}"], is_single,
-                       BLOCKING_SECONDS, "tests.log", {"CUDA_LAUNCH_BLOCKING": "1"})
+        begin, seconds = time.monotonic(), min(BLOCKING_SECONDS, deadline.left())
+        status = TIME_WAS_UP if seconds <= 0 else ended(
+            args, [str(args.build / "tests" / program)], tests_of, is_single, seconds, {"CUDA_LAUNCH_BLOCKING": "1"})
         return {"what": f"CUDA_LAUNCH_BLOCKING=1 {what_ran(program, tests_of, is_single)}", "status": status,
                 "seconds": round(time.monotonic() - begin, 1)}
 
@@ -122,24 +190,32 @@ def tests(args):
 
 
 def others(args):
-    return ctest(args, ["-LE", "gpu"], args.jobs)[1]
+    return ctest(args, ["-LE", "gpu"], args.jobs, Deadline(args.seconds))[1]
 
 
-def ended(command, is_single, seconds, log, variables):
-    """What a run ended with."""
-    environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
-    print("+", *command, flush=True)
+def passed(result):
+    """The names of the tests that passed, of a result that GoogleTest wrote as JSON; none if it wrote none."""
     try:
-        process = subprocess.Popen(command, env=environment | variables, start_new_session=True)
-    except OSError as error:
-        return f"cannot be run: {error}"
-    with process:
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            # With the program that it watches, which would keep the GPU.
-            os.killpg(process.pid, signal.SIGKILL)
-            return f"did not end within {seconds:.0f} seconds"
+        suites = json.loads(pathlib.Path(result).read_text())["testsuites"]
+    except (OSError, ValueError):
+        return []
+    return [test["name"] for suite in suites for test in suite["testsuite"]
+            if test["result"] == "COMPLETED" and not test.get("failures")]
+
+
+def ended(args, command, tests_of, is_single, seconds, variables):
+    """What a run of a program of GoogleTest ended with."""
+    environment = os.environ | {"LONGRUN_GPU_TESTS": "1", "LONGRUN_TEST_SINGLE_BACKWARD": "1" if is_single else "0"}
+    log = f"{args.what}.log"
+    with tempfile.TemporaryDirectory() as folder:
+        result = f"{folder}/result.json"
+        command = [*command, f"--gtest_filter={tests_of}:*{THERE_IS_A_GPU}*", f"--gtest_output=json:{result}"]
+        print("+", *command, flush=True)
+        code, why = PROGRAMS.run(command, environment | variables, seconds)
+        if why is not None:
+            return why
+        if code == 0 and {THERE_IS_A_GPU in name for name in passed(result)} != {True, False}:
+            return f"no test ran on a GPU; see {log}"
     return {0: "ok", ERROR: f"errors were found; see {log}"}.get(code, f"exit code {code}; see {log}")
 
 
@@ -152,17 +228,17 @@ def sanitizer(args):
         print(f"gpu: sanitizer: {message}", flush=True)
         write(args.folder / "sanitizer.json", [{"what": SANITIZER, "status": message, "seconds": 0}])
         return NOT_RUN
-    rows, end = [], time.monotonic() + args.seconds
+    rows, deadline = [], Deadline(args.seconds)
     for tool, program, tests_of, is_single in SANITIZED:
-        begin = time.monotonic()
-        command = [found, "--tool", tool, "--error-exitcode", str(ERROR), str(args.build / "tests" / program),
-                   f"--gtest_filter={tests_of}"]
+        begin, seconds = time.monotonic(), deadline.left()
+        command = [found, "--tool", tool, "--error-exitcode", str(ERROR), str(args.build / "tests" / program)]
         if args.dry_run:
             status = "not run: a dry run"
-        elif begin >= end:
-            status = "not run: the time was up"
+        elif seconds <= 0:
+            status = TIME_WAS_UP
         else:
-            status = ended(command, is_single, end - begin, "sanitizer.log", {})
+            status = ended(args, command, tests_of, is_single, seconds,
+                           {"LONGRUN_TEST_GPU_PIECES": PIECES.get(tool, "pool")})
         what = f"{tool} {what_ran(program, tests_of, is_single)}"
         rows.append({"what": what, "status": status, "seconds": round(time.monotonic() - begin, 1)})
         print(f"{what}: {status}", flush=True)
@@ -180,6 +256,8 @@ def main():
     parser.add_argument("--dry-run", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, PROGRAMS.end)
     return {"tests": tests, "others": others, "sanitizer": sanitizer}[args.what](args)
 
 

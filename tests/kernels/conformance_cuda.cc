@@ -59,6 +59,9 @@ class GpuTest : public ::testing::Test {
   SeededRandom random_{testing::CommitSeed()};
 };
 
+// For filters (tools/gpu_tests.py): without a GPU, the suite of the back-ends has no test at all.
+TEST_F(GpuTest, ThereIsAGpu) { EXPECT_TRUE(kernel_.ok()); }
+
 TEST_F(GpuTest, TheSameCallGivesTheSameBitsEachTime) {
   for (const Scalar scalar : testing::kTypes) {
     for (const std::int64_t head_dim : {64, 128, 256}) {

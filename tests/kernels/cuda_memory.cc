@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/process.h"
@@ -12,18 +13,6 @@
 namespace longrun::testing {
 namespace {
 
-// The functions of libcudart, by their C signatures: an enum is an int there.
-struct CudaRuntime {
-  int (*get_device_count)(int* count);
-  int (*allocate)(void** address, std::size_t n);
-  int (*create_stream)(void** stream, unsigned flags);
-  int (*copy)(void* to, const void* from, std::size_t n, int kind, void* stream);
-  int (*set)(void* to, int byte, std::size_t n, void* stream);
-  int (*synchronize)(void* stream);
-  const char* (*error_text)(int error);
-};
-
-constexpr std::size_t kPoolBytes = std::size_t{1} << 30;
 constexpr std::size_t kGuardBytes = 256;  // behind every piece of the pool
 constexpr std::size_t kVectorBytes = 16;
 constexpr int kToDevice = 1, kToHost = 2;
@@ -32,11 +21,16 @@ constexpr unsigned kNonBlocking = 1;  // not ordered with the default stream
 // The GPU's memory that calls take pieces of, and what is needed to call it.
 struct Gpu {
   CudaRuntime runtime = {};
-  std::byte* pool = nullptr;
+  TestGpuOptions options = {};
   void* stream = nullptr;
-  std::size_t used = 0;            // by the present call
-  std::vector<std::byte*> guards;  // of its pieces
-  std::size_t dirty = kPoolBytes;  // by the call before: not NaN any more
+  // With a pool:
+  std::byte* pool = nullptr;
+  std::size_t used = 0;                 // by the present call
+  std::vector<std::byte*> guards = {};  // of its pieces
+  std::size_t dirty = 0;                // by the call before: not NaN any more
+  std::vector<std::byte*> pieces = {};  // of their own, of the present call
+
+  bool HasPool() const { return options.pieces == GpuPieces::kPool; }
 };
 
 Gpu& TheGpu() {
@@ -49,17 +43,51 @@ Status FromCuda(int error, std::string_view what) {
   return Status(Code::kInternal, Str(what, ": ", TheGpu().runtime.error_text(error)));
 }
 
-void* Allocate(void* context, std::int64_t n_byte, void*) {
-  Gpu& gpu = *static_cast<Gpu*>(context);
-  const auto size = static_cast<std::size_t>(n_byte);
+std::byte* OfPool(Gpu& gpu, std::size_t size) {
   const std::size_t n = (size + kGuardBytes + 255) / 256 * 256;
-  if (gpu.used + n > kPoolBytes) return nullptr;
+  if (gpu.used + n > gpu.options.pool_bytes) return nullptr;
   std::byte* const address = gpu.pool + gpu.used;
   gpu.used += n;
   gpu.guards.push_back(address + size);
   return address;
 }
-void Release(void*, void*, void*) {}
+
+std::byte* OfItsOwn(Gpu& gpu, std::size_t size) {
+  void* address = nullptr;
+  if (gpu.runtime.allocate(&address, size) != 0) return nullptr;
+  gpu.pieces.push_back(static_cast<std::byte*>(address));
+  if (gpu.options.pieces == GpuPieces::kOwn &&
+      gpu.runtime.set(address, 0xff, size, gpu.stream) != 0) {
+    return nullptr;
+  }
+  return gpu.pieces.back();
+}
+
+void* Allocate(void* context, std::int64_t n_byte, void*) {
+  Gpu& gpu = *static_cast<Gpu*>(context);
+  const auto size = static_cast<std::size_t>(n_byte);
+  return gpu.HasPool() ? OfPool(gpu, size) : OfItsOwn(gpu, size);
+}
+
+// A kernel that is given back memory may still work on it: the stream ends first. An error of that
+// stays, so that Finish sees it as well.
+void Release(void* context, void* address, void*) {
+  Gpu& gpu = *static_cast<Gpu*>(context);
+  if (gpu.HasPool()) return;
+  (void)gpu.runtime.synchronize(gpu.stream);
+  if (std::erase(gpu.pieces, address) > 0) (void)gpu.runtime.release(address);
+}
+
+// The first error of all, 0 if there is none.
+int ReleasePieces(Gpu& gpu) {
+  if (gpu.pieces.empty()) return 0;
+  int error = gpu.runtime.synchronize(gpu.stream);
+  for (std::byte* const piece : std::exchange(gpu.pieces, {})) {
+    const int of_piece = gpu.runtime.release(piece);
+    if (error == 0) error = of_piece;
+  }
+  return error;
+}
 
 template <typename Function>
 Status Find(void* library, const char* name, Function& function) {
@@ -68,27 +96,31 @@ Status Find(void* library, const char* name, Function& function) {
   return Status(Code::kFailedPrecondition, Str("libcudart has no ", name));
 }
 
-Status OpenGpu(Gpu& gpu) {
+Result<GpuPieces> AskedPieces() {
+  const std::string asked = GetEnv("LONGRUN_TEST_GPU_PIECES").value_or("pool");
+  if (asked == "pool") return GpuPieces::kPool;
+  if (asked == "own") return GpuPieces::kOwn;
+  if (asked == "unwritten") return GpuPieces::kUnwritten;
+  return Status(Code::kInvalidArgument,
+                Str("LONGRUN_TEST_GPU_PIECES is \"", asked, "\": expected pool, own or unwritten"));
+}
+
+Status OpenGpu() {
+  ASSIGN_OR_RETURN(const GpuPieces pieces, AskedPieces());
   RETURN_IF_ERROR(OpenCudaLibrary(TestPluginPath()).status());
   // The plug-in has loaded it.
   void* const library = dlopen("libcudart.so.13", RTLD_NOW | RTLD_NOLOAD);
   if (library == nullptr) return Status(Code::kFailedPrecondition, "there is no libcudart.so.13");
-  CudaRuntime& runtime = gpu.runtime;
+  CudaRuntime runtime = {};
   RETURN_IF_ERROR(Find(library, "cudaGetDeviceCount", runtime.get_device_count));
   RETURN_IF_ERROR(Find(library, "cudaMalloc", runtime.allocate));
+  RETURN_IF_ERROR(Find(library, "cudaFree", runtime.release));
   RETURN_IF_ERROR(Find(library, "cudaStreamCreateWithFlags", runtime.create_stream));
   RETURN_IF_ERROR(Find(library, "cudaMemcpyAsync", runtime.copy));
   RETURN_IF_ERROR(Find(library, "cudaMemsetAsync", runtime.set));
   RETURN_IF_ERROR(Find(library, "cudaStreamSynchronize", runtime.synchronize));
   RETURN_IF_ERROR(Find(library, "cudaGetErrorString", runtime.error_text));
-  int n_gpu = 0;
-  RETURN_IF_ERROR(FromCuda(runtime.get_device_count(&n_gpu), "no GPU"));
-  if (n_gpu == 0) return Status(Code::kFailedPrecondition, "this machine has no GPU");
-  RETURN_IF_ERROR(FromCuda(runtime.create_stream(&gpu.stream, kNonBlocking), "a stream"));
-  void* pool = nullptr;
-  RETURN_IF_ERROR(FromCuda(runtime.allocate(&pool, kPoolBytes), "memory for the test"));
-  gpu.pool = static_cast<std::byte*>(pool);
-  return {};
+  return OpenTestGpuWith(runtime, {.pieces = pieces});
 }
 
 }  // namespace
@@ -96,8 +128,23 @@ Status OpenGpu(Gpu& gpu) {
 std::string TestPluginPath() { return JoinPath(ProgramFolder(), "../bin/liblongrun_cuda.so"); }
 
 Status OpenTestGpu() {
-  static const Status status = OpenGpu(TheGpu());
+  static const Status status = OpenGpu();
   return status;
+}
+
+Status OpenTestGpuWith(const CudaRuntime& runtime, const TestGpuOptions& options) {
+  Gpu& gpu = TheGpu();
+  gpu = {.runtime = runtime, .options = options};
+  int n_gpu = 0;
+  RETURN_IF_ERROR(FromCuda(runtime.get_device_count(&n_gpu), "no GPU"));
+  if (n_gpu == 0) return Status(Code::kFailedPrecondition, "this machine has no GPU");
+  RETURN_IF_ERROR(FromCuda(runtime.create_stream(&gpu.stream, kNonBlocking), "a stream"));
+  if (!gpu.HasPool()) return {};
+  void* pool = nullptr;
+  RETURN_IF_ERROR(FromCuda(runtime.allocate(&pool, options.pool_bytes), "memory for the test"));
+  gpu.pool = static_cast<std::byte*>(pool);
+  gpu.dirty = options.pool_bytes;
+  return {};
 }
 
 void* TestGpuStream() { return TheGpu().stream; }
@@ -107,6 +154,9 @@ WorkingMemory TestGpuMemory() {
 
 CudaCopies::CudaCopies() {
   Gpu& gpu = TheGpu();
+  // Of a call that failed before its results were copied.
+  Note(ReleasePieces(gpu), "the call before");
+  if (!gpu.HasPool()) return;
   gpu.used = 0;
   gpu.guards.clear();
   Note(gpu.runtime.set(gpu.pool, 0xff, gpu.dirty, gpu.stream), "poisoning");
@@ -119,7 +169,8 @@ void* CudaCopies::Copy(const void* data, std::size_t n, void* result) {
   auto* const piece =
       static_cast<std::byte*>(Allocate(&gpu, static_cast<std::int64_t>(beyond + n), nullptr));
   if (piece == nullptr) {
-    if (status_.ok()) status_ = Status(Code::kResourceExhausted, "the pool of the test is full");
+    if (status_.ok())
+      status_ = Status(Code::kResourceExhausted, "no memory on the GPU for a piece");
     return nullptr;
   }
   std::byte* const device = piece + beyond;
@@ -141,6 +192,7 @@ Status CudaCopies::Finish() {
          "guards");
   }
   Note(gpu.runtime.synchronize(gpu.stream), "the kernels");
+  Note(ReleasePieces(gpu), "memory for the test");
   gpu.dirty = gpu.used;
   RETURN_IF_ERROR(status_);
   if (std::ranges::any_of(guards, [](unsigned char byte) { return byte != 0xff; })) {

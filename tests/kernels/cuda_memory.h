@@ -3,6 +3,11 @@
 //
 // All that lies on the GPU stands between guards and begins as NaN, working memory too. An element
 // that a kernel writes beside its view fails the call.
+//
+// That is one allocation, all of which has been written, so tools that watch allocations see little
+// there. LONGRUN_TEST_GPU_PIECES (set by tools/gpu_tests.py) gives each piece an allocation of its
+// own instead, without guards: "own", which begins as NaN, for memcheck, and "unwritten", in which
+// nothing is written but what a call views, for initcheck. "pool" is the default.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +30,28 @@ std::string TestPluginPath();
 // machine has no GPU to test: no plug-in, no CUDA runtime, or no GPU.
 Status OpenTestGpu();
 
+// The functions of libcudart that the copies need, by their C signatures: an enum is an int there.
+struct CudaRuntime {
+  int (*get_device_count)(int* count);
+  int (*allocate)(void** address, std::size_t n);
+  int (*release)(void* address);
+  int (*create_stream)(void** stream, unsigned flags);
+  int (*copy)(void* to, const void* from, std::size_t n, int kind, void* stream);
+  int (*set)(void* to, int byte, std::size_t n, void* stream);
+  int (*synchronize)(void* stream);
+  const char* (*error_text)(int error);
+};
+
+enum class GpuPieces { kPool, kOwn, kUnwritten };
+
+struct TestGpuOptions {
+  GpuPieces pieces = GpuPieces::kPool;
+  std::size_t pool_bytes = std::size_t{1} << 30;
+};
+
+// As OpenTestGpu, but without a plug-in, with this runtime, and anew at each call.
+Status OpenTestGpuWith(const CudaRuntime& runtime, const TestGpuOptions& options);
+
 // Of the present call; it ends with its CudaCopies.
 void* TestGpuStream();
 WorkingMemory TestGpuMemory();
@@ -40,7 +67,7 @@ class CudaCopies {
   // a multiple of 256 bytes, plus what the address is beyond a multiple of 16.
   void* Copy(const void* data, std::size_t n, void* result);
   Status status() const { return status_; }
-  // Copies the results back, and looks at the guards.
+  // Copies the results back, and looks at the guards. Pieces of their own are freed.
   Status Finish();
 
  private:

@@ -56,13 +56,13 @@ class FakePeers:
     all = []
 
     def __init__(self, args, *_, **__):
-        self.args, self.seen = args, []
+        self.args, self.seen, self.missing = args, [], {}
         self.torch = mock.Mock(__version__="0", **{"cuda.get_device_name.return_value": "a GPU"})
         FakePeers.all.append(self)
 
     def measure(self, results, length):
         self.seen.append(len(json.loads((results.args.folder / "attention.json").read_text())["rows"]))
-        for peer in self.args.peers:
+        for peer in (peer for peer in self.args.peers if (peer, None) not in self.missing):
             for terms in self.args.terms if peer == "flex" else ["alibi"] if "dense" in peer else ["none"]:
                 results.add(self.args, peer, terms, length, {"ms": 1.0, "graph_ms": 0.03 if length == 512 else None},
                             {"ms": 2.5, "graph_ms": None})
@@ -111,8 +111,10 @@ class GpuBenchmarksTest(unittest.TestCase):
             self.assertEqual(module.main(), code)
         return printed.getvalue()
 
-    def attention(self, *arguments, lengths="1024", code=0, fails_at=""):
-        """What was printed, and attention.json."""
+    def attention(self, *arguments, lengths="1024", code=0, fails_at="", peers=FakePeers, check=0, ceilings=CEILINGS):
+        """What was printed, and attention.json; `check` and `ceilings` may be exceptions."""
+        def of(what):
+            return {"side_effect": what} if isinstance(what, Exception) else {"return_value": what}
         bench = self.folder / f"bench-{fails_at}"
         bench.write_text(BENCH)
         bench.chmod(0o755)
@@ -120,9 +122,9 @@ class GpuBenchmarksTest(unittest.TestCase):
         trainer.write_text("#!/bin/sh\necho commit-of-$1\n")
         trainer.chmod(0o755)
         FakePeers.all = []
-        with mock.patch.object(gpu_attention_bench, "Peers", FakePeers), \
-                mock.patch.object(gpu_attention_bench, "ceilings", return_value=CEILINGS), \
-                mock.patch.object(gpu_attention_bench, "check", return_value=0):
+        with mock.patch.object(gpu_attention_bench, "Peers", peers), \
+                mock.patch.object(gpu_attention_bench, "ceilings", **of(ceilings)), \
+                mock.patch.object(gpu_attention_bench, "check", **of(check)) as self.check:
             printed = self.run_main(gpu_attention_bench, "--bench", str(bench),
                                     *(["--lengths", lengths] if lengths else []), *arguments, code=code)
         return printed, json.loads((self.folder / "attention.json").read_text())
@@ -190,6 +192,66 @@ class GpuBenchmarksTest(unittest.TestCase):
         self.assertEqual(len(found["failed"]), 1)
         self.assertIn("Failed: exit code 3 of ", printed)
         self.assertEqual({row["length"] for row in found["rows"] if row["side"] == "flash"}, {512, 1024, 2048})
+
+    def test_flex_attention_is_left_out_if_its_check_ends_with_an_error(self):
+        printed, found = self.attention("--goals", "all", "--rounds", "2", lengths=None,
+                                        check=RuntimeError("\nno kernel"))
+        self.assertEqual(found["missing"], [
+            {"side": "flex", "terms": None, "why": "its check ended with RuntimeError: no kernel"}])
+        self.assertIn("Left out: flex: its check ended with RuntimeError: no kernel", printed)
+        self.check.assert_called_once()
+        self.assertEqual({"K2b", "K6", "K1", "K2", "K4", "K5", "K2c"},
+                         {row["goal"] for row in found["goals"] if row["verdict"] != "not measured"})
+        self.assertNotIn("flex", {row["side"] for row in found["rows"]})
+
+    def test_flex_attention_is_checked_just_before_it_is_measured(self):
+        for arguments, checks in ((["--goals", "K2b"], 0), (["--goals", "K3"], 1), (["--last-query"], 0)):
+            self.attention(*arguments, "--rounds", "2", lengths=None)
+            self.assertEqual(self.check.call_count, checks, arguments)
+        measured = []
+        with mock.patch.object(gpu_attention_bench, "check_flex", side_effect=lambda args, results, _: measured.extend(
+                results.times)):
+            self.attention("--goals", "K2b,K3", "--rounds", "1", lengths=None)
+        self.assertIn((8192, "cudnn"), {(key.length, key.side) for key in measured})
+        self.assertNotIn("flex", {key.side for key in measured})
+
+    def test_other_formulas_of_flex_attention_are_a_failure(self):
+        _, found = self.attention("--terms", "key_bias", "--peers", "flex", "--rounds", "1", check=1, code=1)
+        self.assertEqual(len(found["failed"]), 1)
+        self.assertIn("FlexAttention does not compute the formulas", found["failed"][0])
+        self.assertIn("flex", {row["side"] for row in found["rows"]})
+
+    def test_without_a_torch_ours_is_measured(self):
+        for peers, code in (("none", 0), ("flash,flex", 1)):
+            with mock.patch.dict(sys.modules, {"torch": None}):
+                _, found = self.attention("--terms", "none", "--peers", peers, "--rounds", "1", code=code,
+                                          peers=gpu_attention_bench.Peers)
+            self.assertEqual(({row["side"] for row in found["rows"]}, found["ceilings"]), ({"longrun"}, None))
+            self.assertEqual({one["side"] for one in found["missing"]}, set(peers.split(",")) - {"none"})
+
+    def test_a_torch_without_flex_attention_has_the_other_peers(self):
+        with mock.patch.dict(sys.modules, {"torch": mock.MagicMock(), "torch.nn.attention.flex_attention": None}):
+            parser = gpu_attention_bench.arguments()
+            args = gpu_attention_bench.complete(parser, parser.parse_args(["--terms", "none"]))
+            peers = gpu_attention_bench.Peers(args, "cuda", compiles=True)
+        self.assertEqual(peers.cases(1024), [("flash", "none"), ("cudnn", "none"), ("efficient", "none")])
+        self.assertIn("this torch has no FlexAttention", peers.missing["flex", None])
+
+    def test_without_ceilings_the_rest_is_measured(self):
+        _, found = self.attention("--terms", "none", "--peers", "flash", "--rounds", "1", code=1,
+                                  ceilings=RuntimeError("out of memory\nin all"))
+        self.assertEqual(found["failed"], ["the ceilings are not measured: out of memory"])
+        self.assertEqual({row["side"] for row in found["rows"]}, {"longrun", "flash"})
+
+    def test_a_peer_that_fails_is_named_with_its_reason(self):
+        peers, _ = self.peer("--terms", "none", "--peers", "flash,cudnn")
+        results = mock.Mock(**{"in_time.return_value": True})
+        with mock.patch.object(peers, "input_sets", return_value=[]), contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.object(peers, "measure_one", side_effect=[ValueError(), RuntimeError("no\nkernel")]):
+            peers.measure(results, 1024)
+        self.assertEqual(results.leave_out.call_args_list, [
+            mock.call("flash", "none", "1024 tokens: ValueError"), mock.call("cudnn", "none", "1024 tokens: no")])
+        self.assertEqual(peers.cases(1024), [])
 
     def test_each_goal_has_a_verdict(self):
         printed, found = self.attention("--goals", "all", "--rounds", "1", lengths=None)
@@ -352,12 +414,61 @@ class GpuBenchmarksTest(unittest.TestCase):
         self.assertAlmostEqual(found["matmul_tflops"], 2 * 8192**3 / 2e-3 * 1e-12)
         self.assertAlmostEqual(found["copy_gb_s"], 2 * 2**31 / 1e-3 * 1e-9)
 
-    def train_steps(self, *arguments):
-        with mock.patch.object(gpu_bench, "run"), mock.patch.object(gpu_bench, "ours", return_value=300.0), \
-                mock.patch.object(gpu_bench, "peer", return_value=100.0), \
+    def train_steps(self, *arguments, ours=300.0, peer=100.0, code=0):
+        """What was printed, and bench.json; `ours` and `peer` may be functions, of what gpu_bench calls them with."""
+        def of(rate):
+            return {"side_effect": rate} if callable(rate) else {"return_value": rate}
+        with mock.patch.object(gpu_bench, "run"), mock.patch.object(gpu_bench, "ours", **of(ours)), \
+                mock.patch.object(gpu_bench, "peer", **of(peer)), \
                 mock.patch.object(gpu_bench.subprocess, "run", return_value=mock.Mock(returncode=0)):
-            printed = self.run_main(gpu_bench, "--trainer", "trainer", *arguments)
+            printed = self.run_main(gpu_bench, "--trainer", "trainer", *arguments, code=code)
         return printed, json.loads((self.folder / "bench.json").read_text())
+
+    def test_a_peer_that_fails_is_left_out_of_its_row_alone(self):
+        seen = []
+
+        def peer(args, _, shape, method, options):
+            seen.append((shape[0], options, len(json.loads((args.folder / "bench.json").read_text()))))
+            if options and shape[0] == "micro":
+                raise gpu_bench.Failed("torch_peer.py: no compiler")
+            return 100.0
+        printed, rows = self.train_steps("--shapes", "2,0", "--methods", "alibi", "--rounds", "2", peer=peer)
+        self.assertEqual([(row["shape"], row["tokens_per_s"], row["ratio"], row["missing"]) for row in rows], [
+            ("micro", [300.0] * 2, {"plain PyTorch": [3.0] * 2, "compiled PyTorch": []},
+             {"compiled PyTorch": "torch_peer.py: no compiler"})] * 2 + [
+            ("GPT-2 124M", [300.0] * 2, {"plain PyTorch": [3.0] * 2, "compiled PyTorch": [3.0] * 2}, {})] * 2)
+        # It is not asked again, and what we reach was on disk before the first peer.
+        self.assertEqual([(shape, bool(options)) for shape, options, _ in seen],
+                         [("micro", False), ("micro", True), ("micro", False)] +
+                         [("GPT-2 124M", False), ("GPT-2 124M", True)] * 2)
+        self.assertEqual(seen[0][2], 2)
+        table = (self.folder / "bench.md").read_text()
+        for said in (printed, table):
+            self.assertIn("micro in fp32, alibi, compiled PyTorch: ", said)
+        self.assertIn("| micro | 64 | fp32 | alibi | fused | 300 | 100 | 3.00 (3.00–3.00) | - | - |", table)
+
+    def test_a_failure_of_our_train_steps_is_said_and_the_rest_is_measured(self):
+        def ours(*arguments):
+            if arguments[-1] == "fused, graphs":
+                raise gpu_bench.Failed("exit code 1 of trainer:\nits last lines")
+            return 300.0
+        _, rows = self.train_steps("--shapes", "2", "--methods", "cable,alibi", "--rounds", "1", ours=ours, code=1)
+        self.assertEqual([(row["position"], row["attention"]) for row in rows],
+                         [("cable", "fused"), ("cable", "reference"), ("alibi", "fused"), ("alibi", "reference")])
+        self.assertEqual(rows[0]["missing"], {"fused, graphs": "exit code 1 of trainer:\nits last lines"})
+
+    def test_what_a_peer_says_is_its_failure(self):
+        shape = gpu_bench.DRY_SHAPES[0]
+        for stdout, stderr, code, expected in (
+                ("", "a traceback\nRuntimeError: out of memory\n", 1, "torch_peer.py: RuntimeError: out of memory"),
+                ("", "", -9, "torch_peer.py: exit code -9, without a word"),
+                ("no JSON", "", 0, "torch_peer.py printed no rate: 'no JSON'"),
+                ('{"tokens": 3}', "", 0, "torch_peer.py printed no rate: '{\"tokens\": 3}'")):
+            done = mock.Mock(returncode=code, stdout=stdout, stderr=stderr)
+            with mock.patch.object(gpu_bench.subprocess, "run", return_value=done), \
+                    self.assertRaises(gpu_bench.Failed) as raised:
+                gpu_bench.peer(mock.Mock(device="gpu"), "text", shape, "alibi", [])
+            self.assertEqual(str(raised.exception), expected)
 
     def test_train_steps_take_the_shapes_and_methods_that_are_asked_for(self):
         _, rows = self.train_steps("--shapes", "2,0", "--methods", "alibi", "--rounds", "2")

@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -60,13 +62,14 @@ class GpuStagesTest(unittest.TestCase):
         self.write(self.folder / name, f"#!/bin/sh\n{script}\n")
         (self.folder / name).chmod(0o755)
 
-    def run_stages(self, *options, wrong="none", wrong_code=7):
-        """(exit code, {stage: status} in their order, the calls of Python programs), where the program `wrong` fails"""
+    def run_stages(self, *options, wrong="none", wrong_code=7, seconds=0):
+        """(exit code, {stage: status} in their order, the calls of Python programs), where the program `wrong` fails,
+        and so many seconds have passed already."""
         calls, out = self.folder / "calls", self.root / "out"
         calls.write_text("")
         environment = {**os.environ, "PATH": f"{self.folder}/programs:/usr/bin:/bin", "JOBS": "3",
                        "LONGRUN_TORCH_ROOT": str(self.root / "torch"), "STAND_IN_CALLS": str(calls),
-                       "STAND_IN_WRONG": wrong, "STAND_IN_CODE": str(wrong_code)}
+                       "STAND_IN_WRONG": wrong, "STAND_IN_CODE": str(wrong_code), "SECONDS": str(seconds)}
         done = subprocess.run([self.root / "tools/gpu.sh", *options, "out"], env=environment, check=False,
                               capture_output=True, text=True)
         self.said = done.stderr
@@ -94,6 +97,41 @@ class GpuStagesTest(unittest.TestCase):
         self.assertEqual(call[1:3], ["--goals", "all"])
         self.assertIn("--shapes", call)
         self.assertNotIn("--seconds", call)
+
+    def test_each_run_that_ends_by_itself_has_less_than_is_left_of_its_stage(self):
+        whole = {"tests": 230, "sanitizer": 230, "attention": 200, "bench": 180, "others": 590}
+        a_minute = {"tests": 50, "sanitizer": 50, "attention": 30, "bench": 30, "others": 50}
+        for passed, expected in ((0, whole), (29 * 60, a_minute)):
+            for stage, most in expected.items():
+                _, statuses, [call] = self.run_stages("--stages", stage, "--minutes", "30", seconds=passed)
+                self.assertEqual(statuses, {stage: "ok"})
+                given = int(call[call.index("--seconds") + 1])
+                # Some of them pass before the stage begins.
+                self.assertTrue(most - 15 <= given <= most, f"{stage} after {passed} seconds: {given}, not {most}")
+        for stage in ("tests", "sanitizer", "others"):
+            _, _, [call] = self.run_stages("--stages", stage, "--whole", seconds=8 * 60)
+            self.assertGreaterEqual(int(call[call.index("--seconds") + 1]), 35000)
+
+    def test_a_sanitizer_whose_time_ends_with_its_stage_leaves_its_rows(self):
+        # The real program, and a sanitizer that starts another and ignores the first signal.
+        self.program("programs/compute-sanitizer", "trap '' TERM; tail -f /dev/null & wait; wait")
+        self.program("programs/python3", f'exec {sys.executable} -B "$@"')
+        code, statuses, _ = self.run_stages("--stages", "sanitizer", "--minutes", "1", seconds=50)
+        self.assertEqual((code, statuses), (1, {"sanitizer": "exit code 1; see sanitizer.log"}))
+        rows = json.loads((self.root / "out/sanitizer.json").read_text())
+        self.assertRegex(rows[0]["status"], "^did not end within [1-5] seconds$")
+        self.assertEqual({row["status"] for row in rows[1:]}, {"not run: the time was up"})
+
+    def test_what_a_stage_leaves_behind_does_not_hold_the_next(self):
+        left = self.folder / "left"
+        self.program("programs/python3", f"[ -e {left} ] || {{ setsid sleep 900 & echo $! > {left}; }}")
+        try:
+            begin = time.monotonic()
+            code, statuses, _ = self.run_stages("--stages", "checks,models")
+            self.assertEqual((code, statuses), (0, {"checks": "ok", "models": "ok"}))
+            self.assertLess(time.monotonic() - begin, 120)
+        finally:
+            os.kill(int(left.read_text()), signal.SIGKILL)
 
     def test_a_stage_that_fails_is_named_and_the_others_run(self):
         code, statuses, _ = self.run_stages(wrong="gpu_attention_bench.py")
