@@ -707,7 +707,8 @@ class Expander {
     Fields(std::as_const(model), missing);
     for (const std::string_view name : missing.names) {
       const std::string path = Str("spec.model.", name);
-      if (spec_.meant.contains(path)) continue;  // the unknown key has an error
+      // The unknown key or the value has an error.
+      if (spec_.meant.contains(path) || spec_.broken.contains(path)) continue;
       Report(PlaceOf("spec.model"),
              Str(path, ": must be given, since spec.model.size is not given"));
     }

@@ -293,6 +293,13 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   return false;
 }
 
+// Whether the lines end in carriage returns alone, which do not end a line here.
+bool HasOldLineEnds(std::string_view text) {
+  const std::size_t end = text.find('\r');
+  return text.find('\n') == std::string_view::npos &&
+         text.find_first_not_of("\r ", end) != std::string_view::npos;
+}
+
 constexpr const char* kOtherText =
     "; few lines of this text look like `key: value`: is it the right file?";
 
@@ -332,6 +339,11 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
         start, Str("the text has ", text.size(), " bytes; at most ", kSweepBytesMax, " are read"));
   }
   if (!IsText(text, source, problems)) return std::nullopt;
+  if (HasOldLineEnds(text)) {
+    return refuse(start,
+                  "the lines of this file end in carriage returns alone, as on old Macs: convert "
+                  "them, as with `tr '\\r' '\\n' < OLD.yaml > NEW.yaml`");
+  }
   TreeBuilder builder(text, source, problems);
   try {
     std::istringstream stream{std::string(text)};

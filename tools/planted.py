@@ -411,10 +411,10 @@ ERRORS = [
      "sum += 0.0 * p.query_bias[head * p.n_query + i];"),
     ("a key's number with another query's gradient", PIPELINED_BACKWARD, "const int i = own - p.distance;", "const int i = own;"),
     ("keys in a pipeline before the queries whose sums they add", CUDA_CALL,
-     "        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();\n"
-     "        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();\n",
-     "        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();\n"
-     "        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();\n"),
+     "        if (!LaunchPipelinedQueries()) LaunchWith<QueryKernel, Math>(p_);\n"
+     "        if (!LaunchPipelinedKeys()) LaunchWith<KeyKernel, Math>(p_);\n",
+     "        if (!LaunchPipelinedKeys()) LaunchWith<KeyKernel, Math>(p_);\n"
+     "        if (!LaunchPipelinedQueries()) LaunchWith<QueryKernel, Math>(p_);\n"),
     # Sums by distance over diagonals of squares.
     ("queries copied over a square that others read", PIPELINED_DISTANCES,
      "Layer::Barrier();  // the queries before have been read\n", ""),

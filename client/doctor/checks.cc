@@ -26,6 +26,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/wire/writable.h"
 #include "model/known_speed.h"
+#include "pki/files.h"
 #include "sweeps/coordinator_address.h"
 #include "sweeps/coordinator_lock.h"
 #include "sweeps/worker_folder.h"
@@ -444,6 +445,15 @@ Finding CheckDatabase(const MachineFacts& machine) {
               "(`longrun get RUN` shows them); their results stay readable");
 }
 
+// What other machines need. Without it, only a port for them does not open.
+Finding CheckKeys(const MachineFacts& machine) {
+  const PkiPaths paths = PkiPathsOf(machine.state);
+  if (!PathExists(paths.folder)) return Ok("none: this folder serves no other machines yet");
+  const Status usable = CheckPki(machine.state, machine.wall_ms);
+  if (usable.ok()) return Ok(Str("those in ", paths.folder, " belong together and are valid"));
+  return Warn("the coordinator cannot listen for other machines", usable.message());
+}
+
 Finding CheckWorkerId(const MachineFacts& machine) {
   const std::string path = JoinPath(machine.state, "worker/worker_id");
   const Result<std::string> id = ReadWorkerId(path);
@@ -495,7 +505,8 @@ constexpr Check kChecks[] = {
     {.name = "clock", .run = &CheckClock},       {.name = "environment", .run = &CheckEnvironment},
     {.name = "state", .run = &CheckFolder},      {.name = "socket", .run = &CheckSocket},
     {.name = "locks", .run = &CheckLocks},       {.name = "database", .run = &CheckDatabase},
-    {.name = "worker", .run = &CheckWorkerId},   {.name = "ports", .run = &CheckPorts},
+    {.name = "keys", .run = &CheckKeys},         {.name = "worker", .run = &CheckWorkerId},
+    {.name = "ports", .run = &CheckPorts},
 };
 
 }  // namespace

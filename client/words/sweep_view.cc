@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/decimal_text.h"
 #include "base/files.h"
 #include "base/letter_case.h"
 #include "base/str.h"
@@ -157,15 +158,18 @@ std::vector<std::string> RunFields(const v1::RunInfo& run, const std::set<std::s
   std::vector<std::string> fields = RunAxes(run, other_axes);
   fields.push_back(RunState(run, reasons));
   const v1::TaskProgress* loss = LossOf(run);
-  fields.push_back(loss == nullptr ? "" : Number(loss->loss(), 3));
+  fields.push_back(loss == nullptr || !std::isfinite(loss->loss()) ? ""
+                                                                   : DecimalText(loss->loss(), 3));
   const v1::TaskInfo* task = CurrentTask(run);
   const bool runs = task != nullptr && task->state() == "RUNNING";
   const v1::TaskProgress* progress = runs ? &task->progress() : nullptr;
   const bool timed = progress != nullptr && std::isfinite(progress->tokens_per_s()) &&
                      progress->tokens_per_s() > 0.0;
   fields.push_back(timed ? Number(progress->tokens_per_s(), 0) : "");
-  // 0: not known yet, or nothing is left of this phase. Shown in whole seconds.
-  const std::int64_t eta_s = timed ? (progress->eta_ms() + 999) / 1000 : 0;
+  // 0: not known yet, or nothing is left of this phase. Shown in whole seconds. After the last step,
+  // it is only that of a validation, and not of the checkpoint that is still to come.
+  const bool goes_on = timed && (progress->of() == 0 || progress->done() < progress->of());
+  const std::int64_t eta_s = goes_on ? (progress->eta_ms() + 999) / 1000 : 0;
   fields.push_back(eta_s > 0 ? FormatDurationMs(eta_s * 1000) : "");
   // Last, since a narrow terminal clips the line.
   fields.push_back(loss == nullptr ? "" : Sparkline(loss->loss_tail(), kSparkWidth));

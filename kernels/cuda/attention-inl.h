@@ -107,7 +107,7 @@ class AttentionCall {
       } else if constexpr (!Math::kHasTensorCores) {
         LaunchShaped<ForwardKernel, Math>();
       } else if (!LaunchPipelinedForward<Math>()) {
-        LaunchAny<ForwardKernel, Math>();
+        LaunchWith<ForwardKernel, Math>(p_);
       }
     });
     return Error();
@@ -376,8 +376,8 @@ class AttentionCall {
       LaunchShaped<KeyKernel, Math>();
     } else {
       if (!LaunchSingleBackward()) {
-        if (!LaunchPipelinedQueries()) LaunchAny<QueryKernel, Math>();
-        if (!LaunchPipelinedKeys()) LaunchAny<KeyKernel, Math>();
+        if (!LaunchPipelinedQueries()) LaunchWith<QueryKernel, Math>(p_);
+        if (!LaunchPipelinedKeys()) LaunchWith<KeyKernel, Math>(p_);
       }
     }
   }
@@ -399,7 +399,7 @@ class AttentionCall {
       const bool is_few = HasFewTerms<Math>() && !HasMask() && p_.table != nullptr;
       if (is_few && TryNarrow<DistanceKernel, Math, TableParams>()) return;
     }
-    LaunchAny<DistanceKernel, Math>();
+    LaunchWith<DistanceKernel, Math>(p_);
   }
   template <typename TakeSums>
   bool LaunchPipelinedDistances(const TakeSums& take_sums) {
@@ -606,17 +606,13 @@ class AttentionCall {
   void LaunchShaped() {
     const bool is_few =
         HasFewTerms<Math>() && !HasMask() && p_.has_piecewise == 0 && p_.two_sided == 0;
-    if (!is_few || !TryFew<Kernel, Math>()) LaunchAny<Kernel, Math>();
+    if (!is_few || !TryFew<Kernel, Math>()) LaunchWith<Kernel, Math>(p_);
   }
   // The pipelined kernels find a row's maximum before they multiply by the scale, and number the
   // tiles of queries.
   template <typename Math>
   bool TakesPipelined() const {
     return p_.scale > 0.0F && p_.n_query > 0 && HasFewTerms<Math>();
-  }
-  template <template <typename, typename> typename Kernel, typename Math>
-  void LaunchAny() {
-    LaunchWith<Kernel, Math>(p_);
   }
   template <template <typename, typename> typename Kernel, typename Math, typename Known>
   void LaunchWith(const Known& params) {

@@ -163,6 +163,17 @@ TEST(SweepFilesTest, EveryFileGivesTheExpectedTextBesideIt) {
   EXPECT_GE(n_files, 20);
 }
 
+// Not a file beside this one: editors and git may change its line ends.
+TEST(SweepFilesTest, LinesThatEndInCarriageReturnsAloneAreNamedWithTheRemedy) {
+  std::string yaml = *ReadFile(SourcePath("tests/sweeps/full.yaml"));
+  std::ranges::replace(yaml, '\n', '\r');
+  const Result<Sweep> sweep = ParseSweep(yaml, "old.yaml", {}, TestDatasets());
+  ASSERT_FALSE(sweep.ok());
+  EXPECT_EQ(ErrorOf(sweep),
+            "old.yaml:1:1: the lines of this file end in carriage returns alone, as on old Macs: "
+            "convert them, as with `tr '\\r' '\\n' < OLD.yaml > NEW.yaml`");
+}
+
 // The six novels as `./dev quickstart` imports them: Persuasion has 466,854 bytes and its end of
 // text.
 DatasetCatalogue Novels() {

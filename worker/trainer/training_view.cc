@@ -1,8 +1,8 @@
 #include "worker/trainer/training_view.h"
 
 #include <cmath>
-#include <cstdio>
 
+#include "base/decimal_text.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -14,11 +14,7 @@ constexpr std::int64_t kRedrawMs = 500;
 constexpr std::int64_t kLineMs = 60'000;
 constexpr std::int64_t kLines = 10;  // at least so many for a whole training
 
-std::string LossText(double loss) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", loss);
-  return text;
-}
+std::string LossText(double loss) { return DecimalText(loss, 4); }
 
 }  // namespace
 

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "client/doctor/checks.h"
+#include "pki/files.h"
 #include "sweeps/worker_id.h"
 #include "worker/agent/devices.h"
 
@@ -295,6 +296,20 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
   Expect("database", CheckVerdict::kFail, "is missing, although this folder had a database");
+}
+
+TEST_F(DoctorTest, AnAuthorityWhoseKeyIsGoneOrOfAnother) {
+  Expect("keys", CheckVerdict::kOk, "serves no other machines");
+  ASSERT_TRUE(InitPki(machine.state, {"here"}, machine.wall_ms).ok());
+  Expect("keys", CheckVerdict::kOk, "belong together");
+  const std::string key = PkiPathsOf(machine.state).authority_key;
+  ASSERT_TRUE(WriteFileAtomic(key, "damaged", 0600).ok());
+  Expect("keys", CheckVerdict::kWarn, "cannot listen");
+  ASSERT_TRUE(RemoveAll(key).ok());
+  Expect("keys", CheckVerdict::kWarn, "cannot listen");
+  const std::string remedy = Of("keys").remedy;
+  EXPECT_NE(remedy.find("authority.key"), std::string::npos) << remedy;
+  EXPECT_NE(remedy.find("`longrun admin backup --with-keys`"), std::string::npos) << remedy;
 }
 
 TEST_F(DoctorTest, AWorkersIdThatIsDamaged) {

@@ -69,6 +69,26 @@ v1::WatchSweepResponse Sweep() {
   return message;
 }
 
+// A diverged loss is short, and after its last step a training has no time left to show.
+TEST(RenderProgressTest, ALargeLossAndTheLastStep) {
+  v1::RunInfo run = RunWith("1", "rope", "RUNNING");
+  v1::TaskInfo& task = *run.mutable_tasks(0);
+  task.set_kind("train");
+  v1::TaskProgress& progress = *task.mutable_progress();
+  progress.set_phase("train");
+  progress.set_of(100);
+  progress.set_done(99);
+  progress.set_tokens_per_s(1000);
+  progress.set_eta_ms(1500);
+  progress.set_loss(3582991104212992.0);
+  progress.add_loss_tail(2.5);
+  EXPECT_EQ(ChangeLine(run, {}),
+            "1 rope 64: train 99/100 steps, loss 3.58e15, 1000 tokens/s, ETA 2s");
+  progress.set_done(100);
+  progress.set_loss(2.5);
+  EXPECT_EQ(ChangeLine(run, {}), "1 rope 64: train 100/100 steps, loss 2.500, 1000 tokens/s");
+}
+
 // The headline, the columns and what follows the runs stay;
 // what is at work comes before what waits.
 TEST(RenderProgressTest, FitsATerminalOfAnyHeight) {
