@@ -201,15 +201,11 @@ constexpr std::string_view kOfContexts[] = {"login", "context list", "context us
 // Verbs that need no coordinator.
 constexpr std::string_view kNeedNone[] = {"explain", "schema", "completion", "version"};
 
-// Verbs that messages suggest for another machine than this one, in whose folders they work.
-constexpr std::string_view kElsewhere[] = {"admin pki show", "pilot"};
-
 // Messages may suggest commands, which need the same option as this one.
 void SuggestWithOptionOf(const CLI::App& app, const std::string& state,
                          const std::string& context) {
   std::vector<std::string_view> without(std::begin(kOfContexts), std::end(kOfContexts));
   without.insert(without.end(), std::begin(kNeedNone), std::end(kNeedNone));
-  without.insert(without.end(), std::begin(kElsewhere), std::end(kElsewhere));
   if (app.count("--state") > 0) SuggestWith(Str("--state ", ShellWord(state)), without);
   if (app.count("--context") == 0) return;
   without.insert(without.end(), std::begin(kNeedStateFolder), std::end(kNeedStateFolder));

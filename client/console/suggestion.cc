@@ -18,6 +18,11 @@ Suggestions& TheSuggestions() {
   return suggestions;
 }
 
+// A message marks a command as one for another machine, where the state folder and the contexts are
+// others, by one of these after it.
+constexpr std::string_view kElsewhere[] = {"` on the coordinator's machine", "` on a machine",
+                                           "` there"};
+
 bool TakesOption(std::string_view verb_and_arguments) {
   const bool is_verb = !verb_and_arguments.empty() && verb_and_arguments[0] >= 'a' &&
                        verb_and_arguments[0] <= 'z';  // not `longrun VERB --help`
@@ -48,8 +53,8 @@ std::string WithSuggestions(std::string_view text) {
        at = text.find(kCommand)) {
     const std::size_t verb = at + kCommand.size();
     const std::size_t end = std::min(text.find('`', verb), text.size());
-    // There, the state folder and the contexts are others.
-    const bool is_elsewhere = text.substr(end).starts_with("` on the coordinator's machine");
+    const bool is_elsewhere = std::ranges::any_of(
+        kElsewhere, [&](std::string_view mark) { return text.substr(end).starts_with(mark); });
     out += is_elsewhere
                ? std::string(text.substr(0, end))
                : Str(text.substr(0, at + 1), SuggestedCommand(text.substr(verb, end - verb)));

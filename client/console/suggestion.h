@@ -10,12 +10,12 @@
 namespace longrun::client {
 
 // To be called before anything is said. `option` is "--state FOLDER", "--context NAME" or "";
-// `without`: verbs that do not take it, such as "explain" and "admin pki show".
+// `without`: verbs that do not take it, such as "explain" and "login".
 void SuggestWith(std::string option, std::vector<std::string_view> without);
 
 // "longrun --state FOLDER get my-sweep" for "get my-sweep".
 std::string SuggestedCommand(std::string_view verb_and_arguments);
-// The text with the option in each command in backticks.
+// The text with the option in each command in backticks, unless words of kElsewhere follow it.
 std::string WithSuggestions(std::string_view text);
 
 // For a shell, as one word: in quotes if that is necessary, or always.

@@ -49,13 +49,13 @@ Status Confirm(const CertificateFacts& authority, const HostPort& place, const s
     return Status(Code::kInvalidArgument,
                   Str("nobody can confirm that the authority of ", place.Text(),
                       " is the right one: give --ca-fingerprint, which `longrun admin pki show` "
-                      "prints on the coordinator's machine; it presents ",
+                      "on the coordinator's machine prints; it presents ",
                       authority.fingerprint));
   }
   std::fprintf(
       stderr,
       "The authority (CA) of %s has the SHA-256 fingerprint\n  %s\nCompare it with the one "
-      "that its operator gave you, or that `longrun admin pki show` prints there.\n",
+      "that its operator gave you, or that `longrun admin pki show` there prints.\n",
       place.Text().c_str(), authority.fingerprint.c_str());
   ASSIGN_OR_RETURN(const std::string answer, Ask("Are they equal (yes/no)? ", false));
   if (answer == "yes") return Status();

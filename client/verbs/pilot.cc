@@ -103,7 +103,7 @@ Status FillCoordinator(const SlurmArguments& arguments, const std::string& state
       return std::move(fingerprint)
           .status()
           .In("cannot find out which authority (CA) the jobs are to trust: give --ca-fingerprint, "
-              "which `longrun admin pki show` prints on the coordinator's machine");
+              "which `longrun admin pki show` on the coordinator's machine prints");
     }
     pilot.ca_fingerprint = *std::move(fingerprint);
     return Status();

@@ -160,7 +160,8 @@ std::string NoWorkerText(const v1::PlanSweepResponse& plan, bool is_remote) {
   }
   return Str("no worker is known yet: the tasks need ", needed, "; ",
              is_remote ? "start longrun-worker on a machine that has one, with a token that "
-                         "`longrun admin join-token create` makes, or `longrun pilot slurm`"
+                         "`longrun admin join-token create` makes, or `longrun pilot slurm` "
+                         "on a machine of a cluster"
                        : "`longrun run` and `longrun up` start a worker on this machine, which "
                          "must have one",
              "\nthe disk needed was compared with that of ", machine, "\n");

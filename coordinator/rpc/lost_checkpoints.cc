@@ -1,7 +1,6 @@
 // See lost_checkpoints.h.
 #include "coordinator/rpc/lost_checkpoints.h"
 
-#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "base/artifact_file.h"
+#include "coordinator/rpc/look_at_tasks.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -53,17 +53,15 @@ void Note(const State& state, std::span<const std::string> tasks, const std::set
   }
 }
 
-// Looks at few tasks at a time, so that others need not wait.
 Result<Asked> AskedBy(Core& core, const RetryRequested& event) {
-  constexpr std::size_t kTasksOfLook = 2000;
   Asked asked;
   std::set<std::string> lost;
   for (const LostResult& one : event.lost) lost.insert(one.task);
-  const std::span<const std::string> all = event.tasks;
-  for (std::size_t begin = 0; begin < all.size(); begin += kTasksOfLook) {
-    const auto some = all.subspan(begin, std::min(kTasksOfLook, all.size() - begin));
-    RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { Note(state, some, lost, asked); }));
-  }
+  RETURN_IF_ERROR(
+      LookAtTasks(core, event.tasks, [&](const State& state, std::span<const std::string> some) {
+        Note(state, some, lost, asked);
+        return true;
+      }));
   return asked;
 }
 

@@ -1,7 +1,6 @@
 // See sweeps.h.
 #include "coordinator/rpc/sweeps.h"
 
-#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,6 +11,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "coordinator/one_line.h"
+#include "coordinator/rpc/look_at_tasks.h"
 #include "coordinator/rpc/lost_checkpoints.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/evaluated_dataset.h"
@@ -22,7 +22,6 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
-constexpr std::size_t kTasksOfLook = 2000;
 
 // The changes to `sweep` that the request asks for, checked.
 Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
@@ -128,17 +127,16 @@ Result<std::set<std::string>> CheckDatasets(Core& core, const RetryRequested& ev
       if (!missing.empty()) return;
     }
   };
-  // Few at a time, so that others need not wait.
   RetryRequested some = {.sweep_id = event.sweep_id,
                          .tasks = {},
                          .lost = event.lost,
                          .lost_checkpoints = event.lost_checkpoints};
-  const std::span<const std::string> all = event.tasks;
-  for (std::size_t begin = 0; begin < all.size() && missing.empty(); begin += kTasksOfLook) {
-    const auto part = all.subspan(begin, std::min(kTasksOfLook, all.size() - begin));
-    some.tasks.assign(part.begin(), part.end());
-    RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { look(state, some); }));
-  }
+  RETURN_IF_ERROR(LookAtTasks(core, event.tasks,
+                              [&](const State& state, std::span<const std::string> some_tasks) {
+                                some.tasks.assign(some_tasks.begin(), some_tasks.end());
+                                look(state, some);
+                                return missing.empty();
+                              }));
   if (missing.empty()) return tasks;
   return Status(Code::kFailedPrecondition,
                 Str("dataset \"", missing,

@@ -41,10 +41,10 @@ std::string CountText(std::int64_t n, std::string_view one, std::string_view man
 std::string_view WorkerRemedy(bool is_remote) {
   return is_remote ? "let one join: start longrun-worker on any machine with a token that "
                      "`longrun admin join-token create` makes (docs/security.md), or `longrun "
-                     "pilot slurm` for jobs of a cluster"
+                     "pilot slurm` on a machine of a cluster"
                    : "start one: `longrun up` on this machine; or, if the coordinator runs with "
-                     "--listen HOST:PORT, longrun-worker on another, or `longrun pilot slurm` for "
-                     "jobs of a cluster";
+                     "--listen HOST:PORT, longrun-worker on another, or `longrun pilot slurm` on "
+                     "a machine of a cluster";
 }
 
 // The fitting slots of a class that take nothing now, by what keeps them.

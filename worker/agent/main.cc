@@ -45,6 +45,7 @@ int ExitCodeOf(const Status& status) {
     case Code::kUnavailable:
       return kExitWorkerTaken;
     case Code::kInvalidArgument:
+      return kExitBadUsage;
     case Code::kFailedPrecondition:
     case Code::kNotFound:
     case Code::kAlreadyExists:

@@ -109,7 +109,7 @@ Result<std::vector<std::string>> JoinTokens(const std::string& path, const std::
     ASSIGN_OR_RETURN(files, ListFolder(path));
     std::erase_if(files, [](const std::string& name) { return name.starts_with("."); });
     if (files.empty()) {
-      return Status(Code::kInvalidArgument,
+      return Status(Code::kFailedPrecondition,
                     Str("the folder ", path,
                         " has no file with a join token: put one there for each worker (`longrun "
                         "admin join-token create`)"));
@@ -123,7 +123,7 @@ Result<std::vector<std::string>> JoinTokens(const std::string& path, const std::
     ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kFileBytesMax));
     const std::string token(Trim(text));
     if (TokenId(token).empty()) {
-      return Status(Code::kInvalidArgument,
+      return Status(Code::kFailedPrecondition,
                     Str(file,
                         " does not hold a join token: expected the text \"lr_...\" "
                         "that `longrun admin join-token create` has printed"));
@@ -239,7 +239,8 @@ Status Join(const MemberFiles& files, const std::string& joined_path, const Host
   if (fingerprint.empty()) {
     return Status(Code::kInvalidArgument,
                   Str("--ca-fingerprint \"", options.ca_fingerprint,
-                      "\": expected the 64 hex digits that `longrun admin pki show` prints"));
+                      "\": expected the 64 hex digits that `longrun admin pki show` on the "
+                      "coordinator's machine prints"));
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> tokens,
                    JoinTokens(options.token_file, worker_id));

@@ -16,25 +16,32 @@ TEST_F(SuggestionTest, CommandsStayAsTheyAreWithoutAnOption) {
 }
 
 TEST_F(SuggestionTest, EachCommandInBackticksGetsTheOption) {
-  SuggestWith("--state /x", {"explain", "admin pki show"});
+  SuggestWith("--state /x", {"explain", "login"});
   EXPECT_EQ(WithSuggestions("`longrun ls` or `longrun get a -o json`: see `--help`"),
             "`longrun --state /x ls` or `longrun --state /x get a -o json`: see `--help`");
   EXPECT_EQ(SuggestedCommand("retry a"), "longrun --state /x retry a");
 }
 
 TEST_F(SuggestionTest, CommandsThatDoNotTakeTheOptionStayAsTheyAre) {
-  SuggestWith("--state /x", {"explain", "admin pki show"});
+  SuggestWith("--state /x", {"explain", "login"});
   for (const char* const text :
-       {"`longrun explain train.tokens`", "`longrun admin pki show` prints it",
-        "`longrun VERB --help`", "`longrun --help`", "`longrun-trainer generate`", "longrun get a",
-        "`longrun explain"}) {
+       {"`longrun explain train.tokens`", "`longrun login HOST` asks", "`longrun VERB --help`",
+        "`longrun --help`", "`longrun-trainer generate`", "longrun get a", "`longrun explain"}) {
     EXPECT_EQ(WithSuggestions(text), text);
   }
   EXPECT_EQ(WithSuggestions("`longrun explains`"), "`longrun --state /x explains`");
 }
 
-TEST_F(SuggestionTest, ACommandForTheCoordinatorsMachineStaysAsItIs) {
+TEST_F(SuggestionTest, ACommandForAnotherMachineStaysAsItIs) {
   SuggestWith("--context gpu", {});
+  for (const char* const text :
+       {"run `longrun pilot slurm` on a machine of a cluster", "start `longrun pilot` there again",
+        "compare with `longrun admin pki show` on the coordinator's machine"}) {
+    EXPECT_EQ(WithSuggestions(text), text);
+  }
+  EXPECT_EQ(WithSuggestions("`longrun up` on this machine; `longrun pilot list` shows the jobs"),
+            "`longrun --context gpu up` on this machine; "
+            "`longrun --context gpu pilot list` shows the jobs");
   EXPECT_EQ(WithSuggestions("`longrun admin token create` on the coordinator's machine makes one; "
                             "`longrun ls` lists them"),
             "`longrun admin token create` on the coordinator's machine makes one; "

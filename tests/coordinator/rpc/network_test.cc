@@ -792,7 +792,7 @@ TEST_F(NetworkTest, JoinGoesOnWhereTheWorkerDied) {
   }
 }
 
-// systemd does not start a worker again that ends with 78 (deploy/systemd/longrun-worker.service).
+// systemd does not start a worker again that ends with 64 (deploy/systemd/longrun-worker.service).
 TEST_F(NetworkTest, AFirstJoinIsTriedAgainIfTheNameCannotBeResolvedUnlessItIsNone) {
   InitPki();
   const std::string token = At("join-token");
@@ -804,7 +804,7 @@ TEST_F(NetworkTest, AFirstJoinIsTriedAgainIfTheNameCannotBeResolvedUnlessItIsNon
   };
   EXPECT_EQ(code_at("nowhere.invalid"), 75);
   EXPECT_EQ(CountInLog("gpu-1.log", "cannot be resolved"), 1u) << ReadFile(At("gpu-1.log")).value();
-  EXPECT_EQ(code_at("no..where"), 78);
+  EXPECT_EQ(code_at("no..where"), 64);
   EXPECT_EQ(CountInLog("gpu-1.log", "expected HOST:PORT"), 1u);
 }
 

@@ -1369,11 +1369,11 @@ TEST_F(AgentTest, TwoWorkersDoNotShareAFolder) {
 
 TEST_F(AgentTest, ANetworkAddressWithoutProtectionIsRefusedWithTheReason) {
   StartWorker({"--metrics", "0.0.0.0:9400"});
-  EXPECT_EQ(EndOfWorker().code, 78);
+  EXPECT_EQ(EndOfWorker().code, 64);
   EXPECT_NE(WorkerLog().find("127.0.0.1:PORT"), std::string::npos);
   address_ = "10.0.0.1:9400";
   StartWorker();
-  EXPECT_EQ(EndOfWorker().code, 78);
+  EXPECT_EQ(EndOfWorker().code, 64);
   EXPECT_NE(WorkerLog().find("give --join FILE"), std::string::npos);
 }
 
