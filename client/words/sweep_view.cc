@@ -166,8 +166,8 @@ std::vector<std::string> RunFields(const v1::RunInfo& run, const std::set<std::s
   const bool timed = progress != nullptr && std::isfinite(progress->tokens_per_s()) &&
                      progress->tokens_per_s() > 0.0;
   fields.push_back(timed ? Number(progress->tokens_per_s(), 0) : "");
-  // 0: not known yet, or nothing is left of this phase. Shown in whole seconds. After the last step,
-  // it is only that of a validation, and not of the checkpoint that is still to come.
+  // 0: not known yet, or nothing is left of this phase. Shown in whole seconds. After the last
+  // step, it is only that of a validation, and not of the checkpoint that is still to come.
   const bool goes_on = timed && (progress->of() == 0 || progress->done() < progress->of());
   const std::int64_t eta_s = goes_on ? (progress->eta_ms() + 999) / 1000 : 0;
   fields.push_back(eta_s > 0 ? FormatDurationMs(eta_s * 1000) : "");

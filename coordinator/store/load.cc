@@ -382,16 +382,8 @@ Status FindExecutions(Connection& connection, State& state) {
   return Status();
 }
 
-using Text = std::optional<std::string>;
-
-Result<Text> MetaValue(Connection& connection, std::string_view key) {
-  ASSIGN_OR_RETURN(Statement row, connection.Prepare("SELECT value FROM meta WHERE key = ?"));
-  ASSIGN_OR_RETURN(const bool is_any, row.Bind(key).Step());
-  return is_any ? Text(row.Text(0)) : Text();
-}
-
 Result<std::optional<SweepOrder>> LoadOrder(Connection& connection) {
-  ASSIGN_OR_RETURN(const Text text, MetaValue(connection, kOrderKey));
+  ASSIGN_OR_RETURN(const std::optional<std::string> text, MetaValue(connection, kOrderKey));
   if (!text) return std::optional<SweepOrder>();
   ASSIGN_OR_RETURN(const Json json, ParseJson(*text));
   ASSIGN_OR_RETURN(const std::string kind, GetString(json, "kind"));
@@ -410,7 +402,8 @@ Result<std::optional<SweepOrder>> LoadOrder(Connection& connection) {
 }
 
 Status LoadSweeps(Connection& connection, State& state) {
-  ASSIGN_OR_RETURN(const Text submitting, MetaValue(connection, kSubmittingKey));
+  ASSIGN_OR_RETURN(const std::optional<std::string> submitting,
+                   MetaValue(connection, kSubmittingKey));
   if (submitting) state.submitting = *submitting;
   ASSIGN_OR_RETURN(state.order, LoadOrder(connection));
   RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner FROM sweep",

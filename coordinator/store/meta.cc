@@ -138,6 +138,12 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version) {
   return put.Bind(value).Run();
 }
 
+Result<std::optional<std::string>> MetaValue(Connection& connection, std::string_view key) {
+  ASSIGN_OR_RETURN(Statement row, connection.Prepare("SELECT value FROM meta WHERE key = ?"));
+  ASSIGN_OR_RETURN(const bool is_any, row.Bind(key).Step());
+  return is_any ? std::optional(row.Text(0)) : std::nullopt;
+}
+
 Status PutMeta(Connection& connection, std::string_view key, const std::string& value) {
   ASSIGN_OR_RETURN(Statement add,
                    connection.Prepare("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"));

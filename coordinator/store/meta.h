@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,8 @@ inline constexpr std::string_view kRestoredKey = "restored_wall_ms";
 inline constexpr std::string_view kSubmittingKey = "submitting";
 // The key of State::order, as JSON. There is no row while no order takes several steps.
 inline constexpr std::string_view kOrderKey = "order";
+// nullopt if there is no row.
+Result<std::optional<std::string>> MetaValue(Connection& connection, std::string_view key);
 // Write a row, and delete it if there is one. For a connection that keeps checksums.
 Status PutMeta(Connection& connection, std::string_view key, const std::string& value);
 Status DropMeta(Connection& connection, std::string_view key);

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "base/version.h"
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/complete_check.h"
@@ -479,9 +480,11 @@ Status Store::CountStart() {
 }
 
 Result<std::optional<std::int64_t>> Store::RestoredWallMs() {
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT value FROM meta WHERE key = ?"));
-  ASSIGN_OR_RETURN(const bool is_restored, row.Bind(kRestoredKey).Step());
-  return is_restored ? std::optional(row.Int(0)) : std::nullopt;
+  ASSIGN_OR_RETURN(const std::optional<std::string> text, MetaValue(*connection_, kRestoredKey));
+  if (!text) return std::optional<std::int64_t>();
+  const Result<std::int64_t> wall_ms = ParseCount(*text);
+  if (wall_ms.ok()) return std::optional(*wall_ms);
+  return DamagedDatabase(database_path(), Str(kRestoredKey, " is \"", Printable(*text), "\""));
 }
 
 Status Store::ForgetRestored() { return DropMeta(*connection_, kRestoredKey); }

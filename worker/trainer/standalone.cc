@@ -401,14 +401,17 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
 struct Parts {
   Inputs inputs;
   Run run;
+  bool has_run = false;  // without errors
 };
 
 // Reports all errors of the arguments and of the files that they name at once.
 Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& errors) {
   errors.Add(CheckOutput(options.output, kind));
   CheckMachine(options, errors);
-  Parts parts = {.inputs = OpenInputs(options, errors), .run = {}};
-  parts.run = CheckRun(options, kind, parts.inputs, errors);
+  ErrorList own;
+  Parts parts = {.inputs = OpenInputs(options, own), .run = {}};
+  parts.run = CheckRun(options, kind, parts.inputs, own);
+  parts.has_run = errors.AddAll(own);
   return parts;
 }
 
@@ -651,22 +654,24 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   return resolved;
 }
 
-// The extension of --extend, for contexts of up to n_longest tokens; null: none.
-Json ResolveExtend(const std::string& text, const Run& run, std::int64_t n_longest,
-                   ErrorList& errors) {
+// The extension of --extend, for contexts of these lengths; null: none. `run`: null if it has
+// errors; only what needs no run is then checked. `lengths`: empty if they have errors.
+Json ResolveExtend(const std::string& text, const Run* run,
+                   const std::vector<std::int64_t>& lengths, ErrorList& errors) {
   if (text.empty()) return nullptr;
   Result<Json> parsed = ParseJson(text);
   if (!parsed.ok()) {
     errors.Add(std::move(parsed).status().In("--extend"));
     return nullptr;
   }
-  const Json given = WithOriginalLength(std::move(parsed).value(), run.train.train_length);
+  if (run == nullptr) return nullptr;
+  const Json given = WithOriginalLength(std::move(parsed).value(), run->train.train_length);
   std::vector<ParamError> wrong = ExtensionErrors(given);
   Json extension;
   if (wrong.empty()) {
     extension = ResolveExtension(given).value();
-    std::optional<ParamError> why = WhyNotExtended(extension, run.model);
-    if (!why) why = WhyTooLong(extension, n_longest);
+    std::optional<ParamError> why = WhyNotExtended(extension, run->model);
+    if (!why && !lengths.empty()) why = WhyTooLong(extension, lengths.back());
     if (why) wrong.push_back(std::move(*why));
   }
   for (const ParamError& error : wrong) {
@@ -748,12 +753,12 @@ Ending TrainStandalone(const StandaloneOptions& options) {
 Ending EvaluateStandalone(const StandaloneOptions& options) {
   ErrorList errors;
   const Parts parts = CheckParts(options, TaskKind::kEvaluate, errors);
+  const Run* const run = parts.has_run ? &parts.run : nullptr;
   Resolved resolved = ResolveEvaluation(options, parts.inputs, errors);
+  resolved.extension = ResolveExtend(options.extend, run, resolved.lengths, errors);
   if (!errors.empty()) return EndingOf(errors);
   Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate, parts);
   if (!task) return EndingOf(task.status());
-  resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
-  if (!errors.empty()) return EndingOf(errors);
   AddEvaluation(resolved, *task);
   if (Status status = TakeOutput(options, parts, *task); !status.ok()) {
     return EndingOf(std::move(status));

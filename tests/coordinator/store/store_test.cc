@@ -1337,6 +1337,16 @@ TEST_F(StoreTest, ATruncatedDatabaseIsDamagedAndSaysSo) {
   EXPECT_NE(opened.status().message().find("is damaged"), std::string::npos);
 }
 
+TEST_F(StoreTest, ATimeOfARestoreThatIsNoNumberIsDamage) {
+  EXPECT_FALSE(store->RestoredWallMs().value().has_value());
+  ChangeBehindItsBack("INSERT INTO meta (key, value) VALUES ('restored_wall_ms', '17')");
+  EXPECT_EQ(store->RestoredWallMs().value(), 17);
+  ChangeBehindItsBack("UPDATE meta SET value = 'soon' WHERE key = 'restored_wall_ms'");
+  const Status status = store->RestoredWallMs().status();
+  EXPECT_EQ(status.code(), Code::kDataLoss) << status.message();
+  EXPECT_NE(status.message().find("\"soon\""), std::string::npos) << status.message();
+}
+
 TEST_F(StoreTest, ADatabaseThatIsGoneIsNotTakenForANewOne) {
   ASSERT_TRUE(store->CheckpointWal(true).ok());
   const std::string path = store->database_path();
