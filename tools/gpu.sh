@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ./dev gpu [--dry-run] [--stages tests,...] [--minutes N] [--whole] [FOLDER]: what must be shown
-# on a GPU.
+# ./dev gpu [--dry-run] [--trainer PROGRAM] [--stages tests,...] [--minutes N] [--whole]
+#   [--archive FILE] [FOLDER]: what must be shown on a GPU.
 #
 # Builds the trainer alone (preset trainer-only, with CUDA) and the tests that need a GPU. The
 # stages, in the order of their worth, since a machine may be lent for minutes:
@@ -41,21 +41,27 @@
 #   STAGE.log                        what the stage printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
-# A stage leaves alone what another stage's run left in FOLDER.
+# A stage leaves alone what another stage's run left in FOLDER. --archive also writes these files,
+# and the logs of the programs that the stages have run, to FILE (a tar.gz), anew after each stage:
+# whatever ends the script, FILE is whole, and has all stages that ended before. For a machine from
+# which only a few small files can be brought back.
+#
+# With --trainer nothing is built, here or by others: the tests and benchmarks are those of the
+# build that has PROGRAM, in its folder bin.
 #
 # Needs a compiler, CMake, nvcc, LibTorch, python3, and what ./dev setup puts into .deps and .data
 # (both can be copied along). Exit codes: 0 all as expected; 1 not, or not all was run; 69 there is
 # no GPU.
 #
 # --dry-run does the same on the CPU, in a few steps on a small model, so that this script itself is
-# tested where no GPU is. Stages that only a GPU can run are named and left out; with
-# --trainer PROGRAM nothing is built.
+# tested where no GPU is. Stages that only a GPU can run are named and left out.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 STAGES=tests,sanitizer,checks,attention,rows,bench,models,timeline,others
 usage() {
-  echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages $STAGES] [--minutes N] [--whole] [FOLDER]" >&2
+  echo "usage: ./dev gpu [--dry-run] [--trainer PROGRAM] [--stages $STAGES] [--minutes N] [--whole] [--archive FILE]" \
+    "[FOLDER]" >&2
   exit 64
 }
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
@@ -66,6 +72,7 @@ FOLDER=
 TRAINER=
 MINUTES=30
 WHOLE=false
+ARCHIVE=
 ASKED=$STAGES
 while [ $# -gt 0 ]; do
   case $1 in
@@ -74,13 +81,13 @@ while [ $# -gt 0 ]; do
     --stages) [ $# -ge 2 ] || usage; ASKED=$2; shift ;;
     --minutes) [ $# -ge 2 ] || usage; MINUTES=$2; shift ;;
     --whole) WHOLE=true ;;
+    --archive) [ $# -ge 2 ] || usage; ARCHIVE=$2; shift ;;
     -*) usage ;;
     *) [ -z "$FOLDER" ] || usage; FOLDER=$1 ;;
   esac
   shift
 done
 FOLDER=${FOLDER:-build/gpu}
-[ -z "$TRAINER" ] || $DRY || usage
 STAGE="(${STAGES//,/|})"
 [[ $ASKED =~ ^$STAGE(,$STAGE)*$ ]] && [[ $MINUTES =~ ^[0-9]{1,6}$ ]] || usage
 asked() { [[ ,$ASKED, == *,$1,* ]]; }
@@ -90,7 +97,10 @@ if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/de
   exit 69
 fi
 
-if [ -z "$TRAINER" ]; then
+BUILDS=true
+if [ -n "$TRAINER" ]; then
+  BUILDS=false
+else
   # LibTorch: as given, else ours, else the machine's.
   if [ -z "${LONGRUN_TORCH_ROOT:-}" ]; then
     LONGRUN_TORCH_ROOT=$(echo "$PWD"/.venv/lib/python3*/site-packages/torch)
@@ -120,6 +130,9 @@ print(spec.submodule_search_locations[0] if spec else '')")
   TRAINER=build/trainer-only/bin/longrun-trainer
 fi
 [ -x "$TRAINER" ] || fail "$TRAINER is no program"
+BIN=$(dirname "$TRAINER")
+BUILD=$(dirname "$BIN")
+[ "$BIN" != . ] || BUILD=..
 
 # Fresh for each stage: nothing of an earlier run can pass for this one's.
 mkdir -p "$FOLDER"
@@ -141,6 +154,21 @@ asked models && rm -f "$FOLDER"/{results.json,tables.md}
 
 STATUS=0
 ENDED=
+# Replaces the archive as a whole.
+archive() {
+  [ -n "$ARCHIVE" ] || return 0
+  local part=$ARCHIVE.part
+  # tar says 1 of a log that still grows.
+  if mkdir -p "$(dirname "$ARCHIVE")" &&
+    { (cd "$FOLDER" && find . -type f \( -name '*.log' -o ! -path './*/*' \) -print0) |
+      grep -zvxF -e "./$(basename "$ARCHIVE")" -e "./$(basename "$part")" |
+      tar -czf "$part" -C "$FOLDER" --null -T - || [ $? -eq 1 ]; } && mv "$part" "$ARCHIVE"; then
+    return 0
+  else
+    echo "gpu: $ARCHIVE cannot be written" >&2
+    STATUS=1
+  fi
+}
 # note STAGE STATUS SECONDS: a row of stages.json
 note() {
   ENDED+="${ENDED:+,}
@@ -148,6 +176,7 @@ note() {
   printf '[%s\n]\n' "$ENDED" > "$FOLDER/stages.json"
   echo "gpu: $1: $2" >&2
   [ "$2" = ok ] || [[ $2 == "left out"* ]] || STATUS=1
+  archive
 }
 # seconds_of LIMIT: what a stage with this limit may take now
 seconds_of() {
@@ -190,7 +219,6 @@ run_on_gpu() {
   run "$@"
 }
 
-BIN=$(dirname "$TRAINER")
 DRY_RUN=()
 if $DRY; then DRY_RUN=(--dry-run); fi
 # attention and bench end by themselves, with a margin for the last row.
@@ -198,9 +226,9 @@ ATTENTION=(--seconds @SECONDS@)
 BENCH=(--seconds @SECONDS@ --rounds 1)
 if $WHOLE; then ATTENTION=(--shapes) BENCH=(); fi
 
-run_on_gpu tests 240 10 python3 tools/gpu_tests.py tests --build build/trainer-only --folder "$FOLDER" \
+run_on_gpu tests 240 10 python3 tools/gpu_tests.py tests --build "$BUILD" --folder "$FOLDER" \
   --seconds @SECONDS@
-run sanitizer 240 10 python3 tools/gpu_tests.py sanitizer --build build/trainer-only --folder "$FOLDER" \
+run sanitizer 240 10 python3 tools/gpu_tests.py sanitizer --build "$BUILD" --folder "$FOLDER" \
   --seconds @SECONDS@ "${DRY_RUN[@]}"
 run checks 360 0 python3 tools/gpu_checks.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
 run_on_gpu attention 300 100 python3 tools/gpu_attention_bench.py --goals all --folder "$FOLDER" \
@@ -212,8 +240,9 @@ run bench 300 120 python3 tools/gpu_bench.py --trainer "$TRAINER" --folder "$FOL
 run models 300 0 python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}"
 run_on_gpu timeline 120 0 python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER"
 # shellcheck disable=SC2016
-run_on_gpu others 600 10 bash -c 'SECONDS=0; cmake --build build/trainer-only -j "$1" &&
-  exec python3 tools/gpu_tests.py others --build build/trainer-only --folder "$2" --jobs "$1" \
-    --seconds "$(($3 - SECONDS))"' others "${JOBS:-$(nproc)}" "$FOLDER" @SECONDS@
+run_on_gpu others 600 10 bash -c 'SECONDS=0
+  if $5; then cmake --build "$4" -j "$1" || exit; fi
+  exec python3 tools/gpu_tests.py others --build "$4" --folder "$2" --jobs "$1" --seconds "$(($3 - SECONDS))"' \
+  others "${JOBS:-$(nproc)}" "$FOLDER" @SECONDS@ "$BUILD" $BUILDS
 cat "$FOLDER/stages.json"
 exit $STATUS

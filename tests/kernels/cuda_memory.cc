@@ -107,10 +107,11 @@ Result<GpuPieces> AskedPieces() {
 
 Status OpenGpu() {
   ASSIGN_OR_RETURN(const GpuPieces pieces, AskedPieces());
+  const std::vector<std::string> names = CudaRuntimeNames();
+  // The plug-in's own. It has no path of its toolkit, since it is shipped; this program has.
+  dlopen(names.front().c_str(), RTLD_NOW);
   RETURN_IF_ERROR(OpenCudaLibrary(TestPluginPath()).status());
-  // The plug-in has loaded it.
-  void* const library = dlopen("libcudart.so.13", RTLD_NOW | RTLD_NOLOAD);
-  if (library == nullptr) return Status(Code::kFailedPrecondition, "there is no libcudart.so.13");
+  ASSIGN_OR_RETURN(void* const library, LoadedLibrary(names));
   CudaRuntime runtime = {};
   RETURN_IF_ERROR(Find(library, "cudaGetDeviceCount", runtime.get_device_count));
   RETURN_IF_ERROR(Find(library, "cudaMalloc", runtime.allocate));
@@ -126,6 +127,26 @@ Status OpenGpu() {
 }  // namespace
 
 std::string TestPluginPath() { return JoinPath(ProgramFolder(), "../bin/liblongrun_cuda.so"); }
+
+std::vector<std::string> CudaRuntimeNames() {
+  std::vector<std::string> names = {"libcudart.so.13", "libcudart.so.12"};
+#ifdef LONGRUN_TEST_CUDA_MAJOR
+  const std::string of_build = Str("libcudart.so.", LONGRUN_TEST_CUDA_MAJOR);
+  std::erase(names, of_build);
+  names.insert(names.begin(), of_build);
+#endif
+  return names;
+}
+
+Result<void*> LoadedLibrary(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    void* const library = dlopen(name.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (library != nullptr) return library;
+  }
+  return Status(Code::kFailedPrecondition,
+                Str("none of these CUDA runtimes is loaded: ", Join(names, ", "),
+                    "; build the plug-in and the tests with the same toolkit"));
+}
 
 Status OpenTestGpu() {
   static const Status status = OpenGpu();

@@ -30,6 +30,11 @@ std::string TestPluginPath();
 // machine has no GPU to test: no plug-in, no CUDA runtime, or no GPU.
 Status OpenTestGpu();
 
+// The names of libcudart, that of the build's toolkit first.
+std::vector<std::string> CudaRuntimeNames();
+// The first of these libraries that the process has loaded; the error lists them.
+Result<void*> LoadedLibrary(const std::vector<std::string>& names);
+
 // The functions of libcudart that the copies need, by their C signatures: an enum is an int there.
 struct CudaRuntime {
   int (*get_device_count)(int* count);

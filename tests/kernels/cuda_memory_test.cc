@@ -2,16 +2,21 @@
 // does its work when it is waited for, and not before.
 #include "tests/kernels/cuda_memory.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include "base/str.h"
 
 namespace longrun::testing {
 namespace {
@@ -200,6 +205,29 @@ TEST_F(CudaMemoryTest, AByteBesideAPieceOfThePoolIsFound) {
   auto* const numbers = static_cast<float*>(copies.Copy(result_.data(), 160, result_.data()));
   fake->work.emplace_back([=] { numbers[40] = 3.0f; });
   EXPECT_EQ(copies.Finish().message(), "a kernel wrote beside what a call views");
+}
+
+TEST(CudaRuntimeTest, TheFirstOfTheNamesIsTheBuilds) {
+  const std::vector<std::string> names = CudaRuntimeNames();
+  ASSERT_GE(names.size(), 2u);
+#ifdef LONGRUN_TEST_CUDA_MAJOR
+  EXPECT_EQ(names.front(), Str("libcudart.so.", LONGRUN_TEST_CUDA_MAJOR));
+#endif
+  std::vector<std::string> sorted = names;
+  std::ranges::sort(sorted);
+  EXPECT_TRUE(std::ranges::adjacent_find(sorted) == sorted.end()) << "a name stands twice";
+}
+
+TEST(CudaRuntimeTest, WhatIsLoadedIsFoundByAnyName) {
+  const Result<void*> found = LoadedLibrary({"libcudart.so.1", "libc.so.6"});
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  EXPECT_NE(dlsym(*found, "malloc"), nullptr);
+}
+
+TEST(CudaRuntimeTest, TheErrorSaysWhichNamesWereTried) {
+  EXPECT_EQ(LoadedLibrary({"libcudart.so.2", "libcudart.so.1"}).status().message(),
+            "none of these CUDA runtimes is loaded: libcudart.so.2, libcudart.so.1; build the "
+            "plug-in and the tests with the same toolkit");
 }
 
 TEST(CudaMemoryOptionsTest, UnknownPiecesAreAnError) {

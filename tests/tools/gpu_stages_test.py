@@ -2,6 +2,7 @@
 
 The Python programs read their arguments, and do nothing else: a stage that gives one that does not exist fails.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
@@ -62,16 +64,18 @@ class GpuStagesTest(unittest.TestCase):
         self.write(self.folder / name, f"#!/bin/sh\n{script}\n")
         (self.folder / name).chmod(0o755)
 
+    def environment(self, wrong, wrong_code, seconds):
+        return {**os.environ, "PATH": f"{self.folder}/programs:/usr/bin:/bin", "JOBS": "3",
+                "LONGRUN_TORCH_ROOT": str(self.root / "torch"), "STAND_IN_CALLS": str(self.folder / "calls"),
+                "STAND_IN_WRONG": wrong, "STAND_IN_CODE": str(wrong_code), "SECONDS": str(seconds)}
+
     def run_stages(self, *options, wrong="none", wrong_code=7, seconds=0):
         """(exit code, {stage: status} in their order, the calls of Python programs), where the program `wrong` fails,
         and so many seconds have passed already."""
         calls, out = self.folder / "calls", self.root / "out"
         calls.write_text("")
-        environment = {**os.environ, "PATH": f"{self.folder}/programs:/usr/bin:/bin", "JOBS": "3",
-                       "LONGRUN_TORCH_ROOT": str(self.root / "torch"), "STAND_IN_CALLS": str(calls),
-                       "STAND_IN_WRONG": wrong, "STAND_IN_CODE": str(wrong_code), "SECONDS": str(seconds)}
-        done = subprocess.run([self.root / "tools/gpu.sh", *options, "out"], env=environment, check=False,
-                              capture_output=True, text=True)
+        done = subprocess.run([self.root / "tools/gpu.sh", *options, "out"], check=False, capture_output=True, text=True,
+                              env=self.environment(wrong, wrong_code, seconds))
         self.said = done.stderr
         rows = json.loads((out / "stages.json").read_text()) if (out / "stages.json").exists() else []
         return (done.returncode, {row["stage"]: row["status"] for row in rows},
@@ -165,6 +169,53 @@ class GpuStagesTest(unittest.TestCase):
         self.program("programs/cmake", 'case "$*" in *--target*) ;; *--build*) exit 2 ;; esac')
         code, statuses, calls = self.run_stages("--stages", "others")
         self.assertEqual((code, statuses, calls), (1, {"others": "exit code 2; see others.log"}, []))
+
+    def archived(self):
+        """{path: text} of the archive."""
+        with tarfile.open(self.root / "results/gpu.tar.gz") as archive:
+            return {member.name: archive.extractfile(member).read().decode() for member in archive.getmembers()}
+
+    def test_the_archive_has_what_each_stage_left(self):
+        self.program("programs/python3", "mkdir -p out/bench/train; echo {} > out/bench.json; "
+                     "echo log > out/bench/train.log; echo weights > out/bench/train/model; exit 3")
+        for archive in ("results/gpu.tar.gz", "out/gpu.tar.gz"):
+            for options, status in (([], "exit code 3; see bench.log"), (
+                    ["--minutes", "0"], "not run: 0 minutes have passed; run it by --stages bench")):
+                code, statuses, _ = self.run_stages("--stages", "bench", "--archive", archive, *options)
+                self.assertEqual((code, statuses), (1, {"bench": status}))
+        found = self.archived()
+        self.assertEqual(json.loads(found["./stages.json"])[0]["stage"], "bench")
+        self.assertLessEqual({"./machine.txt", "./stages.json"}, set(found))
+        self.run_stages("--stages", "bench", "--archive", "results/gpu.tar.gz")
+        self.assertEqual(set(self.archived()), {"./machine.txt", "./stages.json", "./bench.json", "./bench.log",
+                                                "./bench/train.log"})
+        self.assertEqual({path.name for path in (self.root / "results").iterdir()}, {"gpu.tar.gz"})
+
+    def test_a_script_that_is_killed_leaves_the_archive_of_the_stages_before(self):
+        waits = self.folder / "waits"
+        self.program("programs/python3", f"case $1 in *gpu_models*) echo > {waits}; exec sleep 900 ;; esac")
+        with subprocess.Popen([self.root / "tools/gpu.sh", "--stages", "checks,models", "--archive",
+                               "results/gpu.tar.gz", "out"], env=self.environment("none", 0, 0), start_new_session=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            end = time.monotonic() + 60
+            while not waits.exists():
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.05)
+            for found in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                with contextlib.suppress(OSError):  # a process that has ended
+                    if found.read_text().rsplit(") ", 1)[1].split()[3] == str(process.pid):
+                        os.kill(int(found.parent.name), signal.SIGKILL)
+        self.assertEqual([row["stage"] for row in json.loads(self.archived()["./stages.json"])], ["checks"])
+
+    def test_a_trainer_that_is_given_is_not_built(self):
+        cmake = self.folder / "cmake.calls"
+        self.program("programs/cmake", f'case "$1" in --version) ;; *) echo "$@" >> {cmake} ;; esac')
+        (self.root / "build/trainer-only").rename(self.root / "copied")
+        code, statuses, calls = self.run_stages("--trainer", "copied/bin/longrun-trainer")
+        self.assertEqual((code, statuses), (0, dict.fromkeys(STAGES, "ok")), self.said)
+        self.assertFalse(cmake.exists())
+        builds = {call[call.index("--build") + 1] for call in calls if "--build" in call}
+        self.assertEqual(builds, {"copied"})
 
     def test_without_a_gpu_nothing_is_built(self):
         self.program("programs/nvidia-smi", "exit 9")
