@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/units.h"
+#include "model/net/pinned.h"
 
 namespace longrun {
 namespace {
@@ -71,15 +72,7 @@ std::int64_t RowBytes(const at::Tensor& x_BGND) {
 
 at::Tensor PinnedRows(const at::Tensor& like_BGND, std::int64_t n) {
   const at::TensorOptions options = like_BGND.options().device(at::kCPU).pinned_memory(true);
-  try {
-    return Rows(like_BGND, n, options);
-  } catch (const c10::OutOfMemoryError&) {
-    throw;
-  } catch (const c10::Error& error) {
-    C10_THROW_ERROR(OutOfMemoryError,
-                    std::string("the host's memory for keys and values cannot be pinned: ") +
-                        error.what_without_backtrace());
-  }
+  return Pinned("keys and values", [&] { return Rows(like_BGND, n, options); });
 }
 
 }  // namespace

@@ -3,10 +3,11 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <string>
+
+#include "model/net/pinned.h"
 
 namespace longrun {
 namespace {
@@ -15,49 +16,39 @@ c10::impl::VirtualGuardImpl GuardOf(const c10::Device& device) {
   return c10::impl::VirtualGuardImpl(device.type());
 }
 
-// LibTorch's allocator of pinned memory notes the stream that is current when a copy is queued, and
-// gives a block out again only after the copy. So there are as many blocks as there are copies on
-// their way.
-at::Tensor Pinned(const at::Tensor& host) {
-  try {
-    return host.contiguous().pin_memory();
-  } catch (const c10::OutOfMemoryError&) {
-    throw;
-  } catch (const c10::Error& error) {
-    C10_THROW_ERROR(OutOfMemoryError,
-                    std::string("the host's memory for samples cannot be pinned: ") +
-                        error.what_without_backtrace());
-  }
-}
-
 }  // namespace
 
 SampleCopies::SampleCopies(const c10::Device& device) : device_(device) {
   if (device.is_cpu()) return;
-  on_gpu_.emplace(OnGpu{.stream = GuardOf(device).getStreamFromGlobalPool(device),
-                        .rooms = {Room(device), Room(device)}});
+  gpu_.emplace(Gpu{.stream = GuardOf(device).getStreamFromGlobalPool(device),
+                   .rooms = {Room(device), Room(device)}});
 }
 
+// LibTorch's allocator of pinned memory notes the stream that is current when a copy is queued, and
+// gives a block out again only after the copy. So there are as many blocks as there are copies on
+// their way.
+//
 // The memory of the rooms is that of the computing stream, which waits for each copy to it. So they
 // may be freed at any time.
 SampleCopies::Tensors SampleCopies::Bring(const Tensors& host) {
-  if (!on_gpu_) return host;
+  if (!gpu_) return host;
   Tensors pinned;
   for (std::size_t i = 0; i < kTensors; ++i) {
-    if (host[i].defined()) pinned[i] = Pinned(host[i]);
+    if (!host[i].defined()) continue;
+    pinned[i] = Pinned("samples", [&] { return host[i].contiguous().pin_memory(); });
   }
   const c10::Stream computing = GuardOf(device_).getStream(device_);
-  Room& room = on_gpu_->rooms[on_gpu_->next];
-  on_gpu_->next = 1 - on_gpu_->next;
+  Room& room = gpu_->rooms[gpu_->next];
+  gpu_->next = 1 - gpu_->next;
   // Whatever reads the other room is queued by now. The next copies to it wait for that work, but
   // those to this room do not: so they arrive while it is done.
-  on_gpu_->rooms[on_gpu_->next].done.record(computing);
+  gpu_->rooms[gpu_->next].done.record(computing);
   // New memory may be what earlier work has freed and still uses.
   if (Grow(pinned, room)) room.done.record(computing);
-  room.done.block(on_gpu_->stream);
+  room.done.block(gpu_->stream);
 
   Tensors here;
-  const c10::StreamGuard guard(on_gpu_->stream);
+  const c10::StreamGuard guard(gpu_->stream);
   for (std::size_t i = 0; i < kTensors; ++i) {
     if (!pinned[i].defined()) continue;
     const std::int64_t n = pinned[i].numel();
@@ -65,7 +56,7 @@ SampleCopies::Tensors SampleCopies::Bring(const Tensors& host) {
     if (n > 0) numbers_N.copy_(pinned[i].view(-1), /*non_blocking=*/true);
     here[i] = numbers_N.view(pinned[i].sizes());
   }
-  room.arrived.record(on_gpu_->stream);
+  room.arrived.record(gpu_->stream);
   room.arrived.block(computing);
   return here;
 }
@@ -77,8 +68,10 @@ bool SampleCopies::Grow(const Tensors& host, Room& room) const {
     if (!host[i].defined()) continue;
     const bool fits = numbers.defined() && numbers.numel() >= host[i].numel();
     if (fits && numbers.scalar_type() == host[i].scalar_type()) continue;
+    // As long as the ids, so that another number of hidden tokens does not make it grow again.
+    const std::int64_t n = std::max(host[0].numel(), host[i].numel());
     numbers = at::Tensor();
-    numbers = at::empty({host[i].numel()}, host[i].options().device(device_));
+    numbers = at::empty({n}, host[i].options().device(device_));
     has_grown = true;
   }
   return has_grown;

@@ -39,7 +39,7 @@ class SampleCopies {
     c10::Event arrived;    // the last copies to this room
     c10::Event done;       // all work that reads what was here before
   };
-  struct OnGpu {
+  struct Gpu {
     c10::Stream stream;  // of the copies
     std::array<Room, 2> rooms;
     std::size_t next = 0;  // the room of the next copies
@@ -51,7 +51,7 @@ class SampleCopies {
   bool Grow(const Tensors& host, Room& room) const;
 
   c10::Device device_;
-  std::optional<OnGpu> on_gpu_;  // nullopt on a CPU
+  std::optional<Gpu> gpu_;  // nullopt on a CPU
 };
 
 }  // namespace longrun

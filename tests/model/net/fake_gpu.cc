@@ -44,6 +44,7 @@ struct Notes {
   std::vector<std::pair<at::Tensor, at::Tensor>> on_their_way;
   std::map<const char*, std::size_t> pinned;  // bytes at each address
   std::size_t n_pinned = 0, n_pinned_max = std::numeric_limits<std::size_t>::max();
+  int pin_error = 0;
 };
 // Never destroyed: memory may be freed until the end of the process.
 Notes& TheNotes() {
@@ -222,8 +223,10 @@ class PinnedMemory final : public at::HostAllocator {
   c10::DataPtr allocate(std::size_t n) override {
     const std::lock_guard lock(TheNotes().mutex);
     // Not OutOfMemoryError: CUDA's allocator throws an error of the runtime.
-    TORCH_CHECK(n <= TheNotes().n_pinned_max - TheNotes().n_pinned,
-                "the host has no memory to pin");
+    if (n > TheNotes().n_pinned_max - TheNotes().n_pinned) {
+      throw c10::AcceleratorError({__func__, __FILE__, static_cast<std::uint32_t>(__LINE__)},
+                                  TheNotes().pin_error, "the host has no memory to pin");
+    }
     TheNotes().n_pinned += n;
     void* const data = std::malloc(std::max<std::size_t>(1, n));
     TheNotes().pinned[static_cast<const char*>(data)] = n;
@@ -689,6 +692,7 @@ void SetFakeGpuRoom(const FakeGpuRoom& room) {
   }
   const std::lock_guard lock(TheNotes().mutex);
   TheNotes().n_pinned_max = room.pinned == kAny ? kAny : TheNotes().n_pinned + room.pinned;
+  TheNotes().pin_error = room.pin_error;
 }
 
 std::vector<std::size_t> TakeFakeGpuLeads() {

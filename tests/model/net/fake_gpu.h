@@ -43,6 +43,7 @@ std::vector<std::size_t> TakeFakeGpuLeads();
 struct FakeGpuRoom {
   std::size_t of_device = std::numeric_limits<std::size_t>::max();
   std::size_t pinned = std::numeric_limits<std::size_t>::max();
+  int pin_error = 2;  // CUDA's, where no more can be pinned: cudaErrorMemoryAllocation
 };
 void SetFakeGpuRoom(const FakeGpuRoom& room);
 // The most bytes in use on the device since the last call.

@@ -141,6 +141,20 @@ class NoRoomForSamplesTest : public ::testing::Test {
   ~NoRoomForSamplesTest() override { SetFakeGpuRoom({}); }
 };
 
+TEST_F(NoRoomForSamplesTest, AnotherErrorThanThatOfMemoryStaysWhatItIs) {
+  constexpr int kIllegalAddress = 700;  // of a kernel that was queued before
+  SampleCopies copies(FakeGpu());
+  SetFakeGpuRoom({.pinned = 0, .pin_error = kIllegalAddress});
+  try {
+    copies.Bring(SamplesOf(0, 2));
+    FAIL() << "it does not throw";
+  } catch (const c10::OutOfMemoryError& error) {
+    FAIL() << error.what_without_backtrace();
+  } catch (const c10::AcceleratorError& error) {
+    EXPECT_EQ(error.get_error_code(), kIllegalAddress);
+  }
+}
+
 TEST_F(NoRoomForSamplesTest, AnErrorNamesWhatHasNoRoomAndLaterSamplesArrive) {
   SampleCopies copies(FakeGpu());
   const auto error = [&] {
