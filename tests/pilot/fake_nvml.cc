@@ -1,7 +1,8 @@
 // The functions of NVIDIA's management library that the worker loads, for two GPUs that are not
 // there. FAKE_NVML_MIG=1: the second GPU is in MIG mode, with devices at two of its seven places.
 // FAKE_NVML_MIG=2: so is the first GPU, but without a MIG device. With FAKE_NVML_OLD, this is the
-// library of a driver that knows no MIG mode.
+// library of a driver that knows no MIG mode. FAKE_NVML_SHARED=1: the first GPU has no memory of
+// its own; FAKE_NVML_SHARED=BROKEN: its memory cannot be read.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -9,7 +10,7 @@
 namespace {
 
 constexpr unsigned kGpus = 2, kMigPlaces = 7;
-constexpr int kOk = 0, kInvalidArgument = 2, kNotSupported = 3, kNoPermission = 4;
+constexpr int kOk = 0, kInvalidArgument = 2, kNotSupported = 3, kNoPermission = 4, kUnknown = 999;
 struct Memory {
   unsigned long long total, free, used;
 };
@@ -84,6 +85,10 @@ int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
   const bool has_mode = nvmlDeviceGetMigMode(device, &current, &pending) == kOk;
   if (!IsMig(device) && has_mode && current == 1) return kNoPermission;
 #endif
+  const char* const shared = std::getenv("FAKE_NVML_SHARED");
+  if (shared != nullptr && DeviceOf(device).gpu == 0) {
+    return *shared == '1' ? kNotSupported : kUnknown;
+  }
   const unsigned long long total = (IsMig(device) ? 10ull : 80ull) << 30;
   *memory = {.total = total, .free = total, .used = 0};
   return kOk;

@@ -25,7 +25,13 @@ Result<std::vector<GpuName>> DetectGpus() {
   return nvml->Gpus();
 }
 
+bool HasNoMemoryOfItsOwn(const GpuName& gpu) { return gpu.memory_bytes == 0; }
+
 bool LacksMigDevices(const GpuName& gpu) { return gpu.in_mig_mode && gpu.mig_devices.empty(); }
+
+constexpr const char* kWhyMachineMemory =
+    "NVML does not say how much memory this GPU has, as of GPUs that share the machine's memory; "
+    "so its slot counts on that, and what other programs use there is missing from its tasks";
 
 std::string WhyUnusable(const GpuName& gpu) {
   const unsigned i = gpu.place.gpu;
@@ -158,20 +164,22 @@ GpuKernels KernelsFor(const GpuName& gpu, const std::string& trainer) {
 
 Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::string& trainer) {
   const int n_gpus = static_cast<int>(gpus.size());
+  const std::int64_t n_sharing = std::ranges::count_if(gpus, HasNoMemoryOfItsOwn);
   Devices devices;
   devices.slots.reserve(gpus.size());
   for (int i = 0; i < n_gpus; ++i) {
     const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
     GpuKernels kernels = KernelsFor(gpu, trainer);
-    devices.slots.push_back({.index = i,
-                             .kind = DeviceKind::kGpu,
-                             .name = gpu.name,
-                             .memory_bytes = gpu.memory_bytes,
-                             .threads = std::max(1, cpu.cores / n_gpus),
-                             .simd = cpu.simd,
-                             .linear = "aten/cuda",
-                             .attention = std::move(kernels.attention),
-                             .operators = std::move(kernels.operators)});
+    devices.slots.push_back(
+        {.index = i,
+         .kind = DeviceKind::kGpu,
+         .name = gpu.name,
+         .memory_bytes = HasNoMemoryOfItsOwn(gpu) ? cpu.memory_bytes / n_sharing : gpu.memory_bytes,
+         .threads = std::max(1, cpu.cores / n_gpus),
+         .simd = cpu.simd,
+         .linear = "aten/cuda",
+         .attention = std::move(kernels.attention),
+         .operators = std::move(kernels.operators)});
   }
   devices.gpus = std::move(gpus);
   return devices;
@@ -212,7 +220,15 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
     if (!visible && LacksMigDevices(gpu)) LogWarning("gpu_unused", {{"why", WhyUnusable(gpu)}});
   }
   RETURN_IF_ERROR(CheckTrainerOpens(trainer, usable.front()));
-  return GpuSlots(std::move(usable), cpu, trainer);
+  Devices devices = GpuSlots(std::move(usable), cpu, trainer);
+  for (std::size_t i = 0; i < devices.gpus.size(); ++i) {
+    if (const GpuName& gpu = devices.gpus[i]; HasNoMemoryOfItsOwn(gpu)) {
+      LogWarning("gpu_memory_unknown", {{"gpu", Str(gpu.name, ", ", gpu.uuid)},
+                                        {"taken", Str(devices.slots[i].memory_bytes)},
+                                        {"why", kWhyMachineMemory}});
+    }
+  }
+  return devices;
 }
 
 }  // namespace longrun::agent

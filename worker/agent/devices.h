@@ -54,7 +54,8 @@ struct Devices {
   std::vector<GpuName> gpus = {};  // of each slot; empty for CPU slots
 };
 
-// One slot for each device; `trainer` as below. Pure, except that it looks for the plug-in.
+// One slot for each device; `trainer` as below. GPUs without memory of their own share the
+// machine's, in equal parts. Pure, except that it looks for the plug-in.
 Devices GpuSlots(std::vector<GpuName> gpus, const HostCpu& cpu, const std::string& trainer);
 
 // Whether the trainer can compute on the GPU or MIG device: what a task would need first, such as

@@ -19,7 +19,7 @@ struct NvmlUtilization {
 using NvmlDevice = void*;
 constexpr int kTemperatureOfGpu = 0;
 constexpr unsigned kMigModeOn = 1;
-constexpr int kInvalidArgument = 2, kNoPermission = 4, kNotFound = 6;
+constexpr int kInvalidArgument = 2, kNotSupported = 3, kNoPermission = 4, kNotFound = 6;
 
 // What NVML says of a place for a MIG device that has none, or whose device belongs to another
 // container.
@@ -73,7 +73,10 @@ struct Nvml::Functions {
     RETURN_IF_ERROR(NvmlStatus(name(device, text, sizeof text), "nvmlDeviceGetName"));
     RETURN_IF_ERROR(NvmlStatus(uuid(device, id, sizeof id), "nvmlDeviceGetUUID"));
     // Only privileged users are told the memory of a whole GPU in MIG mode, and nobody needs it.
-    if (const int code = memory(device, &bytes); code != 0 && !InMigMode(device)) {
+    const int code = memory(device, &bytes);
+    if (code == kNotSupported) {
+      bytes = {};
+    } else if (code != 0 && !InMigMode(device)) {
       return NvmlStatus(code, "nvmlDeviceGetMemoryInfo");
     }
     return GpuName{

@@ -23,6 +23,7 @@ struct GpuPlace {
 struct GpuName {
   std::string name;  // "NVIDIA H200", "NVIDIA H200 MIG 1g.18gb"
   std::string uuid;  // "GPU-1d2c...", "MIG-5e6f..."
+  // 0: NVML says that the GPU has no memory to report, as of GPUs that share the machine's (GB10).
   std::int64_t memory_bytes = 0;
   int capability_major = 0, capability_minor = 0;  // of CUDA: 9, 0; 0, 0: unknown
   GpuPlace place = {};

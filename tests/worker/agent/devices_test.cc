@@ -184,6 +184,17 @@ TEST(GpuSlotsTest, EachMigDeviceIsASlotWithItsOwnNameAndMemory) {
   EXPECT_EQ(devices.gpus[1].uuid, "MIG-dd66");
 }
 
+TEST(GpuSlotsTest, GpusWithoutMemoryOfTheirOwnShareTheMachines) {
+  const GpuName shares = {.name = "GB10", .uuid = "GPU-aa11"};
+  EXPECT_EQ(GpuSlots({shares}, Host(8, 64), "no/longrun-trainer").slots[0].memory_bytes,
+            std::int64_t{64} << 30);
+  const Devices devices =
+      GpuSlots({shares, Gpu(1, "GPU-bb22"), shares}, Host(8, 64), "no/longrun-trainer");
+  EXPECT_EQ(devices.slots[0].memory_bytes, std::int64_t{32} << 30);
+  EXPECT_EQ(devices.slots[1].memory_bytes, std::int64_t{140} << 30);
+  EXPECT_EQ(devices.slots[2].memory_bytes, std::int64_t{32} << 30);
+}
+
 // A program that takes the place of the trainer: a shell script of these lines.
 std::string TrainerOf(const TempFolder& folder, const std::string& lines) {
   const std::string path = JoinPath(folder.path(), "longrun-trainer");

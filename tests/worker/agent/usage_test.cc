@@ -40,7 +40,10 @@ std::vector<GpuName> GpusOf(const Nvml& nvml) {
 // The fake library reads the variable in each call.
 class FakeNvmlTest : public testing::Test {
  protected:
-  void TearDown() override { unsetenv("FAKE_NVML_MIG"); }
+  void TearDown() override {
+    unsetenv("FAKE_NVML_MIG");
+    unsetenv("FAKE_NVML_SHARED");
+  }
 
   static std::unique_ptr<Nvml> Open(const char* file = FAKE_NVML) {
     Result<std::unique_ptr<Nvml>> nvml = Nvml::OpenLibrary(file);
@@ -81,6 +84,30 @@ TEST_F(FakeNvmlTest, WithoutAMigModeEachGpuIsWhole) {
   for (const GpuName& gpu : GpusOf(*Open())) EXPECT_FALSE(gpu.in_mig_mode);
 }
 
+TEST_F(FakeNvmlTest, AGpuThatSharesTheMachinesMemoryHasNoneOfItsOwn) {
+  setenv("FAKE_NVML_SHARED", "1", 1);
+  for (const char* const file : {FAKE_NVML, FAKE_NVML_OLD}) {
+    const std::unique_ptr<Nvml> nvml = Open(file);
+    const std::vector<GpuName> gpus = GpusOf(*nvml);
+    ASSERT_EQ(gpus.size(), 2u);
+    EXPECT_EQ(gpus[0].memory_bytes, 0);
+    EXPECT_EQ(gpus[0].uuid, "GPU-imagined-0");
+    EXPECT_EQ(gpus[1].memory_bytes, std::int64_t{80} << 30);
+    const GpuUsage usage = nvml->UsageOf({.gpu = 0});
+    EXPECT_EQ(usage.memory_bytes, std::nullopt);
+    EXPECT_EQ(usage.memory_used_bytes, std::nullopt);
+    EXPECT_EQ(usage.power_watts, 70);
+  }
+}
+
+TEST_F(FakeNvmlTest, AGpuWhoseMemoryCannotBeReadIsAnError) {
+  setenv("FAKE_NVML_SHARED", "BROKEN", 1);
+  const Result<std::vector<GpuName>> gpus = Open()->Gpus();
+  EXPECT_EQ(gpus.status().message(),
+            "NVML: nvmlDeviceGetMemoryInfo gave error 999; look at nvidia-smi, or start with "
+            "--cpu-slots");
+}
+
 TEST_F(FakeNvmlTest, OfAMigDeviceOnlyTheMemoryIsKnown) {
   setenv("FAKE_NVML_MIG", "1", 1);
   const std::unique_ptr<Nvml> nvml = Open();
@@ -98,13 +125,16 @@ TEST_F(FakeNvmlTest, OfAMigDeviceOnlyTheMemoryIsKnown) {
   EXPECT_EQ(nvml->UsageOf({.gpu = 1, .mig = 1}).memory_bytes, std::nullopt);  // not there
 }
 
-// On a machine with a driver every GPU tells its memory; elsewhere there is nothing to ask.
+// On a machine with a driver every GPU tells its memory, unless it has none of its own; elsewhere
+// there is nothing to ask.
 TEST(NvmlTest, EachGpuTellsItsMemory) {
   const auto nvml = Nvml::Open();
   ASSERT_TRUE(nvml.ok()) << nvml.status().message();
   if (*nvml == nullptr) GTEST_SKIP() << "no NVIDIA driver here";
   for (const GpuName& gpu : GpusOf(**nvml)) {
     const GpuUsage usage = (*nvml)->UsageOf(gpu.place);
+    EXPECT_EQ(usage.memory_bytes.has_value(), gpu.memory_bytes > 0);
+    if (!usage.memory_bytes) continue;
     EXPECT_EQ(usage.memory_bytes, static_cast<double>(gpu.memory_bytes));
     ASSERT_TRUE(usage.memory_used_bytes.has_value());
     EXPECT_LE(*usage.memory_used_bytes, *usage.memory_bytes);
