@@ -1,8 +1,8 @@
 // The functions of NVIDIA's management library that the worker loads, for two GPUs that are not
 // there. FAKE_NVML_MIG=1: the second GPU is in MIG mode, with devices at two of its seven places.
 // FAKE_NVML_MIG=2: so is the first GPU, but without a MIG device. With FAKE_NVML_OLD, this is the
-// library of a driver that knows no MIG mode. FAKE_NVML_SHARED=1: the first GPU has no memory of its
-// own; FAKE_NVML_SHARED=BROKEN: its memory cannot be read.
+// library of a driver that knows no MIG mode. FAKE_NVML_SHARED=1: the first GPU has no memory of
+// its own; FAKE_NVML_SHARED=BROKEN: its memory cannot be read.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
