@@ -293,7 +293,7 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   return false;
 }
 
-// Whether the lines end in carriage returns alone, which do not end a line here.
+// Whether the lines end only in carriage returns, which do not end a line here.
 bool HasOldLineEnds(std::string_view text) {
   const std::size_t end = text.find('\r');
   return text.find('\n') == std::string_view::npos &&
@@ -341,7 +341,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
   if (!IsText(text, source, problems)) return std::nullopt;
   if (HasOldLineEnds(text)) {
     return refuse(start,
-                  "the lines of this file end in carriage returns alone, as on old Macs: convert "
+                  "the lines of this file end only in carriage returns, as on old Macs: convert "
                   "them, as with `tr '\\r' '\\n' < OLD.yaml > NEW.yaml`");
   }
   TreeBuilder builder(text, source, problems);

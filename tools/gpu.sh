@@ -42,9 +42,8 @@
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
 # A stage leaves alone what another stage's run left in FOLDER. --archive also writes these files,
-# and the logs of the programs that the stages have run, to FILE (a tar.gz), anew after each stage:
-# whatever ends the script, FILE is whole, and has all stages that ended before. For a machine from
-# which only a few small files can be brought back.
+# and the logs of the programs that the stages have run, to FILE (a tar.gz), again after each stage:
+# whatever ends the script, FILE is whole, and has all stages that ended before.
 #
 # With --trainer nothing is built, here or by others: the tests and benchmarks are those of the
 # build that has PROGRAM, in its folder bin.

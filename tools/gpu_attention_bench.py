@@ -699,7 +699,7 @@ def describe(results, torch):
 
 
 def check_flex(args, results, runs):
-    """Before FlexAttention is measured: does it compute the formulas? If that ends with an error, it is left out."""
+    """Does FlexAttention compute the formulas? If that ends with an error, it is left out."""
     terms = sorted({one for run, _ in runs for one in run.terms}, key=TERMS.index)
     try:
         if check(argparse.Namespace(**{**vars(args), "terms": terms, "peers": ["flex"]})) != 0:

@@ -2,9 +2,10 @@
 
 Called by tools/gpu.sh. Trains GPT-2 small's body in bf16 for 30 steps with each of a few position methods while
 liblongrun_gpu_timeline.so (kernels/cuda/timeline.cc) records. --vocabulary 50304 makes it GPT-2 124M; a step has
-16,384 tokens, whatever --length is. Writes FOLDER/timeline.json and FOLDER/timeline.md: of
-the later steps, the share of time in which the GPU computes, the copies from the host and how many of them begin while
-a kernel runs, the calls of CUDA that wait, and the kernels by their time. Exits with 1 if a step waits for anything but the losses of the step before (one cudaEventSynchronize).
+16,384 tokens, whatever --length is. Writes FOLDER/timeline.json and FOLDER/timeline.md: of the later steps, the share
+of time in which the GPU computes, the copies from the host and how many of them begin while a kernel runs, the calls of
+CUDA that wait, and the kernels by their time. Exits with 1 if a step waits for anything but the losses of the step
+before (one cudaEventSynchronize).
 
 Recording makes each call longer, so the share of a busy GPU is a lower bound. Standard library only.
 """

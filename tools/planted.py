@@ -667,13 +667,13 @@ ERRORS = [
     ("memory given back while keys arrive", HOST_KEYS, "    queued_.block(CurrentStream(device_));\n", ""),
     # Samples on their way to a GPU.
     ("samples used before they have arrived", SAMPLE_COPIES, "  room.arrived.block(computing);\n", ""),
-    ("samples copied while their room is in use", SAMPLE_COPIES, "  room.done.block(on_gpu_->stream);\n", ""),
+    ("samples copied while their room is in use", SAMPLE_COPIES, "  room.done.block(gpu_->stream);\n", ""),
     ("samples copied to new memory at once", SAMPLE_COPIES,
      "  if (Grow(pinned, room)) room.done.record(computing);", "  Grow(pinned, room);"),
     ("samples that wait for the pass before", SAMPLE_COPIES,
-     "on_gpu_->rooms[on_gpu_->next].done.record(computing);", "room.done.record(computing);"),
-    ("a single room for samples", SAMPLE_COPIES, "on_gpu_->next = 1 - on_gpu_->next;", "on_gpu_->next = 0;"),
-    ("samples copied by the computing stream", SAMPLE_COPIES, "  const c10::StreamGuard guard(on_gpu_->stream);\n", ""),
+     "gpu_->rooms[gpu_->next].done.record(computing);", "room.done.record(computing);"),
+    ("a single room for samples", SAMPLE_COPIES, "gpu_->next = 1 - gpu_->next;", "gpu_->next = 0;"),
+    ("samples copied by the computing stream", SAMPLE_COPIES, "  const c10::StreamGuard guard(gpu_->stream);\n", ""),
     ("samples in a room that is too small", SAMPLE_COPIES, "numbers.numel() >= host[i].numel()", "true"),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),

@@ -445,7 +445,7 @@ Finding CheckDatabase(const MachineFacts& machine) {
               "(`longrun get RUN` shows them); their results stay readable");
 }
 
-// What other machines need. Without it, only a port for them does not open.
+// What other machines need. Without these keys, the coordinator works, but opens no port for them.
 Finding CheckKeys(const MachineFacts& machine) {
   const PkiPaths paths = PkiPathsOf(machine.state);
   if (!PathExists(paths.folder)) return Ok("none: this folder serves no other machines yet");

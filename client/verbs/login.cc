@@ -55,7 +55,7 @@ Status Confirm(const CertificateFacts& authority, const HostPort& place, const s
   std::fprintf(
       stderr,
       "The authority (CA) of %s has the SHA-256 fingerprint\n  %s\nCompare it with the one "
-      "that its operator gave you, or that `longrun admin pki show` there prints.\n",
+      "that its operator gave you, or with the one that `longrun admin pki show` there prints.\n",
       place.Text().c_str(), authority.fingerprint.c_str());
   ASSIGN_OR_RETURN(const std::string answer, Ask("Are they equal (yes/no)? ", false));
   if (answer == "yes") return Status();

@@ -190,8 +190,10 @@ void* CudaCopies::Copy(const void* data, std::size_t n, void* result) {
   auto* const piece =
       static_cast<std::byte*>(Allocate(&gpu, static_cast<std::int64_t>(beyond + n), nullptr));
   if (piece == nullptr) {
-    if (status_.ok())
-      status_ = Status(Code::kResourceExhausted, "no memory on the GPU for a piece");
+    if (status_.ok()) {
+      status_ = Status(Code::kResourceExhausted,
+                       Str("the GPU, or the pool of the test, has no ", beyond + n, " bytes left"));
+    }
     return nullptr;
   }
   std::byte* const device = piece + beyond;

@@ -54,7 +54,7 @@ struct TestGpuOptions {
   std::size_t pool_bytes = std::size_t{1} << 30;
 };
 
-// As OpenTestGpu, but without a plug-in, with this runtime, and anew at each call.
+// As OpenTestGpu, but without a plug-in, with this runtime, and again at each call.
 Status OpenTestGpuWith(const CudaRuntime& runtime, const TestGpuOptions& options);
 
 // Of the present call; it ends with its CudaCopies.

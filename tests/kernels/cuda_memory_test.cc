@@ -215,7 +215,7 @@ TEST(CudaRuntimeTest, TheFirstOfTheNamesIsTheBuilds) {
 #endif
   std::vector<std::string> sorted = names;
   std::ranges::sort(sorted);
-  EXPECT_TRUE(std::ranges::adjacent_find(sorted) == sorted.end()) << "a name stands twice";
+  EXPECT_TRUE(std::ranges::adjacent_find(sorted) == sorted.end()) << "a name is listed twice";
 }
 
 TEST(CudaRuntimeTest, WhatIsLoadedIsFoundByAnyName) {

@@ -170,7 +170,7 @@ TEST(SweepFilesTest, LinesThatEndInCarriageReturnsAloneAreNamedWithTheRemedy) {
   const Result<Sweep> sweep = ParseSweep(yaml, "old.yaml", {}, TestDatasets());
   ASSERT_FALSE(sweep.ok());
   EXPECT_EQ(ErrorOf(sweep),
-            "old.yaml:1:1: the lines of this file end in carriage returns alone, as on old Macs: "
+            "old.yaml:1:1: the lines of this file end only in carriage returns, as on old Macs: "
             "convert them, as with `tr '\\r' '\\n' < OLD.yaml > NEW.yaml`");
 }
 

@@ -424,7 +424,7 @@ class GpuBenchmarksTest(unittest.TestCase):
             printed = self.run_main(gpu_bench, "--trainer", "trainer", *arguments, code=code)
         return printed, json.loads((self.folder / "bench.json").read_text())
 
-    def test_a_peer_that_fails_is_left_out_of_its_row_alone(self):
+    def test_only_a_peer_that_fails_is_left_out_of_its_row(self):
         seen = []
 
         def peer(args, _, shape, method, options):

@@ -120,10 +120,10 @@ class GpuStagesTest(unittest.TestCase):
         # The real program, and a sanitizer that starts another and ignores the first signal.
         self.program("programs/compute-sanitizer", "trap '' TERM; tail -f /dev/null & wait; wait")
         self.program("programs/python3", f'exec {sys.executable} -B "$@"')
-        code, statuses, _ = self.run_stages("--stages", "sanitizer", "--minutes", "1", seconds=50)
+        code, statuses, _ = self.run_stages("--stages", "sanitizer", "--minutes", "1", seconds=30)
         self.assertEqual((code, statuses), (1, {"sanitizer": "exit code 1; see sanitizer.log"}))
         rows = json.loads((self.root / "out/sanitizer.json").read_text())
-        self.assertRegex(rows[0]["status"], "^did not end within [1-5] seconds$")
+        self.assertRegex(rows[0]["status"], "^did not end within ([1-9]|1[0-9]|20) seconds$")
         self.assertEqual({row["status"] for row in rows[1:]}, {"not run: the time was up"})
 
     def test_what_a_stage_leaves_behind_does_not_hold_the_next(self):
@@ -197,14 +197,16 @@ class GpuStagesTest(unittest.TestCase):
         with subprocess.Popen([self.root / "tools/gpu.sh", "--stages", "checks,models", "--archive",
                                "results/gpu.tar.gz", "out"], env=self.environment("none", 0, 0), start_new_session=True,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            end = time.monotonic() + 60
-            while not waits.exists():
-                self.assertLess(time.monotonic(), end)
-                time.sleep(0.05)
-            for found in pathlib.Path("/proc").glob("[0-9]*/stat"):
-                with contextlib.suppress(OSError):  # a process that has ended
-                    if found.read_text().rsplit(") ", 1)[1].split()[3] == str(process.pid):
-                        os.kill(int(found.parent.name), signal.SIGKILL)
+            try:
+                end = time.monotonic() + 60
+                while not waits.exists():
+                    self.assertLess(time.monotonic(), end)
+                    time.sleep(0.05)
+            finally:
+                for found in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                    with contextlib.suppress(OSError):  # a process that has ended
+                        if found.read_text().rsplit(") ", 1)[1].split()[3] == str(process.pid):
+                            os.kill(int(found.parent.name), signal.SIGKILL)
         self.assertEqual([row["stage"] for row in json.loads(self.archived()["./stages.json"])], ["checks"])
 
     def test_a_trainer_that_is_given_is_not_built(self):

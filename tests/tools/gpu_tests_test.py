@@ -112,7 +112,8 @@ class GpuTestsTest(unittest.TestCase):
         self.assertEqual({row["status"] for row in rows[1:]}, {"not run: the time was up"})
         code, rows, _ = self.blocking("exec tail -f /dev/null", seconds="3")
         self.assertEqual((code, rows[0]["status"]), (1, "run"))
-        self.assertEqual({row["status"] for row in rows[1:]}, {"did not end within 3 seconds"})
+        for row in rows[1:]:
+            self.assertRegex(row["status"], "^did not end within [1-3] seconds$|^not run: the time was up$")
 
     def test_a_signal_ends_what_runs_and_the_rows_say_so(self):
         # Each leaves a child that holds the pipe of the output, too.

@@ -72,7 +72,7 @@ Result<std::vector<GpuName>> Named(const std::vector<GpuName>& gpus, std::string
     if (name == Str(gpu.place.gpu)) found = {gpu};
   }
   if (found.empty()) {
-    return Status(Code::kInvalidArgument,
+    return Status(Code::kFailedPrecondition,
                   Str("\"", Printable(name), "\" is not one of the ", gpus.size(),
                       " GPUs that NVML lists, nor one of their MIG devices: expected numbers of "
                       "GPUs from 0 in the order of the bus, or UUIDs of GPUs or MIG devices "
@@ -80,7 +80,7 @@ Result<std::vector<GpuName>> Named(const std::vector<GpuName>& gpus, std::string
   }
   if (found.size() > 1) {
     return Status(
-        Code::kInvalidArgument,
+        Code::kFailedPrecondition,
         Str("\"", Printable(name), "\" is the beginning of ", found.size(), " UUIDs, among them ",
             found[0].uuid, " and ", found[1].uuid, ": write more of the UUID (nvidia-smi -L)"));
   }
@@ -146,7 +146,7 @@ Result<std::vector<GpuName>> VisibleGpus(const std::vector<GpuName>& gpus,
     if (!named) return std::move(named).status().In(variable);
     for (GpuName& device : *named) {
       if (std::ranges::count(chosen, device.uuid, &GpuName::uuid) > 0) {
-        return Status(Code::kInvalidArgument,
+        return Status(Code::kFailedPrecondition,
                       Str(variable, " names ", device.uuid, " twice: name each device once"));
       }
       chosen.push_back(std::move(device));

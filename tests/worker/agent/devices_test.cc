@@ -156,7 +156,7 @@ TEST(VisibleGpusTest, WhatNvmlDoesNotListIsRefused) {
   for (const char* const wrong : {"6", "0,x", "GPU-xx", "GPU-", "MIG-", "MIG-aa11", "0,,1", "1,1",
                                   "MIG-GPU-cc44/7/2", "3,MIG-dd55"}) {
     const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, wrong);
-    EXPECT_EQ(gpus.status().code(), Code::kInvalidArgument) << wrong;
+    EXPECT_EQ(gpus.status().code(), Code::kFailedPrecondition) << wrong;
     EXPECT_NE(gpus.status().message().find("CUDA_VISIBLE_DEVICES"), std::string::npos);
   }
 }
@@ -164,7 +164,7 @@ TEST(VisibleGpusTest, WhatNvmlDoesNotListIsRefused) {
 TEST(VisibleGpusTest, ABeginningOfSeveralUuidsIsRefused) {
   for (const char* const beginning : {"GPU-bb", "MIG-dd", "MIG-GPU-ee77/1"}) {
     const Result<std::vector<GpuName>> gpus = VisibleGpus(kGpus, beginning);
-    EXPECT_EQ(gpus.status().code(), Code::kInvalidArgument) << beginning;
+    EXPECT_EQ(gpus.status().code(), Code::kFailedPrecondition) << beginning;
     EXPECT_NE(gpus.status().message().find("is the beginning of 2 UUIDs"), std::string::npos);
   }
 }
