@@ -88,7 +88,7 @@ void Metrics::SetUnplaced(const UnplacedCounts& counts) {
 }
 
 void Metrics::CountAttemptEnd(std::string_view kind, std::string_view outcome, double seconds) {
-  page_.Add(Metric::kAttemptSeconds, {kind, outcome.empty() ? kSucceeded : outcome},
+  page_.Add(Metric::kAttemptSeconds, {kind, outcome},
             std::max(0.0, seconds));
 }
 

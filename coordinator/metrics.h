@@ -68,7 +68,7 @@ class Metrics {
   void ObserveScheduleLatency(std::string_view kind, double seconds);
   void ObserveStep(double seconds);
   void SetUnplaced(const UnplacedCounts& counts);
-  // `outcome`: a failure class, or "succeeded".
+  // `outcome`: a failure class; of an attempt without one, its state in small letters.
   void CountAttemptEnd(std::string_view kind, std::string_view outcome, double seconds);
   void CountAttemptFailure(std::string_view failure_class, std::string_view worker);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/letter_case.h"
 #include "base/log.h"
 
 namespace longrun::coordinator {
@@ -64,8 +65,11 @@ void Observer::SeeAttempt(const State& state, const PutTransition& moved, const 
   }
   if (IsLive(attempt.state) || attempt.duration_clock == DurationClock::kNone) return;
   const std::string_view kind = EnumName(state.tasks.at(attempt.task).kind);
-  metrics_.CountAttemptEnd(kind, attempt.failure_class,
-                           static_cast<double>(attempt.duration_ms) / 1000);
+  // What a restore has lost has no class, since its task does not count it as a failure.
+  const std::string outcome = attempt.failure_class.empty()
+                                  ? InSmallLetters(EnumName(attempt.state))
+                                  : attempt.failure_class;
+  metrics_.CountAttemptEnd(kind, outcome, static_cast<double>(attempt.duration_ms) / 1000);
 }
 
 void Observer::Count(const State& state, std::int64_t version) {

@@ -73,7 +73,8 @@ constexpr MethodRule kRules[] = {
      .does = "release a quarantined slot",
      .changes = true},
     // Every few seconds, and it changes nothing that is stored: not for the audit log.
-    {.path = "/longrun.v1.SweepService/ReportPilot", .people = kOperator, .does = "run a pilot"},
+    // A pilot makes a join token for each job, so it would go no further with another role.
+    {.path = "/longrun.v1.SweepService/ReportPilot", .people = kAdmin, .does = "run a pilot"},
     // Makes the coordinator open a folder of its own machine, which nobody else's business is.
     {.path = "/longrun.v1.SweepService/RegisterDataset", .changes = true},
     {.path = "/longrun.v1.SweepService/StoreDataset",

@@ -139,7 +139,7 @@ std::map<std::string, std::string> MethodsWithRole() {
       {"RetryTasks", "submitter"},     {"CollectGarbage", "operator"},
       {"DrainWorker", "operator"},     {"UndrainWorker", "operator"},
       {"RemoveWorker", "operator"},    {"ReleaseSlots", "operator"},
-      {"ReportPilot", "operator"},     {"GetLogs", "viewer"},
+      {"ReportPilot", "admin"},        {"GetLogs", "viewer"},
       {"ListWorkers", "viewer"},       {"RegisterDataset", "nobody"},
       {"StoreDataset", "submitter"},   {"ListDatasets", "viewer"},
       {"RemoveDataset", "submitter"},  {"RegisterModel", "submitter"},
