@@ -88,8 +88,7 @@ void Metrics::SetUnplaced(const UnplacedCounts& counts) {
 }
 
 void Metrics::CountAttemptEnd(std::string_view kind, std::string_view outcome, double seconds) {
-  page_.Add(Metric::kAttemptSeconds, {kind, outcome},
-            std::max(0.0, seconds));
+  page_.Add(Metric::kAttemptSeconds, {kind, outcome}, std::max(0.0, seconds));
 }
 
 void Metrics::CountAttemptFailure(std::string_view failure_class, std::string_view worker) {
