@@ -38,6 +38,7 @@ constexpr std::int64_t kBusyPauseMs = 200;  // doubles with each try
 constexpr std::int64_t kBusyPauseMsMax = 5'000;
 constexpr std::int64_t kRetryMsMin = 500;
 constexpr std::int64_t kRetryMsMax = 600'000;
+constexpr std::int64_t kEndedPauseMs = 60'000;
 constexpr std::int64_t kClockPauseMsMax = 600'000;
 
 Status FromRpc(const grpc::Status& status) {
@@ -85,16 +86,27 @@ Status CheckOwnTime(const MemberFiles& files, const std::string& worker_id) {
                                     "token (--join)"));
 }
 
-// The authority that the coordinator presents, if it has the fingerprint that the operator gave.
+// Of the authority to trust: the one that is given, or else the one that this worker joined. "" if
+// there is neither.
+std::string FingerprintToTrust(const MemberFiles& files, const JoinOptions& options) {
+  if (!options.ca_fingerprint.empty()) return PlainFingerprint(options.ca_fingerprint);
+  const Result<std::string> pem = ReadFile(files.authority, kFileBytesMax);
+  if (!pem.ok()) return "";
+  const Result<CertificateFacts> joined = ReadCertificate(*pem);
+  return joined.ok() ? joined->fingerprint : "";
+}
+
+// The authority that the coordinator presents, if it has the fingerprint that is trusted.
 Result<std::string> TrustedAuthority(const HostPort& place, const std::string& fingerprint) {
   ASSIGN_OR_RETURN(const std::vector<std::string> chain, PresentedCertificates(place, kLookMs));
   ASSIGN_OR_RETURN(std::string authority, AuthorityOf(chain, place));
   ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(authority));
   if (facts.fingerprint != fingerprint) {
-    return Status(Code::kFailedPrecondition,
-                  Str(place.Text(), " presents an authority with the fingerprint ",
-                      facts.fingerprint, ", but --ca-fingerprint says ", fingerprint,
-                      ": compare with `longrun admin pki show` on the coordinator's machine"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str(place.Text(), " presents an authority with the fingerprint ", facts.fingerprint,
+            ", but the one to trust (--ca-fingerprint, or what this worker has joined) is ",
+            fingerprint, ": compare with `longrun admin pki show` on the coordinator's machine"));
   }
   RETURN_IF_ERROR(CheckServer(chain, place, WallMs()));
   return authority;
@@ -235,7 +247,7 @@ Status Join(const MemberFiles& files, const std::string& joined_path, const Host
                   Str("this worker has no valid certificate for ", place.Text(),
                       ": give --join FILE with a token of `longrun admin join-token create`"));
   }
-  const std::string fingerprint = PlainFingerprint(options.ca_fingerprint);
+  const std::string fingerprint = FingerprintToTrust(files, options);
   if (fingerprint.empty()) {
     return Status(Code::kInvalidArgument,
                   Str("--ca-fingerprint \"", options.ca_fingerprint,
@@ -391,9 +403,12 @@ std::int64_t Membership::RenewOrTell(std::int64_t& end_ms) {
     LogInfo("certificate_renewed", {{"id", worker_id_}, {"valid_ms", Str(*valid_ms)}});
     return BootMs() + *valid_ms / 2;
   }
-  const std::int64_t wait_ms = std::clamp((end_ms - BootMs()) / 10, kRetryMsMin, kRetryMsMax);
-  LogWarning("certificate_not_renewed",
-             {{"why", valid_ms.status().message()}, {"again_in_ms", Str(wait_ms)}});
+  // Once it has ended, the coordinator refuses it: another try could only find another clock.
+  const Status in_time = CheckOwnTime(files_, worker_id_);
+  const std::int64_t wait_ms =
+      in_time.ok() ? std::clamp((end_ms - BootMs()) / 10, kRetryMsMin, kRetryMsMax) : kEndedPauseMs;
+  const Status why = in_time.ok() ? valid_ms.status() : in_time;
+  LogWarning("certificate_not_renewed", {{"why", why.message()}, {"again_in_ms", Str(wait_ms)}});
   return BootMs() + wait_ms;
 }
 

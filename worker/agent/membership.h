@@ -25,7 +25,8 @@ struct JoinOptions {
   // A file with a join token, or a folder of such files, of which one must let this worker join;
   // "": the worker has joined before.
   std::string token_file;
-  std::string ca_fingerprint;  // of the authority to trust
+  // Of the authority to trust; "": of the one that the worker has joined before.
+  std::string ca_fingerprint;
   // How long to try with one token while the coordinator is not reached, or has too many calls.
   std::int64_t patience_ms = 20'000;
 };

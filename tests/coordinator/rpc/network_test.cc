@@ -649,8 +649,10 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
             std::string::npos)
       << workers.out << workers.err;
 
-  // The remedy that this message names: a token for its name, and the worker started again.
+  // The remedy that this message names: a token for its name, and the worker started again. It
+  // trusts the authority that it has joined before.
   Kill(worker);
+  fingerprint.clear();
   ASSERT_TRUE(WriteFileAtomic(At("join-token"), NewJoinToken({"--worker", "gpu-1"}), 0600).ok());
   const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
   worker = SpawnWorker("gpu-1", At("join-token"));
@@ -667,6 +669,26 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
   EXPECT_EQ(CountInLog("gpu-1.log", "not_joined_again"), 0u);
+}
+
+// As of a machine that was suspended.
+TEST_F(NetworkTest, AWorkerWhoseCertificateHasEndedSaysSoAndHowToGoOn) {
+  InitAndStart({"--worker-certificate-ms", "4000"});
+  JoinWorker("gpu-1");
+  ASSERT_EQ(kill(worker, SIGSTOP), 0);
+  const std::int64_t stopped_ms = BootMs();
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] { return BootMs() > stopped_ms + 4'500; }));
+  ASSERT_EQ(kill(worker, SIGCONT), 0);
+  ASSERT_TRUE(WaitUntil(kPatienceMs, [&] {
+    return CountInLog("gpu-1.log", "certificate_not_renewed") > 0;
+  })) << ReadFile(At("gpu-1.log")).value();
+  const std::string log = ReadFile(At("gpu-1.log")).value();
+  EXPECT_NE(log.find("join again with a new token (--join)", log.find("certificate_not_renewed")),
+            std::string::npos)
+      << log;
+  EXPECT_FALSE(WaitUntil(2'000, [&] {
+    return CountInLog("gpu-1.log", "certificate_not_renewed") > 1;
+  })) << "it tries many times, although the coordinator refuses it";
 }
 
 // Many more wrong tokens than the limit lets through, all the time.
