@@ -131,14 +131,14 @@ Json ValueOn(const PivotTable& table, const PivotRow& row, std::size_t column,
   return fixed == table.fixed.end() ? Json() : fixed->second;
 }
 
-// What the runs have that gave the cell's number, each value once; nothing for a baseline, which is
-// not a run.
+// What the runs have that gave the cell's number, each value once: or, if there is none, all that
+// were to give it. Nothing for a baseline, which is not a run.
 template <typename Value>
 std::string OfRuns(const PivotRow& row, const PivotCell& cell, Value value) {
-  if (!row.baseline.empty() || cell.n_ok == 0) return "";
+  if (!row.baseline.empty()) return "";
   std::vector<std::string> values;
   for (const SeedValue& seed : cell.seeds) {
-    if (seed.status != "ok" && seed.status != kOverflow) continue;
+    if (cell.n_ok > 0 && seed.status != "ok" && seed.status != kOverflow) continue;
     std::string text = value(seed);
     if (!Contains(values, text)) values.push_back(std::move(text));
   }
@@ -155,10 +155,6 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
   for (const std::string& axis : columns.matrix) add_axis(axis);
   fields.push_back(row.baseline);
   for (const char* axis : kOfEvaluation) add_axis(axis);
-  // Of a row for each seed, also where there is no number.
-  const Json of_seed = ValueOn(table, row, column, "seed");
-  const std::string seeds_of_number =
-      OfRuns(row, cell, [](const SeedValue& seed) { return AxisField(seed.seed); });
   const std::string se_over(cell.se ? ErrorSourceName(cell.error.source) : "");
   fields.insert(
       fields.end(),
@@ -166,7 +162,7 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
        Str(cell.n_ok), Str(cell.n_wanted), cell.status, cell.metric.name, se_over,
        OfRuns(row, cell, [](const SeedValue& seed) { return seed.run_key; }),
        row.baseline.empty() ? Join(cell.sweeps, " ") : "",
-       of_seed.is_null() ? seeds_of_number : AxisField(of_seed)});
+       OfRuns(row, cell, [](const SeedValue& seed) { return AxisField(seed.seed); })});
   for (const char* axis : kOfEvaluationLast) add_axis(axis);
   const ErrorPart &seeds = cell.estimate.seeds, &text = cell.estimate.text;
   const auto interval = Interval95(table, cell);
