@@ -34,6 +34,8 @@
 //   OpaqueBefore90(x), SettleBefore90()
 //                          on GPUs before compute capability 9.0 only, whose code would spill
 //                          registers: Opaque(x), and a place that no load of a warp moves across
+//   kIsFrom100             whether the code is for GPUs of compute capability 10.0 or more, which
+//                          has fewer registers to spare
 //
 // The layout of c, which the products of both types share: with g = lane / 4 and t = lane % 4,
 // c[n][e] is the element in row g + 8 (e / 2) and column 8 n + 2 t + e % 2.

@@ -117,6 +117,11 @@ struct GpuLayer {
                  : "memory");
   }
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+  static constexpr bool kIsFrom100 = true;
+#else
+  static constexpr bool kIsFrom100 = false;
+#endif
   static __device__ __forceinline__ int Opaque(int x) {
     asm volatile("" : "+r"(x));
     return x;

@@ -68,6 +68,13 @@ struct PipelinedKernel {
             Layer::Thread() / 32 * kWarpRows};
   }
 
+  // The warp's first row, own.row, for a loop of code for compute capability 10.0, whose kernels
+  // have no register to keep it in.
+  static LR_DEVICE int RowAgain(int row) {
+    if constexpr (Layer::kIsFrom100) return Layer::Opaque(Layer::Thread()) / 32 * kWarpRows;
+    return row;
+  }
+
   // In shared memory, a thread has slots of its own for numbers of its rows that would not fit into
   // registers.
   static constexpr int kRowSlots = 2 * kFragments * kThreads;

@@ -329,16 +329,18 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
   static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
   static constexpr int kRowFactors = Params::kHasPieces ? 2 * kTileRows : 0;
+  // Narrow heads take the most registers: the kernel then computes addresses again.
+  static constexpr bool kIsNarrow = kHeadDim <= 64;
   // What the loop needs only beside its scores: it has no registers left to keep it in.
-  static constexpr bool kKeepsAside =
-      Params::kAddsQueries || Params::kHasMask || Params::kHasPieces || Params::kIsTwoSided;
-  static constexpr int kAside = kKeepsAside ? 12 : 0;
+  static constexpr bool kKeepsAside = Params::kAddsQueries || Params::kHasMask ||
+                                      Params::kHasPieces || Params::kIsTwoSided ||
+                                      (kIsNarrow && Layer::kIsFrom100);
+  // The host, which does not know the GPU, leaves room for it.
+  static constexpr int kAside = kKeepsAside || kIsNarrow ? 12 : 0;
   using Aside = typename Layer::template Shared<int>;
   // Places in it. Two tiles, this one and the next, have two places like the tiles themselves.
   static constexpr int kSequence = 0, kKeyHead = 1, kFirstKey = 2, kFirstQuery = 3, kQueryEnd = 4;
   static constexpr int kTwoTiles = 6;
-  // Narrow heads take the most registers: the kernel then computes addresses again.
-  static constexpr bool kIsNarrow = kHeadDim <= 64;
   template <int kWidth>
   using Layout = std::conditional_t<kIsNarrow, SplitRows<kWidth>, SwizzledRows<kWidth>>;
   using Scores = Layout<kTileRows>;
@@ -486,7 +488,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       const int i_tile = QueryOf(p, tile);
       for (int column = 0; column < kTileRows; column += kColumns) {
         int i_0 = i_tile + column;
-        const int row = Again(own.row);
+        const int row = Again(Base::RowAgain(own.row));
         const int from = place * kTileRows + column;
         if constexpr (Params::kHasMask || Params::kIsTwoSided) {
           i_0 = QueryOf(p, aside.Get(kTwoTiles + 2 * place)) + column;

@@ -35,7 +35,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
 
   static LR_DEVICE void Run(const Params& p) {
     const auto own = Base::template Own<true>(p.n_query, p.n_head, p.batch * p.n_head, p.n_key);
-    const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first, row = own.row;
+    const int b = own.b, h = own.h, h_kv = h / p.group, i_0 = own.first;
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
@@ -55,7 +55,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
       }
       Layer::CommitCopies();
       CopyKeys<Layer, kHeadDim, kColumns>(p, b, h_kv, tiles.n - 1, k, k_low, v);
-      bias.PutRows(p, b, h, i_0 + row + Layer::Thread() % 32 / 4, anchor);
+      bias.PutRows(p, b, h, i_0 + own.row + Layer::Thread() % 32 / 4, anchor);
       bias.Read(p, b, h, i_0, (tiles.n - 1) * kColumns, anchor);
       bias.Put((tiles.n - 1) & 1);
       Layer::template WaitCopies<1>();
@@ -63,7 +63,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         Layer::Barrier();
         LR_UNROLL
         for (int step = 0; step < kSteps; ++step) {
-          LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, a[step]);
+          LoadFragments<Layer, kHeadDim, kFragments>(q, own.row, 16 * step, a[step]);
         }
       }
     }
@@ -83,6 +83,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
         const int next = tiles.Next(key_tile) * kColumns;
         if (key_tile > tiles.first) bias.Read(p, b, h, i_0, next, anchor);
       };
+      const int row = Base::RowAgain(own.row);
       const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
       if (view.is_hidden) {
         read_next_bias();
@@ -124,7 +125,7 @@ struct PipelinedForwardKernel : PipelinedKernel<TheLayer, TheShape, 2> {
     LR_UNROLL
     for (int m = 0; m < kFragments; ++m) {
       Layer::QuadSum(sums[m]);
-      const int first = i_0 + row + 16 * m;
+      const int first = i_0 + own.row + 16 * m;
       float factors[2];
       LR_UNROLL
       for (int half = 0; half < 2; ++half) {

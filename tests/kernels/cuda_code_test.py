@@ -12,7 +12,7 @@ no stack and no local memory either; those whose rows are aligned read and write
 
 docs/gpu-model.md lists the registers of the kernels of attention for compute capability 9.0, and the bytes of their
 stacks, as one release of nvcc gives them. With that release, the page's tables must say what the machine code says. A
-kernel of attention that has a stack must be in them, except the known ones of other architectures below.
+kernel of attention that has a stack must be in them.
 
 ARCHITECTURE ("sm_80") must be in the library; without one, all that are there are read. The disassemblers (cuobjdump,
 nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv where there is an nvcc. Without
@@ -40,14 +40,8 @@ FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesPa
 FEW_HEAD_DIMS = [64, 128, 256]
 # Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
 REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for scalar in SCALARS.values()}
-# The kernels are written for compute capability 9.0. For 10.0, nvcc 13.0 spills some bytes of a few
-# of them, by their parameters. For others than 9.0, it gives calls of few queries more registers:
-# three blocks fit then.
-FORWARD_OF_10 = {"MaskedKeyBiasParams": 32, "MaskedTableParams": 8}
-SPILLS = {"sm_100": {(f"{FORWARD}Bf16", 128): FORWARD_OF_10, (f"{FORWARD}Fp16", 128): FORWARD_OF_10,
-                     (KEYS, 64): {"PlainParams": 8, "KeyBiasParams": 24, "SkippingKeyBiasParams": 16, "TableParams": 16,
-                                  "SkippingTableParams": 8, "SingleKeyBiasParams": 8, "SingleTableParams": 24,
-                                  "SingleSkippingTableParams": 24}}}
+# For other compute capabilities than 9.0, nvcc 13.0 gives calls of few queries more registers: three
+# blocks fit then.
 FEW_REGISTERS = {"sm_80": 168, "sm_100": 168}
 KNOWN = ["sm_80", "sm_89", "sm_90a", "sm_100"]
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
@@ -175,24 +169,19 @@ def of_page(text, usage):
     return wrong, listed
 
 
-def spills_of(name, architecture):
-    """The bytes that a kernel is known to spill."""
-    return SPILLS.get(architecture, {}).get(name[:2], {}).get(name[2], 0)
-
-
 def registers_of(name, architecture):
     """The registers that a kernel may take."""
     limit = REGISTERS_MAX.get(name, 255)
     return limit if limit == 255 else FEW_REGISTERS.get(architecture, limit)
 
 
-def faults(name, text, may_spill):
+def faults(name, text):
     """What is wrong with the machine code of a kernel of attention."""
     listed = re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", text)
     instructions = {one.split(".")[0] for one in listed}
     needed = ["LDGSTS"] if name[0].endswith("Fp32") else ["LDGSTS", "HMMA"]
     wrong = [f"has no {one}" for one in needed if one not in instructions]
-    wrong += [f"has {one}" for one in ("LDL", "STL") if one in instructions and not may_spill]
+    wrong += [f"has {one}" for one in ("LDL", "STL") if one in instructions]
     of_bf16 = {"BF16" in one.split(".") for one in listed if one.startswith("HMMA")}
     if of_bf16 and of_bf16 != {name[0].endswith("Bf16")}:
         wrong.append("multiplies numbers of another type")
@@ -247,7 +236,7 @@ def of_architecture(library, cuobjdump, environment, architecture, compares_page
             if not is_pipelined(name):
                 continue
             functions[name] = function
-            if stack > spills_of(name, architecture):
+            if stack > 0:
                 wrong.append(f"{' '.join(map(str, name))} has {stack} bytes of stack")
             if registers > registers_of(name, architecture):
                 wrong.append(f"{' '.join(map(str, name))} has {registers} registers, more than "
@@ -296,7 +285,7 @@ def of_architecture(library, cuobjdump, environment, architecture, compares_page
         if name is None:
             continue
         seen.add(name)
-        wrong += faults(name, text, spills_of(name, architecture) > 0)
+        wrong += faults(name, text)
     wrong += [f"{' '.join(map(str, name))} has no machine code" for name in sorted(functions.keys() - seen)]
     wrong += of_rows(rows, code)
     return [f"{architecture}: {one}" for one in wrong]
