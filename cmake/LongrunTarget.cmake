@@ -78,7 +78,8 @@ add_custom_target(gpu_programs)
 # launch of the trainer has as well, besides that of ENVIRONMENT. FILTER names those of its tests
 # that are run, by GoogleTest's rules. SHARDS n makes n tests of it, name/1 to name/n, which may run
 # at the same time, each with every n-th test of the program. TIMEOUT, in seconds, only ends a test
-# that hangs: it is at least four times what the test takes beside others on two cores.
+# that hangs: it should be three times what the test takes beside others on two cores, or more;
+# `./dev test` prints the tests that took longer.
 function(longrun_add_test name target)
   cmake_parse_arguments(ARG "" "TIMEOUT;FILTER;SHARDS" "LABELS;ENVIRONMENT" ${ARGN})
   if(NOT ARG_TIMEOUT)
