@@ -3,26 +3,19 @@
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <exception>
-#include <string>
 
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/units.h"
 #include "model/net/pinned.h"
+#include "model/net/streams.h"
 
 namespace longrun {
 namespace {
-
-c10::impl::VirtualGuardImpl GuardOf(const c10::Device& device) {
-  return c10::impl::VirtualGuardImpl(device.type());
-}
-
-c10::Stream CurrentStream(const c10::Device& device) { return GuardOf(device).getStream(device); }
 
 // Rows [from_begin, from_begin + n) of one tensor to those of the other. LibTorch copies memory of
 // the host without waiting only where it is one piece, which is the rows of one head.
@@ -81,7 +74,7 @@ HostKeys::HostKeys(const c10::Device& device, const std::vector<AttentionCache>&
                    std::int64_t chunk_bytes)
     : device_(device),
       chunk_bytes_(chunk_bytes),
-      stream_(GuardOf(device).getStreamFromGlobalPool(device)),
+      stream_(PooledStream(device)),
       queued_(device.type()),
       rooms_{Room{.k_BGND = {}, .v_BGND = {}, .arrived = c10::Event(device.type())},
              Room{.k_BGND = {}, .v_BGND = {}, .arrived = c10::Event(device.type())}} {

@@ -2,32 +2,19 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <cstdint>
 
 #include "model/net/pinned.h"
+#include "model/net/streams.h"
 
 namespace longrun {
-namespace {
-
-c10::impl::VirtualGuardImpl GuardOf(const c10::Device& device) {
-  return c10::impl::VirtualGuardImpl(device.type());
-}
-
-}  // namespace
-
 SampleCopies::SampleCopies(const c10::Device& device) : device_(device) {
   if (device.is_cpu()) return;
-  gpu_.emplace(Gpu{.stream = GuardOf(device).getStreamFromGlobalPool(device),
-                   .rooms = {Room(device), Room(device)}});
+  gpu_.emplace(Gpu{.stream = PooledStream(device), .rooms = {Room(device), Room(device)}});
 }
 
-// LibTorch's allocator of pinned memory notes the stream that is current when a copy is queued, and
-// gives a block out again only after the copy. So there are as many blocks as there are copies on
-// their way.
-//
 // The memory of the rooms is that of the computing stream, which waits for each copy to it. So they
 // may be freed at any time.
 SampleCopies::Tensors SampleCopies::Bring(const Tensors& host) {
@@ -37,7 +24,7 @@ SampleCopies::Tensors SampleCopies::Bring(const Tensors& host) {
     if (!host[i].defined()) continue;
     pinned[i] = Pinned("samples", [&] { return host[i].contiguous().pin_memory(); });
   }
-  const c10::Stream computing = GuardOf(device_).getStream(device_);
+  const c10::Stream computing = CurrentStream(device_);
   Room& room = gpu_->rooms[gpu_->next];
   gpu_->next = 1 - gpu_->next;
   // Whatever reads the other room is queued by now. The next copies to it wait for that work, but

@@ -181,6 +181,29 @@ TEST_F(NoRoomForSamplesTest, AnErrorNamesWhatHasNoRoomAndLaterSamplesArrive) {
   reads.Check();
 }
 
+TEST_F(NoRoomForSamplesTest, OtherCopiesNameWhatHasNoRoom) {
+  const auto error = [](const auto& copy) {
+    try {
+      copy();
+    } catch (const c10::OutOfMemoryError& thrown) {
+      return std::string(thrown.what_without_backtrace());
+    }
+    return std::string("none");
+  };
+  const at::Tensor here = ToDevice(at::arange(100, at::kFloat), FakeGpu());
+  SetFakeGpuRoom({.pinned = 100});
+  EXPECT_NE(error([] {
+              ToDevice(at::arange(100, at::kFloat), FakeGpu());
+            }).find("the host's memory for what a GPU reads cannot be pinned"),
+            std::string::npos);
+  EXPECT_NE(error([&] {
+              HostCopy{here};
+            }).find("the host's memory for what a GPU writes cannot be pinned"),
+            std::string::npos);
+  SetFakeGpuRoom({});
+  EXPECT_TRUE(at::equal(HostCopy(here).Wait(), at::arange(100, at::kFloat)));
+}
+
 // ---- what the fake GPU notes -------------------------------------------------------------------
 
 class StreamsTest : public ::testing::Test {
