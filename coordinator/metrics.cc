@@ -51,7 +51,8 @@ Metrics::Metrics() : page_(MetricOwner::kCoordinator) {
        {Metric::kSchedulerStepSeconds, Metric::kSessions, Metric::kSessionMemoryBytes,
         Metric::kLeaseExpirations, Metric::kFenced, Metric::kIngestDuplicates,
         Metric::kIngestMalformed, Metric::kIngestLagSeconds, Metric::kStoreCommitSeconds,
-        Metric::kStoreBatchRows, Metric::kStoreBusy, Metric::kResultSeriesLeftOut}) {
+        Metric::kStoreBatchRows, Metric::kStoreBusy, Metric::kResultSeriesLeftOut,
+        Metric::kSweepsLeftOut}) {
     page_.Touch(metric, {});
   }
   SetUnplaced({});
@@ -62,6 +63,19 @@ Metrics::Metrics() : page_(MetricOwner::kCoordinator) {
 void Metrics::SetTasks(std::string_view kind, std::string_view state, std::int64_t n) {
   page_.Set(Metric::kTasks, {kind, state}, Number(n));
 }
+
+void Metrics::SetSweepTasks(std::string_view name, std::string_view id, std::string_view state,
+                            std::int64_t n) {
+  page_.Set(Metric::kSweepTasks, {name, id, state}, Number(n));
+}
+
+void Metrics::ForgetSweep(std::string_view name, std::string_view id) {
+  for (const std::string_view state : TaskStates()) {
+    page_.Remove(Metric::kSweepTasks, {name, id, state});
+  }
+}
+
+void Metrics::SetSweepsLeftOut(std::int64_t n) { page_.Set(Metric::kSweepsLeftOut, {}, Number(n)); }
 
 void Metrics::CountTaskTransition(std::string_view from, std::string_view to) {
   page_.Add(Metric::kTaskTransitions, {from, to});

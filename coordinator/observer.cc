@@ -2,6 +2,7 @@
 #include "coordinator/observer.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/clock.h"
@@ -9,6 +10,12 @@
 #include "base/log.h"
 
 namespace longrun::coordinator {
+namespace {
+
+// The last numbers of what has ended are to be scraped before their series end.
+constexpr std::int64_t kEndedShownMs = 600'000;
+
+}  // namespace
 
 void Observer::See(const State& state, const StepResult& result) {
   for (const WorkerChange& change : result.workers) {
@@ -75,6 +82,7 @@ void Observer::SeeAttempt(const State& state, const PutTransition& moved, const 
 void Observer::Count(const State& state, std::int64_t version) {
   if (counted_version_ != version) CountTasks(state);
   counted_version_ = version;
+  CountSweeps(state);
   CountWorkers(state);
   CountUnplaced(state);
 }
@@ -88,6 +96,44 @@ void Observer::CountTasks(const State& state) {
       metrics_.SetTasks(EnumName(kind), EnumName(task_state), counts[{kind, task_state}]);
     }
   }
+}
+
+void Observer::CountSweeps(const State& state) {
+  constexpr std::size_t kSweepsMax = 500;
+  std::int64_t n_left_out = 0;
+  for (const auto& [id, tally] : state.index.tallies) {
+    if (!IsActiveSweep(state, id) || shown_sweeps_.contains(id)) continue;
+    if (shown_sweeps_.size() < kSweepsMax) {
+      shown_sweeps_[id].name = state.sweep_name.at(id);
+    } else {
+      n_left_out += 1;
+    }
+  }
+  metrics_.SetSweepsLeftOut(n_left_out);
+  for (auto at = shown_sweeps_.begin(); at != shown_sweeps_.end();) {
+    at = ShowSweep(state, at->first, at->second) ? std::next(at) : shown_sweeps_.erase(at);
+  }
+}
+
+// Returns whether the sweep is still shown.
+bool Observer::ShowSweep(const State& state, const std::string& id, ShownSweep& shown) {
+  const auto tally = state.index.tallies.find(id);
+  const bool is_dropped = tally == state.index.tallies.end();
+  if (!is_dropped && IsActiveSweep(state, id)) {
+    shown.ended_at = std::nullopt;
+  } else if (!shown.ended_at) {
+    shown.ended_at = BootMs();
+  }
+  if (is_dropped || (shown.ended_at && BootMs() - *shown.ended_at >= kEndedShownMs)) {
+    metrics_.ForgetSweep(shown.name, id);
+    return false;
+  }
+  if (shown.counted == tally->second.n) return true;
+  shown.counted = tally->second.n;
+  for (std::size_t i = 0; i < tally->second.n.size(); ++i) {
+    metrics_.SetSweepTasks(shown.name, id, EnumName(static_cast<TaskState>(i)), tally->second.n[i]);
+  }
+  return true;
 }
 
 void Observer::CountWorkers(const State& state) {
@@ -114,13 +160,12 @@ void Observer::CountWorkers(const State& state) {
     counts.slots_free += n_slots - n_busy - n_quarantined;
   }
   metrics_.SetWorkers(counts);
-  // Jobs of a cluster come as workers that nobody sees again. Their ends are to be scraped first.
-  constexpr std::int64_t kKeptMs = 600'000;
+  // Jobs of a cluster come as workers that nobody sees again.
   for (auto known = known_workers_.begin(); known != known_workers_.end();) {
     auto& [id, gone_since] = *known;
     const bool is_gone = !state.workers.contains(id);
     if (is_gone && !gone_since) gone_since = BootMs();
-    if (is_gone && BootMs() - *gone_since >= kKeptMs) {
+    if (is_gone && BootMs() - *gone_since >= kEndedShownMs) {
       metrics_.ForgetWorker(id);
       known = known_workers_.erase(known);
     } else {

@@ -18,14 +18,21 @@ class Observer {
 
   // Called after each step, with the state that it left: counts and logs the changes.
   void See(const State& state, const StepResult& result);
-  // Called once a second: counts the tasks and workers in each state. Tasks are counted again only
-  // if `version` (Core::version) has changed.
+  // Called once a second: counts the tasks, of all and by sweep, and the workers in each state.
+  // Tasks are counted again only if `version` (Core::version) has changed.
   void Count(const State& state, std::int64_t version);
 
  private:
   void SeeTask(const State& state, const PutTransition& moved);
   void SeeAttempt(const State& state, const PutTransition& moved, const Attempt& attempt);
   void CountTasks(const State& state);
+  struct ShownSweep {
+    std::string name;
+    std::optional<Instant> ended_at;                      // or was cancelled
+    std::optional<decltype(SweepTally::n)> counted = {};  // what its series show
+  };
+  void CountSweeps(const State& state);
+  bool ShowSweep(const State& state, const std::string& id, ShownSweep& shown);
   void CountWorkers(const State& state);
   void CountUnplaced(const State& state);
 
@@ -34,6 +41,7 @@ class Observer {
   std::map<std::string, Instant> ready_at_;  // by task: waiting for a start since then
   // Workers whose failures are counted, and since when they have been gone.
   std::map<std::string, std::optional<Instant>> known_workers_;
+  std::map<std::string, ShownSweep> shown_sweeps_;  // by id
 };
 
 }  // namespace longrun::coordinator

@@ -23,6 +23,8 @@ enum class Metric {
   kProcessStartTime,
   // The coordinator: tasks and scheduling.
   kTasks,
+  kSweepTasks,
+  kSweepsLeftOut,
   kTaskTransitions,
   kTaskQueueSeconds,
   kScheduleLatencySeconds,

@@ -123,6 +123,7 @@ def quantiles(metric, by="", prefix="", where=""):
 
 THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", evaluation="$evaluation"'
 ON = 'instance=~"$worker"'
+OPEN = 'state!~"SUCCEEDED|FAILED|CANCELLED|SKIPPED"'
 RESULT = '__name__=~"longrun_result_ppl|longrun_result_pseudo_ppl"'
 # Without the space before a stage that is not there.
 CURVE = (f"label_replace(label_join({{{RESULT}, {THIS}}}, "
@@ -160,6 +161,12 @@ SWEEPS = {
             lines("Training loss by slot", 12, "none",
                   ("{{instance}} slot {{slot}}", "longrun_worker_slot_loss_nats"),
                   description="Nats per token of what each slot trains now.", minimum=None),
+            lines("Open tasks by sweep", 12, "none",
+                  ("{{sweep}} {{id}}", f"sum by (sweep, id) (longrun_sweep_tasks{{{OPEN}}}) > 0"), stack=True,
+                  description="Of sweeps that have not ended. A task may belong to several sweeps."),
+            bars("Share of tasks that have succeeded, by sweep", 12, "percentunit", "{{sweep}} {{id}}",
+                 'sum by (sweep, id) (longrun_sweep_tasks{state="SUCCEEDED"}) / sum by (sweep, id) (longrun_sweep_tasks)',
+                 "Of sweeps that have not ended, or ended within the last ten minutes."),
             lines("Progress by slot", 12, "percentunit",
                   ("{{instance}} slot {{slot}}", "longrun_worker_slot_progress_ratio")),
             lines("Tokens per second by slot", 12, "short",

@@ -203,6 +203,7 @@ std::set<std::string> Unbind(StepContext& step, const std::string& sweep_id) {
   std::set<std::string> runs = std::move(state.sweep_runs.at(sweep_id));
   state.sweep_runs.erase(sweep_id);
   state.sweep_owner.erase(sweep_id);
+  state.sweep_name.erase(sweep_id);
   return runs;
 }
 

@@ -553,6 +553,7 @@ struct State {
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
   std::map<std::string, std::string>
       sweep_owner;  // sweep id -> who submitted it first; "": unknown
+  std::map<std::string, std::string> sweep_name;
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;  // never cancelled ones
   // The sweep whose submission in parts has not ended; "": none. Its new tasks are not placed.

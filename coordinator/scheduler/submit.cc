@@ -341,6 +341,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
     return;
   }
   state.sweep_owner.try_emplace(event.sweep_id, event.owner);
+  state.sweep_name.try_emplace(event.sweep_id, event.sweep.name);
   state.cancelled_sweeps.erase(event.sweep_id);
   state.paused_sweeps.erase(event.sweep_id);
   step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,

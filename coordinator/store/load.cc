@@ -406,10 +406,11 @@ Status LoadSweeps(Connection& connection, State& state) {
                    MetaValue(connection, kSubmittingKey));
   if (submitting) state.submitting = *submitting;
   ASSIGN_OR_RETURN(state.order, LoadOrder(connection));
-  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner FROM sweep",
+  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner, name FROM sweep",
                           [&](const Statement& row) -> Status {
                             state.sweep_tasks[row.Text(0)];
                             state.sweep_owner[row.Text(0)] = row.Text(3);
+                            state.sweep_name[row.Text(0)] = row.Text(4);
                             if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
                             if (row.Int(2) != 0) state.paused_sweeps.insert(row.Text(0));
                             return Status();

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
+#include <string_view>
 
 #include "base/str.h"
 #include "coordinator/metrics.h"
@@ -58,6 +60,66 @@ TEST(ObserverTest, SecondsOfAnAttemptAreCountedByItsEnd) {
 // As after a restore: another attempt was adopted for its task.
 TEST(ObserverTest, AnAttemptThatWasLostWithoutAClassHasNotSucceeded) {
   EXPECT_EQ(SecondsOf(AttemptState::kLost, ""), Seconds("lost"));
+}
+
+// The lines of longrun_sweep_tasks that are not 0, sorted, without the metric's name.
+std::string SweepLines(const Metrics& metrics) {
+  constexpr std::string_view kName = "longrun_sweep_tasks{";
+  std::set<std::string> found;
+  const std::string page = metrics.Page();
+  for (std::size_t begin = 0, end_of = 0; begin < page.size(); begin = end_of + 1) {
+    end_of = page.find('\n', begin);
+    const std::string line = page.substr(begin, end_of - begin);
+    if (line.starts_with(kName) && !line.ends_with(" 0")) found.insert(line.substr(kName.size()));
+  }
+  std::string out;
+  for (const std::string& line : found) out += line + "\n";
+  return out;
+}
+
+void AddSweep(State& state, const std::string& id, std::int64_t n_ready, std::int64_t n_succeeded) {
+  state.sweep_name[id] = Str("name of ", id);
+  for (std::int64_t i = 0; i < n_ready + n_succeeded; ++i) {
+    state.sweep_tasks[id].insert(Str(id, i));
+  }
+  SweepTally& tally = state.index.tallies[id];
+  tally.n[static_cast<std::size_t>(TaskState::kReady)] = n_ready;
+  tally.n[static_cast<std::size_t>(TaskState::kSucceeded)] = n_succeeded;
+}
+
+TEST(ObserverTest, TasksOfSweepsAreShownFromTheirBeginningUntilAfterTheirEnd) {
+  State state;
+  AddSweep(state, "a", 2, 1);
+  AddSweep(state, "b", 0, 5);  // ended before this process has begun
+  Metrics metrics;
+  Observer observer(metrics);
+  observer.Count(state, 1);
+  EXPECT_EQ(SweepLines(metrics),
+            "id=\"a\",state=\"READY\",sweep=\"name of a\"} 2\n"
+            "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 1\n");
+  AddSweep(state, "a", 0, 3);
+  observer.Count(state, 2);
+  EXPECT_EQ(SweepLines(metrics), "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n");
+  AddSweep(state, "b", 1, 5);  // a longer one of the same name, or `retry`
+  observer.Count(state, 3);
+  EXPECT_EQ(SweepLines(metrics),
+            "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n"
+            "id=\"b\",state=\"READY\",sweep=\"name of b\"} 1\n"
+            "id=\"b\",state=\"SUCCEEDED\",sweep=\"name of b\"} 5\n");
+  state.index.tallies.erase("a");  // `longrun rm`
+  state.sweep_tasks.erase("a");
+  observer.Count(state, 4);
+  EXPECT_EQ(metrics.Page().find("name of a"), std::string::npos);
+}
+
+TEST(ObserverTest, ItSaysHowManySweepsItLeavesOut) {
+  State state;
+  for (int i = 0; i < 503; ++i) AddSweep(state, Str("s", 1'000 + i), 1, 0);
+  Metrics metrics;
+  Observer(metrics).Count(state, 1);
+  EXPECT_NE(metrics.Page().find("\nlongrun_sweeps_left_out 3\n"), std::string::npos);
+  EXPECT_NE(SweepLines(metrics).find("id=\"s1499\""), std::string::npos);
+  EXPECT_EQ(SweepLines(metrics).find("id=\"s1500\""), std::string::npos);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Applier {
     store.sweep_runs[put.sweep_id] = std::move(runs);
     store.sweeps[put.sweep_id] = put.tasks;
     store.sweep_owner.try_emplace(put.sweep_id, put.owner);
+    store.sweep_name.try_emplace(put.sweep_id, put.sweep.name);
     store.cancelled_sweeps.erase(put.sweep_id);
     store.paused_sweeps.erase(put.sweep_id);
     return "";
@@ -139,6 +140,7 @@ struct Applier {
     store.paused_sweeps.erase(drop.sweep_id);
     store.sweep_runs.erase(drop.sweep_id);
     store.sweep_owner.erase(drop.sweep_id);
+    store.sweep_name.erase(drop.sweep_id);
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
   std::string operator()(const DropTasks& drop) {
@@ -291,6 +293,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.order = order;
   state.sweep_runs = sweep_runs;
   state.sweep_owner = sweep_owner;
+  state.sweep_name = sweep_name;
   for (const auto& [id, serving] : sweeps) {
     state.sweep_tasks[id] = {serving.begin(), serving.end()};
   }

@@ -23,6 +23,7 @@ struct FoldedStore {
   std::map<std::string, std::vector<std::string>> sweeps;   // -> tasks
   std::map<std::string, std::set<std::string>> sweep_runs;  // -> runs
   std::map<std::string, std::string> sweep_owner;
+  std::map<std::string, std::string> sweep_name;
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;
   std::string submitting;
