@@ -137,7 +137,8 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
   if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
     return Denied(
         "the coordinator does not know this access token: was all of it copied, and from this "
-        "coordinator? `longrun login` replaces it");
+        "coordinator? After a restore, tokens that were made since the backup are gone. "
+        "`longrun login` replaces it");
   }
   const TokenRow& token = found->second;
   RETURN_IF_ERROR(CheckToken(token, now_ms));
@@ -354,7 +355,8 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
     if (found == tokens_.end() || !IsEqualInConstantTime(found->second.hash, hash)) {
       return Denied(
           "the coordinator does not know this join token: was all of it copied, and from this "
-          "coordinator? `longrun admin join-token create` makes another one");
+          "coordinator? After a restore, tokens that were made since the backup are gone. "
+          "`longrun admin join-token create` makes another one");
     }
     token = found->second;
     if (token.ended_ms) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kNamesMax = 5;
 
-// Each name once, in the order of `ids`.
+// In the order of `ids`. Of several sweeps of one name, the id is said, too.
 std::vector<std::string> NamesOf(const Repeated<std::string>& ids,
                                  const Repeated<v1::SweepInfo>& sweeps) {
   std::vector<std::string> names;
@@ -21,7 +21,9 @@ std::vector<std::string> NamesOf(const Repeated<std::string>& ids,
     const auto found = std::ranges::find_if(
         sweeps, [&id](const v1::SweepInfo& sweep) { return sweep.sweep_id() == id; });
     std::string name = found == sweeps.end() ? id : found->name();
-    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+    const auto has_name = [&name](const v1::SweepInfo& sweep) { return sweep.name() == name; };
+    if (std::ranges::count_if(sweeps, has_name) > 1) name = Str(name, " (", id, ")");
+    names.push_back(std::move(name));
   }
   return names;
 }

@@ -59,5 +59,20 @@ TEST(KeptWorkTest, SaysWhoWantsItOrThatNobodyDoes) {
             "2 tasks of mine are kept because sweep other needs them");
 }
 
+TEST(KeptWorkTest, SweepsOfOneNameAreToldApartByTheirIds) {
+  v1::ListSweepsResponse sweeps;
+  Add(sweeps, "mine", "CANCELLED", 0);
+  Add(sweeps, "other", "RUNNING", 0);
+  Add(sweeps, "mine", "RUNNING", 0);
+  sweeps.mutable_sweeps(0)->set_sweep_id("first");
+  sweeps.mutable_sweeps(2)->set_sweep_id("second");
+  v1::SweepInfo cancelled = sweeps.sweeps(0);
+  cancelled.set_tasks_kept(2);
+  cancelled.add_kept_for("second");
+  cancelled.add_kept_for("id of other");
+  EXPECT_EQ(KeptWorkText(cancelled, sweeps.sweeps()),
+            "2 tasks of mine are kept because sweeps mine (second), other need them");
+}
+
 }  // namespace
 }  // namespace longrun::client
