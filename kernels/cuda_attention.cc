@@ -46,21 +46,27 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   return FromText(OpenedCudaLibrary().attention_forward(&c_call, &c_terms, &c_options));
 }
 
-template <bool kHasSingleKernel>
+template <std::int32_t kKernels>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(Check(call, terms, options));
   const LongrunAttentionBackwardCall c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   LongrunAttentionOptions c_options = ToPlugin(options);
-  c_options.has_single_backward = kHasSingleKernel ? 1 : 0;
+  c_options.backward = kKernels;
   return FromText(OpenedCudaLibrary().attention_backward(&c_call, &c_terms, &c_options));
 }
 
 constexpr AttentionKernel kCudaAttention = {
-    .name = "cuda", .forward = &Forward, .backward = &Backward<false>};
+    .name = "cuda", .forward = &Forward, .backward = &Backward<kLongrunTwoKernels>};
 constexpr AttentionKernel kCudaAttentionWithSingleBackward = {
-    .name = "cuda_single_backward", .forward = &Forward, .backward = &Backward<true>};
+    .name = "cuda_single_backward",
+    .forward = &Forward,
+    .backward = &Backward<kLongrunSingleKernel>};
+constexpr AttentionKernel kCudaAttentionWithUnorderedBackward = {
+    .name = "cuda_unordered_backward",
+    .forward = &Forward,
+    .backward = &Backward<kLongrunUnorderedKernel>};
 
 }  // namespace
 
@@ -72,6 +78,11 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
 Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path) {
   RETURN_IF_ERROR(OpenCudaLibrary(plugin_path).status());
   return &kCudaAttentionWithSingleBackward;
+}
+
+Result<const AttentionKernel*> CudaAttentionWithUnorderedBackward(const std::string& plugin_path) {
+  RETURN_IF_ERROR(OpenCudaLibrary(plugin_path).status());
+  return &kCudaAttentionWithUnorderedBackward;
 }
 
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) {

@@ -45,6 +45,13 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
 // tests call it.
 Result<const AttentionKernel*> CudaAttentionWithSingleBackward(const std::string& plugin_path);
 
+// The same, but the blocks of that kernel add fp32 numbers in the order in which they come, so dq
+// has other bits each time. It shows what the bits that are the same each time cost (goal K7 of
+// docs/gpu-ledger.md): only the benchmark and tests may call it, and no trainer can choose it. It
+// is for such calls that have no distance table, window and documents, and skip no key; all others
+// are errors, since another kernel would be measured in its place.
+Result<const AttentionKernel*> CudaAttentionWithUnorderedBackward(const std::string& plugin_path);
+
 // Of the GPU with this number, by the plug-in at `plugin_path`, which is loaded as above.
 // kFailedPrecondition with CUDA's message if there is none, and with what to do if the plug-in has
 // no code for it.

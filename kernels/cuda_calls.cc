@@ -272,8 +272,7 @@ AttentionTerms FromPlugin(const LongrunAttentionTerms& terms, std::vector<Region
 }
 
 AttentionKernelOptions FromPlugin(const LongrunAttentionOptions& options) {
-  const auto& [skip_epsilon, subnormals, has_single_backward, stream, context, allocate, release] =
-      options;
+  const auto& [skip_epsilon, subnormals, backward, stream, context, allocate, release] = options;
   return {.parallel_for = {},
           .skip_epsilon = skip_epsilon,
           .subnormals = static_cast<Subnormals>(subnormals),

@@ -116,9 +116,7 @@ struct LongrunAttentionTerms {
 struct LongrunAttentionOptions {
   double skip_epsilon;
   std::int32_t subnormals;
-  // Backward of bf16 calls with few terms: 1 for a single kernel, 0 for one of queries and one of
-  // keys. Other calls have the latter in any case.
-  std::int32_t has_single_backward;
+  std::int32_t backward;  // kLongrunTwoKernels, ...
   void* stream;
   void* allocate_context;
   void* (*allocate)(void* context, std::int64_t n_byte, void* stream);
@@ -292,7 +290,14 @@ using LongrunAdamWFunction = const char* (*)(const LongrunAdamWCall* call,
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 8;
+inline constexpr std::int32_t kLongrunCudaVersion = 9;
+
+// The kernels of backward, for bf16 calls with few terms: one of queries and one of keys; or a
+// single one, of which other calls have the former; or one that adds in any order, of which other
+// calls are errors (kernels/cuda_attention.h says what each is for).
+inline constexpr std::int32_t kLongrunTwoKernels = 0;
+inline constexpr std::int32_t kLongrunSingleKernel = 1;
+inline constexpr std::int32_t kLongrunUnorderedKernel = 2;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";

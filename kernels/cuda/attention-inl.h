@@ -71,7 +71,7 @@ class AttentionCall {
         shared_bytes_max_(device.SharedBytesMax()),
         memory_(options),
         skip_epsilon_(options.skip_epsilon),
-        has_single_backward_(options.has_single_backward != 0) {
+        backward_(options.backward) {
     p_.batch = Int(q.batch);
     p_.n_head = Int(q.n_head);
     p_.n_kv_head = Int(k.n_head);
@@ -370,6 +370,10 @@ class AttentionCall {
   }
   template <typename Math>
   void LaunchBackward() {
+    if (backward_ == kLongrunUnorderedKernel) {
+      if (!LaunchUnorderedBackward()) error_ = kNoUnorderedBackward;
+      return;
+    }
     // Queries before keys, which add the former's sums of a two-sided bias.
     if constexpr (Math::kScalar == kScalarFp32) {
       LaunchShaped<QueryKernel, Math>();
@@ -437,7 +441,7 @@ class AttentionCall {
         [this](auto known) { return TryNarrow<PipelinedKeyKernel, Bf16Math, decltype(known)>(); });
   }
   bool LaunchSingleBackward() {
-    if (!has_single_backward_ || !TakesPipelined<Bf16Math>()) return false;
+    if (backward_ != kLongrunSingleKernel || !TakesPipelined<Bf16Math>()) return false;
     return WithSkips([this](auto known) {
       using Known = decltype(known);
       // The kernel of queries also computes gradients of a piecewise linear function, and of a
@@ -468,9 +472,42 @@ class AttentionCall {
         n_head * p_.n_query_tile * QueryPart<Layer, kHeadDim>::kTileSums);
     single.of_queries = sums.of_queries;
     Launch<MaximaOfKeysKernel<Layer>>(sums);
-    Launch<BeginSumsKernel<Layer, kHeadDim>>(sums);
+    Launch<BeginSumsKernel<Layer, kHeadDim, QuerySumParams>>(sums);
     Launch<Kernel>(single);
-    Launch<EndSumsKernel<Layer, kHeadDim>>(sums);
+    Launch<EndSumsKernel<Layer, kHeadDim, QuerySumParams>>(sums);
+    return true;
+  }
+  bool LaunchUnorderedBackward() {
+    if (is_fp32_ || !TakesPipelined<Bf16Math>()) return false;
+    return WithSkips([this](auto known) {
+      using Known = decltype(known);
+      if constexpr (std::is_same_v<Known, PlainParams> || std::is_same_v<Known, KeyBiasParams>) {
+        return p_.head_dim <= 64 ? TryUnorderedBackward<Known, 64>()
+                                 : TryUnorderedBackward<Known, 128>();
+      } else {
+        return false;
+      }
+    });
+  }
+  template <typename Known, int kHeadDim>
+  bool TryUnorderedBackward() {
+    using Unordered = UnorderedBackwardParams<Known>;
+    using Kernel = PipelinedKeyKernel<Layer, Shape<Bf16Math, kHeadDim, Unordered>>;
+    Unordered unordered;
+    static_cast<Params&>(unordered) = p_;
+    if (Kernel::SharedBytes(unordered) > shared_bytes_max_) {
+      error_ = kTooLittleMemory;
+      return true;
+    }
+    const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+    UnorderedSumParams sums;
+    static_cast<Params&>(sums) = p_;
+    sums.of_queries.sums = memory_.template Take<float>(n_head * p_.n_query_tile *
+                                                        QueryPart<Layer, kHeadDim>::kTileSums);
+    unordered.of_queries = sums.of_queries;
+    Launch<BeginSumsKernel<Layer, kHeadDim, UnorderedSumParams>>(sums);
+    Launch<Kernel>(unordered);
+    Launch<EndSumsKernel<Layer, kHeadDim, UnorderedSumParams>>(sums);
     return true;
   }
   void LaunchSum(Sum sum, const LongrunNumbers& to) {
@@ -666,12 +703,17 @@ class AttentionCall {
 
   static constexpr const char* kTooLittleMemory =
       "a block of this GPU has too little shared memory";
+  // Another kernel in its place would be measured as if it were this one.
+  static constexpr const char* kNoUnorderedBackward =
+      "backward that adds in any order has no kernel for this call: it is for bf16, heads of up to "
+      "128 channels, and at most a rotation or a one-sided key bias, without a window, documents "
+      "and skipped keys";
   const LongrunAttentionTerms& terms_;
   Device& device_;
   const int shared_bytes_max_;
   Workspace memory_;
   double skip_epsilon_ = 0.0;
-  bool has_single_backward_ = false;
+  std::int32_t backward_ = kLongrunTwoKernels;
   bool is_fp32_ = false;  // the type of the products
   Params p_;
   const char* error_ = nullptr;

@@ -2,7 +2,8 @@
 //
 //   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
 //                                [--queries N] [--skip N] [--types bf16,fp16,fp32]
-//                                [--terms none,...] [--backward two|single] [--check N] [T ...]
+//                                [--terms none,...] [--backward two|single|unordered]
+//                                [--check N] [T ...]
 //
 // Causal attention, for each T, type and setting of terms; gpu_timer.h says how times are measured,
 // of which those in a CUDA graph (`forward_graph_ms`) are of short calls only. Where q, k, v, o and
@@ -21,8 +22,9 @@
 //   alibi+window      both; so of others
 //
 // With --queries, forward of the last N positions of T keys, as when a model writes. With --skip,
-// keys are skipped that hold at most 2^-N of a row. --backward: the kernels of bf16. The plug-in
-// lies in the program's folder.
+// keys are skipped that hold at most 2^-N of a row. --backward: the kernels of bf16; `unordered`, a
+// single one that adds in any order, exists only here, for none, rotation, key_bias and alibi. The
+// plug-in lies in the program's folder.
 //
 // FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward; keys that are skipped,
 // or hidden by a window or documents, count. So the ratio of two rates is that of the times. Of a
@@ -475,6 +477,14 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTim
   std::fflush(stdout);
 }
 
+// What --backward names.
+struct Backward {
+  std::string_view name;
+  Result<const AttentionKernel*> (*open)(const std::string& plugin_path);
+};
+constexpr Backward kBackwards[] = {{"two", &CudaAttention},
+                                   {"single", &CudaAttentionWithSingleBackward},
+                                   {"unordered", &CudaAttentionWithUnorderedBackward}};
 constexpr Scalar kTypes[] = {Scalar::kBf16, Scalar::kFp16, Scalar::kFp32};
 
 int Main(const std::vector<std::string>& arguments) {
@@ -493,13 +503,14 @@ int Main(const std::vector<std::string>& arguments) {
                                                            {"--terms", &terms},
                                                            {"--backward", &backward}},
                                                           {1024, 8192});
-  if (backward != "two" && backward != "single") {
-    std::fprintf(stderr, "--backward: expected two or single, found \"%s\"\n", backward.c_str());
+  const auto* const chosen = std::ranges::find(kBackwards, backward, &Backward::name);
+  if (chosen == std::end(kBackwards)) {
+    std::fprintf(stderr, "--backward: expected two, single or unordered, found \"%s\"\n",
+                 backward.c_str());
     return kExitBadUsage;
   }
-  const std::string plugin = JoinPath(ProgramFolder(), "liblongrun_cuda.so");
   const Result<const AttentionKernel*> kernel =
-      backward == "two" ? CudaAttention(plugin) : CudaAttentionWithSingleBackward(plugin);
+      chosen->open(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
   Check(kernel.status());
   const GpuTimer timer(setting.rounds);
   for (const std::int64_t length : lengths) {

@@ -15,10 +15,10 @@ LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math,
 LR_COMPILE_NARROW(PipelinedKeyKernel, Bf16Math, SingleBackwardParams<SkippingParams<TableParams>>);
 
 LR_COMPILE_KERNEL(MaximaOfKeysKernel<GpuLayer>);
-LR_COMPILE_KERNEL(BeginSumsKernel<GpuLayer, 64>);
-LR_COMPILE_KERNEL(BeginSumsKernel<GpuLayer, 128>);
-LR_COMPILE_KERNEL(EndSumsKernel<GpuLayer, 64>);
-LR_COMPILE_KERNEL(EndSumsKernel<GpuLayer, 128>);
+LR_COMPILE_KERNEL(BeginSumsKernel<GpuLayer, 64, QuerySumParams>);
+LR_COMPILE_KERNEL(BeginSumsKernel<GpuLayer, 128, QuerySumParams>);
+LR_COMPILE_KERNEL(EndSumsKernel<GpuLayer, 64, QuerySumParams>);
+LR_COMPILE_KERNEL(EndSumsKernel<GpuLayer, 128, QuerySumParams>);
 
 }  // namespace gpu
 }  // namespace longrun

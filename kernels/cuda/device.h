@@ -21,7 +21,9 @@
 //                          multiple of 4 bytes, the others at a multiple of 16
 //   AtomicAdd(to, x), AtomicOr(to, bits)
 //                          to += x, and to |= bits, in global memory, where other threads and
-//                          blocks may do the same at the same time
+//                          blocks may do the same at the same time; x is a 64-bit integer, or an
+//                          fp32 number, whose sum depends on the order (a GPU keeps no subnormal
+//                          one)
 //   PackBf16, PackFp16     two numbers, rounded, as 4 bytes
 //   Exp2                   in fp32
 //   Exp, Log, Log1p        in fp64
@@ -238,7 +240,7 @@ struct FewParams : Params {
   static constexpr bool kHasKeyBias = false, kHasTable = false, kHasPieces = false;
   static constexpr bool kIsTwoSided = false;
   static constexpr bool kHasLow = false;
-  static constexpr bool kSkips = false, kAddsQueries = false;
+  static constexpr bool kSkips = false, kAddsQueries = false, kAddsIntegers = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
   static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;

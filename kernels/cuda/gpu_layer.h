@@ -109,6 +109,12 @@ struct GpuLayer {
                  : "l"(__cvta_generic_to_global(to)), "l"(x)
                  : "memory");
   }
+  static __device__ __forceinline__ void AtomicAdd(float* to, float x) {
+    asm volatile("red.global.add.f32 [%0], %1;"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "f"(x)
+                 : "memory");
+  }
 
   static __device__ __forceinline__ void AtomicOr(std::int32_t* to, std::int32_t bits) {
     asm volatile("red.global.or.b32 [%0], %1;"

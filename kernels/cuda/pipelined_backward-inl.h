@@ -305,8 +305,14 @@ struct PipelinedQueryKernel : BackwardKernel<TheLayer, TheShape> {
 // Of a backward pass in a single kernel.
 template <typename Known>
 struct SingleBackwardParams : Known {
-  static constexpr bool kAddsQueries = true;
+  static constexpr bool kAddsQueries = true, kAddsIntegers = true;
   QuerySums of_queries;
+};
+// The same for benchmarks, in any order.
+template <typename Known>
+struct UnorderedBackwardParams : Known {
+  static constexpr bool kAddsQueries = true;
+  UnorderedSums of_queries;
 };
 
 template <typename TheLayer, typename TheShape>
@@ -327,7 +333,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       Params::kSkips || (Params::kHasMask && (kHasOneSided || Params::kHasTable));
   // For dq~: ds of a tile, with a row for each key, and the factors of its queries.
   static constexpr int kScores = Params::kAddsQueries ? kBlockRows * kTileRows : 0;
-  static constexpr int kFactors = Params::kAddsQueries ? 2 * kTileRows : 0;
+  static constexpr int kFactors = Params::kAddsIntegers ? 2 * kTileRows : 0;
   static constexpr int kRowFactors = Params::kHasPieces ? 2 * kTileRows : 0;
   // Narrow heads take the most registers: the kernel then computes addresses again.
   static constexpr bool kIsNarrow = kHeadDim <= 64;
@@ -345,6 +351,15 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
   using Layout = std::conditional_t<kIsNarrow, SplitRows<kWidth>, SwizzledRows<kWidth>>;
   using Scores = Layout<kTileRows>;
   static LR_DEVICE int Again(int x) { return kIsNarrow ? Layer::OpaqueBefore90(x) : x; }
+
+  // The warp's first row, own.row, for the loop. Before capability 9.0, a kernel that adds floats
+  // has no register to keep it in.
+  static LR_DEVICE int LoopRow(int row) {
+    if constexpr (Params::kAddsQueries && !Params::kAddsIntegers) {
+      row = Layer::OpaqueBefore90(Layer::Thread()) / 32 * kWarpRows;
+    }
+    return Again(Base::RowAgain(row));
+  }
 
   static int SharedBytes(const Params& /*p*/) {
     return Base::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 8 * kSumSlots + 2 * kScores +
@@ -441,7 +456,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
             QueryStatistics::Of(p, b, h, i_0 + Layer::Thread(), KeyAnchor(p, b, h, j_0));
         lse.Set(at, query.lse);
         delta.Set(at, query.delta);
-        if constexpr (Params::kAddsQueries) {
+        if constexpr (Params::kAddsIntegers) {
           factors.Set(at, FactorOf(p, b, h, i_0 + Layer::Thread()));
         }
         if constexpr (Params::kHasPieces) {
@@ -488,7 +503,7 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
       const int i_tile = QueryOf(p, tile);
       for (int column = 0; column < kTileRows; column += kColumns) {
         int i_0 = i_tile + column;
-        const int row = Again(Base::RowAgain(own.row));
+        const int row = LoopRow(own.row);
         const int from = place * kTileRows + column;
         if constexpr (Params::kHasMask || Params::kIsTwoSided) {
           i_0 = QueryOf(p, aside.Get(kTwoTiles + 2 * place)) + column;
@@ -621,10 +636,10 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
     const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
     const int thread = Layer::Opaque(Layer::Thread()), g = thread % 32 / 4;
     const int first = Part::FirstRow(thread);
-    std::int64_t* const sums =
+    auto* const sums =
         p.of_queries.sums + (head * p.n_query_tile + tile) * Part::kTileSums + thread;
     for (int pass = 0; pass < Part::kPasses; ++pass) {
-      std::int64_t* const of_pass = sums + pass * Part::kPassSums;
+      auto* const of_pass = sums + pass * Part::kPassSums;
       const int channel = Part::FirstChannel(thread, pass);
       float dq[Part::kFragments][Part::kColumns / 8][4] = {};
       // All eight steps at once would spill registers.
@@ -646,20 +661,27 @@ struct PipelinedKeyKernel : BackwardKernel<TheLayer, TheShape> {
         LR_UNROLL
         for (int half = 0; half < 2; ++half) {
           const int row = first + 16 * m + 8 * half + g;
-          const float factor = factors.Get(from + row);
+          float factor = 1.0F;
+          if constexpr (Params::kAddsIntegers) factor = factors.Get(from + row);
           bool fits = true;
           LR_UNROLL
           for (int n = 0; n < Part::kColumns / 8; ++n) {
             LR_UNROLL
             for (int e = 2 * half; e < 2 * half + 2; ++e) {
               const float part = dq[m][n][e] * factor;
-              fits = fits && QuerySums::Fits(part);
-              Layer::AtomicAdd(of_pass + Part::SumOf(m, n, e), Layer::RoundedToInt(part));
+              if constexpr (Params::kAddsIntegers) {
+                fits = fits && QuerySums::Fits(part);
+                Layer::AtomicAdd(of_pass + Part::SumOf(m, n, e), Layer::RoundedToInt(part));
+              } else {
+                Layer::AtomicAdd(of_pass + Part::SumOf(m, n, e), part);
+              }
             }
           }
-          const int i = tile * kTileRows + row;
-          if (!fits && i < p.n_query) {
-            Layer::AtomicOr(p.of_queries.is_infinite + head * p.n_query + i, 1);
+          if constexpr (Params::kAddsIntegers) {
+            const int i = tile * kTileRows + row;
+            if (!fits && i < p.n_query) {
+              Layer::AtomicOr(p.of_queries.is_infinite + head * p.n_query + i, 1);
+            }
           }
         }
       }

@@ -15,6 +15,10 @@
 // times the factor is from 2^(kBits - 1) to 2^kBits, with the largest |k| and |v| of the head. So
 // the integers' unit is at most 2^-45 of the bound. A query's dq~ would lose bits of bf16 only if
 // some |k| |v| of the head were 2^30 times those that it sees.
+//
+// For benchmarks only, blocks may also add fp32 numbers, in the same layout (UnorderedSums): there
+// are no maxima, factors and flags then, and dq~ has other bits each time. This is what the bits
+// that are the same each time are measured against.
 #pragma once
 
 #include "kernels/cuda/pipeline-inl.h"
@@ -34,6 +38,9 @@ struct QuerySums {
   // all: the rounding of rotated rows changes large scores, so a row's probabilities may add up to
   // more than 1. 2^12 such parts, of at least 262,144 keys, do not overflow.
   static LR_DEVICE bool Fits(float part) { return fabsf(part) < 0x1p50F; }
+};
+struct UnorderedSums {
+  float* sums = nullptr;  // as in QuerySums
 };
 
 // How the threads of a block share the rows and channels of a tile's dq~: a warp has 32 rows and
@@ -57,9 +64,14 @@ struct QueryPart {
 };
 
 struct QuerySumParams : Params {
+  static constexpr bool kAddsIntegers = true;
   QuerySums of_queries;
   float* maxima = nullptr;  // (B, H_kv, n_tile, 2): of |k| and of |v|
   int n_tile = 0;           // of kSkipTile keys
+};
+struct UnorderedSumParams : Params {
+  static constexpr bool kAddsIntegers = false;
+  UnorderedSums of_queries;
 };
 
 // The larger of x and |element|, but for one that is infinite or NaN. The queries that see such a
@@ -132,33 +144,37 @@ struct QueryTile {
   int tile, head, b, h;
 };
 template <typename Layer>
-LR_DEVICE QueryTile OwnTile(const QuerySumParams& p) {
+LR_DEVICE QueryTile OwnTile(const Params& p) {
   const auto head = static_cast<int>(Layer::Block() / p.n_query_tile);
   return {static_cast<int>(Layer::Block() % p.n_query_tile), head, head / p.n_head,
           head % p.n_head};
 }
 
-template <typename TheLayer, int kHeadDim>
+template <typename TheLayer, int kHeadDim, typename TheParams>
 struct BeginSumsKernel {
   using Layer = TheLayer;
-  using Params = QuerySumParams;
-  static int SharedBytes(const Params& /*p*/) { return 2 * 4 * kWarps; }
+  using Params = TheParams;
+  static int SharedBytes(const Params& /*p*/) { return Params::kAddsIntegers ? 2 * 4 * kWarps : 0; }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * p.n_query_tile;
   }
 
   static LR_DEVICE void Run(const Params& p) {
-    const auto [tile, head, b, h] = OwnTile<Layer>(p);
-    typename Layer::Arena arena;
-    const auto of_warps = arena.template Take<float>(2 * kWarps);
-
+    const QueryTile own = OwnTile<Layer>(p);
     constexpr int kTileSums = QueryPart<Layer, kHeadDim>::kTileSums;
     constexpr std::uint32_t kZeros[4] = {};
-    std::int64_t* const sums = p.of_queries.sums + Layer::Block() * kTileSums;
-    for (int at = 2 * Layer::Thread(); at < kTileSums; at += 2 * kThreads) {
+    auto* const sums = p.of_queries.sums + Layer::Block() * kTileSums;
+    constexpr int kAtOnce = 16 / static_cast<int>(sizeof *sums);
+    for (int at = kAtOnce * Layer::Thread(); at < kTileSums; at += kAtOnce * kThreads) {
       Layer::StoreWords(sums + at, kZeros);
     }
+    if constexpr (Params::kAddsIntegers) ChooseFactors(p, own);
+  }
 
+  static LR_DEVICE void ChooseFactors(const Params& p, const QueryTile& own) {
+    const auto [tile, head, b, h] = own;
+    typename Layer::Arena arena;
+    const auto of_warps = arena.template Take<float>(2 * kWarps);
     const std::int64_t kv_head = static_cast<std::int64_t>(b) * p.n_kv_head + h / p.group;
     float maxima[2] = {0.0F, 0.0F};
     for (int at = Layer::Thread(); at < p.n_tile; at += kThreads) {
@@ -199,10 +215,10 @@ struct BeginSumsKernel {
   }
 };
 
-template <typename TheLayer, int kHeadDim>
+template <typename TheLayer, int kHeadDim, typename TheParams>
 struct EndSumsKernel {
   using Layer = TheLayer;
-  using Params = QuerySumParams;
+  using Params = TheParams;
   using Part = QueryPart<Layer, kHeadDim>;
   static int SharedBytes(const Params& /*p*/) { return 0; }
   static std::int64_t Blocks(const Params& p) {
@@ -212,8 +228,7 @@ struct EndSumsKernel {
   static LR_DEVICE void Run(const Params& p) {
     const auto [tile, head, b, h] = OwnTile<Layer>(p);
     const int g = Layer::Thread() % 32 / 4;
-    const std::int64_t* const sums =
-        p.of_queries.sums + Layer::Block() * Part::kTileSums + Layer::Thread();
+    const auto* const sums = p.of_queries.sums + Layer::Block() * Part::kTileSums + Layer::Thread();
     LR_UNROLL
     for (int m = 0; m < Part::kFragments; ++m) {
       const int row = tile * kRows + Part::FirstRow(Layer::Thread()) + 16 * m;
@@ -223,9 +238,7 @@ struct EndSumsKernel {
       for (int half = 0; half < 2; ++half) {
         const int i = row + 8 * half + g;
         if (i >= p.n_query) continue;
-        const std::int64_t at = static_cast<std::int64_t>(head) * p.n_query + i;
-        const float factor = p.of_queries.factors[at];
-        units[half] = p.of_queries.is_infinite[at] != 0 ? __builtin_nanf("") : 1.0F / factor;
+        units[half] = UnitOf(p, static_cast<std::int64_t>(head) * p.n_query + i);
       }
       LR_UNROLL
       for (int pass = 0; pass < Part::kPasses; ++pass) {
@@ -234,13 +247,23 @@ struct EndSumsKernel {
         for (int n = 0; n < Part::kColumns / 8; ++n) {
           LR_UNROLL
           for (int e = 0; e < 4; ++e) {
-            const std::int64_t sum = sums[pass * Part::kPassSums + Part::SumOf(m, n, e)];
+            const auto sum = sums[pass * Part::kPassSums + Part::SumOf(m, n, e)];
             dq[n][e] = static_cast<float>(sum) * units[e / 2];
           }
         }
         StoreRows<Layer, Bf16Math, Part::kColumns>(
             p, p.dq, b, h, row, p.n_query, Part::FirstChannel(Layer::Thread(), pass), scales, dq);
       }
+    }
+  }
+
+  // Of the sums of the query at this place.
+  static LR_DEVICE float UnitOf(const Params& p, std::int64_t at) {
+    if constexpr (Params::kAddsIntegers) {
+      const float factor = p.of_queries.factors[at];
+      return p.of_queries.is_infinite[at] != 0 ? __builtin_nanf("") : 1.0F / factor;
+    } else {
+      return 1.0F;
     }
   }
 };

@@ -83,5 +83,27 @@ TEST_F(GpuTest, TheSameCallGivesTheSameBitsEachTime) {
   }
 }
 
+// So a benchmark measures a kernel that computes what it says.
+TEST_F(GpuTest, BackwardThatAddsInAnyOrderAgreesWithTheOthers) {
+  const Result<AttentionKernel> unordered = testing::UnorderedKernelOnGpu();
+  ASSERT_TRUE(unordered.ok()) << unordered.status().message();
+  for (const std::int64_t head_dim : {64, 128}) {
+    for (const bool has_key_bias : {false, true}) {
+      Problem problem(
+          {.n_head = 4, .n_kv_head = 2, .n_query = 350, .n_key = 400, .head_dim = head_dim},
+          Scalar::kBf16, random_);
+      problem.terms.visibility.q_offset = 50;
+      if (has_key_bias) problem.AddKeyBias(random_);
+      const Outcome expected = RunKernel(*kernel_, problem);
+      const Outcome found = RunKernel(*unordered, problem);
+      EXPECT_TRUE(found.guards_hold);
+      EXPECT_EQ(found.dk, expected.dk);
+      EXPECT_EQ(found.dv, expected.dv);
+      EXPECT_EQ(found.d_key_bias, expected.d_key_bias);
+      EXPECT_LT(testing::RelativeError(found.dq, expected.dq), 2e-3);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace longrun

@@ -48,13 +48,13 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   return RunOnHost(call, terms, options, &gpu::ForwardAttention<HostDevice>);
 }
 
-template <bool kHasSingleKernel>
+template <std::int32_t kKernels>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   return RunOnHost(
       call, terms, options,
       [](const auto& c_call, const auto& c_terms, LongrunAttentionOptions own, HostDevice& device) {
-        own.has_single_backward = kHasSingleKernel ? 1 : 0;
+        own.backward = kKernels;
         return gpu::BackwardAttention<HostDevice>(c_call, c_terms, own, device);
       });
 }
@@ -62,11 +62,19 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 }  // namespace
 
 AttentionKernel HostKernel() {
-  return {.name = "cuda/host", .forward = &Forward, .backward = &Backward<false>};
+  return {.name = "cuda/host", .forward = &Forward, .backward = &Backward<kLongrunTwoKernels>};
 }
 
 AttentionKernel HostKernelWithSingleBackward() {
-  return {.name = "cuda/host_single_backward", .forward = &Forward, .backward = &Backward<true>};
+  return {.name = "cuda/host_single_backward",
+          .forward = &Forward,
+          .backward = &Backward<kLongrunSingleKernel>};
+}
+
+AttentionKernel HostKernelWithUnorderedBackward() {
+  return {.name = "cuda/host_unordered_backward",
+          .forward = &Forward,
+          .backward = &Backward<kLongrunUnorderedKernel>};
 }
 
 std::vector<KernelUnderTest> KernelsUnderTest() {

@@ -56,6 +56,8 @@ ROW_KERNELS = {"NormForwardKernel": 50, "NormBackwardKernel": 10, "ElementKernel
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/gpu-model.md"
 PAGE_SECTION = "## Registers and shared memory"
 FEW_TERMS = ["PlainParams", "KeyBiasParams", "TableParams"]
+# What benchmarks measure backward with the same bits each time against.
+UNORDERED_PARAMS = ["UnorderedPlainParams", "UnorderedKeyBiasParams"]
 
 
 # The bytes of stack that the page says of the kernels before and after attention.
@@ -79,6 +81,7 @@ def page_rows():
     rows["forward, mask, rotated"] = columns_of(f"{FORWARD}Bf16", "MaskedRotatedParams")
     rows["backward, keys, skipping"] = columns_of(KEYS, "SkippingKeyBiasParams", "SkippingTableParams")
     rows["backward, single kernel"] = columns_of(KEYS, *(f"Single{one}" for one in FEW_TERMS))
+    rows["backward, in any order"] = columns_of(KEYS, *UNORDERED_PARAMS)
     rows["backward, single kernel, mask"] = columns_of(KEYS, *(f"SingleMasked{one}" for one in FEW_TERMS))
     rows["distances, FIRE"] = columns_of(DISTANCES, "PiecesParams", "MaskedPiecesParams")
     rows["distances, table"] = columns_of(DISTANCES, "TableParams", "MaskedTableParams")
@@ -105,7 +108,7 @@ def name_of(function):
                       r"\d((?!Params)[A-Z]\w*?Params|Params)E", function)
     if not found:
         return None
-    params = re.sub(r"^SingleBackwardParamsI.*?\d(?=[A-Z]\w*Params)", "Single", found[4])
+    params = re.sub(r"^(Single|Unordered)BackwardParamsI.*?\d(?=[A-Z]\w*Params)", r"\1", found[4])
     params = re.sub(r"(Skipping|Masked)ParamsI.*?\d(?=[A-Z]\w*Params$)", r"\1", params)
     return found[1] + (SCALARS[found[2]] if found[2] else "Fp32"), int(found[3]), params
 
@@ -255,6 +258,7 @@ def of_architecture(library, cuobjdump, environment, architecture, compares_page
                  for params in ("KeyBiasParams", "TableParams")}
     expected |= {(KEYS, head_dim, f"Single{params}") for head_dim in HEAD_DIMS
                  for params in (*SINGLE_PARAMS, "SkippingKeyBiasParams", "SkippingTableParams")}
+    expected |= {(KEYS, head_dim, params) for head_dim in HEAD_DIMS for params in UNORDERED_PARAMS}
     expected |= {(DISTANCES, head_dim, params) for head_dim in HEAD_DIMS
                  for params in ("TableParams", "MaskedTableParams", "PiecesParams", "MaskedPiecesParams")}
     expected |= {(kernel, head_dim, params) for kernel, kinds in FEW_QUERIES.items() for head_dim in FEW_HEAD_DIMS

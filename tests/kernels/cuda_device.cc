@@ -17,6 +17,10 @@ const AttentionKernel* TheKernel() {
              : CudaAttention(TestPluginPath()).value();
 }
 
+const AttentionKernel* TheUnorderedKernel() {
+  return CudaAttentionWithUnorderedBackward(TestPluginPath()).value();
+}
+
 std::int64_t BytesOf(Scalar scalar) {
   return scalar == Scalar::kFp64 ? 8 : scalar == Scalar::kFp32 ? 4 : 2;
 }
@@ -121,6 +125,7 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   return copies.Finish();
 }
 
+template <const AttentionKernel* (*kKernel)()>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
@@ -144,7 +149,7 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                                        .d_row_factor = copies.Numbers(call.d_row_factor)};
   const AttentionTerms terms_there = copies.Terms(terms);
   RETURN_IF_ERROR(copies.status());
-  RETURN_IF_ERROR(TheKernel()->backward(there, terms_there, copies.Options(options)));
+  RETURN_IF_ERROR(kKernel()->backward(there, terms_there, copies.Options(options)));
   return copies.Finish();
 }
 
@@ -152,7 +157,14 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 
 Result<AttentionKernel> KernelOnGpu() {
   RETURN_IF_ERROR(OpenTestGpu());
-  return AttentionKernel{.name = "cuda", .forward = &Forward, .backward = &Backward};
+  return AttentionKernel{.name = "cuda", .forward = &Forward, .backward = &Backward<&TheKernel>};
+}
+
+Result<AttentionKernel> UnorderedKernelOnGpu() {
+  RETURN_IF_ERROR(OpenTestGpu());
+  return AttentionKernel{.name = "cuda_unordered_backward",
+                         .forward = &Forward,
+                         .backward = &Backward<&TheUnorderedKernel>};
 }
 
 }  // namespace longrun::testing

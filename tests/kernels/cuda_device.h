@@ -11,5 +11,7 @@ namespace longrun::testing {
 // With LONGRUN_TEST_SINGLE_BACKWARD=1, backward has a single kernel where there is one. The error
 // says why this machine has no GPU to test.
 Result<AttentionKernel> KernelOnGpu();
+// The same with backward that adds in any order, which only some calls have.
+Result<AttentionKernel> UnorderedKernelOnGpu();
 
 }  // namespace longrun::testing

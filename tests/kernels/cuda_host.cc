@@ -379,6 +379,11 @@ void HostBlock::Add(std::int64_t* to, std::int64_t x) {
   *to = static_cast<std::int64_t>(static_cast<std::uint64_t>(*to) + static_cast<std::uint64_t>(x));
 }
 
+void HostBlock::Add(float* to, float x) {
+  AccessGlobal(to, sizeof *to, Way::kAtomic);
+  *to += x;
+}
+
 void HostBlock::Or(std::int32_t* to, std::int32_t bits) {
   AccessGlobal(to, sizeof *to, Way::kAtomic);
   *to |= bits;

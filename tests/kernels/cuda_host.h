@@ -97,6 +97,7 @@ class HostBlock {
   }
   // AtomicAdd and AtomicOr of the layer.
   void Add(std::int64_t* to, std::int64_t x);
+  void Add(float* to, float x);
   void Or(std::int32_t* to, std::int32_t bits);
 
   // Begins a copy of 16 bytes; from null: zeros. Wait lets all copies arrive that the thread has
@@ -410,6 +411,7 @@ struct HostLayer {
     std::memcpy(to, words, sizeof words);
   }
   static void AtomicAdd(std::int64_t* to, std::int64_t x) { HostBlock::Current().Add(to, x); }
+  static void AtomicAdd(float* to, float x) { HostBlock::Current().Add(to, x); }
   static void AtomicOr(std::int32_t* to, std::int32_t bits) { HostBlock::Current().Or(to, bits); }
   static constexpr bool kIsFrom100 = true;  // what such code does besides is tested, too
   static int Opaque(int x) { return x; }
@@ -590,9 +592,10 @@ struct HostDevice {
 // seed: bits must not depend on it.
 HostDevice HostDeviceOfNextCall();
 // The kernels of attention on such devices, the second one with backward in a single kernel where
-// there is one.
+// there is one, the third one with backward that adds in any order.
 AttentionKernel HostKernel();
 AttentionKernel HostKernelWithSingleBackward();
+AttentionKernel HostKernelWithUnorderedBackward();
 // Memory in which all bits are set: a NaN in every type.
 WorkingMemory HostMemory();
 // The bytes that HostMemory was asked for since the program began.

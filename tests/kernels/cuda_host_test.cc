@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -683,6 +684,156 @@ TEST(SingleBackward, AKeyThatIsNotFiniteLeavesQueriesThatDoNotSeeItsTile) {
     ForRow(problem, last, problem.shape.n_head,
            [&](std::size_t at) { EXPECT_TRUE(std::isnan(found.dq[at])) << at; });
   }
+}
+
+// ---- backward that adds in any order -----------------------------------------------------------
+
+// Odd lengths, shared keys, heads that do not fill their tiles, queries that see no key, with each
+// bias that has the kernel, and several orders of blocks. The bounds beside the reference are those
+// of the conformance suite in bf16.
+TEST(UnorderedBackward, AgreesWithTheReferenceAndWithTwoKernels) {
+  SeededRandom random(CommitSeed());
+  struct Case {
+    ProblemShape shape;
+    std::int64_t q_offset = 0;
+    bool causal = true;
+  };
+  const Case cases[] = {
+      {.shape = {.n_head = 3, .n_kv_head = 1, .n_query = 30, .n_key = 201, .head_dim = 96},
+       .q_offset = 171},
+      {.shape = {.n_head = 2, .n_kv_head = 2, .n_query = 200, .n_key = 91, .head_dim = 64},
+       .q_offset = -70},
+      {.shape = {.n_head = 4, .n_kv_head = 1, .n_query = 65, .n_key = 129, .head_dim = 8},
+       .causal = false},
+      {.shape = {.n_head = 4, .n_kv_head = 2, .n_query = 257, .n_key = 257, .head_dim = 40}},
+      {.shape = {.n_head = 2, .n_kv_head = 1, .n_query = 131, .n_key = 131, .head_dim = 128}},
+  };
+  for (const Case& one : cases) {
+    for (const std::string terms : {"none", "key_bias", "rotation"}) {
+      Problem problem(one.shape, Scalar::kBf16, random);
+      problem.terms.visibility.q_offset = one.q_offset;
+      problem.terms.visibility.causal = one.causal;
+      if (terms == "key_bias") problem.AddKeyBias(random);
+      if (terms == "rotation") {
+        if (one.q_offset < 0) continue;  // rows of rotations begin at position 0
+        problem.AddRotation(true, 8);
+      }
+      SCOPED_TRACE(problem.Name());
+      const Outcome expected = RunReference(problem), two = RunKernel(HostKernel(), problem);
+      for (int repetition = 0; repetition < 2; ++repetition) {
+        const Outcome found = RunKernel(HostKernelWithUnorderedBackward(), problem);
+        EXPECT_TRUE(found.guards_hold);
+        EXPECT_EQ(found.dk, two.dk);
+        EXPECT_EQ(found.dv, two.dv);
+        EXPECT_EQ(found.d_key_bias, two.d_key_bias);
+        EXPECT_LT(RelativeError(found.dq, two.dq), 2e-3);
+        EXPECT_LE(RelativeError(found.dq, expected.dq), 1e-2);
+        EXPECT_LE(RelativeMaxError(found.dq, expected.dq), 20 * 1e-2);
+      }
+    }
+  }
+}
+
+// Each query has no score, so all keys weigh the same. The first 128 keys, those of one block, add
+// a large number to dq, the last ones subtract it, and each block between adds 0.4 units of the
+// large number's last place. These are lost in fp32 if they come between the large ones, as they
+// do in both orders of the keys, but not in most others.
+TEST(UnorderedBackward, BitsDependOnTheOrderOfBlocksThatIntegersDoNotDependOn) {
+  constexpr std::int64_t kBlock = 128, kBlocks = 6, kKeys = kBlock * kBlocks, kHeadDim = 64;
+  SeededRandom random(CommitSeed());
+  Problem problem({.batch = 1,
+                   .n_head = 1,
+                   .n_kv_head = 1,
+                   .n_query = 64,
+                   .n_key = kKeys,
+                   .head_dim = kHeadDim},
+                  Scalar::kBf16, random);
+  problem.terms.visibility = {.causal = false, .q_offset = kKeys - 64};
+  problem.terms.scale = 1.0;
+  std::ranges::fill(problem.q, 0.0);
+  std::ranges::fill(problem.o_gradient, 1.0);
+  for (std::int64_t j = 0; j < kKeys; ++j) {
+    const bool is_first = j < kBlock, is_last = j >= kKeys - kBlock, is_even = j % 2 == 0;
+    // Of the keys of a block between, half have a value of 1 and the others of -1, but only the
+    // former have a k that is not 0: the output stays 0, and so does delta.
+    const double v = is_first ? 1.0 : is_last ? -1.0 : is_even ? 1.0 : -1.0;
+    const double k = is_first || is_last ? 1.0 : is_even ? std::ldexp(1.2, -24) : 0.0;
+    for (std::int64_t c = 0; c < kHeadDim; ++c) {
+      problem.v[static_cast<std::size_t>(j * kHeadDim + c)] = v;
+      problem.k[static_cast<std::size_t>(j * kHeadDim + c)] = k;
+    }
+  }
+  // A third of the orders are random: 60 calls all have the same bits once in 10^9 times.
+  const auto has_several_results = [&problem](const AttentionKernel& kernel, int n_call) {
+    std::set<std::vector<double>> results;
+    while (n_call-- > 0 && results.size() < 2) results.insert(RunKernel(kernel, problem).dq);
+    return results.size() > 1;
+  };
+  EXPECT_TRUE(has_several_results(HostKernelWithUnorderedBackward(), 60));
+  EXPECT_FALSE(has_several_results(HostKernelWithSingleBackward(), 12));
+}
+
+// What backward says of a call of zeros.
+Status StatusOfBackward(const AttentionKernel& kernel, const Problem& problem) {
+  const ProblemShape& n = problem.shape;
+  const auto zeros = [&](std::int64_t n_row, std::int64_t n_head) {
+    HeadsTensor x(problem.scalar, n.batch, n_row, n_head, n.head_dim);
+    x.Fill(std::vector<double>(static_cast<std::size_t>(n.batch * n_row * n_head * n.head_dim)));
+    return x;
+  };
+  HeadsTensor queries = zeros(n.n_query, n.n_head), keys = zeros(n.n_key, n.n_kv_head);
+  HeadsTensor dq = zeros(n.n_query, n.n_head), dk = zeros(n.n_key, n.n_kv_head),
+              dv = zeros(n.n_key, n.n_kv_head);
+  NumbersTensor lse(Scalar::kFp64, static_cast<std::size_t>(n.batch * n.n_head * n.n_query));
+  lse.Fill(std::vector<double>(static_cast<std::size_t>(n.batch * n.n_head * n.n_query)));
+  const std::vector<std::int32_t> first_key(
+      static_cast<std::size_t>(n.batch * n.n_head * VisitedKeys::Count(n.n_query)), 0);
+  return kernel.backward({.inputs = {.q = queries.View(), .k = keys.View(), .v = keys.View()},
+                          .o = queries.View(),
+                          .do_ = queries.View(),
+                          .lse = lse.View(),
+                          .first_key = first_key,
+                          .dq = dq.Buffer(),
+                          .dk = dk.Buffer(),
+                          .dv = dv.Buffer()},
+                         problem.terms, {.skip_epsilon = 1e-6});
+}
+
+// Another kernel in its place would be measured as if it were this one.
+TEST(UnorderedBackward, CallsThatItIsNotForAreErrors) {
+  SeededRandom random(CommitSeed());
+  const auto expect = [&](bool is_served, Scalar scalar, std::int64_t n, std::int64_t head_dim,
+                          const auto& change) {
+    Problem problem(
+        {.batch = 1, .n_head = 1, .n_kv_head = 1, .n_query = n, .n_key = n, .head_dim = head_dim},
+        scalar, random);
+    change(problem);
+    SCOPED_TRACE(problem.Name());
+    EXPECT_TRUE(StatusOfBackward(HostKernel(), problem).ok());
+    EXPECT_TRUE(StatusOfBackward(HostKernelWithSingleBackward(), problem).ok());
+    const Status found = StatusOfBackward(HostKernelWithUnorderedBackward(), problem);
+    EXPECT_EQ(found.ok(), is_served) << found.message();
+    EXPECT_EQ(found.message().starts_with("backward that adds in any order has no kernel"),
+              !is_served)
+        << found.message();
+  };
+  const auto nothing = [](Problem&) {};
+  const auto key_bias = [&](Problem& of) { of.AddKeyBias(random); };
+  expect(true, Scalar::kBf16, 70, 128, nothing);
+  expect(true, Scalar::kBf16, 70, 128, key_bias);
+  expect(false, Scalar::kBf16, 70, 136, nothing);
+  expect(false, Scalar::kFp32, 70, 64, nothing);
+  expect(false, Scalar::kFp16, 70, 64, nothing);
+  expect(false, Scalar::kBf16, 70, 64, [&](Problem& of) { of.AddDistanceTable(random, 60, 0); });
+  expect(false, Scalar::kBf16, 70, 64, [&](Problem& of) { of.AddKeyBias(random, true); });
+  expect(false, Scalar::kBf16, 70, 64, [&](Problem& of) { of.AddPiecewise(random); });
+  expect(false, Scalar::kBf16, 70, 64, [](Problem& of) { of.terms.visibility.window = 20; });
+  expect(false, Scalar::kBf16, 70, 64, [](Problem& of) { of.SetDocuments({0, 30, 70}); });
+  expect(false, Scalar::kBf16, 70, 64,
+         [](Problem& of) { of.terms.dropout = Dropout{.probability = 0.1, .seed = 5}; });
+  // Calls of more than 512 keys with a bias may skip some.
+  expect(true, Scalar::kBf16, 520, 64, nothing);
+  expect(false, Scalar::kBf16, 520, 64, key_bias);
 }
 
 // Of calls with few terms: the keys of a hidden pair get nothing of a gradient that is not finite.

@@ -433,6 +433,11 @@ TEST(CudaAttention, ACallGoesToThePluginAndItsTextBecomesAStatus) {
       *CudaAttentionWithSingleBackward(Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so")).value();
   EXPECT_EQ(single.backward(one.backward, terms, one.options).message(),
             "attention: the cuda back-end: backward in a single kernel");
+  const AttentionKernel& unordered =
+      *CudaAttentionWithUnorderedBackward(Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so"))
+           .value();
+  EXPECT_EQ(unordered.backward(one.backward, terms, one.options).message(),
+            "attention: the cuda back-end: backward that adds in any order");
 }
 
 TEST(CudaAttention, AnOldGpuIsRefused) {

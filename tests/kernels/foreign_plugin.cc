@@ -50,7 +50,9 @@ const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall* call,
 const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
                                      const LongrunAttentionTerms*,
                                      const LongrunAttentionOptions* options) {
-  return options->has_single_backward != 0 ? "backward in a single kernel" : "backward";
+  return options->backward == kLongrunTwoKernels     ? "backward"
+         : options->backward == kLongrunSingleKernel ? "backward in a single kernel"
+                                                     : "backward that adds in any order";
 }
 
 #define LONGRUN_SAY(Name, text)                                                                 \
