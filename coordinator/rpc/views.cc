@@ -106,6 +106,9 @@ void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message) {
   message->set_tasks_not_measured(static_cast<std::int32_t>(remaining.tasks_not_measured));
   message->set_slots(static_cast<std::int32_t>(remaining.slots));
   message->set_tasks_without_slot(static_cast<std::int32_t>(remaining.tasks_without_slot));
+  message->set_tasks_of_others(static_cast<std::int32_t>(remaining.tasks_of_others));
+  message->set_tasks_of_others_left_out(
+      static_cast<std::int32_t>(remaining.tasks_of_others_left_out));
 }
 
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {
@@ -495,7 +498,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
       return std::tie(a->kind, a->ready_seq, a->id) < std::tie(b->kind, b->ready_seq, b->id);
     });
-    time_left_.Look(state, tasks, now);
+    time_left_.Look(state, tasks, now, WallMs());
     for (const Task* task : tasks) {
       finished = finished && IsTerminal(task->state);
       const auto run = run_of.find(task->run_key);
@@ -524,7 +527,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   }
   std::erase_if(without_execution_,
                 [&](std::size_t i) { return !runs_[i].execution_json.empty(); });
-  if (!message->finished()) {
+  // Nothing runs in a momentary coordinator.
+  if (!message->finished() && !core_.store().is_momentary()) {
     ASSIGN_OR_RETURN(const Remaining remaining, time_left_.Predict(reader, core_.datasets()));
     FillTimeLeft(remaining, message->mutable_time_left());
   }
