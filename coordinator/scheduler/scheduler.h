@@ -559,9 +559,10 @@ std::optional<std::int64_t> WorkLeftMs(const State& state, const Worker& worker,
 // was replaced by another worker on its machine.
 struct MissedWorker {
   const Worker* worker = nullptr;
-  const Worker* instead = nullptr;  // the replacing worker; null: none
-  std::int64_t n_tasks = 0;
-  Instant lease_end = 0;  // when its tasks go to other workers
+  const Worker* instead = nullptr;   // the replacing worker; null: none
+  std::set<std::string> tasks = {};  // in progress there
+  std::int64_t n_elsewhere = 0;      // of these: another connected worker has a slot that fits
+  Instant lease_end = 0;             // when its tasks go to other workers
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 

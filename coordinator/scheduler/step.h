@@ -188,6 +188,8 @@ bool FitsSlot(const State& state, const Task& task, const Worker& worker, const 
 // The same for a worker that is still to come: with slots like these or, if none are given, any
 // slots of this kind.
 bool FitsNewWorker(const ReadyClass& ready, DeviceKind kind, const std::vector<Slot>& slots);
+// What a worker must offer for the class, for a remedy: "connect a worker with …".
+std::string WantedText(const ReadyClass& ready);
 bool IsQuarantined(const Worker& worker, const Slot& slot);
 // Whether what others use in the worker's cache leaves no room for what the class reads.
 bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now);
