@@ -508,9 +508,9 @@ SubmissionPlanner::SubmissionPlanner(const Sweep& sweep,
                                      std::set<std::string> refresh)
     : sweep_(sweep), known_cells_(std::move(known_cells)), refresh_(std::move(refresh)) {}
 
-void SubmissionPlanner::Look(const State& state, Instant now) {
+void SubmissionPlanner::Look(const State& state, Instant now, std::int64_t wall_ms) {
   standing_ = StandingOf(state, sweep_, known_cells_);
-  left_.Look(state, TasksOf(state, sweep_, known_cells_), now);
+  left_.Look(state, TasksOf(state, sweep_, known_cells_), now, wall_ms, LastSlots::kCounted);
 }
 
 SweepPlan SubmissionPlanner::Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,

@@ -94,7 +94,7 @@ class SubmissionPlanner {
                     std::set<std::string> refresh = {});
 
   // Called on the core's thread: notes what the state knows about the sweep. Plan() does the rest.
-  void Look(const State& state, Instant now);
+  void Look(const State& state, Instant now, std::int64_t wall_ms);
   // Reads the manifests of the sweep's datasets. `measured`: NewestMeasured for its kind of device.
   // `is_remote`: for a caller on another machine, to whom the problems name no folder.
   SweepPlan Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,

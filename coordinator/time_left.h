@@ -4,7 +4,9 @@
 //
 //   left of a task   likely time of its kind of work * (1 - share done),
 //                    or the time that a running task reports, half to twice as long at first
-//   of the sweep     max(sum over tasks / slots, largest sum over the tasks of one run)
+//   of the sweep     until its last task ends, if the slots that can take its tasks now take them in
+//                    the scheduler's order, and the tasks of other sweeps that come before or
+//                    between them (slot_schedule.h)
 #pragma once
 
 #include <cstdint>
@@ -18,6 +20,7 @@
 #include "coordinator/costs.h"
 #include "coordinator/forecast.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/slot_schedule.h"
 #include "coordinator/store/reader.h"
 
 namespace longrun::coordinator {
@@ -26,10 +29,18 @@ namespace longrun::coordinator {
 struct Remaining {
   std::optional<Estimate> time = {};    // of all tasks with a known speed; absent if there is none
   std::int64_t tasks_not_measured = 0;  // not in `time`: no similar task was measured yet
-  // Not in `time`: no slot can run them now (ReadyClass::unfit), or they wait for such tasks.
+  // Not in `time`: no slot can take them now, or they wait for such tasks.
   std::int64_t tasks_without_slot = 0;
-  std::int64_t slots = 0;  // that share the work: SlotsFor
+  std::int64_t slots = 0;            // that can take its tasks, now or when they are free
+  std::int64_t tasks_of_others = 0;  // in `time`: of other sweeps, and take a slot before its last
+  // Of other sweeps, and not in `time` although they may come first: no similar task was measured
+  // yet, or there are too many of them.
+  std::int64_t tasks_of_others_left_out = 0;
 };
+
+// Whether the slots of absent workers count if no worker is connected, and one slot if there is none
+// either: a plan says what work would cost, also while no service runs.
+enum class LastSlots : std::uint8_t { kLeftOut, kCounted };
 
 // A watcher keeps this object between two looks. One thread at a time.
 class TimeLeft {
@@ -39,7 +50,8 @@ class TimeLeft {
   TimeLeft& operator=(const TimeLeft&) = delete;
   // Called on the core's thread: notes the unfinished tasks and their progress. Predict() does the
   // slow work.
-  void Look(const State& state, const std::vector<const Task*>& tasks, Instant now);
+  void Look(const State& state, const std::vector<const Task*>& tasks, Instant now,
+            std::int64_t wall_ms, LastSlots last_slots = LastSlots::kLeftOut);
   // Predicts from the last look. Returns all zeros if nothing was unfinished. Reads the measured
   // tasks again after a while.
   Result<Remaining> Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets);
@@ -68,14 +80,24 @@ class TimeLeft {
     std::vector<CellLength> cells;  // evaluate
     std::optional<double> flops = {};
     bool is_costed = false;
+    // What slots must have, of tasks with these settings: few runs of the same work differ in them.
+    struct Class {
+      std::optional<Execution> execution = {};
+      DeviceChoice device_kind = DeviceChoice::kAny;
+      bool activation_checkpointing = false;
+      ReadyClass ready = {};
+    };
+    std::vector<Class> classes = {};
   };
   struct Open {
     const Work* work = nullptr;
-    std::string run_key;
+    std::string task, run_key;
+    ScheduledTask place = {};
     std::string base = {};  // as in New
     double share_done = 0;
     std::optional<double> seconds_left = {};  // as reported by the task
     std::string device = {};                  // device of a task that reports its time
+    std::string needs = {};                   // the task that it needs; "": none
     bool has_slot = true;                     // false: see Remaining::tasks_without_slot
     bool run_has_slot = true;                 // false: nor can slots run other tasks of its run
   };
@@ -85,14 +107,26 @@ class TimeLeft {
     std::optional<double> seconds_left = {};
   };
 
-  const Work* WorkOf(const State& state, const Task& task);
-  Open OpenOf(const State& state, const Task& task, Instant now);
+  // The slots at the last look, and the tasks that they fit.
+  struct Room;
 
-  std::map<std::string, Work> works_;                     // by their distinguishing properties
-  std::unordered_map<std::string, const Work*> work_of_;  // by task, for each look
-  std::map<std::string, Said> said_;                      // by attempt
+  Work* WorkOf(const State& state, const Task& task);
+  std::size_t GroupOf(const State& state, const Task& task, Room& room);
+  Open OpenOf(const State& state, const Task& task, Room& room);
+  void LookAtOthers(const State& state, Room& room);
+  using WholeTimes = std::map<const Work*, std::optional<Estimate>>;
+  struct Parts;
+  static void AddOpen(const std::vector<Open>& some, const WholeTimes& whole, Parts& parts);
+  static void AddNew(const std::vector<New>& all_new, Parts& parts);
+
+  std::map<std::string, Work> works_;               // by their distinguishing properties
+  std::unordered_map<std::string, Work*> work_of_;  // by task, for each look
+  std::map<std::string, Said> said_;                // by attempt
   std::vector<Open> open_;
-  std::int64_t n_slots_ = 0;
+  std::vector<Open> others_;  // tasks of other sweeps that may take a slot before the last one
+  std::int64_t n_others_more_ = 0;  // and those that were not looked at
+  std::size_t n_slots_ = 0;
+  std::vector<std::vector<bool>> fits_;  // SlotSchedule::fits, of open_ and others_
   std::vector<MeasuredTask> measured_;
   std::int64_t measured_ms_ = 0;  // when they were read (boot clock); 0: never
 };

@@ -31,6 +31,23 @@ int Done(const Status& status, const std::string& name, const std::string& outpu
   return kExitOk;
 }
 
+// Without a word, the next command would work on another coordinator than the last one.
+int Remove(const std::string& name, const std::string& output) {
+  const Result<std::string> current = CurrentContext();
+  if (!current.ok()) return Report(current.status());
+  const Status removed = RemoveContext(name);
+  const bool was_in_use = *current == name;
+  if (!removed.ok() || !was_in_use) return Done(removed, name, output, "removed");
+  if (output == "json") {
+    Print(RenderJson({{"name", name}, {"status", "removed"}, {"was_in_use", true}}));
+  } else {
+    Print(Str("context \"", name,
+              "\" is removed. It was in use: from now on, commands without --context use the state "
+              "folder of this machine (`longrun context use NAME` chooses another context)\n"));
+  }
+  return kExitOk;
+}
+
 Status List(const std::string& output) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ContextNames());
   ASSIGN_OR_RETURN(const std::string current, CurrentContext());
@@ -83,9 +100,7 @@ void AddContext(Verbs& verbs) {
   const auto removed = std::make_shared<std::string>();
   rm.AddArgument("NAME", *removed, "name of a context").Required();
   const auto rm_output = AddOutput(rm, {"text", "json"});
-  rm.SetRun([removed, rm_output] {
-    return Done(RemoveContext(*removed), *removed, *rm_output, "removed");
-  });
+  rm.SetRun([removed, rm_output] { return Remove(*removed, *rm_output); });
 }
 
 }  // namespace longrun::client

@@ -409,16 +409,24 @@ std::string TimeLeftText(const v1::TimeLeft& left, const std::string& sweep) {
     return FormatDurationMs(std::max<std::int64_t>(whole, 1) * 1000);
   };
   const auto n_slots = left.slots();
-  const auto n_unknown = left.tasks_not_measured();
+  std::vector<std::string> left_out;
+  const auto leave_out = [&](std::int64_t n, std::string_view which) {
+    if (n > 0) left_out.push_back(Str(Counted(n, "task"), which));
+  };
+  leave_out(left.tasks_not_measured(), " whose time cannot be predicted yet");
+  leave_out(n_without_slot, Str(" that no slot can run", why));
+  leave_out(left.tasks_of_others_left_out(),
+            " of other sweeps that may come first and whose time cannot be predicted");
+  std::string not_counting;
+  for (const std::string& one : left_out) {
+    StrAppend(not_counting, Str(not_counting.empty() ? ", not counting " : ", and ", one));
+  }
+  const auto n_others = left.tasks_of_others();
   return Str("time left: about ",
              EstimateText(text(time.likely_s()), text(time.low_s()), text(time.high_s())),
              n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
-             n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
-                                 " whose time cannot be predicted yet")
-                           : "",
-             n_without_slot > 0 ? Str(n_unknown > 0 ? ", and " : ", not counting ",
-                                      Counted(n_without_slot, "task"), " that no slot can run", why)
-                                : "");
+             n_others > 0 ? Str(", after ", Counted(n_others, "task"), " of other sweeps") : "",
+             not_counting);
 }
 
 std::string RenderProgress(const SweepProgress& progress, std::size_t n_lines) {

@@ -47,7 +47,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
       const bool came = worker.last_session != 0;  // since this process started
       if (came) info->set_heard_wall_ms(wall_ms - info->heard_ms_ago());
     }
-    AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
+    AddMissedWorkers(state, now, wall_ms, nullptr, response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());

@@ -86,7 +86,8 @@ Status FillPlan(Core& core, StoreReader& reader, bool is_remote, const Sweep& sw
                    NewestMeasured(reader, sweep.device_kind, costs));
   SubmissionPlanner planner(sweep, std::move(known_cells),
                             refresh != nullptr ? refresh->cells : std::set<std::string>());
-  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { planner.Look(state, BootMs()); }));
+  RETURN_IF_ERROR(
+      core.LookAndWait([&](const State& state) { planner.Look(state, BootMs(), WallMs()); }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
   const SweepPlan plan = planner.Plan(datasets, costs, measured, disk_free_bytes, is_remote);
   FillResponse(sweep, plan, response);

@@ -223,7 +223,8 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
       const RanTime ran = RanTimeOf(state, task->second, now);
       if (!ran.is_partial) info->set_duration_ms(ran.ms);
     }
-    AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
+    const std::set<std::string> of_run(tasks.begin(), tasks.end());
+    AddMissedWorkers(state, now, WallMs(), &of_run, response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());

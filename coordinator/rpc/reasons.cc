@@ -461,7 +461,11 @@ Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
     LeaveOutConnected(state, refused);
     TellRefused(refused, state, response);
     AddRefusedWorkers(refused, response->mutable_notices());
-    AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
+    std::set<std::string> concerned;
+    for (const v1::TaskReason& reason : response->reasons()) concerned.insert(reason.task());
+    const auto of_sweep = state.sweep_tasks.find(sweep.ok() ? sweep->id : "");
+    if (of_sweep != state.sweep_tasks.end()) concerned = of_sweep->second;
+    AddMissedWorkers(state, BootMs(), WallMs(), &concerned, response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddFullWorkerDisks(state, response->mutable_notices());
     AddQuietTrainers(state, BootMs(), WallMs(), response->mutable_notices());

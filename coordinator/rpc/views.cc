@@ -106,6 +106,9 @@ void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message) {
   message->set_tasks_not_measured(static_cast<std::int32_t>(remaining.tasks_not_measured));
   message->set_slots(static_cast<std::int32_t>(remaining.slots));
   message->set_tasks_without_slot(static_cast<std::int32_t>(remaining.tasks_without_slot));
+  message->set_tasks_of_others(static_cast<std::int32_t>(remaining.tasks_of_others));
+  message->set_tasks_of_others_left_out(
+      static_cast<std::int32_t>(remaining.tasks_of_others_left_out));
 }
 
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {
@@ -237,16 +240,44 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
                message->mutable_progress());
 }
 
-void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
+namespace {
+
+// What becomes of the worker's tasks after its lease.
+std::string AfterLeaseText(const MissedWorker& missed) {
+  const auto n_tasks = std::ssize(missed.tasks);
+  const bool is_one = n_tasks == 1;
+  if (missed.n_elsewhere == n_tasks) {
+    return Str(is_one ? "the task is" : "the tasks are",
+               " given to another worker, which continues from the last checkpoint");
+  }
+  if (missed.n_elsewhere > 0) {
+    return Str("the tasks are given to other workers, which continue from the last checkpoints; ",
+               n_tasks - missed.n_elsewhere,
+               " of them fit no other connected worker and wait (`longrun why` says for what)");
+  }
+  return Str(is_one ? "the task is" : "the tasks are", " taken from it; no other connected worker ",
+             "can run ", is_one ? "it, so it waits" : "them, so they wait",
+             " until this worker or a fitting one connects");
+}
+
+bool HaveCommon(const std::set<std::string>& some, const std::set<std::string>& others) {
+  return std::ranges::any_of(some, [&](const std::string& one) { return others.contains(one); });
+}
+
+}  // namespace
+
+void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms,
+                      const std::set<std::string>* of_tasks, Notices* notices) {
   const auto at = [&](Instant then) { return FormatWallMs(wall_ms - now + then); };
   for (const MissedWorker& missed : MissedWorkers(state, now)) {
+    if (of_tasks != nullptr && !HaveCommon(missed.tasks, *of_tasks)) continue;
     const std::string& id = missed.worker->id;
+    const auto n_tasks = std::ssize(missed.tasks);
     const bool came = missed.worker->last_session != 0;
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("worker ", id));
     notice->set_text(Str(
-        "worker ", id, " has ", missed.n_tasks, missed.n_tasks == 1 ? " task" : " tasks",
-        " under way and ",
+        "worker ", id, " has ", n_tasks, n_tasks == 1 ? " task" : " tasks", " under way and ",
         came ? Str("was last heard from at ", at(missed.worker->heard_at)) : "has not come back",
         missed.instead == nullptr ? ""
                                   : Str("; worker ", missed.instead->id,
@@ -254,8 +285,7 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
                                         "the file worker_id in its folder was changed or lost: "
                                         "write \"",
                                         id, "\" into that file and start the worker again"),
-        ". At ", at(missed.lease_end), " ", missed.n_tasks == 1 ? "the task is" : "the tasks are",
-        " given to another worker, which continues from the last checkpoint"));
+        ". At ", at(missed.lease_end), " ", AfterLeaseText(missed)));
     notice->set_over(Str("the coordinator no longer waits for worker ", id));
   }
 }
@@ -315,11 +345,14 @@ void AddUnsharedWorkers(const State& state, Notices* notices) {
   }
 }
 
-void FillSurroundings(const State& state, Instant now, v1::WatchSweepResponse* message) {
+void FillSurroundings(const State& state, const std::string& sweep_id, Instant now,
+                      v1::WatchSweepResponse* message) {
   for (const auto& [id, worker] : state.workers) {
     FillWorker(state, worker, now, message->add_workers());
   }
-  AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
+  if (const auto tasks = state.sweep_tasks.find(sweep_id); tasks != state.sweep_tasks.end()) {
+    AddMissedWorkers(state, now, WallMs(), &tasks->second, message->mutable_notices());
+  }
   AddQuarantined(state, message->mutable_notices());
   AddFullWorkerDisks(state, message->mutable_notices());
   AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
@@ -495,7 +528,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
       return std::tie(a->kind, a->ready_seq, a->id) < std::tie(b->kind, b->ready_seq, b->id);
     });
-    time_left_.Look(state, tasks, now);
+    time_left_.Look(state, tasks, now, WallMs());
     for (const Task* task : tasks) {
       finished = finished && IsTerminal(task->state);
       const auto run = run_of.find(task->run_key);
@@ -513,7 +546,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
            .as_of = Str(task->attempt, "/", attempt->second.durable_seq, "/", task->result_attempt),
            .info = info});
     }
-    FillSurroundings(state, now, message);
+    FillSurroundings(state, sweep_.id, now, message);
     message->set_finished(finished);
   }));
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
@@ -524,7 +557,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   }
   std::erase_if(without_execution_,
                 [&](std::size_t i) { return !runs_[i].execution_json.empty(); });
-  if (!message->finished()) {
+  // Nothing runs in a momentary coordinator.
+  if (!message->finished() && !core_.store().is_momentary()) {
     ASSIGN_OR_RETURN(const Remaining remaining, time_left_.Predict(reader, core_.datasets()));
     FillTimeLeft(remaining, message->mutable_time_left());
   }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,9 @@ void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
 // Notices about obstacles to work: missing workers, trainers that report nothing, a full disk.
 using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
-void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
+// `of_tasks`: only workers that have one of these; null: all.
+void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms,
+                      const std::set<std::string>* of_tasks, Notices* notices);
 void AddQuarantined(const State& state, Notices* notices);
 void AddFullWorkerDisks(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
@@ -56,8 +59,9 @@ void LeaveOutConnected(const State& state, RefusedWorkers& refused);
 void AddRefusedWorkers(const RefusedWorkers& refused, Notices* notices);
 // Workers that were given a shared folder and do not use it.
 void AddUnsharedWorkers(const State& state, Notices* notices);
-// What a sweep's view says of the workers and of obstacles, whichever the sweep is.
-void FillSurroundings(const State& state, Instant now, v1::WatchSweepResponse* message);
+// What a sweep's view says of the workers and of obstacles.
+void FillSurroundings(const State& state, const std::string& sweep_id, Instant now,
+                      v1::WatchSweepResponse* message);
 
 // A sweep in its current state: for GetSweep, and repeatedly for watchers, which share this object
 // and keep it between two looks (watched_sweep.h). One thread at a time.

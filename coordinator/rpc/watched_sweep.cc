@@ -154,7 +154,7 @@ Result<std::string> WatchedSweep::WhatPasses() const {
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     v1::WatchSweepResponse surroundings;
-    FillSurroundings(state, now, &surroundings);
+    FillSurroundings(state, sweep_id_, now, &surroundings);
     passing = surroundings.SerializeAsString();
     for (const std::string& id : state.index.live) {
       StrAppend(passing, Str("\n", id, WhyUnheard(state, state.attempts.at(id), now)));

@@ -131,40 +131,6 @@ std::size_t CountLacks(const ReadyClass& ready, const Worker& worker, const Slot
   return n;
 }
 
-// What a worker must offer for the class, for a remedy.
-std::string WantedText(const ReadyClass& ready) {
-  if (ready.execution) {
-    const Execution& execution = *ready.execution;
-    const std::int64_t needed = execution.device_kind == DeviceKind::kCpu ? ready.cpu_memory_bytes
-                                : execution.attention == AttentionBackend::kFused
-                                    ? ready.gpu_fused_memory_bytes
-                                    : ready.gpu_memory_bytes;
-    const std::string memory =
-        needed == 0 ? "" : Str(", at least ", FormatBytes(needed), " for ", WorkText(ready));
-    return Str(
-        "connect a worker with the settings with which the run began, since others would "
-        "change its numbers: ",
-        execution.device_kind == DeviceKind::kGpu
-            ? Str("device ", execution.device_name, ", ")
-            : Str("a CPU slot of at least ", execution.threads, " threads, "),
-        "instruction set ", execution.simd,
-        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear),
-        execution.bf16.empty() ? "" : Str(", products in bf16 by ", execution.bf16),
-        execution.head == HeadChunks::kByWidth ? ", a worker of this release or a newer one" : "",
-        memory);
-  }
-  std::vector<std::string> slots;
-  const auto add = [&](DeviceKind kind, std::int64_t needed) {
-    if (!Admits(ready.device_kind, kind)) return;
-    slots.push_back(Str("a ", EnumName(kind), " slot",
-                        needed == 0 ? "" : Str(" of at least ", FormatBytes(needed))));
-  };
-  add(DeviceKind::kCpu, ready.cpu_memory_bytes);
-  add(DeviceKind::kGpu, std::min(ready.gpu_memory_bytes, ready.gpu_fused_memory_bytes));
-  return Str("connect a worker with ", Join(slots, " or "), ", for ", WorkText(ready),
-             " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
-}
-
 // How a worker whose CPU slots have too little memory or too few threads could run the class; "" if
 // it could not, or lacks something else.
 std::string FewerSlotsText(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
@@ -313,6 +279,39 @@ bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
     return false;
   });
   return fits;
+}
+
+std::string WantedText(const ReadyClass& ready) {
+  if (ready.execution) {
+    const Execution& execution = *ready.execution;
+    const std::int64_t needed = execution.device_kind == DeviceKind::kCpu ? ready.cpu_memory_bytes
+                                : execution.attention == AttentionBackend::kFused
+                                    ? ready.gpu_fused_memory_bytes
+                                    : ready.gpu_memory_bytes;
+    const std::string memory =
+        needed == 0 ? "" : Str(", at least ", FormatBytes(needed), " for ", WorkText(ready));
+    return Str(
+        "connect a worker with the settings with which the run began, since others would "
+        "change its numbers: ",
+        execution.device_kind == DeviceKind::kGpu
+            ? Str("device ", execution.device_name, ", ")
+            : Str("a CPU slot of at least ", execution.threads, " threads, "),
+        "instruction set ", execution.simd,
+        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear),
+        execution.bf16.empty() ? "" : Str(", products in bf16 by ", execution.bf16),
+        execution.head == HeadChunks::kByWidth ? ", a worker of this release or a newer one" : "",
+        memory);
+  }
+  std::vector<std::string> slots;
+  const auto add = [&](DeviceKind kind, std::int64_t needed) {
+    if (!Admits(ready.device_kind, kind)) return;
+    slots.push_back(Str("a ", EnumName(kind), " slot",
+                        needed == 0 ? "" : Str(" of at least ", FormatBytes(needed))));
+  };
+  add(DeviceKind::kCpu, ready.cpu_memory_bytes);
+  add(DeviceKind::kGpu, std::min(ready.gpu_memory_bytes, ready.gpu_fused_memory_bytes));
+  return Str("connect a worker with ", Join(slots, " or "), ", for ", WorkText(ready),
+             " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
 }
 
 bool IsQuarantined(const Worker& worker, const Slot& slot) {

@@ -2,6 +2,7 @@
 // safety depends on the epoch.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "base/str.h"
@@ -55,6 +56,18 @@ void EndLease(StepContext& step, Worker& worker) {
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
     EndAttempt(step, *attempt, FailureClass::kLost, reason);
   }
+}
+
+// Whether a worker that takes work has a slot that fits the task, free or not.
+bool FitsConnected(const State& state, const Task& task, Instant now) {
+  const ReadyClass ready = ClassOf(state, task);
+  return std::ranges::any_of(state.index.sessions, [&](const auto& open) {
+    const Worker& worker = state.workers.at(open.second);
+    if (!TakesWork(worker) || IsSilent(state, worker, now)) return false;
+    return std::ranges::any_of(worker.slots, [&](const Slot& slot) {
+      return !IsQuarantined(worker, slot) && Fits(ready, worker, slot);
+    });
+  });
 }
 
 // Tells the log of a worker whose session is open, but which has become silent.
@@ -129,16 +142,24 @@ bool IsHeardOf(const State& state, const std::string& id, Instant now) {
 }
 
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now) {
-  std::map<std::string, std::int64_t> n_tasks;
-  for (const std::string& id : state.index.live) n_tasks[state.attempts.at(id).worker] += 1;
+  std::map<std::string, std::set<std::string>> tasks;
+  for (const std::string& id : state.index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    tasks[attempt.worker].insert(attempt.task);
+  }
   std::vector<MissedWorker> missed;
   for (const auto& [id, worker] : state.workers) {
-    if (!n_tasks.contains(id) || worker.lost || IsHeardOf(state, id, now)) continue;
+    const auto its = tasks.find(id);
+    if (its == tasks.end() || worker.lost || IsHeardOf(state, id, now)) continue;
     const Worker* const instead = worker.session ? nullptr : InPlaceOf(state, worker);
     if (instead == nullptr && !IsSilent(state, worker, now)) continue;
+    const auto fits_elsewhere = [&](const std::string& task) {
+      return FitsConnected(state, state.tasks.at(task), now);
+    };
     missed.push_back({.worker = &worker,
                       .instead = instead,
-                      .n_tasks = n_tasks.at(id),
+                      .tasks = its->second,
+                      .n_elsewhere = std::ranges::count_if(its->second, fits_elsewhere),
                       .lease_end = LeaseEnd(state, worker)});
   }
   return missed;

@@ -197,6 +197,8 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
                                               .device_index = slot.index,
                                               .resume = resume,
                                               .execution = ExecutionToOffer(state, task, run, slot),
+                                              .offered_boot_ms = step.now,
+                                              .offered_boot = state.boot,
                                               .offered_at = step.now,
                                               .listed_at = step.now,
                                               .recorded_at = step.now},

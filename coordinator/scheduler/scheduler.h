@@ -438,8 +438,8 @@ struct StepResult {
   std::shared_ptr<const void> leftover;
 };
 
-// `wall_ms` is for display columns, and for the duration of an attempt across a reboot. Step
-// consumes the event: it moves journal records into the writes.
+// `wall_ms` is for display columns, and for the duration of an attempt across a reboot or a restore.
+// Step consumes the event: it moves journal records into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
 // Returns the task that owes or has a cell, from the state or from `known_cells` (see
@@ -559,9 +559,10 @@ std::optional<std::int64_t> WorkLeftMs(const State& state, const Worker& worker,
 // was replaced by another worker on its machine.
 struct MissedWorker {
   const Worker* worker = nullptr;
-  const Worker* instead = nullptr;  // the replacing worker; null: none
-  std::int64_t n_tasks = 0;
-  Instant lease_end = 0;  // when its tasks go to other workers
+  const Worker* instead = nullptr;   // the replacing worker; null: none
+  std::set<std::string> tasks = {};  // in progress there
+  std::int64_t n_elsewhere = 0;      // of these: another connected worker has a slot that fits
+  Instant lease_end = 0;             // when its tasks go to other workers
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 

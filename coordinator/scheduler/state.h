@@ -202,12 +202,18 @@ struct Attempt {
   std::int64_t durable_seq = 0;    // number of records stored
   std::string failure_class = {};  // its name, once the attempt has failed
   std::string message = {};        // for people
+  // When its trainer started: when the coordinator heard of it, or as long before that as its later
+  // records show (NoteRan).
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
   // On the boot clock of the coordinator's machine. `started_boot` is the boot from which this
   // clock counts; it is empty if unknown.
   Instant started_boot_ms = 0;
   std::string started_boot = {};
+  // The same of its offer. Unknown if it was adopted, or offered by an earlier release: then only
+  // its id has that time, on the wall clock.
+  Instant offered_boot_ms = 0;
+  std::string offered_boot = {};
   // From RUNNING to its end (MoveAttempt), or, while it runs, to its newest record (NoteRan).
   // If its worker has listed its trainer as ended, or it was given up before its journal was
   // complete, to its last record, whenever that comes.

@@ -71,9 +71,10 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
 enum class EndTime : std::uint8_t { kLastRecord, kNow };
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
                  EndTime end = EndTime::kLastRecord);
-// A record of the attempt has come (after NoteRecord): it has run until now. If its worker has said
-// that the trainer is not running, or the attempt was given up, only its journal comes late: then
-// the attempt has run for as long as its trainer's clock says.
+// A record of the attempt has come (after NoteRecord): it has run until now, and for at least as
+// long as its trainer's clock says, but not since before its offer. If its worker has said that the
+// trainer is not running, or the attempt was given up, only its journal comes late: then the attempt
+// has run for as long as its trainer's clock says.
 void NoteRan(StepContext& step, Attempt& attempt);
 // Adds a task to Index::dependants or Index::untrained, if it belongs there.
 void NoteNeeds(Index& index, const Task& task);
@@ -187,6 +188,8 @@ bool FitsSlot(const State& state, const Task& task, const Worker& worker, const 
 // The same for a worker that is still to come: with slots like these or, if none are given, any
 // slots of this kind.
 bool FitsNewWorker(const ReadyClass& ready, DeviceKind kind, const std::vector<Slot>& slots);
+// What a worker must offer for the class, for a remedy: "connect a worker with …".
+std::string WantedText(const ReadyClass& ready);
 bool IsQuarantined(const Worker& worker, const Slot& slot);
 // Whether what others use in the worker's cache leaves no room for what the class reads.
 bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/ulid.h"
 #include "coordinator/scheduler/step.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/params.h"
@@ -135,6 +136,29 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
   attempt.duration_clock = same_boot ? DurationClock::kBoot : DurationClock::kWall;
   attempt.duration_ms = std::max<std::int64_t>(
       0, same_boot ? step.now - attempt.started_boot_ms : step.wall_ms - attempt.started_wall_ms);
+}
+
+// For how long the attempt had been offered when it started, as far as is known: its trainer started
+// in this time. The wall clock, which may have been set in it, only counts if nothing else is known.
+std::int64_t OfferedMs(const Attempt& attempt) {
+  if (!attempt.offered_boot.empty() && attempt.offered_boot == attempt.started_boot) {
+    return attempt.started_boot_ms - attempt.offered_boot_ms;
+  }
+  const std::optional<std::int64_t> offered_wall_ms = UlidWallMs(attempt.id);
+  return offered_wall_ms ? attempt.started_wall_ms - *offered_wall_ms : 0;
+}
+
+// The coordinator may hear of a start long after it, together with what followed: while the worker
+// was stopped, or while a backup was restored. By its trainer's clock, the attempt has then run for
+// longer than since the coordinator heard of it, so it started earlier; but not before its offer,
+// however that clock was set. Expects `duration_ms` to be that until now.
+void NoteEarlierStart(Attempt& attempt) {
+  const std::int64_t offered_ms = std::max<std::int64_t>(0, OfferedMs(attempt));
+  const std::int64_t earlier_ms =
+      std::clamp<std::int64_t>(attempt.recorded_run_ms - attempt.duration_ms, 0, offered_ms);
+  attempt.started_boot_ms -= earlier_ms;
+  attempt.started_wall_ms -= earlier_ms;
+  attempt.duration_ms += earlier_ms;
 }
 
 void ForgetLive(Index& index, const Attempt& attempt) {
@@ -326,6 +350,7 @@ void NoteRan(StepContext& step, Attempt& attempt) {
   if (!is_over && attempt.state != AttemptState::kRunning) return;
   const std::int64_t before_ms = attempt.duration_ms;
   MeasureDuration(step, attempt);
+  NoteEarlierStart(attempt);
   const bool is_late = is_over || attempt.listed_trainer == ListedTrainer::kEnded;
   if (!is_late || clock == DurationClock::kNone) return;
   // The trainer's clock may have been set: back; or forward, but it has not run beyond now.

@@ -133,7 +133,7 @@ struct Taken {
   }
 };
 
-void Choose(const Taken& taken, ClassGate& of) {
+void Choose(const Taken& taken, const ReadyClass& ready, ClassGate& of) {
   // Where nothing ends by itself, the connected workers come first: one command is enough.
   const std::string released_by =
       taken.released_by.empty() ? "" : Str("`", taken.released_by, "`, or ");
@@ -171,8 +171,7 @@ void Choose(const Taken& taken, ClassGate& of) {
   } else {
     of.gate = Gate::kWorkerAway;
     of.remedy = Str(released_by, "look at the machine of worker ", taken.away,
-                    ", and whether its daemon longrun-worker runs; another worker would take the "
-                    "task, too");
+                    ", and whether its daemon longrun-worker runs; or ", WantedText(ready));
   }
 }
 
@@ -420,7 +419,7 @@ class Finder {
       return of;
     }
     of.text = taken.Text() + BoundText(state_, ready, of.fitting.size());
-    Choose(taken, of);
+    Choose(taken, ready, of);
     return of;
   }
 
@@ -479,8 +478,8 @@ class Finder {
         why.text = WhyUnheard(state_, attempt, moment_.now);
         if (worker != state_.workers.end()) why.until = LeaseEnd(state_, worker->second);
         why.remedy = Str("look at the machine of worker ", attempt.worker,
-                         " and at its daemon; after the time of its lease, another worker "
-                         "continues the task from its last checkpoint");
+                         " and at its daemon; after the time of its lease, another worker that "
+                         "fits continues the task from its last checkpoint");
         break;
       case Gate::kTrainerSilent:
         why.text = Str("its trainer on ", where,

@@ -416,9 +416,9 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       connection_->Prepare(
           "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, resume,"
           " resume_attempt, resume_step, durable_seq, failure_class, message, started_wall_ms,"
-          " ended_wall_ms, end_stored, outlived, started_boot_ms, started_boot, execution,"
-          " duration_ms, duration_clock)"
-          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ended_wall_ms, end_stored, outlived, started_boot_ms, started_boot, offered_boot_ms,"
+          " offered_boot, execution, duration_ms, duration_clock)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state, worker = excluded.worker,"
           " device_index = excluded.device_index, resume = excluded.resume,"
           " resume_attempt = excluded.resume_attempt, resume_step = excluded.resume_step,"
@@ -451,6 +451,8 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       .Bind(attempt.outlived)
       .Bind(attempt.started_boot_ms)
       .Bind(attempt.started_boot)
+      .Bind(attempt.offered_boot_ms)
+      .Bind(attempt.offered_boot)
       .Bind(execution);
   if (attempt.duration_clock == DurationClock::kNone) {
     statement.BindNull();

@@ -181,7 +181,8 @@ Status LoadAttempts(Connection& connection, State& state) {
       connection,
       "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
       " message, started_wall_ms, ended_wall_ms, end_stored, started_boot_ms, started_boot,"
-      " ifnull(duration_ms, 0), duration_clock, execution, outlived FROM attempt",
+      " ifnull(duration_ms, 0), duration_clock, execution, outlived,"
+      " offered_boot_ms, offered_boot FROM attempt",
       [&](const Statement& row) -> Status {
         Attempt attempt;
         attempt.id = row.Text(0);
@@ -207,6 +208,8 @@ Status LoadAttempts(Connection& connection, State& state) {
           attempt.execution = std::make_shared<const Execution>(std::move(execution));
         }
         attempt.outlived = row.Int(19) != 0;
+        attempt.offered_boot_ms = row.Int(20);
+        attempt.offered_boot = row.Text(21);
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

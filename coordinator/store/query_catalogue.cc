@@ -154,7 +154,8 @@ std::vector<QueryColumn> AttemptColumns() {
        "count as losses, all others as failures or as nothing. A REJECTED attempt costs nothing: "
        "it is vanished if its worker died while it prepared the attempt"},
       {"message", "text", "", "what went wrong"},
-      {"started_ms", "integer", "ms since 1970", "wall clock; null if it never ran"},
+      {"started_ms", "integer", "ms since 1970",
+       "wall clock, when its trainer started; null if it never ran"},
       {"ended_ms", "integer", "ms since 1970", "wall clock; null until it has ended"},
       {"duration_ms", "integer", "ms",
        "time from RUNNING to its end; to its newest record while it runs, or if nobody saw when "

@@ -49,7 +49,7 @@ class PlanTest : public testing::Test {
                  std::int64_t disk_free_bytes = kAmpleDisk, bool is_remote = false) {
     CellCosts costs(datasets_);
     SubmissionPlanner planner(sweep_, {});
-    planner.Look(state_, now_);
+    planner.Look(state_, now_, 1'700'000'000'000 + now_);
     return planner.Plan(datasets_, costs, measured, disk_free_bytes, is_remote);
   }
   static MeasuredTask Measured(TaskKind kind, const longrun::Run& run, double flops_per_second) {
@@ -295,7 +295,7 @@ TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {
   const std::string cell = run.evaluations[0].cells[1].cell;  // at 128
   CellCosts costs(datasets_);
   SubmissionPlanner planner(sweep_, {}, {cell});
-  planner.Look(state_, now_);
+  planner.Look(state_, now_, 1'700'000'000'000 + now_);
   const SweepPlan plan = planner.Plan(datasets_, costs, {}, kAmpleDisk);
 
   EXPECT_EQ(plan.runs[0].cells_known, 2);

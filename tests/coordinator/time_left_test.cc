@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "sweeps/cost.h"
 #include "tests/coordinator/sample.h"
 
@@ -23,10 +24,29 @@ class TimeLeftTest : public testing::Test {
 
   void Do(const SchedulerEvent& event) { Step(state_, event, now_, 1'700'000'000'000 + now_); }
 
-  // The tasks, those of alibi's run before those of rope's.
-  std::vector<const Task*> Tasks() const {
+  // As sweep-1, with other runs.
+  void SubmitOther(const std::string& sweep_id, int seed = 2) {
+    std::string yaml = kSampleYaml;
+    const std::string seeds = "seed: [1]";
+    yaml.replace(yaml.find(seeds), seeds.size(), Str("seed: [", seed, "]"));
+    SweepSubmitted event = SampleSubmission(sweep_id);
+    event.sweep = SampleSweep(yaml);
+    Do(event);
+  }
+  void Arrive(const Worker& worker, SessionId session = 1) {
+    Do(WorkerArrived{.session = session, .worker = worker, .attempts = {}});
+  }
+  static Worker Named(const std::string& id, int n_slots) {
+    Worker worker = SampleWorker(n_slots);
+    worker.id = id;
+    return worker;
+  }
+
+  std::vector<const Task*> Tasks(const std::string& sweep_id) const {
     std::vector<const Task*> tasks;
-    for (const auto& [id, task] : state_.tasks) tasks.push_back(&task);
+    for (const std::string& id : state_.sweep_tasks.at(sweep_id)) {
+      tasks.push_back(&state_.tasks.at(id));
+    }
     return tasks;
   }
   std::vector<MeasuredTask> Measured(TaskKind kind, double flops, double seconds) const {
@@ -43,11 +63,17 @@ class TimeLeftTest : public testing::Test {
     return TrainFlops(run.model, run.train);
   }
   Remaining Left(const std::vector<MeasuredTask>& measured,
-                 const std::vector<TimeLeft::New>& all_new = {}) {
+                 const std::vector<TimeLeft::New>& all_new = {},
+                 LastSlots last_slots = LastSlots::kLeftOut,
+                 const std::string& sweep_id = "sweep-1") {
     TimeLeft left;
-    left.Look(state_, Tasks(), now_);
+    left.Look(state_, Tasks(sweep_id), now_, 1'700'000'000'000 + now_, last_slots);
     CellCosts costs({});  // no dataset: nobody knows what an evaluation costs
     return left.PredictFrom(measured, costs, all_new);
+  }
+  // Of a sweep whose training tasks take 50 s each.
+  Remaining LeftOf(const std::string& sweep_id) {
+    return Left(Measured(TaskKind::kTrain, TrainingFlops(), 50), {}, LastSlots::kLeftOut, sweep_id);
   }
 
   Instant now_ = 1000;
@@ -55,13 +81,15 @@ class TimeLeftTest : public testing::Test {
 };
 
 TEST_F(TimeLeftTest, IsNotKnownBeforeAnythingLikeItWasMeasured) {
+  Arrive(SampleWorker(1));
   const Remaining left = Left({});
   EXPECT_FALSE(left.time.has_value());
   EXPECT_EQ(left.tasks_not_measured, 4);
 }
 
 TEST_F(TimeLeftTest, CountsTrainingsThatHaveNotBegun) {
-  // One training takes 50 s; there are two, and one slot at the least.
+  Arrive(SampleWorker(1));
+  // One training takes 50 s; there are two, and one slot.
   const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
   ASSERT_TRUE(left.time.has_value());
   EXPECT_NEAR(left.time->likely_s, 100, 2);  // alibi and rope differ by their parameters
@@ -73,8 +101,9 @@ TEST_F(TimeLeftTest, CountsTrainingsThatHaveNotBegun) {
 TEST_F(TimeLeftTest, APlanAddsWhatIsNewToWhatIsKnownAndHasNotBegun) {
   const Estimate new_time = {
       .low_s = 30, .likely_s = 40, .high_s = 60, .n = 1, .basis = "same kind"};
-  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
-                              {{.run_key = "new", .time = new_time}, {.run_key = "newer"}});
+  const Remaining left =
+      Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
+           {{.run_key = "new", .time = new_time}, {.run_key = "newer"}}, LastSlots::kCounted);
   ASSERT_TRUE(left.time.has_value());
   EXPECT_NEAR(left.time->likely_s, 100 + 40, 2);
   EXPECT_EQ(left.tasks_not_measured, 2 + 1);
@@ -185,6 +214,160 @@ TEST_F(TimeLeftTest, AnEvaluationThatNeedsTooMuchMemoryDoesNotLeaveOutOthersOfIt
   two_threads.linear = "aten/AuthenticAMD";
   state_.index.ready["large"].execution = two_threads;
   EXPECT_EQ(Left({}, {{.run_key = run_key, .time = new_time}}).tasks_without_slot, 2);
+}
+
+TEST_F(TimeLeftTest, IsNotKnownWhileNoWorkerIsConnected) {
+  const Remaining left = LeftOf("sweep-1");
+  EXPECT_FALSE(left.time.has_value());
+  EXPECT_EQ(left.slots, 0);
+  EXPECT_EQ(left.tasks_without_slot, 4);
+  EXPECT_EQ(left.tasks_not_measured, 0);
+}
+
+// Of four workers with two slots each, only the first one takes tasks: the others were silent for
+// longer than 15 s, are drained, or are stopping.
+TEST_F(TimeLeftTest, OnlySlotsOfWorkersThatTakeTasksCount) {
+  const auto measured = Measured(TaskKind::kTrain, TrainingFlops(), 50);
+  const std::vector<std::string> ids = {"a", "silent", "drained", "stopping"};
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    Arrive(Named(ids[i], 2), static_cast<SessionId>(i) + 1);
+  }
+  ASSERT_EQ(Left(measured).slots, 8);
+  Do(WorkerDrained{.worker = "drained"});
+  EXPECT_EQ(Left(measured).slots, 6);
+  Do(WorkerLeaves{.session = 4});
+  EXPECT_EQ(Left(measured).slots, 4);
+  for (int i = 0; i < 20; ++i) {
+    now_ += 1'000;
+    Do(WorkerHeard{.session = 1, .number = i + 1, .attempts = {}});
+  }
+  EXPECT_EQ(Left(measured).slots, 2);
+  Do(WorkerGone{.session = 1});
+  EXPECT_EQ(Left(measured).slots, 0);
+}
+
+// A training needs more than a MiB.
+TEST_F(TimeLeftTest, OnlySlotsThatFitItsTasksCount) {
+  Worker small = Named("small", 3);
+  for (Slot& slot : small.slots) slot.memory_bytes = 1 << 20;
+  Arrive(small);
+  Arrive(Named("large", 1), 2);
+  const Remaining left = LeftOf("sweep-1");
+  EXPECT_EQ(left.slots, 1);
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 100, 2);
+}
+
+TEST_F(TimeLeftTest, AfterARestoreTheWaitForTheWorkersCounts) {
+  AfterLoad(state_, now_, 1, /*restored=*/true);
+  EXPECT_EQ(LeftOf("sweep-1").tasks_without_slot, 4);
+  Arrive(SampleWorker(1));
+  ASSERT_TRUE(state_.attempts.empty());
+  const Remaining left = LeftOf("sweep-1");
+  EXPECT_EQ(left.slots, 1);
+  EXPECT_NEAR(left.time->likely_s, 90 + 100, 2);
+}
+
+// Its lease ends 90 s after the worker was heard for the last time; then the free slot of the other
+// worker takes the task, beside the second training.
+TEST_F(TimeLeftTest, ATaskOfASilentWorkerWaitsForTheEndOfItsLease) {
+  Arrive(Named("silent", 1));
+  Arrive(Named("there", 2), 2);
+  ASSERT_EQ(state_.attempts.size(), 2u);
+  std::vector<LiveAttempt> listed;
+  for (auto& [id, attempt] : state_.attempts) {
+    attempt.state = AttemptState::kRunning;
+    if (attempt.worker != "there") continue;
+    listed.push_back({.attempt = id,
+                      .task = attempt.task,
+                      .run_key = "",
+                      .epoch = attempt.epoch,
+                      .last_seq = 0,
+                      .running = true});
+  }
+  for (int i = 0; i < 20; ++i) {
+    now_ += 1'000;
+    Do(WorkerHeard{.session = 2, .number = i + 1, .attempts = listed});
+  }
+  const Remaining left = LeftOf("sweep-1");
+  EXPECT_EQ(left.slots, 2);
+  EXPECT_NEAR(left.time->likely_s, 70 + 50, 2);
+}
+
+TEST_F(TimeLeftTest, TasksOfOtherSweepsThatAreForTheSameSlotsAndComeFirstCount) {
+  SubmitOther("sweep-2");
+  Arrive(SampleWorker(1));
+  const Remaining first = LeftOf("sweep-1");
+  EXPECT_NEAR(first.time->likely_s, 100, 2);
+  EXPECT_EQ(first.tasks_of_others, 0);
+  EXPECT_EQ(first.tasks_of_others_left_out, 0);
+
+  const Remaining second = LeftOf("sweep-2");
+  EXPECT_NEAR(second.time->likely_s, 200, 4);
+  EXPECT_EQ(second.tasks_of_others, 2);
+  EXPECT_EQ(second.tasks_of_others_left_out, 2);  // their evaluations
+
+  // One training task of sweep-1 has the slot already.
+  Do(SweepPrioritized{.sweep_id = "sweep-2"});
+  EXPECT_NEAR(LeftOf("sweep-2").time->likely_s, 150, 4);
+  EXPECT_EQ(LeftOf("sweep-2").tasks_of_others, 1);
+  EXPECT_NEAR(LeftOf("sweep-1").time->likely_s, 200, 4);
+}
+
+// Two slots, and one of them has a task of another sweep for 1000 s: both training tasks follow each
+// other on the second slot.
+TEST_F(TimeLeftTest, ATaskOfAnotherSweepThatTakesLongHoldsUpOnlyItsSlot) {
+  Arrive(Named("a", 1));
+  ASSERT_EQ(state_.attempts.size(), 1u);
+  Attempt& live = state_.attempts.begin()->second;
+  live.state = AttemptState::kRunning;
+  live.progress = ProgressRecord{.phase = "train", .done = 1, .of = 100, .eta_ms = 1'000'000};
+  SubmitOther("sweep-2");
+  Do(SweepPrioritized{.sweep_id = "sweep-2"});
+  Arrive(Named("b", 1), 2);
+  const Remaining left = LeftOf("sweep-2");
+  EXPECT_EQ(left.slots, 2);
+  EXPECT_NEAR(left.time->likely_s, 100, 4);
+  EXPECT_EQ(left.tasks_of_others, 1);
+}
+
+TEST_F(TimeLeftTest, TasksOfAPausedSweepDoNotHoldUpOthers) {
+  SubmitOther("sweep-2");
+  Do(SweepPaused{.sweep_id = "sweep-1"});
+  Arrive(SampleWorker(1));
+  const Remaining left = LeftOf("sweep-2");
+  EXPECT_NEAR(left.time->likely_s, 100, 2);
+  EXPECT_EQ(left.tasks_of_others, 0);
+}
+
+// Three slots of two kinds. Tasks of the first group fit all slots, those of the second one only
+// the last slot. By hand: at first, the slots take tasks 0 (10 s), 1 (10 s) and 2 (4 s); the last
+// slot then takes task 4 (3 s), since task 3 needs task 0. At 10 s, task 3 (5 s) starts.
+TEST(SlotScheduleTest, EachFreeSlotTakesTheFirstTaskThatMayStartAndFits) {
+  SlotSchedule schedule = {.n_slots = 3, .fits = {{true, true, true}, {false, false, true}}};
+  for (std::int64_t i = 0; i < 5; ++i) schedule.tasks.push_back({.order = {.ready_seq = i + 1}});
+  schedule.tasks[2].group = 1;
+  schedule.tasks[3].needs = 0;
+  schedule.tasks[4].group = 1;
+  const std::vector<double> seconds = {10, 10, 4, 5, 3};
+  EXPECT_EQ(EndOf(schedule, seconds).seconds, 15);
+  schedule.tasks[3].counts = false;
+  EXPECT_EQ(EndOf(schedule, seconds).seconds, 10);
+  EXPECT_EQ(EndOf(schedule, seconds).n_others, 0);
+
+  // At work on the last slot for 20 s: tasks 2 and 4 follow it there.
+  schedule.tasks.push_back({.counts = false, .is_at_work = true, .slot = 2});
+  const ScheduleEnd end = EndOf(schedule, {10, 10, 4, 5, 3, 20});
+  EXPECT_EQ(end.seconds, 27);
+  EXPECT_EQ(end.n_others, 2);  // task 3 started at 10 s
+  schedule.tasks[2].not_before_s = 30;
+  EXPECT_EQ(EndOf(schedule, {10, 10, 4, 5, 3, 20}).seconds, 34);
+}
+
+TEST(SlotScheduleTest, TasksThatNoSlotFitsHoldUpNothing) {
+  SlotSchedule schedule = {.n_slots = 1, .fits = {{true}, {false}}};
+  schedule.tasks = {{.group = 1}, {.group = 0}, {.needs = 0}};
+  EXPECT_EQ(EndOf(schedule, {100, 7, 100}).seconds, 7);
 }
 
 }  // namespace

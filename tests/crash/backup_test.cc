@@ -138,6 +138,13 @@ TEST_F(BackupServiceTest, EverythingSinceAnOldBackupComesBackAndNothingIsDoneAga
   EXPECT_EQ(Attempts(), attempts) << "work was done again" << service.Logs();
   EXPECT_EQ(Measured(service), measured);
   EXPECT_EQ(Failures(), "0 0");
+  // However late the journals came.
+  EXPECT_EQ(Query(service,
+                  "SELECT count(*) || ' of ' || sum(duration_ms >= ran_ms) FROM"
+                  " (SELECT duration_ms, (SELECT max(t_ms) FROM record WHERE record.attempt = a.id)"
+                  "   - (SELECT t_ms FROM record WHERE record.attempt = a.id AND kind = 'started')"
+                  "   AS ran_ms FROM attempt a)"),
+            "6 of 6");
   EXPECT_EQ(Admin({"check"}).at("healthy"), true);
   // Once the workers had the length of a lease to report, the restore is over.
   Await("SELECT count(*) FROM meta WHERE key = 'restored_wall_ms'", "0");

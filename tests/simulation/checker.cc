@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "base/ulid.h"
 #include "coordinator/scheduler/step.h"  // what Step() itself asks of slots
 
 namespace longrun::coordinator {
@@ -40,6 +41,9 @@ bool IsOfAnother(const State& state, const Worker& hello) {
   return known->second.folder_id != hello.folder_id && (known->second.session || has_attempts);
 }
 
+// A start that is heard so long after it is late.
+constexpr Instant kLateMs = 5'000;
+
 // `sweeps`: the tasks of each. `of`: a State or a FoldedStore.
 bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const auto& of) {
   bool held = false;
@@ -51,6 +55,14 @@ bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const aut
     held = true;
   }
   return held;
+}
+
+// Whether the step moved the attempt to RUNNING.
+bool IsSaidToRun(const StepResult& result, const std::string& attempt) {
+  return std::ranges::any_of(result.writes, [&](const Write& write) {
+    const auto* const put = std::get_if<PutTransition>(&write);
+    return put && put->subject == "attempt" && put->id == attempt && put->to == "RUNNING";
+  });
 }
 
 // An order about a sweep of the task has not ended.
@@ -165,22 +177,36 @@ void SimChecker::OnBoot() {
     const auto stored = store_.attempts.find(id);
     return stored == store_.attempts.end() || !stored->second.outlived;
   });
-  // What was not committed did not begin.
-  std::erase_if(running_since_, [&](const auto& begun) {
-    const auto stored = store_.attempts.find(begun.first);
-    return stored == store_.attempts.end() || stored->second.started_boot_ms != begun.second;
-  });
   ended_.clear();  // each worker lists its attempts anew
   for (auto& [id, came] : recorded_) {
     const auto stored = store_.attempts.find(id);
     const std::int64_t n = stored == store_.attempts.end() ? 0 : stored->second.durable_seq;
     std::erase_if(came, [&](const auto& record) { return record.first > n; });
   }
+  // What was not committed did not begin, or not as early as its lost records show.
+  std::erase_if(running_since_, [&](const auto& begun) {
+    const auto stored = store_.attempts.find(begun.first);
+    return stored == store_.attempts.end() || stored->second.started_boot.empty();
+  });
+  for (auto& [id, since] : running_since_) {
+    since = recorded_.at(id).rbegin()->second.begun;
+    const Instant stored = store_.attempts.at(id).started_boot_ms;
+    if (stored == since) continue;
+    world_.Violate(
+        Str("attempt ", id, " began at ", since, ", and is stored as begun at ", stored));
+  }
+}
+
+// When the attempt was offered. Of one that was adopted only its id tells, on a clock that is set.
+Instant SimChecker::OfferedAt(const Attempt& attempt) const {
+  if (attempt.device_index >= 0) return offered_at_.at(attempt.id);
+  const std::int64_t passed_ms = world_.WallMs() - UlidWallMs(attempt.id).value();
+  return world_.now - std::max<std::int64_t>(0, passed_ms);
 }
 
 // A record that comes while the trainer is running, as far as the worker has said, shows that it
-// has run until now. Of what comes later, or after the attempt was given up, only the trainer's
-// clock tells.
+// has run until now, and since then for as long as its clock says, but not since before its offer.
+// Of what comes later, or after the attempt was given up, only the trainer's clock tells.
 void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
                              const StepResult& result) {
   const auto note_list = [&](SessionId session, const std::vector<LiveAttempt>& listed) {
@@ -205,11 +231,23 @@ void SimChecker::NoteRecords(const State& state, const SchedulerEvent& event,
     if (put == nullptr || !state.attempts.contains(put->attempt)) continue;
     Recorded recorded = {.begun = world_.now, .at = world_.now, .t_ms = put->record.t_ms};
     const auto earlier = recorded_[put->attempt].find(put->record.seq - 1);
+    if (put->record.kind == RecordKind::kStarted && IsSaidToRun(result, put->attempt)) {
+      running_since_[put->attempt] = world_.now;
+      earliest_[put->attempt] = OfferedAt(state.attempts.at(put->attempt));
+    }
     // An attempt begins when its `started` comes.
     if (put->record.kind != RecordKind::kStarted && earlier != recorded_[put->attempt].end()) {
       const Recorded& before = earlier->second;
       recorded.begun = before.begun;
       recorded.run_ms = before.run_ms + std::max<std::int64_t>(0, recorded.t_ms - before.t_ms);
+      if (const auto since = running_since_.find(put->attempt); since != running_since_.end()) {
+        const Instant by_trainer = world_.now - recorded.run_ms;
+        recorded.begun = std::min(since->second, std::max(earliest_.at(put->attempt), by_trainer));
+        if (recorded.begun + kLateMs < since->second) {
+          world_.stats.fired["began long before it was heard"] += 1;
+        }
+        since->second = recorded.begun;
+      }
       if (ended_.contains(put->attempt) || put->attempt == over_) {
         recorded.at = std::max(before.at, std::min(world_.now, recorded.begun + recorded.run_ms));
         if (recorded.at < world_.now) world_.stats.fired["ran by its trainer's clock"] += 1;
@@ -226,7 +264,21 @@ Instant SimChecker::UntilLastRecord(const std::string& attempt) const {
   return has_records ? std::max<Instant>(0, came->second.rbegin()->second.at - since) : 0;
 }
 
+// An attempt has run for at least as long as its trainer says, however late the coordinator hears of
+// it; unless somebody set a clock: the trainer's, or that by which an adopted attempt was offered.
+void SimChecker::CheckHonest(const Attempt& attempt) {
+  const SimFolder* const folder = FolderOf(attempt.id);
+  const auto came = recorded_.find(attempt.id);
+  if (folder == nullptr || folder->clock_was_set || came == recorded_.end()) return;
+  if (came->second.empty() || earliest_.at(attempt.id) > offered_at_.at(attempt.id)) return;
+  const Instant ran_ms = came->second.rbegin()->second.run_ms;
+  if (attempt.duration_ms >= ran_ms) return;
+  world_.Violate(Str("attempt ", attempt.id, " ran for ", ran_ms,
+                     " ms, as its trainer says, and is said to have taken ", attempt.duration_ms));
+}
+
 void SimChecker::CheckDuration(const Attempt& attempt, Instant expected) {
+  CheckHonest(attempt);
   if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == expected) return;
   world_.Violate(Str("attempt ", attempt.id, " took ", expected, " ms, and is said to have taken ",
                      attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
@@ -347,8 +399,8 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
       CheckAllocation(state.attempts.at(state.tasks.at(put->id).attempt));
     }
     if (put == nullptr || put->subject != "attempt") continue;
+    if (put->to == "OFFERED") offered_at_[put->id] = world_.now;
     if (put->to == "RUNNING") {
-      running_since_[put->id] = world_.now;
       const Attempt& started = state.attempts.at(put->id);
       bound_.emplace(state.tasks.at(started.task).run_key, execution_of_.at(put->id));
     }

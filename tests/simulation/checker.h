@@ -24,7 +24,8 @@ class SimChecker {
 
   // I-19, I-44. `BeforeStep` remembers what a stale attempt, or the worker in a Hello, must not
   // change. And: what was put first is placed first; an attempt took the time that passed, or (if
-  // nobody saw its end) until its last record, whatever the wall clock says.
+  // nobody saw its end) until its last record, whatever the wall clock says, and at least the time
+  // of its trainer's clock, however late its journal comes.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
   // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, I-42, after the writes are in the store. And: a
@@ -70,6 +71,8 @@ class SimChecker {
   void CheckRecord(const PutRecord& put);
   void NoteRecords(const State& state, const SchedulerEvent& event, const StepResult& result);
   Instant UntilLastRecord(const std::string& attempt) const;
+  Instant OfferedAt(const Attempt& attempt) const;
+  void CheckHonest(const Attempt& attempt);
   void CheckDuration(const Attempt& attempt, Instant expected);
   void CheckDurationAtEnd(const Attempt& attempt, const SchedulerEvent& event);
   void CheckLateDuration(const State& state, const StepResult& result);
@@ -119,6 +122,8 @@ class SimChecker {
   std::map<std::string, std::int64_t> acked_;
   std::set<std::string> never_to_start_;
   std::map<std::string, Instant> running_since_;  // attempts, in virtual time
+  std::map<std::string, Instant> offered_at_;     // the same
+  std::map<std::string, Instant> earliest_;  // when they may have begun, as the scheduler can know
   struct Recorded {
     Instant begun = 0, at = 0;  // from when and until when the attempt had run, in virtual time
     std::int64_t t_ms = 0, run_ms = 0;  // the same on its trainer's clock

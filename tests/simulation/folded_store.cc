@@ -314,6 +314,8 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
                        .ended_wall_ms = stored.ended_wall_ms,
                        .started_boot_ms = stored.started_boot_ms,
                        .started_boot = stored.started_boot,
+                       .offered_boot_ms = stored.offered_boot_ms,
+                       .offered_boot = stored.offered_boot,
                        .duration_ms = stored.duration_ms,
                        .duration_clock = stored.duration_clock,
                        .end_stored = stored.end_stored,

@@ -73,6 +73,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "ended unseen",
                                  "ran by its trainer's clock",
                                  "ran beyond its loss",
+                                 "began long before it was heard",
                                  "clock of a trainer set",
                                  "paused",
                                  "drained",

@@ -443,6 +443,7 @@ void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
 void SimWorker::TrainerStep(SimFolder& folder) {
   if (world_.Fault("clock of a trainer set", 0.01)) {
     folder.clock_ahead_ms = world_.Between(-600'000, 600'000);
+    folder.clock_was_set = true;
   }
   folder.journal.t_ms = world_.now + folder.clock_ahead_ms;
   if (folder.is_killed) {

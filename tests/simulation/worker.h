@@ -30,6 +30,7 @@ struct SimFolder {
   std::int64_t device_index = 0;
   SampleJournal journal;
   std::int64_t clock_ahead_ms = 0;  // the trainer's wall clock, before virtual time
+  bool clock_was_set = false;       // that clock
   std::size_t n_synced = 0;         // records on disk
   bool running = false;             // the trainer
   std::int64_t step = 0;

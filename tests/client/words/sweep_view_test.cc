@@ -231,6 +231,29 @@ TEST(TimeLeftTextTest, PromisesNoTimeForTasksThatNoSlotCanRun) {
             "time left: not known, since no slot can run 2 tasks (`longrun why a` says why)");
 }
 
+TEST(TimeLeftTextTest, SaysHowManyTasksOfOtherSweepsComeFirst) {
+  v1::TimeLeft left = Sweep().time_left();
+  left.set_tasks_of_others(5);
+  EXPECT_EQ(
+      TimeLeftText(left, "a"),
+      "time left: about 1min 30s (1min to 3min 20s) on 2 slots, after 5 tasks of other sweeps");
+  left.set_tasks_of_others(1);
+  left.set_tasks_of_others_left_out(3);
+  EXPECT_EQ(
+      TimeLeftText(left, "a"),
+      "time left: about 1min 30s (1min to 3min 20s) on 2 slots, after 1 task of other sweeps, "
+      "not counting 3 tasks of other sweeps that may come first and whose time cannot be "
+      "predicted");
+  left.clear_tasks_of_others();
+  left.set_tasks_not_measured(2);
+  left.set_tasks_without_slot(1);
+  EXPECT_EQ(TimeLeftText(left, "a"),
+            "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 2 tasks whose "
+            "time cannot be predicted yet, and 1 task that no slot can run (`longrun why a` says "
+            "why), and 3 tasks of other sweeps that may come first and whose time cannot be "
+            "predicted");
+}
+
 // The plan of a file that was never submitted may share unfinished runs with another sweep.
 TEST(TimeLeftTextTest, NamesNoSweepThatIsNotSubmitted) {
   v1::TimeLeft left = Sweep().time_left();

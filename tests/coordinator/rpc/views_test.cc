@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -232,6 +234,62 @@ TEST(RemoteTest, AModelsSourceHasItsPathOnlyOnTheMachineThatHasTheFolder) {
 }
 
 // A resumed training has several: what the earlier ones did counts, too.
+// A worker with both trainings of the sweep, which is silent for longer than 15 s.
+class MissedWorkerTest : public testing::Test {
+ protected:
+  MissedWorkerTest() {
+    AfterLoad(state_, now_, 1);
+    Do(SampleSubmission("sweep-1"));
+    Do(WorkerArrived{.session = 1, .worker = SampleWorker(2), .attempts = {}});
+    for (const auto& [id, attempt] : std::map(state_.attempts)) {
+      Do(AttemptAccepted{.session = 1, .attempt = id, .epoch = attempt.epoch});
+    }
+    for (int i = 0; i < 20; ++i) {
+      now_ += 1'000;
+      Do(TimePassed{});
+    }
+  }
+
+  void Do(const SchedulerEvent& event) { Step(state_, event, now_, kWallMs + now_); }
+  void ArriveOther(std::int64_t memory_bytes) {
+    Worker other = SampleWorker(1);
+    other.id = "other";
+    other.host = "elsewhere";
+    for (Slot& slot : other.slots) slot.memory_bytes = memory_bytes;
+    Do(WorkerArrived{.session = 2, .worker = other, .attempts = {}});
+  }
+  std::string Notice(const std::set<std::string>* of_tasks = nullptr) const {
+    Notices notices;
+    AddMissedWorkers(state_, now_, kWallMs + now_, of_tasks, &notices);
+    return notices.empty() ? "" : notices.at(0).text();
+  }
+
+  static constexpr std::int64_t kWallMs = 1'700'000'000'000;
+  Instant now_ = 1000;
+  State state_;
+};
+
+TEST_F(MissedWorkerTest, ItsNoticePromisesAnotherWorkerOnlyIfThereIsOne) {
+  const std::string waits =
+      "the tasks are taken from it; no other connected worker can run them, so they wait until "
+      "this worker or a fitting one connects";
+  EXPECT_NE(Notice().find(waits), std::string::npos) << Notice();
+  ArriveOther(1 << 20);
+  EXPECT_NE(Notice().find(waits), std::string::npos) << Notice();
+  ArriveOther(std::int64_t{8} << 30);
+  EXPECT_NE(Notice().find("the tasks are given to another worker, which continues from the last "
+                          "checkpoint"),
+            std::string::npos)
+      << Notice();
+}
+
+TEST_F(MissedWorkerTest, ItsNoticeIsShownForTheTasksThatItHas) {
+  const std::set<std::string> its = {state_.attempts.begin()->second.task};
+  const std::set<std::string> others = {"another"};
+  EXPECT_NE(Notice(&its), "");
+  EXPECT_EQ(Notice(&others), "");
+}
+
 TEST(RanTimeTest, AllAttemptsOfATaskCount) {
   State state;
   state.boot = "boot-1";

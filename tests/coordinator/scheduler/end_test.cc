@@ -3,6 +3,7 @@
 #include <limits>
 #include <tuple>
 
+#include "base/random.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun::coordinator {
@@ -214,12 +215,15 @@ TEST_P(UnheardEndTest, ATrainerThatEndedWhileNobodyListenedRanUntilItsLastRecord
 }
 INSTANTIATE_TEST_SUITE_P(EndTest, UnheardEndTest, testing::Bool());
 
-TEST_F(EndTest, ATrainersClockThatWasSetMakesADurationNeitherShorterNorLongerThanUntilNow) {
+TEST_F(EndTest, ATrainersClockThatWasSetMakesADurationNeitherShorterNorLongerThanSinceItsOffer) {
   using Limits = std::numeric_limits<std::int64_t>;
-  for (const auto& [before, after, expected_ms] :
-       {std::tuple(Limits::max(), Limits::min(), 8'000), std::tuple(0l, -1l, 5'000),
-        std::tuple(0l, kDayMs, 8'000), std::tuple(Limits::min(), Limits::max(), 8'000)}) {
+  for (const auto& [before, after, is_since_offer] :
+       {std::tuple(Limits::max(), Limits::min(), true), std::tuple(0l, -1l, false),
+        std::tuple(0l, kDayMs, true), std::tuple(Limits::min(), Limits::max(), true)}) {
     const std::string id = Train().attempt;
+    now += 500;
+    const Instant offered_ms = now - state.attempts.at(id).offered_boot_ms;
+    ASSERT_GE(offered_ms, 500);
     SampleJournal journal = Begin(Current(Train()));
     now += 5'000;
     journal.t_ms = before;
@@ -230,7 +234,8 @@ TEST_F(EndTest, ATrainersClockThatWasSetMakesADurationNeitherShorterNorLongerTha
     Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Gone(id)}});
     now += 3'000;
     Deliver(state.attempts.at(id), journal, 4, 4);
-    EXPECT_EQ(state.attempts.at(id).duration_ms, expected_ms) << before << ", " << after;
+    EXPECT_EQ(state.attempts.at(id).duration_ms, is_since_offer ? offered_ms + 8'000 : 5'000)
+        << before << ", " << after;
     Finish(state.attempts.at(id), Exit(75));  // asked to stop: it goes on later
     AwaitPlacement();
   }
@@ -253,6 +258,103 @@ TEST_F(EndTest, RecordsThatWereLateBeforeTheEndMakeNoDurationLonger) {
   Finish(state.attempts.at(id), Exit(75));
   EXPECT_EQ(state.attempts.at(id).duration_ms, 12'000);
 }
+
+// The worker was stopped by a signal when it had accepted the task. The trainer began 2 s later, and
+// ended before the worker went on.
+struct LateStart {
+  bool is_listed = false;  // as ended, before its journal came
+  bool restarts = false;   // the coordinator
+  std::int64_t wall_set_ms = 0;
+};
+class LateStartTest : public EndTest, public testing::WithParamInterface<LateStart> {};
+
+TEST_P(LateStartTest, AnAttemptWhoseWholeJournalComesLateRanForAsLongAsItsTrainerSays) {
+  const std::string id = Train().attempt;
+  const std::int64_t offered_wall_ms = 1'700'000'000'000 + now;
+  Accept(state.attempts.at(id));
+  SampleJournal journal = Begun(state.attempts.at(id));
+  journal.t_ms = 28'500;
+  journal.Checkpoint(Sha256Hex("final"), 125, true);
+  journal.t_ms = 28'800;
+  journal.Final();
+  now += 31'000;
+  wall_set_ms = GetParam().wall_set_ms;
+  if (GetParam().restarts) Restart();
+  const SessionId session = GetParam().restarts ? 2 : 1;
+  if (GetParam().restarts) Arrive("w", {CpuSlot()}, session, {Listed(state.attempts.at(id))});
+  if (GetParam().is_listed) {
+    LiveAttempt listed = Gone(id);
+    listed.last_seq = 4;
+    Do(WorkerHeard{.session = session, .number = 1, .attempts = {listed}});
+  }
+  for (std::int64_t seq = 1; seq <= 3; ++seq) {
+    Deliver(state.attempts.at(id), journal, seq, seq, session);
+    now += 100;
+  }
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 28'500);
+  Deliver(state.attempts.at(id), journal, 4, 4, session);
+  Finish(state.attempts.at(id), Exit(0), session);
+
+  const Attempt& ended = state.attempts.at(id);
+  EXPECT_EQ(ended.state, AttemptState::kSucceeded);
+  EXPECT_EQ(ended.duration_ms, 28'800);
+  EXPECT_EQ(ended.duration_clock, DurationClock::kBoot);
+  EXPECT_EQ(ended.started_wall_ms, offered_wall_ms + 2'500 + wall_set_ms);
+  Restart();
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 28'800);
+}
+INSTANTIATE_TEST_SUITE_P(EndTest, LateStartTest,
+                         testing::Values(LateStart{}, LateStart{.is_listed = true},
+                                         LateStart{.restarts = true},
+                                         LateStart{.wall_set_ms = -kDayMs},
+                                         LateStart{.restarts = true, .wall_set_ms = kDayMs}));
+
+// Its trainer is still running: what the views show, and the end that the worker sees, count from
+// the same start.
+TEST_F(EndTest, AStartThatWasHeardLateIsThatOfTheWholeAttempt) {
+  const std::string id = Train().attempt;
+  now += 12'000;
+  SampleJournal journal = Begin(Current(Train()));
+  const Instant heard_at = now;
+  journal.t_ms = 10'000;
+  journal.Append(RecordKind::kWarning, {{"message", "slow"}});
+  Deliver(state.attempts.at(id), journal);
+  EXPECT_EQ(state.attempts.at(id).started_boot_ms, heard_at - 10'000);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 10'000);
+  Restart();
+  Arrive("w", {CpuSlot()}, 2, {Listed(state.attempts.at(id))});
+  now += 1'000;
+  Finish(state.attempts.at(id), Signal(11), 2);
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 11'000);
+}
+
+// The backup was made before the attempt was placed, so only the attempt's id says when that was. A
+// trainer whose clock was set has not run since before that either.
+class AdoptedTest : public EndTest, public testing::WithParamInterface<std::int64_t> {};
+
+TEST_P(AdoptedTest, AnAttemptThatARestoredDatabaseDoesNotKnowRanForAsLongAsItsTrainerSays) {
+  const std::int64_t ran_ms = GetParam();
+  SeededRandom random(3);
+  const Attempt unknown = {.id = MakeUlid(1'700'000'000'000 + now, random),
+                           .task = Train().id,
+                           .epoch = Train().epoch + 1,
+                           .worker = "w"};
+  now += 20'000;
+  Restart(/*restored=*/true);
+  Arrive("w", {CpuSlot()}, 2, {Listed(unknown, /*running=*/false)}, "B");
+  ASSERT_EQ(Train().attempt, unknown.id);
+  SampleJournal journal = Begun(unknown);
+  journal.t_ms = ran_ms;
+  journal.Checkpoint(Sha256Hex("final"), 125, true);
+  journal.Final();
+  now += 100;
+  Deliver(state.attempts.at(unknown.id), journal, 1, std::ssize(journal.entries), 2);
+  Finish(state.attempts.at(unknown.id), Exit(0), 2);
+
+  EXPECT_EQ(state.attempts.at(unknown.id).state, AttemptState::kSucceeded);
+  EXPECT_EQ(state.attempts.at(unknown.id).duration_ms, std::min<std::int64_t>(ran_ms, 20'100));
+}
+INSTANTIATE_TEST_SUITE_P(EndTest, AdoptedTest, testing::Values(14'900, kDayMs));
 
 // Its last checkpoint is uploaded after its trainer has ended.
 TEST_F(EndTest, TheTimeOfAnUploadAfterItsEndIsNotPartOfACompleteAttempt) {

@@ -83,8 +83,14 @@ TEST_F(SessionTest, AWorkerThatStaysAwayIsMissedWithTheEndOfItsLease) {
   ASSERT_EQ(missed.size(), 1u);
   EXPECT_EQ(missed[0].worker->id, "w");
   EXPECT_EQ(missed[0].instead, nullptr);
-  EXPECT_EQ(missed[0].n_tasks, 1);
+  EXPECT_EQ(missed[0].tasks, std::set{Train().id});
+  EXPECT_EQ(missed[0].n_elsewhere, 0);
   EXPECT_EQ(missed[0].lease_end, heard_at + state.limits.lease_ms);
+  // It has a slot for the task while it takes work.
+  Arrive("v", {CpuSlot()}, 7);
+  EXPECT_EQ(MissedWorkers(state, now).at(0).n_elsewhere, 1);
+  Do(WorkerDrained{.worker = "v"});
+  EXPECT_EQ(MissedWorkers(state, now).at(0).n_elsewhere, 0);
   // Then the task is lost, as it was said, and nobody is missed any more.
   Wait(missed[0].lease_end - now);
   EXPECT_EQ(Train().losses, 1);

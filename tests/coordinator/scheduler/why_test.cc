@@ -626,7 +626,8 @@ TEST_F(WhyTest, AWorkerThatIsStoppingAndOneThatIsAwayAreNamed) {
   RejectAsBusy(3);
   Do(WorkerGone{.session = 3});
   EXPECT_WHY(Of(Train()), kWorkerAway, "1 is on worker x, which is not heard from",
-             "look at the machine of worker x");
+             "look at the machine of worker x, and whether its daemon longrun-worker runs; or "
+             "connect a worker with a cpu slot of at least ");
 }
 
 TEST_F(WhyTest, BesideAWorkerThatIsNotThereADrainedOneIsNamedWithItsCommand) {

@@ -80,6 +80,8 @@ std::string Durable(const State& state) {
              attempt.ended_wall_ms,
              attempt.started_boot_ms,
              attempt.started_boot,
+             attempt.offered_boot_ms,
+             attempt.offered_boot,
              attempt.duration_ms,
              EnumName(attempt.duration_clock),
              attempt.execution ? attempt.execution->ToJson() : Json(),
