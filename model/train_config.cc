@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "model/architecture/parameters.h"
 #include "model/config.h"
 #include "model/extension/extension.h"
 #include "model/field_visitors.h"
@@ -91,6 +92,31 @@ void CheckValidationLength(const ModelConfig& model, const TrainConfig& train, K
              Invalid(Str("train.validate.length: ", train.validate.length, " is more than the ",
                          longest, " positions of method \"", model.position.method, "\"; choose ",
                          longest, " or less")),
+             {"position"});
+}
+
+// What the kernels cannot skip (AttentionKernelOptions) is refused: a second run would be trained to
+// the same numbers in the same time. The biases of causal models are one-sided.
+void CheckSkipping(const ModelConfig& model, KeyErrors& errors) {
+  constexpr const char* kKey = "train.skip_epsilon";
+  if (!model.causal) {
+    errors.Add(kKey,
+               Invalid(Str(kKey,
+                           ": only attention with a causal mask skips keys in training, found "
+                           "model.causal: false; leave out skip_epsilon")),
+               {"model.causal"});
+    return;
+  }
+  const Result<TermSpec> terms = TermsOf(model);
+  if (!terms.ok()) return;  // a model with errors of its own has them reported
+  const bool has_bias = terms->key_bias_slope || terms->key_bias_gate || terms->distance_bias;
+  const bool grows = terms->rotation && !terms->rotation->growth.empty();
+  if (has_bias && !grows && !terms->distance_network && !terms->content_position) return;
+  errors.Add(kKey,
+             Invalid(Str(kKey, ": attention cannot skip keys with position method \"",
+                         model.position.method,
+                         "\"; leave out skip_epsilon, or choose a method with a one-sided bias by "
+                         "key or by distance, such as alibi or cable")),
              {"position"});
 }
 
@@ -208,6 +234,7 @@ void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyE
                {"model.vocab_size"});
   }
   CheckValidationLength(model, train, errors);
+  if (train.skip_epsilon > 0.0) CheckSkipping(model, errors);
   if (!train.extension.is_null()) {
     if (const auto why = WhyNotTrainedUnder(train.extension, model)) {
       AddErrors("train.extend", {*why}, errors);

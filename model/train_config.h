@@ -88,6 +88,9 @@ struct TrainConfig {
   std::int64_t tokens = 0;
   std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
   Precision precision = Precision::kFp32;
+  // Attention may leave out the oldest keys once they provably hold less than this fraction of every
+  // row (kernels/attention.h); 0: none. Evaluations have a bound of their own.
+  double skip_epsilon = 0.0;
   OrderKind order = OrderKind::kRandom;
   SampleKind samples = SampleKind::kWindows;
   Objective objective = Objective::kCausalLm;
@@ -111,8 +114,8 @@ struct TrainConfig {
   bool is_masked() const { return objective == Objective::kMaskedLm; }
   // optimizer: {..., "betas": [beta1, beta2]}. "objective" and "mask" are present only with
   // masked_lm, "samples" only if they are not windows, "positions" only if they are not plain,
-  // "extend" only with an extension, and "length" of "validate" only if it is not 0, so that these
-  // members change no other run's key.
+  // "extend" only with an extension, and "skip_epsilon" and "length" of "validate" only if they are
+  // not 0, so that these members change no other run's key.
   Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;

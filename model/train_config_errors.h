@@ -17,8 +17,8 @@ TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read = {});
 
 // Checks that model and recipe fit each other: a model that sees the next token cannot learn to
-// predict it, the mask token needs a row of the embedding, and positions that are not plain need a
-// model that only rotates.
+// predict it, the mask token needs a row of the embedding, positions that are not plain need a
+// model that only rotates, and keys are skipped only with a one-sided bias.
 void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
 
 }  // namespace longrun

@@ -114,6 +114,16 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .choices = {kTrainedPrecisions.begin(), kTrainedPrecisions.end()},
      .meaning = "bf16: autocast, with fp32 weights"},
     {.kept = true});
+  // The error of attention, 2 skip_epsilon max|v|, stays at bf16's rounding or below.
+  v(train.skip_epsilon,
+    {.name = "skip_epsilon",
+     .min = 0,
+     .max = 1e-3,
+     .meaning = "fraction of a query's attention, below which the oldest keys are skipped together "
+                "to save time, as in evaluations (there: 2^-24, which is 5.96e-8); needs a "
+                "position method with a one-sided bias, such as alibi or cable; 0: no key is "
+                "skipped in training"},
+    {.kept = true, .in_json = train.skip_epsilon != 0.0});
   v(train.order,
     {.name = "order",
      .meaning = "order of the data; random: sequences that start anywhere; shuffled, stream: "

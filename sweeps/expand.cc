@@ -920,8 +920,8 @@ class Expander {
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
                         "; a run continues with the same model, position, dataset, seed, "
-                        "train_length, batch_tokens, precision, order, samples, positions and "
-                        "extend"));
+                        "train_length, batch_tokens, precision, skip_epsilon, order, samples, "
+                        "positions and extend"));
     }
     if (run.train.steps() <= parent.train.steps()) {
       return refuse(Str(name, " was trained on ", parent.train.tokens,

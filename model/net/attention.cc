@@ -291,7 +291,8 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates,
                                 .causal = shape_.causal,
                                 .q_offset = call.k_BHTD.size(2) - call.q_BHTD.size(2),
                                 .n_before = call.held.n_forgotten,
-                                .window = shape_.window};
+                                .window = shape_.window,
+                                .skip_epsilon = skip_epsilon_};
   if (plan) {
     kernel.rotation = rotator_->Numbers(*plan);
     kernel.reading = std::move(plan);

@@ -92,6 +92,8 @@ class Attention {
   // Sets other frequencies for the same pairs of channels, and a factor for the rotated channels,
   // from the next call on; the layout stays. For a method that rotates.
   void SetRotation(std::vector<double> frequency, double magnitude);
+  // Of calls with gradients, as KernelAttentionCall::skip_epsilon. Only `fused` skips keys.
+  void SetSkipEpsilon(double skip_epsilon) { skip_epsilon_ = skip_epsilon; }
 
  private:
   using Prepared = std::vector<Tensors>;  // by term
@@ -119,6 +121,7 @@ class Attention {
   std::optional<Rotator> rotator_;
   std::vector<std::unique_ptr<AttentionTerm>> terms_;
   const AttentionKernel* kernel_ = nullptr;  // of `fused`
+  double skip_epsilon_ = 0.0;
 };
 
 }  // namespace longrun

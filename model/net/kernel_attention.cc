@@ -61,8 +61,8 @@ struct TermNumbers {
 
 // What the backward pass needs besides tensors with gradients.
 struct Fixed : torch::CustomClassHolder {
-  Fixed(KernelAttentionCall the_call, bool inference)
-      : call(std::move(the_call)), is_inference(inference) {
+  Fixed(KernelAttentionCall the_call, double the_skip_epsilon)
+      : call(std::move(the_call)), skip_epsilon(the_skip_epsilon) {
     for (at::Tensor* tensor :
          {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN,
           &call.psi_T, &call.row_factor_T, &call.slope_HS, &call.intercept_HS}) {
@@ -70,7 +70,7 @@ struct Fixed : torch::CustomClassHolder {
     }
   }
   KernelAttentionCall call;
-  bool is_inference;
+  double skip_epsilon;  // that is in force
 };
 
 // Numbers of the host in the memory of the device: themselves on a CPU, copies on a GPU. A copy may
@@ -167,15 +167,15 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
   return terms;
 }
 
-// At inference, keys that provably contribute less than fp32's rounding of a row are left
-// out. Training visits all keys, so that a run's bits do not depend on what can be proved.
-constexpr double kInferenceSkipEpsilon = 0x1p-24;
+// Unless a run asks for it, training visits all keys, so that its bits do not depend on what can be
+// proved.
+double SkipEpsilon(const KernelAttentionCall& call) {
+  return at::GradMode::is_enabled() ? call.skip_epsilon : kInferenceSkipEpsilon;
+}
 
-double SkipEpsilon(bool is_inference) { return is_inference ? kInferenceSkipEpsilon : 0.0; }
-
-AttentionKernelOptions HostOptions(bool is_inference) {
+AttentionKernelOptions HostOptions(double skip_epsilon) {
   return {.parallel_for = OnTorchThreads(1),
-          .skip_epsilon = SkipEpsilon(is_inference),
+          .skip_epsilon = skip_epsilon,
           .subnormals = SubnormalsOfThread()};
 }
 
@@ -183,15 +183,15 @@ AttentionKernelOptions HostOptions(bool is_inference) {
 template <typename Call>
 void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKernelOptions&),
          const Call& call, const AttentionTerms& terms, const c10::Device& device,
-         bool is_inference) {
+         double skip_epsilon) {
   if (!device.is_cuda()) {
-    const Status status = kernel(call, terms, HostOptions(is_inference));
+    const Status status = kernel(call, terms, HostOptions(skip_epsilon));
     TORCH_CHECK(status.ok(), status.message());
     return;
   }
   OnGpu gpu(device);
   gpu.ThrowUnlessOk(kernel(call, terms,
-                           {.skip_epsilon = SkipEpsilon(is_inference),
+                           {.skip_epsilon = skip_epsilon,
                             .subnormals = Subnormals::kKept,
                             .stream = gpu.stream(),
                             .working_memory = gpu.working_memory()}));
@@ -227,9 +227,8 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     at::Tensor o = EmptyHeads(q);
     const at::Tensor lse =
         at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kDouble));
-    // The kernels must write it, but no backward reads it.
     at::Tensor first_key;
-    if (fixed->is_inference) {
+    if (fixed->skip_epsilon > 0.0) {
       first_key = at::empty({q.size(0), q.size(1), VisitedKeys::Count(q.size(2))},
                             q.options().dtype(at::kInt));
     }
@@ -243,9 +242,9 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                .lse = Numbers(lse),
                                .first_key = FirstKeys(first_key)},
                               TermsOf(fixed->call, numbers, regions, MemoryOf(q)), q.device(),
-                              fixed->is_inference);
+                              fixed->skip_epsilon);
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
-                                numbers.row_factor, numbers.slope, numbers.intercept});
+                                numbers.row_factor, numbers.slope, numbers.intercept, first_key});
     context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
     if (distances_HN) {
       context->saved_data["distances_type"] = static_cast<int>(distances_HN->scalar_type());
@@ -258,7 +257,8 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &o = saved[3], &lse = saved[4];
     const c10::intrusive_ptr<torch::CustomClassHolder> kept =
         context->saved_data["fixed"].toCapsule();
-    const KernelAttentionCall& call = static_cast<const Fixed*>(kept.get())->call;
+    const auto& fixed = static_cast<const Fixed&>(*kept);
+    const KernelAttentionCall& call = fixed.call;
     const TermNumbers numbers = {.key_bias = saved[5],
                                  .distances = saved[6],
                                  .psi = saved[7],
@@ -287,6 +287,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                 .o = HeadsOf<HeadsView>(o),
                                 .do_ = HeadsOf<HeadsView>(o_gradient),
                                 .lse = ConstNumbers(lse),
+                                .first_key = FirstKeys(saved[11]),
                                 .dq = HeadsOf<HeadsBuffer>(dq),
                                 .dk = HeadsOf<HeadsBuffer>(dk),
                                 .dv = HeadsOf<HeadsBuffer>(dv),
@@ -297,7 +298,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                 .d_psi = Numbers(d_psi),
                                 .d_row_factor = Numbers(d_row_factor)},
                                TermsOf(call, numbers, regions, MemoryOf(q)), q.device(),
-                               /*is_inference=*/false);
+                               fixed.skip_epsilon);
     if (d_distances.defined()) {
       d_distances = d_distances.to(
           static_cast<at::ScalarType>(context->saved_data["distances_type"].toInt()));
@@ -332,7 +333,7 @@ at::Tensor KernelAttention(const KernelAttentionCall& call) {
   return KernelFunction::apply(
       call.q_BHTD, call.k_BHTD, call.v_BHTD, given(call.key_bias_BHT), given(call.distances_HN),
       given(call.psi_T), given(call.row_factor_T), given(call.slope_HS), given(call.intercept_HS),
-      c10::make_intrusive<Fixed>(call, !at::GradMode::is_enabled()));
+      c10::make_intrusive<Fixed>(call, SkipEpsilon(call)));
 }
 
 }  // namespace longrun

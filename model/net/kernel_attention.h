@@ -58,7 +58,13 @@ struct KernelAttentionCall {
   // The plan that sets regions, window (instead of `window`) and sinks; `rotation` then has the
   // positions of PlannedReading::position. Null: no plan. Only for inference.
   std::shared_ptr<const PlannedReading> reading = nullptr;
+  // As in AttentionKernelOptions, for a call with gradients, whose backward pass visits the keys that
+  // forward visited. A call without gradients skips by kInferenceSkipEpsilon instead.
+  double skip_epsilon = 0.0;
 };
+
+// At inference, keys that provably contribute less than fp32's rounding of a row are left out.
+inline constexpr double kInferenceSkipEpsilon = 0x1p-24;
 
 // On a CPU, the kernel of the instruction set that LibTorch uses, so that one name in a run's
 // record covers both; on a GPU, that of the plug-in (kernels/cuda_attention.h).

@@ -68,6 +68,10 @@ class Net {
   // (recompute.h): the same bits, less memory. This object must not move between Hidden() and the
   // backward pass.
   virtual void SetActivationCheckpointing(bool on) = 0;
+  // Where Hidden() records gradients, fused attention may leave out the oldest keys once they
+  // provably hold less than this fraction of every row (AttentionKernelOptions); 0: none. What
+  // reads without gradients skips as it always does.
+  virtual void SetSkipEpsilon(double skip_epsilon) = 0;
   // From now on keeps matrices in the type of products from pass to pass, for whoever trains. Does
   // nothing if products take the weights' own type.
   virtual void KeepWeightCopies() = 0;

@@ -104,6 +104,11 @@ void Stack::KeepWeightCopies() {
   if (compute_.product == at::kBFloat16 && !copies_) copies_ = std::make_shared<WeightCopies>();
 }
 
+void Stack::SetSkipEpsilon(double skip_epsilon) {
+  attention_.SetSkipEpsilon(skip_epsilon);
+  if (full_attention_) full_attention_->SetSkipEpsilon(skip_epsilon);
+}
+
 void Stack::SetRotation(const ExtendedRotation& rotation) {
   attention_.SetRotation(rotation.frequency, rotation.magnitude);
   if (full_attention_) full_attention_->SetRotation(rotation.frequency, rotation.magnitude);

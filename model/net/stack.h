@@ -64,6 +64,7 @@ class Stack {
 
   AttentionBackend backend() const { return attention_.backend(); }
   void SetActivationCheckpointing(bool on) { recomputes_ = on; }
+  void SetSkipEpsilon(double skip_epsilon);
   // As Net's.
   void KeepWeightCopies();
   const std::shared_ptr<WeightCopies>& weight_copies() const { return copies_; }

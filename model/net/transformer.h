@@ -59,6 +59,7 @@ class Transformer final : public Net {
   const ParameterMap& parameters() const override { return parameters_; }
   void RequireGradients(bool required) override;
   void SetActivationCheckpointing(bool on) override { stack_.SetActivationCheckpointing(on); }
+  void SetSkipEpsilon(double skip_epsilon) override { stack_.SetSkipEpsilon(skip_epsilon); }
   void KeepWeightCopies() override { stack_.KeepWeightCopies(); }
   const std::shared_ptr<WeightCopies>& weight_copies() const override {
     return stack_.weight_copies();

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/str.h"
@@ -325,6 +327,66 @@ TEST(TrainConfigTest, PositionsThatDoNotFitTheRecipeOrTheModelAreRefused) {
   EXPECT_EQ(train.Check().message(),
             "train.positions.method: randpos is for objective causal_lm, found masked_lm: leave "
             "out positions");
+}
+
+TEST(TrainConfigTest, ABoundForSkippedKeysIsPresentOnlyIfItIsNotZero) {
+  TrainConfig config = Recipe();
+  const Json plain = config.ToJson();
+  EXPECT_FALSE(plain.contains("skip_epsilon"));
+  config.skip_epsilon = 0x1p-24;
+  Json json = config.ToJson();
+  EXPECT_EQ(json.at("skip_epsilon"), 0x1p-24);
+  const Result<TrainConfig> read = TrainConfig::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->skip_epsilon, 0x1p-24);
+  EXPECT_TRUE(read->Check().ok()) << read->Check().message();
+  json["skip_epsilon"] = 0.0;  // one run has one form
+  EXPECT_EQ(TrainConfig::FromJson(json)->ToJson(), plain);
+
+  json["skip_epsilon"] = "2^-24";
+  EXPECT_EQ(TrainConfig::FromJson(json).status().message(),
+            "train.skip_epsilon: expected a number, found \"2^-24\"");
+  for (const auto& [wrong, shown] :
+       std::vector<std::pair<double, const char*>>{{-1e-9, "-1e-09"}, {2e-3, "0.002"}}) {
+    config.skip_epsilon = wrong;
+    EXPECT_EQ(config.Check().message(),
+              Str("train.skip_epsilon: expected 0 to 0.001, found ", shown));
+  }
+}
+
+TEST(TrainConfigTest, KeysAreSkippedOnlyByAOneSidedBias) {
+  TrainConfig train = Recipe();
+  const auto error = [&](const Json& position, bool causal = true) {
+    ModelConfig model = Tiny("none");
+    model.causal = causal;
+    model.position = ResolvePosition(position).value();
+    if (model.position.method == "learned") model.n_positions = train.train_length;
+    KeyErrors errors;
+    CheckModelAndTrain(model, train, errors);
+    return Str(KeysOf(errors), errors.empty() ? "" : ": ", errors.First().message());
+  };
+  const std::set<std::string> skipping = {"alibi", "cable", "fox", "kerple", "t5"};
+  for (const std::string& method : PositionMethodNames()) {
+    train.skip_epsilon = 0.0;
+    EXPECT_EQ(error(method), "");
+    train.skip_epsilon = 0x1p-24;
+    EXPECT_EQ(error(method),
+              skipping.contains(method)
+                  ? ""
+                  : Str("train.skip_epsilon (position): train.skip_epsilon: attention cannot skip "
+                        "keys with position method \"",
+                        method,
+                        "\"; leave out skip_epsilon, or choose a method with a one-sided bias by "
+                        "key or by distance, such as alibi or cable"));
+  }
+  train.objective = Objective::kMaskedLm;
+  train.mask.token = 5;
+  for (const Json& position :
+       {Json("t5"), Json{{"method", "cable"}, {"variant", "bidirectional"}}}) {
+    EXPECT_EQ(error(position, false),
+              "train.skip_epsilon (model.causal): train.skip_epsilon: only attention with a causal "
+              "mask skips keys in training, found model.causal: false; leave out skip_epsilon");
+  }
 }
 
 TEST(TrainConfigTest, SharesOfAMaskAreShares) {

@@ -146,7 +146,7 @@ TEST(FieldsTest, EverySettingOfATrainingIsHeldToItsRange) {
   KeyErrors errors;
   CheckTrain(train, errors);
   ASSERT_EQ(Messages(errors), std::vector<std::string>());
-  EXPECT_EQ(SpoilEach(train, "train", CheckTrain), 17);
+  EXPECT_EQ(SpoilEach(train, "train", CheckTrain), 18);
 }
 
 TEST(FieldsTest, EverySettingOfAModelIsHeldToItsRange) {

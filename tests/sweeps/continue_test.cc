@@ -84,13 +84,14 @@ TEST_F(ContinueTest, WhatACheckpointHoldsMayNot) {
         Case{"dataset", "two", "dataset"}, Case{"seed", "2", "seed"},
         Case{"train_length", "128", "train_length"},
         Case{"train.batch_tokens", "2048", "batch_tokens"},
-        Case{"train.precision", "bf16", "precision"}, Case{"train.order", "stream", "order"},
+        Case{"train.precision", "bf16", "precision"},
+        Case{"train.skip_epsilon", "1e-6", "skip_epsilon"}, Case{"train.order", "stream", "order"},
         Case{"train.samples", "documents", "samples"}}) {
     EXPECT_EQ(GoOn({{c.path, c.value}}).status().message(),
               Str("--set train.continue_from=01234567: spec.train.continue_from: run ",
                   parent.Key().substr(0, 8), " has another ", c.part,
                   "; a run continues with the same model, position, dataset, seed, train_length, "
-                  "batch_tokens, precision, order, samples, positions and extend"));
+                  "batch_tokens, precision, skip_epsilon, order, samples, positions and extend"));
   }
 }
 

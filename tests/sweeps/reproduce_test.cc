@@ -316,6 +316,7 @@ spec:
     if (axis == "model.init_from") continue;                            // tests/sweeps/init_test.cc
     if (axis == "train.positions" || axis == "train.extend") continue;  // below, with rope
     if (axis == "train.samples") continue;                              // the same, causal
+    if (axis == "train.skip_epsilon") continue;                         // causal, with a bias
     if (axis == "train.validate.windows") continue;  // another way to say train.validate.tokens
     EXPECT_NE(yaml.find(name + ":"), std::string::npos) << axis;
   }
@@ -375,6 +376,21 @@ spec:
     train.positions: [plain, {method: pose, target_length: 1K}, {method: randpos, target_length: 512},
                       {method: pose, target_length: 512, chunks: 3, content: aligned}]
     train.samples: [windows, documents]
+  train: {tokens: 65536, batch_tokens: 1024}
+)");
+}
+
+TEST(ReproduceTest, BoundsForSkippedKeysComeBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {size: micro}
+  matrix:
+    position: [alibi, cable]
+    train_length: [64, 1024]
+    dataset: [toy]
+    train.skip_epsilon: [0, 5.96e-8, 0.0001, 3.3e-10]
   train: {tokens: 65536, batch_tokens: 1024}
 )");
 }

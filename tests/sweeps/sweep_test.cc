@@ -269,6 +269,22 @@ TEST(SweepIdentityTest, WhatIsWrittenAsTheDefaultIsTheDefault) {
   EXPECT_EQ(spelled->runs[0].run_key, small->runs[0].run_key);
 }
 
+TEST(SweepIdentityTest, ABoundForSkippedKeysChangesTheRunUnlessItIsZero) {
+  const auto key = [](const std::string& value) {
+    Overrides overrides = {{"position", "alibi"}};
+    if (!value.empty()) overrides.emplace_back("train.skip_epsilon", value);
+    const Result<Sweep> sweep = Parse(SmallSweep(), overrides);
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    return sweep->runs.at(0).run_key;
+  };
+  const std::string plain = key("");
+  EXPECT_EQ(key("0"), plain);
+  EXPECT_EQ(key("0.0"), plain);
+  EXPECT_NE(key("5.96e-8"), plain);
+  EXPECT_NE(key("1e-6"), key("5.96e-8"));
+  EXPECT_EQ(key("0.001"), key("1e-3"));
+}
+
 TEST(SweepIdentityTest, ALengthAddedBelowTheLongestChangesNoCellAndNoScoreTokens) {
   const auto cells = [](std::string_view lengths) {
     const Result<Sweep> sweep =

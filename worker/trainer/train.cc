@@ -211,6 +211,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(start.config, std::move(start.parameters),
                                                      task.execution.attention, machine.compute));
   net->SetActivationCheckpointing(task.activation_checkpointing);
+  net->SetSkipEpsilon(run.train.skip_epsilon);
   net->KeepWeightCopies();
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
   Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights),

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/sin.h>
@@ -14,6 +15,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -581,6 +583,202 @@ TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
   // Of a key that is no number nothing is proved: a model that broke down is not scored as
   // one that did not.
   EXPECT_TRUE(attend(poisoned(k), v).isnan().all().item<bool>());
+}
+
+// ---- keys that training skips ------------------------------------------------------------------
+
+constexpr std::int64_t kSkipHeads = 2, kSkipLength = 700, kSkipWidth = 16;
+constexpr double kSkipScale = 0.25;
+
+// The first keys that the calls of kSeenKernel wrote and got.
+std::vector<std::int32_t>& OfForward() {
+  static std::vector<std::int32_t> first_keys;
+  return first_keys;
+}
+std::vector<std::int32_t>& OfBackward() {
+  static std::vector<std::int32_t> first_keys;
+  return first_keys;
+}
+
+const AttentionKernel kSeenKernel = {
+    .name = "seen",
+    .forward =
+        [](const AttentionForwardCall& call, const AttentionTerms& terms,
+           const AttentionKernelOptions& options) {
+          const Status status = KernelFor(Compute()).value()->forward(call, terms, options);
+          OfForward().assign(call.first_key.begin(), call.first_key.end());
+          return status;
+        },
+    .backward =
+        [](const AttentionBackwardCall& call, const AttentionTerms& terms,
+           const AttentionKernelOptions& options) {
+          OfBackward().assign(call.first_key.begin(), call.first_key.end());
+          return KernelFor(Compute()).value()->backward(call, terms, options);
+        }};
+
+// A causal call of one sequence, whose bias falls by about 0.3 for each token of distance.
+struct SkipProblem {
+  explicit SkipProblem(const std::string& term) {
+    const auto draw = [](double a, double b) {
+      return G({1, kSkipHeads, kSkipLength, kSkipWidth}, a, b).to(at::kFloat);
+    };
+    q = draw(0.37, 0.2), k = draw(0.53, 0.2), v = draw(0.71, 0.2), o_gradient = draw(0.19, 0.4);
+    if (term == "slope" || term == "two-sided slope") {
+      slope_H = at::tensor({0.5, 0.25}, at::kDouble);
+    } else if (term == "key bias") {
+      bias = (G({1, kSkipHeads, kSkipLength}, 0.31, 0.7).abs() * 0.5).cumsum(2);
+    } else if (term == "table") {
+      is_table = true;
+      bias = (G({kSkipHeads, kSkipLength}, 0.31, 0.7).abs() * -0.5).cumsum(1);
+    }
+    is_two_sided = term == "two-sided slope";
+  }
+
+  // The output, then the gradients of q, k, v and of the bias, if it has one.
+  std::vector<at::Tensor> Fused(double skip_epsilon) const {
+    std::vector<at::Tensor> inputs = {q.clone(), k.clone(), v.clone()};
+    if (bias.defined()) inputs.push_back(bias.clone());
+    for (at::Tensor& input : inputs) input.requires_grad_(true);
+    KernelAttentionCall call = {.kernel = &kSeenKernel,
+                                .q_BHTD = inputs[0],
+                                .k_BHTD = inputs[1],
+                                .v_BHTD = inputs[2],
+                                .scale = kSkipScale,
+                                .slope_H = is_two_sided ? -slope_H : slope_H,
+                                .two_sided = is_two_sided,
+                                .skip_epsilon = skip_epsilon};
+    if (bias.defined()) (is_table ? call.distances_HN : call.key_bias_BHT) = inputs[3];
+    const at::Tensor o = KernelAttention(call);
+    o.backward(o_gradient);
+    std::vector<at::Tensor> results = {o.detach()};
+    for (const at::Tensor& input : inputs) results.push_back(input.grad());
+    return results;
+  }
+
+  // The same in fp64, by plain operators over the visible keys, (H, T, T).
+  std::vector<at::Tensor> Plain(const at::Tensor& visible_HTT) const {
+    std::vector<at::Tensor> inputs = {q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble)};
+    if (bias.defined()) inputs.push_back(bias.clone());
+    for (at::Tensor& input : inputs) input.requires_grad_(true);
+    const at::Tensor o = Weights(inputs, visible_HTT).matmul(inputs[2]);
+    o.backward(o_gradient.to(at::kDouble));
+    std::vector<at::Tensor> results = {o.detach()};
+    for (const at::Tensor& input : inputs) results.push_back(input.grad());
+    return results;
+  }
+
+  // The largest share of a row that keys hold which are not visible, though they are not ahead.
+  double LargestShareOutside(const at::Tensor& visible_HTT) const {
+    std::vector<at::Tensor> inputs = {q.to(at::kDouble), k.to(at::kDouble)};
+    if (bias.defined()) inputs = {inputs[0], inputs[1], {}, bias};
+    const at::Tensor p = Weights(inputs, Visible({}));
+    return p.masked_fill(visible_HTT, 0.0).sum(3).max().item<double>();
+  }
+
+  at::Tensor Weights(const std::vector<at::Tensor>& inputs, const at::Tensor& visible_HTT) const {
+    at::Tensor scores = inputs[0].matmul(inputs[1].transpose(2, 3)) * kSkipScale;
+    const at::Tensor at = at::arange(kSkipLength, at::kLong);
+    if (slope_H.defined()) scores = scores + slope_H.view({-1, 1, 1}) * at;
+    if (bias.defined() && !is_table) scores = scores + inputs[3].unsqueeze(2);
+    if (is_table) {
+      const at::Tensor distance = (at.unsqueeze(1) - at.unsqueeze(0)).clamp_min(0);
+      scores = scores + inputs[3]
+                            .index_select(1, distance.flatten())
+                            .view({kSkipHeads, kSkipLength, kSkipLength});
+    }
+    return scores.masked_fill(visible_HTT.logical_not(), -std::numeric_limits<double>::infinity())
+        .softmax(-1);
+  }
+
+  // Of the keys up to each query those from its first key on; without first keys, all.
+  static at::Tensor Visible(std::vector<std::int32_t> first_keys) {
+    const at::Tensor at = at::arange(kSkipLength, at::kLong);
+    const at::Tensor seen_HTT =
+        at.unsqueeze(0).le(at.unsqueeze(1)).expand({kSkipHeads, kSkipLength, kSkipLength});
+    if (first_keys.empty()) return seen_HTT;
+    const at::Tensor of_blocks =
+        at::from_blob(first_keys.data(), {kSkipHeads, VisitedKeys::Count(kSkipLength)}, at::kInt);
+    const at::Tensor first_HT =
+        of_blocks.repeat_interleave(VisitedKeys::kQueries, 1).narrow(1, 0, kSkipLength);
+    return seen_HTT.logical_and(at.ge(first_HT.unsqueeze(2)));
+  }
+
+  at::Tensor q, k, v, o_gradient, slope_H, bias;
+  bool is_table = false, is_two_sided = false;
+};
+
+std::int64_t Pairs(const at::Tensor& visible_HTT) { return visible_HTT.sum().item<std::int64_t>(); }
+
+// As in the tests of other terms: fp32 beside fp64.
+void ExpectNear(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double size = std::max(1.0, expected[i].abs().max().item<double>());
+    EXPECT_LT(MaxDifference(found[i], expected[i]), 2e-5 * size) << "tensor " << i;
+  }
+}
+
+// The bound is so large that the gradients of all keys are others.
+TEST(SkippingTest, GradientsAreThoseOfTheKeysThatForwardVisited) {
+  constexpr double kEpsilon = 1e-3;
+  for (const char* term : {"slope", "key bias", "table"}) {
+    SCOPED_TRACE(term);
+    const SkipProblem problem(term);
+    const std::vector<at::Tensor> found = problem.Fused(kEpsilon);
+    EXPECT_EQ(OfBackward(), OfForward());
+    const at::Tensor visited = SkipProblem::Visible(OfForward()), all = SkipProblem::Visible({});
+    EXPECT_LT(2 * Pairs(visited), Pairs(all));
+    ExpectNear(found, problem.Plain(visited));
+
+    const double share = problem.LargestShareOutside(visited);
+    EXPECT_GT(share, 0.0);
+    EXPECT_LE(share, kEpsilon);
+    // Rounding of fp32 comes on top.
+    const double v_max = problem.v.abs().max().item<double>();
+    EXPECT_LT(MaxDifference(found[0], problem.Plain(all)[0]), 2 * kEpsilon * v_max + 2e-6);
+  }
+}
+
+// As evaluations skip: what is left out is less than fp32 rounds, in the gradients too.
+TEST(SkippingTest, WithTheBoundOfEvaluationsGradientsAreThoseOfAllKeys) {
+  for (const char* term : {"slope", "key bias", "table"}) {
+    SCOPED_TRACE(term);
+    const SkipProblem problem(term);
+    const at::Tensor all = SkipProblem::Visible({});
+    ExpectNear(problem.Fused(kInferenceSkipEpsilon), problem.Plain(all));
+    EXPECT_LT(Pairs(SkipProblem::Visible(OfForward())), 0.75 * static_cast<double>(Pairs(all)));
+  }
+}
+
+TEST(SkippingTest, WithoutABoundOrAOneSidedBiasTrainingVisitsAllKeys) {
+  SkipProblem("slope").Fused(0.0);
+  EXPECT_TRUE(OfForward().empty());
+  EXPECT_TRUE(OfBackward().empty());
+  const SkipProblem two_sided("two-sided slope");
+  const std::vector<at::Tensor> expected = two_sided.Fused(0.0), found = two_sided.Fused(1e-3);
+  EXPECT_EQ(OfForward(), std::vector<std::int32_t>(OfForward().size(), 0));
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+}
+
+TEST(SkippingTest, WithoutGradientsTheBoundOfTrainingIsNotRead) {
+  const SkipProblem problem("slope");
+  const auto attend = [&](double skip_epsilon) {
+    return KernelAttention({.kernel = &kSeenKernel,
+                            .q_BHTD = problem.q,
+                            .k_BHTD = problem.k,
+                            .v_BHTD = problem.v,
+                            .scale = kSkipScale,
+                            .slope_H = problem.slope_H,
+                            .skip_epsilon = skip_epsilon});
+  };
+  attend(1e-3);
+  const std::vector<std::int32_t> of_training = OfForward();
+  const at::NoGradGuard no_grad;
+  const at::Tensor expected = attend(0.0);
+  const std::vector<std::int32_t> first_keys = OfForward();
+  EXPECT_TRUE(at::equal(attend(1e-3), expected));
+  EXPECT_EQ(OfForward(), first_keys);
+  EXPECT_NE(of_training, first_keys);
 }
 
 TEST(FusedTest, WhatItLacksIsRefusedByName) {

@@ -582,6 +582,69 @@ TEST_P(DeviceTest, AStepMakesTheHostWaitForNothing) {
   }
 }
 
+// Of more than 512 tokens, since a GPU skips no key of shorter sequences. The scores are small, so
+// that the bound is tight. ALiBi falls by 1/16 for each token: so slowly that the bound moves bits.
+TEST_P(DeviceTest, TrainingThatSkipsKeysRepeatsItsBitsNearThoseOfAllKeys) {
+  constexpr std::int64_t kLong = 1024;
+  const bool is_cuda = std::string(GetParam()) == "cuda";
+  const at::Tensor tokens = SmallTokens(1, kLong + 1);
+  const Samples samples = {.ids_BT = tokens.narrow(1, 0, kLong).contiguous(),
+                           .targets_BT = tokens.narrow(1, 1, kLong).contiguous()};
+  struct How {
+    double skip_epsilon = 0.0;
+    bool recomputes = false, records = false;
+  };
+  for (const char* method : {"alibi", "cable", "kerple"}) {
+    NetConfig config = SmallConfig(method);
+    config.model.d_model = 32;  // two heads of 16
+    config.model.init_std = 0.05;
+    for (const char* precision : {"fp32", "bf16"}) {
+      SCOPED_TRACE(Str(method, " ", precision));
+      // The losses and norms of four steps, then the weights.
+      const auto train = [&](const How& how) {
+        Transformer net =
+            Transformer::Make(config, InitialParameters(ParametersOf(config.model).value(), 7),
+                              AttentionBackend::kFused, OpenCompute(GetParam(), precision).value())
+                .value();
+        net.KeepWeightCopies();
+        net.SetSkipEpsilon(how.skip_epsilon);
+        net.SetActivationCheckpointing(how.recomputes);
+        AdamW optimizer(OptimizerConfig(), net);
+        SampleCopies copies(net.compute().device);
+        std::optional<RecordedPasses> recorded;
+        if (how.records) recorded.emplace(net, OpenRecorder(net.compute().device).value());
+        std::vector<at::Tensor> all;
+        {
+          const NoWait no_wait(is_cuda && !how.records);
+          for (int t = 0; t < 4; ++t) {
+            TrainStep step(net, copies, 1.0 / kLong, recorded ? &*recorded : nullptr);
+            step.Add(samples);
+            all.push_back(step.Finish(optimizer, 1e-4).clone());
+          }
+        }
+        for (const auto& [name, weight] : net.parameters()) all.push_back(weight.detach());
+        return all;
+      };
+      const std::vector<at::Tensor> all_keys = train({}),
+                                    skipping = train({.skip_epsilon = kInferenceSkipEpsilon});
+      // As losses in fp32 and in bf16 beside each other's in train_step_test.cc.
+      const double bound = std::string(precision) == "fp32" ? 1e-4 : 2e-2;
+      for (std::size_t t = 0; t < 4; ++t) {
+        EXPECT_LT(MaxDifference(skipping[t], all_keys[t]), bound * MaxAbs(all_keys[t])) << t;
+      }
+      const How skips_more = {.skip_epsilon = 1e-3};
+      const std::vector<at::Tensor> expected = train(skips_more);
+      if (std::string(method) == "alibi" && std::string(precision) == "fp32") {
+        EXPECT_FALSE(HaveTheSameBits(expected, all_keys));
+      }
+      EXPECT_TRUE(HaveTheSameBits(train(skips_more), expected));
+      EXPECT_TRUE(HaveTheSameBits(train({.skip_epsilon = 1e-3, .recomputes = true}), expected));
+      if (!is_cuda) continue;
+      EXPECT_TRUE(HaveTheSameBits(train({.skip_epsilon = 1e-3, .records = true}), expected));
+    }
+  }
+}
+
 TEST_P(DeviceTest, ResumedRunGoesOnBitForBit) {
   const NetConfig config = GoldenConfig("cable");
   const at::Tensor tokens = GoldenTensor("cable", "tokens");

@@ -113,10 +113,12 @@ void ExpectNoWait(const NetConfig& config, const Given& samples, bool recomputes
 
 // The same with fused attention: on the fake GPU, the CPU's kernel gets what a GPU's would get.
 template <typename Given>
-void ExpectNoWaitWithFused(NetConfig config, const Given& samples) {
+void ExpectNoWaitWithFused(NetConfig config, const Given& samples, double skip_epsilon = 0.0) {
   config.model.d_model = 32;  // two heads of 16
   Transformer net = NetOn(config, OnFakeGpu(), AttentionBackend::kFused);
   Transformer on_cpu = NetOn(config, {}, AttentionBackend::kFused);
+  net.SetSkipEpsilon(skip_epsilon);
+  on_cpu.SetSkipEpsilon(skip_epsilon);
   TakeFakeGpuLog();
   // With larger rates, updates enlarge rounding errors: with 1e-2, a norm of cable in fp32 is wrong
   // by 1e-4 to 1e-3, whatever computes it.
@@ -146,6 +148,13 @@ TEST_P(StepOfMethodTest, TheHostWaitsForNothingElseWithFusedAttention) {
   if (GetParam() == "cope") GTEST_SKIP() << "no fused attention has it";
   ExpectNoWaitWithFused(SmallConfig(GetParam(), GetParam() == "learned" ? kLength : 0),
                         SomeSamples());
+}
+
+TEST(SkippingStepTest, TheHostWaitsForNothingElseWhenKeysAreSkipped) {
+  for (const char* method : {"alibi", "cable", "kerple"}) {
+    SCOPED_TRACE(method);
+    ExpectNoWaitWithFused(SmallConfig(method), SomeSamples(), 1e-3);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, StepOfMethodTest, ValuesIn(PositionMethodNames()),

@@ -4,12 +4,14 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/max.h>
 #include <gtest/gtest.h>
 
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "tests/model/net/golden.h"
+#include "tests/model/net/small_model.h"
 
 namespace longrun {
 namespace {
@@ -78,6 +80,73 @@ std::string LastPart(const testing::TestParamInfo<const char*>& given) {
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenTest, testing::ValuesIn(kGoldenCases), LastPart);
 // Of transformers' own models: other norms, MLPs, blocks, biases, grouped heads, windows.
 INSTANTIATE_TEST_SUITE_P(Bodies, GoldenTest, testing::ValuesIn(kBodyCases), LastPart);
+
+// ---- keys that training skips ------------------------------------------------------------------
+
+// A bias that falls by 0.13 for each token, since softplus(-2) = 0.127: so slowly that the keys which
+// just may be skipped still move digits of fp32. Small scores, so that their bound is tight.
+Transformer SkippingNet(NetConfig config) {
+  config.model.d_model = 16;  // two heads of 8
+  config.model.init_std = 0.05;
+  Transformer net = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
+  for (const auto& [name, parameter] : net.parameters()) {
+    if (name.ends_with(".attn.position.weight")) at::Tensor(parameter).zero_();
+    if (name.ends_with(".attn.position.bias")) at::Tensor(parameter).fill_(-2.0);
+  }
+  return net;
+}
+
+// Token 12 begins the text and does not come again: with one layer, later tokens read it only as a
+// key.
+TEST(SkippingNetTest, WhatATrainingPassSkipsGetsNoGradientFromLaterTokens) {
+  NetConfig config = SmallConfig("cable");
+  config.model.n_layer = 1;
+  Transformer net = SkippingNet(config);
+  const at::Tensor ids_BT = SmallTokens(1, 384).remainder(12);
+  ids_BT.narrow(1, 0, 32).fill_(12);
+  const auto gradient_of_12 = [&](double skip_epsilon) {
+    net.SetSkipEpsilon(skip_epsilon);
+    ClearGradients(net);
+    net.Hidden(ids_BT).narrow(1, 288, 96).pow(3).sum().backward();
+    return GradientOf(net.parameters().at("transformer.wte.weight"))[12].abs().max().item<double>();
+  };
+  EXPECT_GT(gradient_of_12(0.0), 0.0);
+  EXPECT_EQ(gradient_of_12(1e-3), 0.0);
+}
+
+TEST(SkippingNetTest, LossesStayNearThoseOfAllKeysAndEvaluationsStayTheSame) {
+  constexpr std::int64_t kLength = 640;
+  const at::Tensor ids_BT = SmallTokens(1, kLength + 1);
+  const at::Tensor inputs = ids_BT.narrow(1, 0, kLength), targets = ids_BT.narrow(1, 1, kLength);
+  Transformer net = SkippingNet(SmallConfig("cable"));
+  const auto losses = [&](double skip_epsilon) {
+    net.SetSkipEpsilon(skip_epsilon);
+    ClearGradients(net);
+    return AddGradients(net, inputs, targets, 1.0);
+  };
+  const auto hidden = [&](double skip_epsilon) {
+    net.SetSkipEpsilon(skip_epsilon);
+    return net.Hidden(inputs).detach();
+  };
+  const at::Tensor all = losses(0.0);
+  // The logits are below 1, and of two layers each may be wrong by 2 epsilon of the values.
+  EXPECT_LT(MaxDifference(losses(1e-3), all), 4e-3);
+  EXPECT_LT(MaxDifference(losses(0x1p-24), all), 1e-5);
+  EXPECT_FALSE(at::equal(hidden(1e-3), hidden(0.0)));
+
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(hidden(1e-3), hidden(0.0)));
+}
+
+// Layer 0 sees 5 tokens, of which none is skipped, so the difference comes from layer 1.
+TEST(SkippingNetTest, LayersWithoutTheWindowSkipToo) {
+  Transformer net = SkippingNet(WithBody(SmallConfig("cable"), "qwen2"));
+  const at::Tensor ids_BT = SmallTokens(1, 640);
+  ClearGradients(net);
+  const at::Tensor all = net.Hidden(ids_BT).detach();
+  net.SetSkipEpsilon(1e-3);
+  EXPECT_FALSE(at::equal(net.Hidden(ids_BT), all));
+}
 
 }  // namespace
 }  // namespace longrun

@@ -1335,6 +1335,69 @@ TEST_F(TrainerTest, ActivationCheckpointingGivesTheSameBytes) {
   EXPECT_EQ(Journal("recomputed")[1].body["activation_checkpointing"], true);
 }
 
+// Samples of 512 tokens, of which the first head's bias, 1/16 for each token, leaves half to read.
+Json SkippingRunJson(double skip_epsilon) {
+  Json run = RunJson("alibi");
+  run["train"]["train_length"] = 512;
+  run["train"]["batch_tokens"] = 512;
+  run["train"]["tokens"] = 20 * 512;
+  run["train"]["schedule"]["warmup_tokens"] = 1024;
+  run["train"]["validate"] = {{"every", 5 * 512}, {"tokens", 1024}};
+  if (skip_epsilon > 0.0) run["train"]["skip_epsilon"] = skip_epsilon;
+  return run;
+}
+
+TEST_F(TrainerTest, SkippingKeysKilledAndResumedItReachesTheSameBits) {
+  WriteRun(SkippingRunJson(0.0));
+  ASSERT_EQ(Exec(TrainArguments("all")), 0) << Stderr();
+  WriteRun(SkippingRunJson(1e-3));
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  ASSERT_EQ(Exec(TrainArguments("recomputed", {"--activation-checkpointing"})), 0) << Stderr();
+  EXPECT_EQ(
+      Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_mid_step:exit@11"),
+      99);
+  ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
+  ExpectSameState("whole", "second");
+  ExpectSameState("whole", "recomputed");
+
+  // It is another run than the one that reads all keys, though its losses are near.
+  const auto task = [&](const char* output) {
+    return TaskFile::FromJson(*ParseJson(Bytes(At(output), "task.json"))).value();
+  };
+  EXPECT_EQ(task("whole").run.train.skip_epsilon, 1e-3);
+  EXPECT_EQ(task("all").run.train.skip_epsilon, 0.0);
+  EXPECT_NE(task("whole").run_key, task("all").run_key);
+  const std::vector<double> skipping = Series("whole", "loss"), all = Series("all", "loss");
+  ASSERT_EQ(skipping.size(), 20u);
+  EXPECT_FALSE(Bytes(StepFolder("whole", "20"), "model.safetensors") ==
+               Bytes(StepFolder("all", "20"), "model.safetensors"));
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_NEAR(skipping[i], all[i], 1e-3) << i;
+  EXPECT_EQ(Exec(TrainArguments("mixed", {"--resume", StepFolder("all", "15")})), 65);
+  EXPECT_NE(Stderr().find("was not made at step 15 of run"), std::string::npos) << Stderr();
+
+  // Validation reads as evaluation does, whatever training skips.
+  ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+                  StepFolder("whole", "20"), "--output", At("scores"), "--params",
+                  R"({"context_lengths":[512],"score_tokens":1024})"}),
+            0)
+      << Stderr();
+  const std::vector<JsonRecord> scores = Journal("scores");
+  const auto result = std::ranges::find(scores, RecordKind::kResult, &JsonRecord::kind);
+  ASSERT_NE(result, scores.end());
+  EXPECT_NEAR(Series("whole", "val_loss").back() / result->body["value"].get<double>(), 1.0, 1e-6);
+}
+
+TEST_F(TrainerTest, ARunThatCannotSkipKeysIsRefused) {
+  Json run = SkippingRunJson(1e-3);
+  run["position"] = "rope";
+  WriteRun(run);
+  EXPECT_EQ(Exec(TrainArguments("out")), 78);
+  EXPECT_NE(Stderr().find("train.skip_epsilon: attention cannot skip keys with position method "
+                          "\"rope\"; leave out skip_epsilon"),
+            std::string::npos)
+      << Stderr();
+}
+
 TEST_F(TrainerTest, ADamagedCheckpointOrDatasetEndsWithClassData) {
   WriteRun(RunJson("alibi"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
