@@ -110,7 +110,8 @@ constexpr MetricRow kRows[] = {
      kCoordinator,
      "Perplexity, exp of the mean nll over seeds and further axes, of sweeps with "
      "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, such as "
-     "`sliding_bos(stride=16)`; it includes `score_tokens` if a sweep asks for several values. "
+     "`sliding_bos(stride=16)`, and the extension, as in `nonoverlap under yarn(factor=4)`; it "
+     "includes `score_tokens` if a sweep asks for several values. "
      "`stage` is the stage or `base`, and empty in a sweep without stages."},
     {Metric::kResultPseudoPpl, "longrun_result_pseudo_ppl", kGauge,
      "sweep method stage train_length context_length dataset split protocol evaluation", "ppl",

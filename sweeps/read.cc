@@ -805,6 +805,19 @@ class Reader {
                node.kind == Kind::kList ? if_list : ""));
   }
 
+  // What a name is that stands under the wrong key, and where it belongs; "" for any other.
+  static std::string ElsewhereText(const std::string& name) {
+    if (FindPositionSchedule(name) != nullptr) {
+      return Str("a way to number the tokens in training: write `train.positions: {method: ", name,
+                 ", ...}`");
+    }
+    if (FindExtension(name).ok()) return Str("an extension: write `extend: [", name, "]`");
+    if (FindPositionMethod(name).ok()) {
+      return Str("a position method: write `position: ", name, "`");
+    }
+    return "";
+  }
+
   // {"method": .., given parameters}, checked.
   std::optional<Json> ReadMethod(const YamlNode& node, const std::string& path) {
     const YamlNode& name = NameOfMethod(node);
@@ -822,13 +835,11 @@ class Reader {
       return std::nullopt;
     }
     if (!method.ok()) {
-      const bool is_schedule = FindPositionSchedule(name.text) != nullptr;
+      const std::string elsewhere = ElsewhereText(name.text);
       Report(name.place,
-             is_schedule
-                 ? Str(path, ": ", name.text,
-                       " is not a position method but a way to number the tokens in "
-                       "training: write `train.positions: {method: ",
-                       name.text, ", ...}`, and here a position method that rotates, such as rope")
+             !elsewhere.empty()
+                 ? Str(path, ": ", name.text, " is not a position method but ", elsewhere,
+                       ", and here a position method that rotates, such as rope")
              : IsUnbuiltMethod(name.text)
                  ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
                        "; expected one of ", Join(PositionMethodNames(), ", "))
@@ -865,8 +876,12 @@ class Reader {
     }
     const PositionSchedule* const schedule = FindPositionSchedule(name.text);
     if (schedule == nullptr) {
-      Report(name.place, Str(path, ": unknown position schedule ", Quoted(name.text),
-                             DidYouMean(name.text, PositionScheduleNames())));
+      const std::string elsewhere = ElsewhereText(name.text);
+      Report(name.place,
+             !elsewhere.empty()
+                 ? Str(path, ": ", name.text, " is not a position schedule but ", elsewhere)
+                 : Str(path, ": unknown position schedule ", Quoted(name.text),
+                       DidYouMean(name.text, PositionScheduleNames())));
       return std::nullopt;
     }
     std::optional<Json> given = ReadParams(schedule->params, node, path, {"method"});
@@ -1517,8 +1532,11 @@ class Reader {
     if (!extension.ok()) {
       std::vector<std::string> names = ExtensionNames();
       names.emplace(names.begin(), kNoExtension);
-      Report(name.place,
-             Str(path, ": unknown extension ", Quoted(name.text), DidYouMean(name.text, names)));
+      const std::string elsewhere = ElsewhereText(name.text);
+      Report(name.place, !elsewhere.empty()
+                             ? Str(path, ": ", name.text, " is not an extension but ", elsewhere)
+                             : Str(path, ": unknown extension ", Quoted(name.text),
+                                   DidYouMean(name.text, names)));
       return std::nullopt;
     }
     std::optional<Json> given = ReadParams((*extension)->params, node, path, {"method"});

@@ -468,12 +468,14 @@ class Pivot {
     return values;
   }
 
-  std::vector<Json> ReferencePlace(const Coordinates& place) const {
+  // `any_extension`: for models that read as trained, or under any extension.
+  std::vector<Json> ReferencePlace(const Coordinates& place, bool any_extension = false) const {
     std::vector<Json> key;
     const bool any_protocol = against_.axis == "protocol" || against_.axis == "evaluation";
     for (const std::string& axis : EvaluationAxes()) {
       const bool is_of_protocol = axis == "protocol" || axis == "evaluation" || axis == "averaging";
-      const bool is_free = axis == against_.axis || (any_protocol && is_of_protocol);
+      const bool is_free = axis == against_.axis || (any_protocol && is_of_protocol) ||
+                           (any_extension && axis == "extension");
       key.push_back(is_free ? Json() : place.At(axis));
     }
     return key;
@@ -588,6 +590,8 @@ class Pivot {
           }
           if (!IsEvaluationAxis(against_.axis)) {
             reference_runs_[CanonicalJson(ReferencePlace(*place))].insert(&run);
+            reference_runs_of_any_extension_[CanonicalJson(ReferencePlace(*place, true))].insert(
+                &run);
           }
         }
       }
@@ -1058,18 +1062,25 @@ class Pivot {
   }
 
   // The keys in which the run differs from the run most like it of those that have the value of
-  // `against`.
+  // `against`; "extension" if none of those has the number under the same extension.
   std::vector<std::string> KeysOfNearest(const Wanted& first) const {
     constexpr std::size_t kRunsMax = 64;  // a footnote is not worth more time
     std::optional<std::vector<std::string>> nearest;
-    const auto runs = reference_runs_.find(CanonicalJson(ReferencePlace(*first.place)));
-    if (runs == reference_runs_.end()) return {};
+    auto runs = reference_runs_.find(CanonicalJson(ReferencePlace(*first.place)));
+    const bool has_extension = runs != reference_runs_.end();
+    if (!has_extension) {
+      runs =
+          reference_runs_of_any_extension_.find(CanonicalJson(ReferencePlace(*first.place, true)));
+      if (runs == reference_runs_of_any_extension_.end()) return {};
+    }
     for (std::size_t n = 0; const RunRef* run : runs->second) {
       if (n++ == kRunsMax) break;
       std::vector<std::string> keys =
           KeysThatDiffer(*run->run, *first.run->run, against_.axis == "sweep" ? "" : against_.axis);
       if (!nearest || keys.size() < nearest->size()) nearest = std::move(keys);
     }
+    if (nearest && !has_extension) nearest->emplace_back("extension");
+    if (nearest) std::ranges::sort(*nearest);
     return nearest.value_or(std::vector<std::string>());
   }
 
@@ -1287,7 +1298,8 @@ class Pivot {
   std::map<std::string, std::vector<Wanted>> references_;            // by ReferenceKey
   std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
   std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace
-  std::map<std::string, std::vector<Wanted>> windows_;               // by WindowKey
+  std::map<std::string, std::set<const RunRef*>> reference_runs_of_any_extension_;
+  std::map<std::string, std::vector<Wanted>> windows_;  // by WindowKey
   bool baselines_apart_ = true;
   // With a table for each extension, the baselines are in the first one.
   Json extension_of_baselines_ = nullptr;

@@ -303,9 +303,8 @@ std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row) {
 
 namespace {
 
-std::string SomeKeys(const std::set<std::string>& keys) {
+std::string SomeKeys(std::vector<std::string> names) {
   constexpr std::ptrdiff_t kShown = 6;
-  std::vector<std::string> names(keys.begin(), keys.end());
   if (std::ssize(names) <= kShown) return Join(names, ", ");
   const std::ptrdiff_t n_more = std::ssize(names) - kShown;
   names.resize(kShown);
@@ -313,13 +312,23 @@ std::string SomeKeys(const std::set<std::string>& keys) {
 }
 
 // Why no run with the value of `against` is the same as that of a cell, and what to do about it.
-std::string NoReferenceText(const PivotTable& table, const std::set<std::string>& differing) {
+// `differing`: the keys in which runs differ, for each kind of cell.
+std::string NoReferenceText(const PivotTable& table,
+                            const std::set<std::vector<std::string>>& differing) {
   if (differing.empty()) return "";
-  std::string text = Str(" from a run that is otherwise the same: ", SomeKeys(differing),
-                         differing.size() == 1 ? " differs" : " differ");
-  if (table.against.starts_with("sweep=") && differing.size() == 1 &&
-      *differing.begin() != "dataset") {
-    text += Str(" (`--against ", *differing.begin(), "=VALUE` compares its values)");
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> kinds;
+  for (const std::vector<std::string>& keys : differing) {
+    if (kinds.size() == kShown) break;
+    kinds.push_back(Str(SomeKeys(keys), keys.size() == 1 ? " differs" : " differ"));
+  }
+  const std::size_t n_more = differing.size() - kinds.size();
+  std::string text = Str(" from a run that is otherwise the same: ", Join(kinds, "; elsewhere, "),
+                         n_more > 0 ? "; in other cells, other keys" : "");
+  const std::vector<std::string>& first = *differing.begin();
+  if (table.against.starts_with("sweep=") && differing.size() == 1 && first.size() == 1 &&
+      first.front() != "dataset") {
+    text += Str(" (`--against ", first.front(), "=VALUE` compares its values)");
   }
   return text;
 }
@@ -329,7 +338,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   ErrorSources of_shares, of_others;
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
   bool has_ends = false, joins_errors = false;
-  std::set<std::string> differing;
+  std::set<std::vector<std::string>> differing;
   bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false, has_other_seeds = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
@@ -338,7 +347,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
       is_of_none = is_of_none || cell.status == kNoReference;
       // `p`: it is not the reference itself.
       has_other_seeds = has_other_seeds || (cell.p && cell.n_seeds_matched == 0);
-      differing.insert(cell.keys_that_differ.begin(), cell.keys_that_differ.end());
+      if (!cell.keys_that_differ.empty()) differing.insert(cell.keys_that_differ);
       is_of_zero = is_of_zero || cell.status == kZeroReference;
       if (!cell.se) continue;
       const Estimate& estimate = cell.estimate;
@@ -405,14 +414,16 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
                         "divided by 0; without --relative the table shows the values"));
   }
   std::set<std::string> hidden(table.hidden_keys.begin(), table.hidden_keys.end());
-  for (const std::string& key : differing) hidden.erase(key);  // it is named above
+  for (const std::vector<std::string>& keys : differing) {
+    for (const std::string& key : keys) hidden.erase(key);  // it is named above
+  }
   if (!hidden.empty() && !is_band) {
-    parts.push_back(Str("the runs also differ in ", SomeKeys(hidden),
+    parts.push_back(Str("the runs also differ in ", SomeKeys({hidden.begin(), hidden.end()}),
                         ": `--rows` and `--cols` take any key as an axis"));
   }
   if (!table.unknown_ancestors.empty() && !is_band) {
     parts.push_back(Str("the coordinator does not know the runs ",
-                        SomeKeys(table.unknown_ancestors),
+                        SomeKeys({table.unknown_ancestors.begin(), table.unknown_ancestors.end()}),
                         ", so runs that start from them are not combined as seeds"));
   }
   if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");

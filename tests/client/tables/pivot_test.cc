@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/str.h"
 #include "client/tables/pivot_arguments.h"
@@ -598,6 +599,31 @@ TEST(PivotTest, AgainstComparesSeedsThatAreNamedOneByOne) {
   ASSERT_EQ(none.size(), 1U);
   EXPECT_EQ(none[0].rows[0].cells[0].status, "no_reference");
   EXPECT_EQ(none[0].rows[0].cells[0].keys_that_differ, std::vector<std::string>{"seed"});
+}
+
+// ALiBi cannot be extended by methods that change a rotation: its number is one without extension.
+TEST(PivotTest, ANumberUnderAnExtensionWithoutReferenceNamesTheExtension) {
+  const Json plain = {{"perplexity", {{"protocol", "nonoverlap"}}}};
+  const Json yarn = {{"method", "yarn"}, {"factor", 4}};
+  std::vector<ResultRow> rows = {RowOf("alibi", 64, 20, 1000), RowOf("rope", 64, 30, 1000),
+                                 RowOf("rope", 64, 25, 1000)};
+  for (ResultRow& row : rows) row.evaluation = plain;
+  rows[2].evaluation = WithExtension(plain, ResolveExtension(WithOriginalLength(yarn, 64)).value());
+  rows[2].cell += "-yarn";
+  const std::vector<ResultRun> runs = {RunOf("alibi", "alibi", 64, 1),
+                                       RunOf("rope", "rope", 64, 1)};
+  const auto tables = Build({ResultsOf(runs, rows)},
+                            {.rows = {"extension", "position"},
+                             .against = PivotFilter{.axis = "position", .values = {"alibi"}}});
+  std::set<std::vector<std::string>> keys;
+  for (const PivotTable& table : tables) {
+    for (const PivotRow& row : table.rows) {
+      for (const PivotCell& cell : row.cells) {
+        if (cell.status == kNoReference) keys.insert(cell.keys_that_differ);
+      }
+    }
+  }
+  EXPECT_EQ(keys, (std::set<std::vector<std::string>>{{"extension"}}));
 }
 
 // What has no extension has no such axis in its tables.
