@@ -40,8 +40,8 @@ FEW_QUERIES = {"FewQueriesKernelBf16": ["FewQueriesParams", "RotatedFewQueriesPa
 FEW_HEAD_DIMS = [64, 128, 256]
 # Four blocks of 128 threads fit into an SM's 65,536 registers, as into its shared memory.
 REGISTERS_MAX = {(f"FewQueriesKernel{scalar}", 64, "FewQueriesParams"): 128 for scalar in SCALARS.values()}
-# For other compute capabilities than 9.0, nvcc 13.0 gives calls of few queries more registers: three
-# blocks fit then.
+# For other compute capabilities than 9.0, nvcc 13.0 gives calls of few queries more registers:
+# three blocks fit then.
 FEW_REGISTERS = {"sm_80": 168, "sm_100": 168}
 KNOWN = ["sm_80", "sm_89", "sm_90a", "sm_100"]
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result,
