@@ -64,14 +64,13 @@ void Metrics::SetTasks(std::string_view kind, std::string_view state, std::int64
   page_.Set(Metric::kTasks, {kind, state}, Number(n));
 }
 
-void Metrics::SetSweepTasks(std::string_view name, std::string_view id, std::string_view state,
-                            std::int64_t n) {
-  page_.Set(Metric::kSweepTasks, {name, id, state}, Number(n));
+void Metrics::SetSweepTasks(std::string_view name, std::string_view state, std::int64_t n) {
+  page_.Set(Metric::kSweepTasks, {name, state}, Number(n));
 }
 
-void Metrics::ForgetSweep(std::string_view name, std::string_view id) {
+void Metrics::ForgetSweep(std::string_view name) {
   for (const std::string_view state : TaskStates()) {
-    page_.Remove(Metric::kSweepTasks, {name, id, state});
+    page_.Remove(Metric::kSweepTasks, {name, state});
   }
 }
 

@@ -63,9 +63,8 @@ class Metrics {
   void ShowDisk(const std::string& folder) { ShowDiskOf(page_, folder); }
 
   void SetTasks(std::string_view kind, std::string_view state, std::int64_t n);
-  void SetSweepTasks(std::string_view name, std::string_view id, std::string_view state,
-                     std::int64_t n);
-  void ForgetSweep(std::string_view name, std::string_view id);  // ends its series
+  void SetSweepTasks(std::string_view name, std::string_view state, std::int64_t n);
+  void ForgetSweep(std::string_view name);  // ends its series
   void SetSweepsLeftOut(std::int64_t n);
   void CountTaskTransition(std::string_view from, std::string_view to);
   void ObserveQueue(std::string_view kind, double seconds);

@@ -2,7 +2,6 @@
 #include "coordinator/observer.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "base/clock.h"
@@ -102,38 +101,37 @@ void Observer::CountSweeps(const State& state) {
   constexpr std::size_t kSweepsMax = 500;
   std::int64_t n_left_out = 0;
   for (const auto& [id, tally] : state.index.tallies) {
-    if (!IsActiveSweep(state, id) || shown_sweeps_.contains(id)) continue;
-    if (shown_sweeps_.size() < kSweepsMax) {
-      shown_sweeps_[id].name = state.sweep_name.at(id);
-    } else {
-      n_left_out += 1;
-    }
+    if (!IsActiveSweep(state, id)) continue;
+    const bool is_shown = shown_sweeps_.size() < kSweepsMax || shown_sweeps_.contains(id);
+    if (is_shown) shown_sweeps_[id] = std::nullopt;
+    n_left_out += is_shown ? 0 : 1;
   }
   metrics_.SetSweepsLeftOut(n_left_out);
-  for (auto at = shown_sweeps_.begin(); at != shown_sweeps_.end();) {
-    at = ShowSweep(state, at->first, at->second) ? std::next(at) : shown_sweeps_.erase(at);
+  std::map<std::string, TaskCounts> counts;
+  for (auto shown = shown_sweeps_.begin(); shown != shown_sweeps_.end();) {
+    auto& [id, ended_at] = *shown;
+    const auto tally = state.index.tallies.find(id);
+    const bool is_dropped = tally == state.index.tallies.end();
+    if (!is_dropped && !ended_at && !IsActiveSweep(state, id)) ended_at = BootMs();
+    if (is_dropped || (ended_at && BootMs() - *ended_at >= kEndedShownMs)) {
+      shown = shown_sweeps_.erase(shown);
+      continue;
+    }
+    TaskCounts& of_name = counts[state.sweep_name.at(id)];
+    for (std::size_t i = 0; i < of_name.size(); ++i) of_name[i] += tally->second.n[i];
+    ++shown;
   }
-}
-
-// Returns whether the sweep is still shown.
-bool Observer::ShowSweep(const State& state, const std::string& id, ShownSweep& shown) {
-  const auto tally = state.index.tallies.find(id);
-  const bool is_dropped = tally == state.index.tallies.end();
-  if (!is_dropped && IsActiveSweep(state, id)) {
-    shown.ended_at = std::nullopt;
-  } else if (!shown.ended_at) {
-    shown.ended_at = BootMs();
+  for (const auto& [name, n] : counts) {
+    const auto known = shown_counts_.find(name);
+    if (known != shown_counts_.end() && known->second == n) continue;
+    for (std::size_t i = 0; i < n.size(); ++i) {
+      metrics_.SetSweepTasks(name, EnumName(static_cast<TaskState>(i)), n[i]);
+    }
   }
-  if (is_dropped || (shown.ended_at && BootMs() - *shown.ended_at >= kEndedShownMs)) {
-    metrics_.ForgetSweep(shown.name, id);
-    return false;
+  for (const auto& [name, n] : shown_counts_) {
+    if (!counts.contains(name)) metrics_.ForgetSweep(name);
   }
-  if (shown.counted == tally->second.n) return true;
-  shown.counted = tally->second.n;
-  for (std::size_t i = 0; i < tally->second.n.size(); ++i) {
-    metrics_.SetSweepTasks(shown.name, id, EnumName(static_cast<TaskState>(i)), tally->second.n[i]);
-  }
-  return true;
+  shown_counts_ = std::move(counts);
 }
 
 void Observer::CountWorkers(const State& state) {

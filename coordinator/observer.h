@@ -26,13 +26,8 @@ class Observer {
   void SeeTask(const State& state, const PutTransition& moved);
   void SeeAttempt(const State& state, const PutTransition& moved, const Attempt& attempt);
   void CountTasks(const State& state);
-  struct ShownSweep {
-    std::string name;
-    std::optional<Instant> ended_at;                      // or was cancelled
-    std::optional<decltype(SweepTally::n)> counted = {};  // what its series show
-  };
+  using TaskCounts = decltype(SweepTally::n);
   void CountSweeps(const State& state);
-  bool ShowSweep(const State& state, const std::string& id, ShownSweep& shown);
   void CountWorkers(const State& state);
   void CountUnplaced(const State& state);
 
@@ -41,7 +36,9 @@ class Observer {
   std::map<std::string, Instant> ready_at_;  // by task: waiting for a start since then
   // Workers whose failures are counted, and since when they have been gone.
   std::map<std::string, std::optional<Instant>> known_workers_;
-  std::map<std::string, ShownSweep> shown_sweeps_;  // by id
+  // The sweeps that are shown, and since when they have ended; the numbers of each name.
+  std::map<std::string, std::optional<Instant>> shown_sweeps_;
+  std::map<std::string, TaskCounts> shown_counts_;
 };
 
 }  // namespace longrun::coordinator

@@ -34,9 +34,10 @@ constexpr MetricRow kRows[] = {
 
     {Metric::kTasks, "longrun_tasks", kGauge, "kind state", "", kCoordinator,
      "Tasks by kind (train, evaluate) and state, of all sweeps."},
-    {Metric::kSweepTasks, "longrun_sweep_tasks", kGauge, "sweep id state", "", kCoordinator,
-     "Tasks by state of a sweep (its name and id) that has not ended, and until ten minutes after "
-     "its end. A task may belong to several sweeps."},
+    {Metric::kSweepTasks, "longrun_sweep_tasks", kGauge, "sweep state", "", kCoordinator,
+     "Tasks by state of the sweeps of a name that have not ended, and until ten minutes after "
+     "their "
+     "end. A task may belong to several sweeps."},
     {Metric::kSweepsLeftOut, "longrun_sweeps_left_out", kGauge, "", "", kCoordinator,
      "Sweeps that longrun_sweep_tasks leaves out: it shows at most 500."},
     {Metric::kTaskTransitions, "longrun_task_transitions_total", kCounter, "from to", "",

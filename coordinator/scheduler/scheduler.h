@@ -438,8 +438,8 @@ struct StepResult {
   std::shared_ptr<const void> leftover;
 };
 
-// `wall_ms` is for display columns, and for the duration of an attempt across a reboot or a restore.
-// Step consumes the event: it moves journal records into the writes.
+// `wall_ms` is for display columns, and for the duration of an attempt across a reboot or a
+// restore. Step consumes the event: it moves journal records into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
 // Returns the task that owes or has a cell, from the state or from `known_cells` (see

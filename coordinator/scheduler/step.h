@@ -72,9 +72,9 @@ enum class EndTime : std::uint8_t { kLastRecord, kNow };
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason,
                  EndTime end = EndTime::kLastRecord);
 // A record of the attempt has come (after NoteRecord): it has run until now, and for at least as
-// long as its trainer's clock says, but not since before its offer. If its worker has said that the
-// trainer is not running, or the attempt was given up, only its journal comes late: then the attempt
-// has run for as long as its trainer's clock says.
+// long as its trainer's clock says, but not since before its offer. If its worker has said that
+// the trainer is not running, or the attempt was given up, only its journal comes late: then the
+// attempt has run for as long as its trainer's clock says.
 void NoteRan(StepContext& step, Attempt& attempt);
 // Adds a task to Index::dependants or Index::untrained, if it belongs there.
 void NoteNeeds(Index& index, const Task& task);

@@ -77,7 +77,7 @@ std::string SweepLines(const Metrics& metrics) {
   return out;
 }
 
-void AddSweep(State& state, const std::string& id, std::int64_t n_ready, std::int64_t n_succeeded) {
+void SetSweep(State& state, const std::string& id, std::int64_t n_ready, std::int64_t n_succeeded) {
   state.sweep_name[id] = Str("name of ", id);
   for (std::int64_t i = 0; i < n_ready + n_succeeded; ++i) {
     state.sweep_tasks[id].insert(Str(id, i));
@@ -89,37 +89,42 @@ void AddSweep(State& state, const std::string& id, std::int64_t n_ready, std::in
 
 TEST(ObserverTest, TasksOfSweepsAreShownFromTheirBeginningUntilAfterTheirEnd) {
   State state;
-  AddSweep(state, "a", 2, 1);
-  AddSweep(state, "b", 0, 5);  // ended before this process has begun
+  SetSweep(state, "a", 2, 1);
+  SetSweep(state, "b", 0, 5);  // ended before this process has begun
   Metrics metrics;
   Observer observer(metrics);
   observer.Count(state, 1);
   EXPECT_EQ(SweepLines(metrics),
-            "id=\"a\",state=\"READY\",sweep=\"name of a\"} 2\n"
-            "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 1\n");
-  AddSweep(state, "a", 0, 3);
+            "state=\"READY\",sweep=\"name of a\"} 2\n"
+            "state=\"SUCCEEDED\",sweep=\"name of a\"} 1\n");
+  SetSweep(state, "a", 0, 3);
   observer.Count(state, 2);
-  EXPECT_EQ(SweepLines(metrics), "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n");
-  AddSweep(state, "b", 1, 5);  // a longer one of the same name, or `retry`
+  EXPECT_EQ(SweepLines(metrics), "state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n");
+  SetSweep(state, "b", 1, 5);  // `retry`
   observer.Count(state, 3);
   EXPECT_EQ(SweepLines(metrics),
-            "id=\"a\",state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n"
-            "id=\"b\",state=\"READY\",sweep=\"name of b\"} 1\n"
-            "id=\"b\",state=\"SUCCEEDED\",sweep=\"name of b\"} 5\n");
+            "state=\"READY\",sweep=\"name of b\"} 1\n"
+            "state=\"SUCCEEDED\",sweep=\"name of a\"} 3\n"
+            "state=\"SUCCEEDED\",sweep=\"name of b\"} 5\n");
+  SetSweep(state, "c", 4, 0);
+  state.sweep_name["c"] = "name of b";
+  observer.Count(state, 4);
+  EXPECT_NE(SweepLines(metrics).find("state=\"READY\",sweep=\"name of b\"} 5\n"),
+            std::string::npos);
   state.index.tallies.erase("a");  // `longrun rm`
   state.sweep_tasks.erase("a");
-  observer.Count(state, 4);
+  observer.Count(state, 5);
   EXPECT_EQ(metrics.Page().find("name of a"), std::string::npos);
 }
 
 TEST(ObserverTest, ItSaysHowManySweepsItLeavesOut) {
   State state;
-  for (int i = 0; i < 503; ++i) AddSweep(state, Str("s", 1'000 + i), 1, 0);
+  for (int i = 0; i < 503; ++i) SetSweep(state, Str("s", 1'000 + i), 1, 0);
   Metrics metrics;
   Observer(metrics).Count(state, 1);
   EXPECT_NE(metrics.Page().find("\nlongrun_sweeps_left_out 3\n"), std::string::npos);
-  EXPECT_NE(SweepLines(metrics).find("id=\"s1499\""), std::string::npos);
-  EXPECT_EQ(SweepLines(metrics).find("id=\"s1500\""), std::string::npos);
+  EXPECT_NE(SweepLines(metrics).find("\"name of s1499\""), std::string::npos);
+  EXPECT_EQ(SweepLines(metrics).find("\"name of s1500\""), std::string::npos);
 }
 
 }  // namespace
