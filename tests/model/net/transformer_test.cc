@@ -87,6 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Bodies, GoldenTest, testing::ValuesIn(kBodyCases), Last
 // just may be skipped still move digits of fp32. Small scores, so that their bound is tight.
 Transformer SkippingNet(NetConfig config) {
   config.model.d_model = 16;  // two heads of 8
+  if (config.model.body.head_dim != 0) config.model.body.head_dim = 8;
   config.model.init_std = 0.05;
   Transformer net = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
   for (const auto& [name, parameter] : net.parameters()) {
