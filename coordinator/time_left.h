@@ -4,8 +4,8 @@
 //
 //   left of a task   likely time of its kind of work * (1 - share done),
 //                    or the time that a running task reports, half to twice as long at first
-//   of the sweep     until its last task ends, if the slots that can take its tasks now take them in
-//                    the scheduler's order, and the tasks of other sweeps that come before or
+//   of the sweep     until its last task ends, if the slots that can take its tasks now take them
+//                    in the scheduler's order, and the tasks of other sweeps that come before or
 //                    between them (slot_schedule.h)
 #pragma once
 
@@ -38,8 +38,8 @@ struct Remaining {
   std::int64_t tasks_of_others_left_out = 0;
 };
 
-// Whether the slots of absent workers count if no worker is connected, and one slot if there is none
-// either: a plan says what work would cost, also while no service runs.
+// Whether the slots of absent workers count if no worker is connected, and one slot if there is
+// none either: a plan says what work would cost, also while no service runs.
 enum class LastSlots : std::uint8_t { kLeftOut, kCounted };
 
 // A watcher keeps this object between two looks. One thread at a time.

@@ -262,7 +262,8 @@ COORDINATOR = {
                   ("duplicates", "longrun_ingest_duplicates_total"),
                   ("malformed", "longrun_ingest_malformed_total"),
                   ("WAL busy", "longrun_store_busy_total"),
-                  description="Since the coordinator started.")]),
+                  ("sweeps without series", "longrun_sweeps_left_out"),
+                  description="Since the coordinator started; of sweeps, now.")]),
         ("Scheduler", [
             lines("Step", 8, "s", *quantiles("longrun_scheduler_step_seconds"),
                   description="One event in the scheduler."),

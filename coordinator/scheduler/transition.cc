@@ -138,8 +138,8 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
       0, same_boot ? step.now - attempt.started_boot_ms : step.wall_ms - attempt.started_wall_ms);
 }
 
-// For how long the attempt had been offered when it started, as far as is known: its trainer started
-// in this time. The wall clock, which may have been set in it, only counts if nothing else is known.
+// For how long the attempt had been offered when it started, as far as is known: its trainer
+// started in this time. The wall clock, which may have been set in it, counts if no other is known.
 std::int64_t OfferedMs(const Attempt& attempt) {
   if (!attempt.offered_boot.empty() && attempt.offered_boot == attempt.started_boot) {
     return attempt.started_boot_ms - attempt.offered_boot_ms;

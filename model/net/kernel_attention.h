@@ -58,8 +58,8 @@ struct KernelAttentionCall {
   // The plan that sets regions, window (instead of `window`) and sinks; `rotation` then has the
   // positions of PlannedReading::position. Null: no plan. Only for inference.
   std::shared_ptr<const PlannedReading> reading = nullptr;
-  // As in AttentionKernelOptions, for a call with gradients, whose backward pass visits the keys that
-  // forward visited. A call without gradients skips by kInferenceSkipEpsilon instead.
+  // As in AttentionKernelOptions, for a call with gradients, whose backward pass visits the keys
+  // that forward visited. A call without gradients skips by kInferenceSkipEpsilon instead.
   double skip_epsilon = 0.0;
 };
 
