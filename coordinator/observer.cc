@@ -101,7 +101,8 @@ void Observer::CountSweeps(const State& state) {
   constexpr std::size_t kSweepsMax = 500;
   std::int64_t n_left_out = 0;
   for (const auto& [id, tally] : state.index.tallies) {
-    if (!IsActiveSweep(state, id)) continue;
+    // The row of a sweep may be damaged, and its tasks not.
+    if (!IsActiveSweep(state, id) || !state.sweep_name.contains(id)) continue;
     const bool is_shown = shown_sweeps_.size() < kSweepsMax || shown_sweeps_.contains(id);
     if (is_shown) shown_sweeps_[id] = std::nullopt;
     n_left_out += is_shown ? 0 : 1;

@@ -179,6 +179,12 @@ TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
   std::string key = Str(EnumName(task.kind), " ", model.position.method, " ",
                         model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
                         " ", run.train.tokens, " ", EnumName(run.train.precision), " ", run.parent);
+  // What decides which slots fit, and is not seen in the count of parameters.
+  for (const std::int64_t n : {model.d_model, model.n_head, model.d_ff, model.body.n_kv_head,
+                               model.body.head_dim, model.body.window}) {
+    StrAppend(key, Str(" ", n));
+  }
+  StrAppend(key, model.causal ? " causal" : " all");
   std::vector<CellLength> cells;
   if (task.kind == TaskKind::kEvaluate) {
     std::set<std::string> counted;  // a cell may owe several rows
@@ -328,11 +334,12 @@ void TimeLeft::LookAtOthers(const State& state, Room& room) {
     const std::string& ready_class = state.tasks.at(open.task).ready_class;
     if (!ready_class.empty()) n_own[ready_class] += 1;
   }
-  if (!last) return;                             // its tasks wait for nobody
   if (room.last_slots == LastSlots::kCounted) {  // what is planned comes after all that waits
-    last->trains = true;
-    last->ready_seq = std::numeric_limits<std::int64_t>::max();
+    constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+    last =
+        ScheduleOrder{.later = true, .minus_priority = kLast, .trains = true, .ready_seq = kLast};
   }
+  if (!last) return;  // its tasks wait for nobody
   const auto add = [&](const std::string& id) {
     const Task& task = state.tasks.at(id);
     if (!seen.insert(task.id).second || !HasWork(state, task) || IsHeld(state, id)) return false;

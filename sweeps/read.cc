@@ -836,18 +836,20 @@ class Reader {
     }
     if (!method.ok()) {
       const std::string elsewhere = ElsewhereText(name.text);
-      Report(name.place,
-             !elsewhere.empty()
-                 ? Str(path, ": ", name.text, " is not a position method but ", elsewhere,
-                       ", and here a position method that rotates, such as rope")
-             : IsUnbuiltMethod(name.text)
-                 ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
-                       "; expected one of ", Join(PositionMethodNames(), ", "))
-             : FindForeignMethod(name.text) != nullptr
-                 ? Str(path, ": position method ", Quoted(name.text), " is called \"",
-                       FindForeignMethod(name.text)->ours, "\" here")
-                 : Str(path, ": unknown position method ", Quoted(name.text),
-                       DidYouMean(name.text, PositionMethodNames())));
+      Report(
+          name.place,
+          !elsewhere.empty()
+              ? Str(path, ": ", name.text, " is not a position method but ", elsewhere,
+                    ", and here a position method",
+                    FindPositionSchedule(name.text) != nullptr ? " that rotates, such as rope" : "")
+          : IsUnbuiltMethod(name.text)
+              ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
+                    "; expected one of ", Join(PositionMethodNames(), ", "))
+          : FindForeignMethod(name.text) != nullptr
+              ? Str(path, ": position method ", Quoted(name.text), " is called \"",
+                    FindForeignMethod(name.text)->ours, "\" here")
+              : Str(path, ": unknown position method ", Quoted(name.text),
+                    DidYouMean(name.text, PositionMethodNames())));
       return std::nullopt;
     }
     std::optional<Json> given = ReadParams((*method)->params, node, path, {"method"});

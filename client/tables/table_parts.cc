@@ -323,8 +323,9 @@ std::string NoReferenceText(const PivotTable& table,
     kinds.push_back(Str(SomeKeys(keys), keys.size() == 1 ? " differs" : " differ"));
   }
   const std::size_t n_more = differing.size() - kinds.size();
-  std::string text = Str(" from a run that is otherwise the same: ", Join(kinds, "; elsewhere, "),
-                         n_more > 0 ? "; in other cells, other keys" : "");
+  std::string text =
+      Str(" from a run that is otherwise the same: ", Join(kinds, "; for other cells, "),
+          n_more > 0 ? "; and for others, other keys" : "");
   const std::vector<std::string>& first = *differing.begin();
   if (table.against.starts_with("sweep=") && differing.size() == 1 && first.size() == 1 &&
       first.front() != "dataset") {

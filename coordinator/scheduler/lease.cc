@@ -60,6 +60,7 @@ void EndLease(StepContext& step, Worker& worker) {
 
 // Whether a worker that takes work has a slot that fits the task, free or not.
 bool FitsConnected(const State& state, const Task& task, Instant now) {
+  if (!WhyUnknown(state, task).empty()) return false;
   const ReadyClass ready = ClassOf(state, task);
   return std::ranges::any_of(state.index.sessions, [&](const auto& open) {
     const Worker& worker = state.workers.at(open.second);

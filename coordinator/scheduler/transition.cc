@@ -353,7 +353,8 @@ void NoteRan(StepContext& step, Attempt& attempt) {
   NoteEarlierStart(attempt);
   const bool is_late = is_over || attempt.listed_trainer == ListedTrainer::kEnded;
   if (!is_late || clock == DurationClock::kNone) return;
-  // The trainer's clock may have been set: back; or forward, but it has not run beyond now.
+  // The trainer's clock may have been set: back; or forward, but it has run neither beyond now nor
+  // since before its offer.
   attempt.duration_ms = std::max(before_ms, std::min(attempt.duration_ms, attempt.recorded_run_ms));
   attempt.duration_clock = clock;
   if (is_over) step.state.index.ended[attempt.task].ran_ms += attempt.duration_ms - before_ms;

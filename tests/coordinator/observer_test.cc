@@ -117,6 +117,15 @@ TEST(ObserverTest, TasksOfSweepsAreShownFromTheirBeginningUntilAfterTheirEnd) {
   EXPECT_EQ(metrics.Page().find("name of a"), std::string::npos);
 }
 
+TEST(ObserverTest, ASweepWhoseRowIsDamagedIsLeftOut) {
+  State state;
+  SetSweep(state, "a", 2, 1);
+  state.sweep_name.clear();
+  Metrics metrics;
+  Observer(metrics).Count(state, 1);
+  EXPECT_EQ(SweepLines(metrics), "");
+}
+
 TEST(ObserverTest, ItSaysHowManySweepsItLeavesOut) {
   State state;
   for (int i = 0; i < 503; ++i) SetSweep(state, Str("s", 1'000 + i), 1, 0);

@@ -233,7 +233,6 @@ TEST(RemoteTest, AModelsSourceHasItsPathOnlyOnTheMachineThatHasTheFolder) {
   EXPECT_EQ(SourceShown("/srv/models/gpt2", /*is_remote=*/true), "gpt2");
 }
 
-// A resumed training has several: what the earlier ones did counts, too.
 // A worker with both trainings of the sweep, which is silent for longer than 15 s.
 class MissedWorkerTest : public testing::Test {
  protected:
@@ -290,6 +289,17 @@ TEST_F(MissedWorkerTest, ItsNoticeIsShownForTheTasksThatItHas) {
   EXPECT_EQ(Notice(&others), "");
 }
 
+// As of a run whose row is damaged, or of a newer release.
+TEST_F(MissedWorkerTest, ARunThatCannotBeReadFitsNoOtherWorker) {
+  for (auto& [key, record] : state_.runs) {
+    record.run = longrun::Run();
+    record.unknown = "damaged";
+  }
+  ArriveOther(std::int64_t{8} << 30);
+  EXPECT_NE(Notice().find("no other connected worker can run them"), std::string::npos);
+}
+
+// A resumed training has several: what the earlier ones did counts, too.
 TEST(RanTimeTest, AllAttemptsOfATaskCount) {
   State state;
   state.boot = "boot-1";
