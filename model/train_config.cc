@@ -95,8 +95,8 @@ void CheckValidationLength(const ModelConfig& model, const TrainConfig& train, K
              {"position"});
 }
 
-// What the kernels cannot skip (AttentionKernelOptions) is refused: a second run would be trained to
-// the same numbers in the same time. The biases of causal models are one-sided.
+// What the kernels cannot skip (AttentionKernelOptions) is refused: a second run would be trained
+// to the same numbers in the same time. The biases of causal models are one-sided.
 void CheckSkipping(const ModelConfig& model, KeyErrors& errors) {
   constexpr const char* kKey = "train.skip_epsilon";
   if (!model.causal) {

@@ -88,8 +88,8 @@ struct TrainConfig {
   std::int64_t tokens = 0;
   std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
   Precision precision = Precision::kFp32;
-  // Attention may leave out the oldest keys once they provably hold less than this fraction of every
-  // row (kernels/attention.h); 0: none. Evaluations have a bound of their own.
+  // Attention may leave out the oldest keys once they provably hold less than this fraction of
+  // every row (kernels/attention.h); 0: none. Evaluations have a bound of their own.
   double skip_epsilon = 0.0;
   OrderKind order = OrderKind::kRandom;
   SampleKind samples = SampleKind::kWindows;

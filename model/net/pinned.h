@@ -1,6 +1,6 @@
 // Memory of the host that is never swapped out, which a GPU copies from and to without a wait.
 // LibTorch's allocator of it notes the stream that is current when a copy is queued, and gives a
-// block out again only after the copy. So there are as many blocks as there are copies on their way.
+// block out again only after the copy. So there are as many blocks as copies on their way.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -314,8 +314,8 @@ TEST_F(TimeLeftTest, TasksOfOtherSweepsThatAreForTheSameSlotsAndComeFirstCount) 
   EXPECT_NEAR(LeftOf("sweep-1").time->likely_s, 200, 4);
 }
 
-// Two slots, and one of them has a task of another sweep for 1000 s: both training tasks follow each
-// other on the second slot.
+// Two slots, and one of them has a task of another sweep for 1000 s: both training tasks follow
+// each other on the second slot.
 TEST_F(TimeLeftTest, ATaskOfAnotherSweepThatTakesLongHoldsUpOnlyItsSlot) {
   Arrive(Named("a", 1));
   ASSERT_EQ(state_.attempts.size(), 1u);

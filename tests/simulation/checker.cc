@@ -264,8 +264,8 @@ Instant SimChecker::UntilLastRecord(const std::string& attempt) const {
   return has_records ? std::max<Instant>(0, came->second.rbegin()->second.at - since) : 0;
 }
 
-// An attempt has run for at least as long as its trainer says, however late the coordinator hears of
-// it; unless somebody set a clock: the trainer's, or that by which an adopted attempt was offered.
+// An attempt has run for at least as long as its trainer says, however late the coordinator hears
+// of it; unless somebody set a clock: the trainer's, or that of an adopted attempt's offer.
 void SimChecker::CheckHonest(const Attempt& attempt) {
   const SimFolder* const folder = FolderOf(attempt.id);
   const auto came = recorded_.find(attempt.id);

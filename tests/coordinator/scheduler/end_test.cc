@@ -259,8 +259,8 @@ TEST_F(EndTest, RecordsThatWereLateBeforeTheEndMakeNoDurationLonger) {
   EXPECT_EQ(state.attempts.at(id).duration_ms, 12'000);
 }
 
-// The worker was stopped by a signal when it had accepted the task. The trainer began 2 s later, and
-// ended before the worker went on.
+// The worker was stopped by a signal when it had accepted the task. The trainer began 2 s later,
+// and ended before the worker went on.
 struct LateStart {
   bool is_listed = false;  // as ended, before its journal came
   bool restarts = false;   // the coordinator

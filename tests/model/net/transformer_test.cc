@@ -83,8 +83,8 @@ INSTANTIATE_TEST_SUITE_P(Bodies, GoldenTest, testing::ValuesIn(kBodyCases), Last
 
 // ---- keys that training skips ------------------------------------------------------------------
 
-// A bias that falls by 0.13 for each token, since softplus(-2) = 0.127: so slowly that the keys which
-// just may be skipped still move digits of fp32. Small scores, so that their bound is tight.
+// A bias that falls by 0.13 for each token, since softplus(-2) = 0.127: so slowly that the keys
+// which just may be skipped still move digits of fp32. Small scores, so that their bound is tight.
 Transformer SkippingNet(NetConfig config) {
   config.model.d_model = 16;  // two heads of 8
   if (config.model.body.head_dim != 0) config.model.body.head_dim = 8;
