@@ -353,9 +353,10 @@ TEST_F(DaemonTest, ThePageHasEachMetricFromTheStart) {
 
   const std::string page = MetricsPage();
 
-  // Of workers and of results there are none yet.
+  // Of workers, sweeps and results there are none yet.
   const std::set<Metric> later = {Metric::kAttemptFailures, Metric::kJournalBacklogBytes,
-                                  Metric::kResultPpl, Metric::kResultPseudoPpl};
+                                  Metric::kSweepTasks, Metric::kResultPpl,
+                                  Metric::kResultPseudoPpl};
   for (const MetricRow& row : MetricTable()) {
     if (row.owner == MetricOwner::kWorker) continue;
     const std::string name =
