@@ -251,9 +251,9 @@ std::string AfterLeaseText(const MissedWorker& missed) {
                " given to another worker, which continues from the last checkpoint");
   }
   if (missed.n_elsewhere > 0) {
-    return Str("the tasks are given to other workers, which continue from the last checkpoints; ",
-               n_tasks - missed.n_elsewhere,
-               " of them fit no other connected worker and wait (`longrun why` says for what)");
+    return Str(missed.n_elsewhere, " of the tasks can be given to other workers, which continue ",
+               "from the last checkpoints; ", n_tasks - missed.n_elsewhere,
+               " can run on no other connected worker and will wait (`longrun why` says for what)");
   }
   return Str(is_one ? "the task is" : "the tasks are", " taken from it; no other connected worker ",
              "can run ", is_one ? "it, so it waits" : "them, so they wait",
