@@ -342,16 +342,14 @@ void TimeLeft::LookAtOthers(const State& state, Room& room) {
   if (!last) return;  // its tasks wait for nobody
   const auto add = [&](const std::string& id) {
     const Task& task = state.tasks.at(id);
-    if (!seen.insert(task.id).second || !HasWork(state, task) || IsHeld(state, id)) return false;
+    if (!seen.insert(task.id).second || !HasWork(state, task) || IsHeld(state, id)) return;
     if (others_.size() >= kMax) {
       n_others_more_ += 1;
-      return false;
+      return;
     }
     Open open = OpenOf(state, task, room);
     open.place.counts = false;
-    if (!open.has_slot || !room.Competes(open.place)) return false;
-    others_.push_back(std::move(open));
-    return true;
+    if (open.has_slot && room.Competes(open.place)) others_.push_back(std::move(open));
   };
   for (std::size_t i = 0; i < room.slots.size(); ++i) {
     const auto busy = room.slots[i].worker->busy.find(room.slots[i].slot->index);

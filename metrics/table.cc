@@ -36,8 +36,7 @@ constexpr MetricRow kRows[] = {
      "Tasks by kind (train, evaluate) and state, of all sweeps."},
     {Metric::kSweepTasks, "longrun_sweep_tasks", kGauge, "sweep state", "", kCoordinator,
      "Tasks by state of the sweeps of a name that have not ended, and until ten minutes after "
-     "their "
-     "end. A task may belong to several sweeps."},
+     "their end. A task may belong to several sweeps."},
     {Metric::kSweepsLeftOut, "longrun_sweeps_left_out", kGauge, "", "", kCoordinator,
      "Sweeps that longrun_sweep_tasks leaves out: it shows at most 500."},
     {Metric::kTaskTransitions, "longrun_task_transitions_total", kCounter, "from to", "",
